@@ -1,0 +1,125 @@
+//! A cursor over a command's arguments: parsing reads like the syntax line, leftovers are refused.
+
+use crate::error::{Error, Quoted};
+
+#[derive(Clone, Debug)]
+pub struct Args<'a> {
+    rest: &'a [&'a [u8]],
+}
+
+impl<'a> Args<'a> {
+    pub fn new(args: &'a [&'a [u8]]) -> Self {
+        Args { rest: args }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// How many are left: an upper bound for what may be reserved on a client's word.
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// The next argument, as the `what` of the option `of`.
+    pub fn next(&mut self, of: &'static str, what: &'static str) -> Result<&'a [u8], Error> {
+        self.take().ok_or(Error::Missing { of, what })
+    }
+
+    pub fn take(&mut self) -> Option<&'a [u8]> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(first)
+    }
+
+    /// Takes the next argument if it is this keyword, in any case.
+    pub fn keyword(&mut self, keyword: &str) -> bool {
+        let found = self
+            .rest
+            .first()
+            .is_some_and(|arg| arg.eq_ignore_ascii_case(keyword.as_bytes()));
+        if found {
+            self.take();
+        }
+        found
+    }
+
+    /// A decimal number within the range.
+    pub fn number(
+        &mut self,
+        of: &'static str,
+        what: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, Error> {
+        let arg = self.next(of, what)?;
+        parse_decimal(arg)
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| Error::NotANumber {
+                of,
+                got: Quoted::new(arg),
+            })
+    }
+
+    /// The `n` that stands before n things.
+    pub fn count(&mut self, of: &'static str) -> Result<usize, Error> {
+        let arg = self.next(of, "a count")?;
+        parse_decimal(arg)
+            .and_then(|number| usize::try_from(number).ok())
+            .ok_or_else(|| Error::NotACount {
+                of,
+                got: Quoted::new(arg),
+            })
+    }
+}
+
+/// Plain decimal digits without sign, leading zeros or white space: what Redis writes itself.
+pub fn parse_decimal(text: &[u8]) -> Option<u64> {
+    let canonical = match text {
+        [b'0'] => true,
+        [b'0', ..] | [] => false,
+        digits => digits.iter().all(u8::is_ascii_digit),
+    };
+    canonical
+        .then(|| std::str::from_utf8(text).ok()?.parse().ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_canonical() {
+        for (text, number) in [
+            ("0", Some(0)),
+            ("42", Some(42)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("", None),
+            ("-1", None),
+            ("+1", None),
+            ("01", None),
+            (" 1", None),
+            ("1x", None),
+            ("x", None),
+        ] {
+            assert_eq!(parse_decimal(text.as_bytes()), number, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn keywords_are_taken_in_any_case_only_when_they_stand_there() {
+        let words: [&[u8]; 2] = [b"CoUnT", b"7"];
+        let mut args = Args::new(&words);
+        assert!(!args.keyword("BLOCK"));
+        assert!(args.keyword("COUNT"));
+        assert_eq!(args.number("COUNT", "a number", 1..=10), Ok(7));
+        assert_eq!(
+            args.number("COUNT", "a number", 1..=10),
+            Err(Error::Missing {
+                of: "COUNT",
+                what: "a number"
+            })
+        );
+    }
+}

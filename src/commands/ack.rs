@@ -1,0 +1,83 @@
+use super::consume::{advance, event_id};
+use crate::args::Args;
+use crate::entity::event_id::EventId;
+use crate::error::{Error, Quoted};
+use crate::redis::entry::{Call, Command};
+use crate::redis::groups::Group;
+use crate::redis::keys;
+use std::ffi::CStr;
+
+/// ```text
+/// DIRTY.ACK stream GROUP group id [id …]
+/// DIRTY.ACK stream CURSOR name id
+/// ```
+///
+/// Replies for a group how many were pending, for a cursor `OK`; a cursor never moves backwards.
+pub struct Ack;
+
+impl Command for Ack {
+    const NAME: &'static CStr = c"dirty.ack";
+    const FLAGS: &'static CStr = c"write fast";
+    const MIN_ARGS: usize = 3;
+
+    fn run(call: &Call) -> Result<(), Error> {
+        match parse(Args::new(call.args))? {
+            Acknowledged::Group { name, ids } => {
+                let name = keys::string(name);
+                let pending = group(call, &name).acknowledge(&ids)?;
+                call.reply().integer(pending);
+            }
+            Acknowledged::Cursor { name, id } => {
+                let text = keys::string(name);
+                let cursor = group(call, &text);
+                let state = cursor.state()?.ok_or_else(|| Error::NoSuchCursor {
+                    stream: Quoted::new(&call.key),
+                    name: Quoted::new(name),
+                })?;
+                if state.consumers > 0 || state.pending > 0 {
+                    return Err(Error::GroupNotCursor(Quoted::new(name)));
+                }
+                advance(&cursor, state.position, id)?;
+                call.reply().status(c"OK");
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Acknowledged<'a> {
+    Group { name: &'a [u8], ids: Vec<EventId> },
+    Cursor { name: &'a [u8], id: EventId },
+}
+
+fn parse<'a>(mut args: Args<'a>) -> Result<Acknowledged<'a>, Error> {
+    if args.keyword("GROUP") {
+        let name = args.next("GROUP", "a group")?;
+        let mut ids = vec![event_id(&mut args, "GROUP")?];
+        while !args.is_empty() {
+            ids.push(event_id(&mut args, "GROUP")?);
+        }
+        Ok(Acknowledged::Group { name, ids })
+    } else if args.keyword("CURSOR") {
+        let name = args.next("CURSOR", "a name")?;
+        let id = event_id(&mut args, "CURSOR")?;
+        match args.take() {
+            None => Ok(Acknowledged::Cursor { name, id }),
+            Some(got) => Err(Error::UnknownOption(Quoted::new(got))),
+        }
+    } else {
+        Err(Error::NotOneOf {
+            of: "the reader",
+            choices: "GROUP or CURSOR",
+            got: Quoted::new(args.take().unwrap_or_default()),
+        })
+    }
+}
+
+fn group<'c>(call: &'c Call, name: &'c redis_module::RedisString) -> Group<'c> {
+    Group {
+        ctx: call.ctx,
+        stream: &call.key,
+        name,
+    }
+}

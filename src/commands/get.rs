@@ -1,0 +1,41 @@
+use crate::entity::flush::Snapshots;
+use crate::error::Error;
+use crate::redis::entry::{Call, Command};
+use crate::redis::snapshots::Stored;
+use crate::redis::{cluster, declarations};
+use std::ffi::CStr;
+
+/// ```text
+/// DIRTY.GET key id [id …]
+/// ```
+///
+/// Replies an array: for each id the typed snapshot as a map, or null if there is no such entity.
+pub struct Get;
+
+impl Command for Get {
+    const NAME: &'static CStr = c"dirty.get";
+    const FLAGS: &'static CStr = c"readonly";
+    const MIN_ARGS: usize = 1;
+
+    fn run(call: &Call) -> Result<(), Error> {
+        declarations::with(call.ctx, &call.key, |declaration| {
+            cluster::check(call.ctx, &call.key, declaration)?;
+            let mut stored = Stored::new(call.ctx, declaration);
+            let snapshots: Result<Vec<_>, _> = call.args.iter().map(|id| stored.load(id)).collect();
+            let (snapshots, reply) = (snapshots?, call.reply());
+            reply.array(snapshots.len());
+            for snapshot in snapshots {
+                let Some(snapshot) = snapshot else {
+                    reply.null();
+                    continue;
+                };
+                reply.map(snapshot.len());
+                for (field, text) in snapshot.iter() {
+                    reply.bytes(field);
+                    reply.value(&declaration.value(field, text));
+                }
+            }
+            Ok(())
+        })
+    }
+}

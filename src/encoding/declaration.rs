@@ -1,0 +1,354 @@
+//! A declaration as the arguments of DIRTY.DECLARE that stand after its key: what a client types, what
+//! RDB files (encoding version 1: their number, then each as a string) and AOF rewrites hold. One
+//! parser for all three, so a forged DUMP payload can declare nothing that a client could not.
+//!
+//! ```text
+//! [NAME name] [PREFIX prefix] [TYPES n field type [field type …]]
+//! [STREAM stream [OPS ops] [FIELDS n field [field …]] [MAXLEN [=|~] count]
+//!                [PAYLOAD KEYS|CHANGES|FULL] [FORMAT MSGPACK] [DB index]] …
+//! [TAGS n field tag [field tag …]] [POOL code db] …
+//! ```
+
+use crate::args::Args;
+use crate::entity::declaration::{default_name, Declaration, MaxLen, Payload, Stream};
+use crate::entity::operation::Operations;
+use crate::entity::snapshot::MARKER;
+use crate::entity::tags::{self, Pool, Tag};
+use crate::entity::value::FieldType;
+use crate::error::{Error, Quoted};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The declaration that these arguments make at this key.
+pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
+    let typed = Typed::parse(args)?;
+    let prefix = typed
+        .prefix
+        .map_or_else(|| [key, b":"].concat(), <[u8]>::to_vec);
+    if prefix.is_empty() {
+        return Err(Error::EmptyPrefix);
+    }
+    let mut streams: Vec<Stream> = typed.streams.iter().map(TypedStream::stream).collect();
+    streams.extend(tags::streams(&typed.tags, &typed.pools)?);
+    for (index, stream) in streams.iter().enumerate() {
+        if stream.key == key {
+            return Err(Error::StreamIsKey(Quoted::new(key)));
+        }
+        if streams
+            .iter()
+            .take(index)
+            .any(|earlier| earlier.key == stream.key)
+        {
+            return Err(Error::DuplicateStream(Quoted::new(&stream.key)));
+        }
+    }
+    if streams.is_empty() {
+        return Err(Error::NoStreams);
+    }
+    Ok(Declaration {
+        name: typed.name.map_or_else(|| default_name(key), <[u8]>::to_vec),
+        prefix,
+        types: typed.types.unwrap_or_default(),
+        streams,
+    })
+}
+
+/// The arguments that make this declaration at any key, every option with its value in force.
+pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
+    let mut args: Vec<Vec<u8>> = Vec::new();
+    let mut put = |words: &[&[u8]]| args.extend(words.iter().map(|word| word.to_vec()));
+    put(&[b"NAME", &declaration.name, b"PREFIX", &declaration.prefix]);
+    if !declaration.types.is_empty() {
+        put(&[b"TYPES", declaration.types.len().to_string().as_bytes()]);
+        for (field, field_type) in &declaration.types {
+            put(&[field, field_type.name().as_bytes()]);
+        }
+    }
+    for stream in &declaration.streams {
+        put(&[
+            b"STREAM",
+            &stream.key,
+            b"OPS",
+            stream.operations.name().as_bytes(),
+        ]);
+        if !stream.triggers.is_empty() {
+            put(&[b"FIELDS", stream.triggers.len().to_string().as_bytes()]);
+            for field in &stream.triggers {
+                put(&[field]);
+            }
+        }
+        if let Some(max_len) = stream.max_len {
+            put(&[
+                b"MAXLEN",
+                max_len.sign().as_bytes(),
+                max_len.count.to_string().as_bytes(),
+            ]);
+        }
+        put(&[b"PAYLOAD", stream.payload.name().as_bytes()]);
+        if let Some(database) = stream.database {
+            put(&[b"DB", database.to_string().as_bytes()]);
+        }
+    }
+    args
+}
+
+impl MaxLen {
+    pub fn sign(self) -> &'static str {
+        match self.approximate {
+            true => "~",
+            false => "=",
+        }
+    }
+}
+
+/// What was typed, before anything is left to its default.
+#[derive(Default)]
+struct Typed<'a> {
+    name: Option<&'a [u8]>,
+    prefix: Option<&'a [u8]>,
+    types: Option<BTreeMap<Vec<u8>, FieldType>>,
+    streams: Vec<TypedStream<'a>>,
+    tags: Vec<Tag<'a>>,
+    pools: Vec<Pool<'a>>,
+}
+
+#[derive(Default)]
+struct TypedStream<'a> {
+    key: &'a [u8],
+    operations: Option<Operations>,
+    triggers: Option<BTreeSet<Vec<u8>>>,
+    max_len: Option<MaxLen>,
+    payload: Option<Payload>,
+    format: Option<()>,
+    database: Option<u32>,
+}
+
+impl<'a> Typed<'a> {
+    fn parse(mut args: Args<'a>) -> Result<Self, Error> {
+        let mut typed = Typed::default();
+        // Whether the options of a STREAM may follow.
+        let mut in_stream = false;
+        while !args.is_empty() {
+            let was_in_stream = std::mem::replace(&mut in_stream, false);
+            if args.keyword("NAME") {
+                set(&mut typed.name, "NAME", args.next("NAME", "a name")?)?;
+            } else if args.keyword("PREFIX") {
+                set(
+                    &mut typed.prefix,
+                    "PREFIX",
+                    args.next("PREFIX", "a prefix")?,
+                )?;
+            } else if args.keyword("TYPES") {
+                set(&mut typed.types, "TYPES", types(&mut args)?)?;
+            } else if args.keyword("TAGS") {
+                for _ in 0..args.count("TAGS")? {
+                    let field = field(&mut args, "TAGS")?;
+                    if typed.tags.iter().any(|tag| tag.field == field) {
+                        return Err(Error::DuplicateField(Quoted::new(field)));
+                    }
+                    let tag = args.next("TAGS", "a tag")?;
+                    typed.tags.push(Tag { field, tag });
+                }
+            } else if args.keyword("POOL") {
+                let code = args.next("POOL", "a code")?;
+                if typed.pools.iter().any(|pool| pool.code == code) {
+                    return Err(Error::DuplicatePool(Quoted::new(code)));
+                }
+                let database = database(&mut args, "POOL")?;
+                typed.pools.push(Pool { code, database });
+            } else if args.keyword("STREAM") {
+                in_stream = true;
+                typed.streams.push(TypedStream {
+                    key: args.next("STREAM", "a stream")?,
+                    ..TypedStream::default()
+                });
+            } else {
+                in_stream = true;
+                let stream = typed.streams.last_mut().filter(|_| was_in_stream);
+                option_of_stream(&mut args, stream)?;
+            }
+        }
+        Ok(typed)
+    }
+}
+
+/// One option of a STREAM; without a stream that it could belong to it is an error all the same.
+fn option_of_stream<'a>(
+    args: &mut Args<'a>,
+    stream: Option<&mut TypedStream<'a>>,
+) -> Result<(), Error> {
+    let mut nowhere = TypedStream::default();
+    let homeless = stream.is_none();
+    let stream = stream.unwrap_or(&mut nowhere);
+    let option = if args.keyword("OPS") {
+        set(&mut stream.operations, "OPS", operations(args)?)?;
+        "OPS"
+    } else if args.keyword("FIELDS") {
+        set(&mut stream.triggers, "FIELDS", triggers(args)?)?;
+        "FIELDS"
+    } else if args.keyword("MAXLEN") {
+        set(&mut stream.max_len, "MAXLEN", max_len(args)?)?;
+        "MAXLEN"
+    } else if args.keyword("PAYLOAD") {
+        let word = args.next("PAYLOAD", "a word")?;
+        let payload = Payload::parse(word).ok_or_else(|| Error::NotOneOf {
+            of: "PAYLOAD",
+            choices: Payload::CHOICES,
+            got: Quoted::new(word),
+        })?;
+        set(&mut stream.payload, "PAYLOAD", payload)?;
+        "PAYLOAD"
+    } else if args.keyword("FORMAT") {
+        let word = args.next("FORMAT", "a word")?;
+        if !word.eq_ignore_ascii_case(b"MSGPACK") {
+            return Err(Error::NotOneOf {
+                of: "FORMAT",
+                choices: "MSGPACK",
+                got: Quoted::new(word),
+            });
+        }
+        set(&mut stream.format, "FORMAT", ())?;
+        "FORMAT"
+    } else if args.keyword("DB") {
+        set(&mut stream.database, "DB", database(args, "DB")?)?;
+        "DB"
+    } else {
+        let got = args.take().unwrap_or_default();
+        return Err(Error::UnknownOption(Quoted::new(got)));
+    };
+    match homeless {
+        true => Err(Error::NeedsStream(option)),
+        false => Ok(()),
+    }
+}
+
+impl TypedStream<'_> {
+    fn stream(&self) -> Stream {
+        let default = Stream::new(self.key);
+        Stream {
+            operations: self.operations.unwrap_or(default.operations),
+            triggers: self.triggers.clone().unwrap_or_default(),
+            max_len: self.max_len,
+            payload: self.payload.unwrap_or(default.payload),
+            database: self.database,
+            ..default
+        }
+    }
+}
+
+fn set<T>(option: &mut Option<T>, name: &'static str, value: T) -> Result<(), Error> {
+    match option.replace(value) {
+        Some(_) => Err(Error::Repeated(name)),
+        None => Ok(()),
+    }
+}
+
+fn field<'a>(args: &mut Args<'a>, of: &'static str) -> Result<&'a [u8], Error> {
+    match args.next(of, "a field")? {
+        MARKER => Err(Error::ReservedField),
+        field => Ok(field),
+    }
+}
+
+fn types(args: &mut Args) -> Result<BTreeMap<Vec<u8>, FieldType>, Error> {
+    let mut types = BTreeMap::new();
+    for _ in 0..args.count("TYPES")? {
+        let field = field(args, "TYPES")?;
+        let word = args.next("TYPES", "a type")?;
+        let field_type = FieldType::parse(word).ok_or_else(|| Error::NotOneOf {
+            of: "a type of TYPES",
+            choices: FieldType::CHOICES,
+            got: Quoted::new(word),
+        })?;
+        if types.insert(field.to_vec(), field_type).is_some() {
+            return Err(Error::DuplicateField(Quoted::new(field)));
+        }
+    }
+    Ok(types)
+}
+
+fn triggers(args: &mut Args) -> Result<BTreeSet<Vec<u8>>, Error> {
+    let mut triggers = BTreeSet::new();
+    for _ in 0..args.count("FIELDS")? {
+        let field = field(args, "FIELDS")?;
+        if !triggers.insert(field.to_vec()) {
+            return Err(Error::DuplicateField(Quoted::new(field)));
+        }
+    }
+    Ok(triggers)
+}
+
+fn operations(args: &mut Args) -> Result<Operations, Error> {
+    let word = args.next("OPS", "its operations")?;
+    if word.eq_ignore_ascii_case(b"NONE") {
+        return Ok(Operations::empty());
+    }
+    Operations::from_letters(&word.to_ascii_uppercase()).ok_or_else(|| Error::NotOneOf {
+        of: "OPS",
+        choices: "letters of IUD or NONE",
+        got: Quoted::new(word),
+    })
+}
+
+fn max_len(args: &mut Args) -> Result<MaxLen, Error> {
+    let approximate = args.keyword("~");
+    if !approximate {
+        args.keyword("=");
+    }
+    // Redis counts a stream's entries in a signed 64-bit integer.
+    let count = args.number("MAXLEN", "a count", 0..=i64::MAX.unsigned_abs())?;
+    Ok(MaxLen { count, approximate })
+}
+
+fn database(args: &mut Args, of: &'static str) -> Result<u32, Error> {
+    let index = args.number(of, "a database's index", 0..=i32::MAX.unsigned_abs().into())?;
+    Ok(u32::try_from(index).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Declaration, Error> {
+        let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        decode(b"user", Args::new(&words))
+    }
+
+    #[test]
+    fn a_declaration_is_the_arguments_that_make_it() {
+        for (typed, canonical) in [
+            ("STREAM s", "NAME user PREFIX user: STREAM s OPS IUD PAYLOAD CHANGES"),
+            (
+                "stream s ops du fields 2 b a maxlen 10 payload full name N prefix p: types 2 z i a bool",
+                "NAME N PREFIX p: TYPES 2 a bool z int STREAM s OPS UD FIELDS 2 a b MAXLEN = 10 PAYLOAD FULL",
+            ),
+            (
+                "STREAM s OPS NONE MAXLEN ~ 5 FORMAT msgpack STREAM t DB 3 PAYLOAD KEYS",
+                "NAME user PREFIX user: STREAM s OPS NONE MAXLEN ~ 5 PAYLOAD CHANGES \
+                 STREAM t OPS IUD PAYLOAD KEYS DB 3",
+            ),
+            (
+                "TAGS 2 ID dirtyStream=A/p/I,B//D Age dirtyStream=B POOL p 2",
+                "NAME user PREFIX user: STREAM A OPS I PAYLOAD CHANGES DB 2 \
+                 STREAM B OPS D FIELDS 1 Age PAYLOAD CHANGES",
+            ),
+        ] {
+            let declaration = parse(typed).unwrap();
+            let args = encode(&declaration);
+            let words: Vec<_> = args.iter().map(|w| String::from_utf8_lossy(w)).collect();
+            let expected: Vec<_> = canonical.split_whitespace().collect();
+            assert_eq!(words, expected);
+            assert_eq!(parse(&words.join(" ")), Ok(declaration));
+        }
+    }
+
+    #[test]
+    fn a_count_promises_nothing() {
+        for line in [
+            "TYPES 4294967295 a",
+            "STREAM s FIELDS 4294967295 a",
+            "TAGS 4294967295 ID",
+        ] {
+            assert!(matches!(parse(line), Err(Error::Missing { .. })), "{line}");
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! FORMAT MSGPACK: an entry has one field, `s`, a MessagePack map with these keys, in this order, empty
+//! ones left out:
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `et` | entity name |
+//! | `id` | uint where the id is a plain decimal that fits 64 bits unsigned, else text |
+//! | `ft` | 1 insert, 2 update, 3 delete |
+//! | `ch` | map: field → `{"o": param, "n": param}` |
+//!
+//! A param is `{"t": type, "v": text}`, type one of `s i u f b t j`, or `{"n": true}` for null. Texts
+//! that are not UTF-8 are written as bin instead of str.
+
+use crate::args::parse_decimal;
+use crate::entity::event::{Bytes, Change, Event, Value};
+use crate::entity::operation::Operation;
+use crate::entity::value::FieldType;
+use rmp_serde::{decode, Deserializer, Serializer};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+/// The entry's field.
+pub const FIELD: &[u8] = b"s";
+
+/// Deeper than any event; entries somebody else wrote may be anything.
+const MAX_DEPTH: usize = 16;
+
+pub fn encode(event: &Event) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    // Writing to memory cannot fail, and every length is known.
+    let _ = event.serialize(&mut Serializer::new(&mut bytes));
+    bytes
+}
+
+/// `None` if these bytes are not an event: truncated, of other types, with something behind them.
+pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
+    let mut deserializer = Deserializer::from_read_ref(bytes);
+    deserializer.set_max_depth(MAX_DEPTH);
+    let event = WireEvent::deserialize(&mut deserializer).ok()?;
+    match IgnoredAny::deserialize(&mut deserializer) {
+        Err(decode::Error::InvalidMarkerRead(_)) => event.try_into().ok(), // the end
+        _ => None,
+    }
+}
+
+impl Serialize for Event<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let keys = if self.changes.is_empty() { 3 } else { 4 };
+        let mut map = serializer.serialize_map(Some(keys))?;
+        map.serialize_entry("et", &Text(&self.entity))?;
+        match parse_decimal(&self.id) {
+            Some(number) => map.serialize_entry("id", &number)?,
+            None => map.serialize_entry("id", &Text(&self.id))?,
+        }
+        map.serialize_entry("ft", &flush_type(self.operation))?;
+        if !self.changes.is_empty() {
+            map.serialize_entry("ch", &Changes(&self.changes))?;
+        }
+        map.end()
+    }
+}
+
+fn flush_type(operation: Operation) -> u8 {
+    match operation {
+        Operation::Insert => 1,
+        Operation::Update => 2,
+        Operation::Delete => 3,
+    }
+}
+
+struct Changes<'c>(&'c [Change<'c>]);
+
+impl Serialize for Changes<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for change in self.0 {
+            map.serialize_entry(&Text(&change.field), &OldNew(change))?;
+        }
+        map.end()
+    }
+}
+
+struct OldNew<'c>(&'c Change<'c>);
+
+impl Serialize for OldNew<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("o", &Param(&self.0.old))?;
+        map.serialize_entry("n", &Param(&self.0.new))?;
+        map.end()
+    }
+}
+
+struct Param<'v>(&'v Value<'v>);
+
+impl Serialize for Param<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some((field_type, text)) => {
+                let mut map = serializer.serialize_map(Some(2))?;
+                map.serialize_entry("t", &Text(&[field_type.letter()]))?;
+                map.serialize_entry("v", &Text(text))?;
+                map.end()
+            }
+            None => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("n", &true)?;
+                map.end()
+            }
+        }
+    }
+}
+
+/// str if it is UTF-8, else bin.
+struct Text<'t>(&'t [u8]);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
+            Ok(text) => serializer.serialize_str(text),
+            Err(_) => serializer.serialize_bytes(self.0),
+        }
+    }
+}
+
+// What is read: keys in any order, unknown ones passed over, so that later versions may add some.
+
+#[derive(Deserialize)]
+struct WireEvent<'e> {
+    #[serde(borrow)]
+    et: WireText<'e>,
+    #[serde(borrow)]
+    id: WireText<'e>,
+    ft: u8,
+    #[serde(borrow, default)]
+    ch: Pairs<'e, WireChange<'e>>,
+}
+
+#[derive(Deserialize)]
+struct WireChange<'e> {
+    #[serde(borrow)]
+    o: WireParam<'e>,
+    #[serde(borrow)]
+    n: WireParam<'e>,
+}
+
+#[derive(Deserialize)]
+struct WireParam<'e> {
+    #[serde(default)]
+    n: bool,
+    #[serde(borrow, default)]
+    t: Option<WireText<'e>>,
+    #[serde(borrow, default)]
+    v: Option<WireText<'e>>,
+}
+
+impl<'e> TryFrom<WireEvent<'e>> for Event<'e> {
+    type Error = ();
+
+    fn try_from(wire: WireEvent<'e>) -> Result<Self, ()> {
+        let operation = match wire.ft {
+            1 => Operation::Insert,
+            2 => Operation::Update,
+            3 => Operation::Delete,
+            _ => return Err(()),
+        };
+        let changes = wire.ch.0.into_iter().map(|(field, change)| {
+            Ok(Change {
+                field: field.0,
+                old: change.o.try_into()?,
+                new: change.n.try_into()?,
+            })
+        });
+        Ok(Event {
+            entity: wire.et.0,
+            id: wire.id.0,
+            operation,
+            changes: changes.collect::<Result<_, ()>>()?,
+        })
+    }
+}
+
+impl<'e> TryFrom<WireParam<'e>> for Value<'e> {
+    type Error = ();
+
+    fn try_from(wire: WireParam<'e>) -> Result<Self, ()> {
+        match wire {
+            WireParam { n: true, .. } => Ok(None),
+            WireParam {
+                t: Some(letter),
+                v: Some(text),
+                ..
+            } => {
+                let field_type = FieldType::from_letter(&letter.0).ok_or(())?;
+                Ok(Some((field_type, text.0)))
+            }
+            _ => Err(()),
+        }
+    }
+}
+
+/// str, bin, or an integer in decimal.
+struct WireText<'e>(Bytes<'e>);
+
+impl<'de: 'e, 'e> Deserialize<'de> for WireText<'e> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = WireText<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a text or an unsigned integer")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(WireText(Cow::Borrowed(text.as_bytes())))
+            }
+
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(WireText(Cow::Borrowed(bytes)))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(WireText(Cow::Owned(number.to_string().into_bytes())))
+            }
+        }
+
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// A map in the order it was written.
+struct Pairs<'e, T>(Vec<(WireText<'e>, T)>);
+
+impl<T> Default for Pairs<'_, T> {
+    fn default() -> Self {
+        Pairs(Vec::new())
+    }
+}
+
+impl<'de: 'e, 'e, T: Deserialize<'de>> Deserialize<'de> for Pairs<'e, T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PairsVisitor<'e, T>(std::marker::PhantomData<(&'e (), T)>);
+
+        impl<'de: 'e, 'e, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<'e, T> {
+            type Value = Pairs<'e, T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                // No capacity on the word of a header: it may promise four billion pairs.
+                let mut pairs = Vec::new();
+                while let Some(field) = map.next_key::<WireText>()? {
+                    pairs.push((field, map.next_value()?));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(PairsVisitor(std::marker::PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(bytes: &[u8]) -> Value<'_> {
+        Some((FieldType::String, bytes.into()))
+    }
+
+    fn update<'a>(id: &'a [u8], changes: Vec<Change<'a>>) -> Event<'a> {
+        Event {
+            entity: b"user".into(),
+            id: id.into(),
+            operation: Operation::Update,
+            changes,
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_contract() {
+        let event = update(
+            b"42",
+            vec![Change {
+                field: b"status".into(),
+                old: text(b"active"),
+                new: None,
+            }],
+        );
+        let expected = b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ch\x81\xa6status\
+            \x82\xa1o\x82\xa1t\xa1s\xa1v\xa6active\xa1n\x81\xa1n\xc3";
+        assert_eq!(encode(&event), expected);
+
+        let insert = Event {
+            operation: Operation::Insert,
+            ..update(b"\xff\x00", vec![])
+        };
+        let expected = b"\x83\xa2et\xa4user\xa2id\xc4\x02\xff\x00\xa2ft\x01";
+        assert_eq!(encode(&insert), expected);
+    }
+
+    #[test]
+    fn ids_are_numbers_only_where_the_text_comes_back_the_same() {
+        for (id, number) in [
+            ("0", true),
+            ("18446744073709551615", true),
+            ("18446744073709551616", false),
+            ("007", false),
+            ("-1", false),
+            ("", false),
+            ("a", false),
+        ] {
+            let bytes = encode(&update(id.as_bytes(), vec![]));
+            let str_marker = bytes[12] & 0xe0 == 0xa0;
+            assert_eq!(!str_marker, number, "{id}");
+            assert_eq!(&*decode(&bytes).unwrap().id, id.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_no_part_of_it_is() {
+        let event = update(
+            b"\0id\xfe",
+            vec![
+                Change {
+                    field: b"a".into(),
+                    old: None,
+                    new: text(b"\xff\xff"),
+                },
+                Change {
+                    field: b"\x80".into(),
+                    old: Some((FieldType::Int, b"-5".into())),
+                    new: Some((FieldType::Json, b"{}".into())),
+                },
+            ],
+        );
+        let bytes = encode(&event);
+        assert_eq!(decode(&bytes), Some(event));
+        for end in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..end]), None, "cut at {end}");
+        }
+        assert_eq!(decode(&[&bytes[..], b"\x00"].concat()), None);
+    }
+
+    #[test]
+    fn other_peoples_bytes_are_no_event() {
+        for bytes in [
+            b"".as_slice(),
+            b"hello",
+            b"\x80",
+            b"\xc1",
+            b"\xdf\xff\xff\xff\xff",
+            b"\x83\xa2et\xa4user\xa2id\x2a\xa2ft\x09",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ch\xdf\xff\xff\xff\xff",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ch\x81\xa1a\x82\xa1o\x80\xa1n\x80",
+            &[0x91; 100_000],
+        ] {
+            assert_eq!(decode(bytes), None, "{:?}", &bytes[..bytes.len().min(40)]);
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_passed_over() {
+        let bytes = b"\x84\xa2et\xa4user\xa2zz\x93\x01\x80\xc0\xa2id\x2a\xa2ft\x02";
+        assert_eq!(decode(bytes), Some(update(b"42", vec![])));
+    }
+}

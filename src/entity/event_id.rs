@@ -1,0 +1,122 @@
+//! Ids of events: `ms-seq`, where seq counts the stream's events without a gap.
+
+use crate::args::parse_decimal;
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId {
+    pub ms: u64,
+    pub seq: u64,
+}
+
+impl EventId {
+    pub const MAX: EventId = EventId {
+        ms: u64::MAX,
+        seq: u64::MAX,
+    };
+
+    /// The id of the event after this one: seq is one more, ms is now unless the clock went back.
+    ///
+    /// A stream that somebody filled up to the last seq by hand starts counting anew in the next
+    /// millisecond; `None` when there is no greater id at all.
+    pub fn following(self, now_ms: u64) -> Option<EventId> {
+        let ms = now_ms.max(self.ms);
+        match self.seq.checked_add(1) {
+            Some(seq) => Some(EventId { ms, seq }),
+            None if ms > self.ms => Some(EventId { ms, seq: 1 }),
+            None => Some(EventId {
+                ms: ms.checked_add(1)?,
+                seq: 1,
+            }),
+        }
+    }
+
+    /// The greatest id smaller than this one; 0-0 has none but itself.
+    pub fn preceding(self) -> EventId {
+        match (self.ms, self.seq) {
+            (0, 0) => self,
+            (ms, 0) => EventId {
+                ms: ms.saturating_sub(1),
+                seq: u64::MAX,
+            },
+            (ms, seq) => EventId {
+                ms,
+                seq: seq.saturating_sub(1),
+            },
+        }
+    }
+
+    /// `ms-seq`, both in plain decimal.
+    pub fn parse(text: &[u8]) -> Option<EventId> {
+        let dash = text.iter().position(|&byte| byte == b'-')?;
+        let (ms, seq) = (text.get(..dash)?, text.get(dash.checked_add(1)?..)?);
+        Some(EventId {
+            ms: parse_decimal(ms)?,
+            seq: parse_decimal(seq)?,
+        })
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(ms: u64, seq: u64) -> EventId {
+        EventId { ms, seq }
+    }
+
+    #[test]
+    fn the_following_id_counts_on_and_never_goes_back_in_time() {
+        for (last, now, next) in [
+            (id(0, 0), 5, Some(id(5, 1))),
+            (id(5, 1), 5, Some(id(5, 2))),
+            (id(5, 2), 9, Some(id(9, 3))),
+            (id(9, 3), 2, Some(id(9, 4))),
+            (id(5, u64::MAX), 9, Some(id(9, 1))),
+            (id(5, u64::MAX), 5, Some(id(6, 1))),
+            (id(u64::MAX, 7), 5, Some(id(u64::MAX, 8))),
+            (EventId::MAX, 5, None),
+        ] {
+            assert_eq!(last.following(now), next, "{last} at {now}");
+        }
+    }
+
+    #[test]
+    fn the_preceding_id_is_the_next_smaller_one() {
+        for (at, before) in [
+            (id(0, 0), id(0, 0)),
+            (id(3, 0), id(2, u64::MAX)),
+            (id(3, 4), id(3, 3)),
+        ] {
+            assert_eq!(at.preceding(), before);
+        }
+    }
+
+    #[test]
+    fn only_whole_ids_are_read() {
+        assert_eq!(EventId::parse(b"12-34"), Some(id(12, 34)));
+        assert_eq!(
+            EventId::parse(EventId::MAX.to_string().as_bytes()),
+            Some(EventId::MAX)
+        );
+        for bad in [
+            "",
+            "-",
+            "1",
+            "1-",
+            "-1",
+            "1-*",
+            "1-2-3",
+            "a-b",
+            "18446744073709551616-0",
+        ] {
+            assert_eq!(EventId::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+}

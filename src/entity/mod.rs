@@ -1,0 +1,11 @@
+//! The domain, in plain Rust: what a declaration says, how a flush changes an entity, which streams
+//! get which event. Nothing here knows Redis.
+
+pub mod declaration;
+pub mod event;
+pub mod event_id;
+pub mod flush;
+pub mod operation;
+pub mod snapshot;
+pub mod tags;
+pub mod value;

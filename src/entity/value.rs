@@ -1,0 +1,299 @@
+//! Types of fields and the canonical text of their values.
+
+use crate::error::{Error, Quoted};
+use std::borrow::Cow;
+use time::{format_description::well_known::Rfc3339, OffsetDateTime, UtcOffset};
+
+/// How deep a JSON value may be nested.
+const MAX_JSON_DEPTH: usize = 32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FieldType {
+    String,
+    Int,
+    Uint,
+    Float,
+    Bool,
+    Time,
+    Json,
+}
+
+impl FieldType {
+    const ALL: [(FieldType, &'static str, u8); 7] = [
+        (FieldType::String, "string", b's'),
+        (FieldType::Int, "int", b'i'),
+        (FieldType::Uint, "uint", b'u'),
+        (FieldType::Float, "float", b'f'),
+        (FieldType::Bool, "bool", b'b'),
+        (FieldType::Time, "time", b't'),
+        (FieldType::Json, "json", b'j'),
+    ];
+
+    /// The words of TYPES, for an error.
+    pub const CHOICES: &'static str = "string, int, uint, float, bool, time or json";
+
+    /// A word of TYPES, or its first letter.
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .find(|(_, name, letter)| {
+                word.eq_ignore_ascii_case(name.as_bytes()) || word.eq_ignore_ascii_case(&[*letter])
+            })
+            .map(|(field_type, ..)| *field_type)
+    }
+
+    /// The `t` of an event's values.
+    pub fn from_letter(text: &[u8]) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .find(|(.., letter)| text == [*letter])
+            .map(|(field_type, ..)| *field_type)
+    }
+
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The `t` of an event's values.
+    pub fn letter(self) -> u8 {
+        self.row().2
+    }
+
+    fn row(self) -> &'static (FieldType, &'static str, u8) {
+        Self::ALL
+            .iter()
+            .find(|(field_type, ..)| *field_type == self)
+            .unwrap_or(&Self::ALL[0])
+    }
+
+    fn expected(self) -> &'static str {
+        match self {
+            FieldType::String => "bytes",
+            FieldType::Int => "a 64-bit signed integer",
+            FieldType::Uint => "a 64-bit unsigned integer",
+            FieldType::Float => "a finite number",
+            FieldType::Bool => "1, 0, true or false",
+            FieldType::Time => "an RFC 3339 time",
+            FieldType::Json => "JSON of at most 32 levels",
+        }
+    }
+
+    /// The one text that stands for this value: equal values of a type have equal texts.
+    ///
+    /// | type | canonical text |
+    /// | --- | --- |
+    /// | string | the bytes |
+    /// | int, uint | decimal |
+    /// | float | the shortest that reads back the same, without exponent between 1e-5 and 1e21 |
+    /// | bool | `1` or `0` |
+    /// | time | RFC 3339 in UTC with `Z`, fraction only if not zero |
+    /// | json | no white space between tokens, keys in the order given |
+    pub fn canonical(self, text: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let owned = match self {
+            FieldType::String => return Some(Cow::Borrowed(text)),
+            FieldType::Int => utf8(text)?.parse::<i64>().ok()?.to_string(),
+            FieldType::Uint => utf8(text)?.parse::<u64>().ok()?.to_string(),
+            FieldType::Float => canonical_float(utf8(text)?.parse().ok()?)?,
+            FieldType::Bool => canonical_bool(text)?.into(),
+            FieldType::Time => canonical_time(utf8(text)?)?,
+            FieldType::Json => canonical_json(utf8(text)?)?,
+        };
+        // The common case, a value that is canonical already, keeps the caller's bytes.
+        Some(if owned.as_bytes() == text {
+            Cow::Borrowed(text)
+        } else {
+            Cow::Owned(owned.into_bytes())
+        })
+    }
+
+    /// As `canonical`, with the error that a client gets.
+    pub fn check<'a>(self, field: &[u8], text: &'a [u8]) -> Result<Cow<'a, [u8]>, Error> {
+        self.canonical(text).ok_or_else(|| Error::BadValue {
+            field: Quoted::new(field),
+            expected: self.expected(),
+            got: Quoted::new(text),
+        })
+    }
+}
+
+fn utf8(text: &[u8]) -> Option<&str> {
+    std::str::from_utf8(text).ok()
+}
+
+fn canonical_float(number: f64) -> Option<String> {
+    let size = number.abs();
+    if !size.is_finite() {
+        None
+    } else if size == 0.0 {
+        Some("0".into()) // -0 equals 0, so it must not be a change
+    } else if (1e-5..1e21).contains(&size) {
+        Some(number.to_string())
+    } else {
+        Some(format!("{number:e}"))
+    }
+}
+
+fn canonical_bool(text: &[u8]) -> Option<&'static str> {
+    if text == b"1" || text.eq_ignore_ascii_case(b"true") {
+        Some("1")
+    } else if text == b"0" || text.eq_ignore_ascii_case(b"false") {
+        Some("0")
+    } else {
+        None
+    }
+}
+
+fn canonical_time(text: &str) -> Option<String> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    time.checked_to_offset(UtcOffset::UTC)?
+        .format(&Rfc3339)
+        .ok()
+}
+
+/// Drops the white space between tokens. Numbers and strings stay as they are written: `1.0` is not
+/// `1`, since JSON itself does not say that they are equal.
+fn canonical_json(text: &str) -> Option<String> {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
+    let mut tokens = String::with_capacity(text.len());
+    let (mut in_string, mut escaped, mut depth) = (false, false, 0usize);
+    for c in text.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => in_string = !in_string,
+            _ if in_string => {}
+            ' ' | '\t' | '\r' | '\n' => continue,
+            '[' | '{' => {
+                depth = depth.saturating_add(1);
+                if depth > MAX_JSON_DEPTH {
+                    return None;
+                }
+            }
+            ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        tokens.push(c);
+    }
+    Some(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_type_has_one_text_for_equal_values() {
+        use FieldType::*;
+        for (field_type, text, canonical) in [
+            (String, "", Some("")),
+            (String, " a ", Some(" a ")),
+            (Int, "5", Some("5")),
+            (Int, "+5", Some("5")),
+            (Int, "007", Some("7")),
+            (Int, "-0", Some("0")),
+            (Int, "-9223372036854775808", Some("-9223372036854775808")),
+            (Int, "9223372036854775808", None),
+            (Int, "", None),
+            (Int, " 5", None),
+            (Int, "5.0", None),
+            (Uint, "18446744073709551615", Some("18446744073709551615")),
+            (Uint, "18446744073709551616", None),
+            (Uint, "-1", None),
+            (Float, "1.50", Some("1.5")),
+            (Float, "1.5", Some("1.5")),
+            (Float, "1e2", Some("100")),
+            (Float, "-0.0", Some("0")),
+            (Float, "0.00001", Some("0.00001")),
+            (Float, "0.000001", Some("1e-6")),
+            (Float, "1e20", Some("100000000000000000000")),
+            (Float, "1e21", Some("1e21")),
+            (Float, "-2.5e-7", Some("-2.5e-7")),
+            (Float, "0.1", Some("0.1")),
+            (Float, "5e-324", Some("5e-324")),
+            (Float, "nan", None),
+            (Float, "inf", None),
+            (Float, "1e999", None),
+            (Float, "", None),
+            (Bool, "true", Some("1")),
+            (Bool, "TRUE", Some("1")),
+            (Bool, "1", Some("1")),
+            (Bool, "false", Some("0")),
+            (Bool, "0", Some("0")),
+            (Bool, "yes", None),
+            (
+                Time,
+                "2026-01-02T04:04:05+01:00",
+                Some("2026-01-02T03:04:05Z"),
+            ),
+            (Time, "2026-01-02T03:04:05Z", Some("2026-01-02T03:04:05Z")),
+            (
+                Time,
+                "2026-01-02T03:04:05.500Z",
+                Some("2026-01-02T03:04:05.5Z"),
+            ),
+            (
+                Time,
+                "2026-01-02T03:04:05.000Z",
+                Some("2026-01-02T03:04:05Z"),
+            ),
+            (Time, "2026-02-30T03:04:05Z", None),
+            (Time, "9999-12-31T23:59:59-01:00", None),
+            (Time, "2026-01-02", None),
+            (Time, "1767323045", None),
+            (
+                Json,
+                r#" { "b" : [ 1 , 2.0 ] , "a" : "x y\" z" } "#,
+                Some(r#"{"b":[1,2.0],"a":"x y\" z"}"#),
+            ),
+            (Json, "null", Some("null")),
+            (Json, "\"\\\\\" ", Some("\"\\\\\"")),
+            (Json, "", None),
+            (Json, "{", None),
+            (Json, "{} {}", None),
+            (Json, "[1,]", None),
+            (Json, "NaN", None),
+        ] {
+            let got = field_type.canonical(text.as_bytes());
+            assert_eq!(
+                got.as_deref(),
+                canonical.map(str::as_bytes),
+                "{field_type:?} {text:?}"
+            );
+            // Canonical text is a fixed point.
+            if let Some(text) = got {
+                assert_eq!(field_type.canonical(&text).as_deref(), Some(&*text));
+            }
+        }
+    }
+
+    #[test]
+    fn json_is_bounded_in_depth() {
+        let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(FieldType::Json.canonical(nested(32).as_bytes()).is_some());
+        assert!(FieldType::Json.canonical(nested(33).as_bytes()).is_none());
+        assert!(FieldType::Json
+            .canonical(nested(1_000_000).as_bytes())
+            .is_none());
+    }
+
+    #[test]
+    fn values_that_are_not_utf8_fit_strings_only() {
+        for (field_type, ..) in FieldType::ALL {
+            let fits = field_type.canonical(b"\"\xff\"").is_some();
+            assert_eq!(fits, field_type == FieldType::String, "{field_type:?}");
+        }
+    }
+
+    #[test]
+    fn types_are_named_by_word_or_letter() {
+        for (field_type, name, letter) in FieldType::ALL {
+            assert_eq!(
+                FieldType::parse(name.to_uppercase().as_bytes()),
+                Some(field_type)
+            );
+            assert_eq!(FieldType::parse(&[letter]), Some(field_type));
+        }
+        assert_eq!(FieldType::parse(b"text"), None);
+        assert_eq!(FieldType::parse(b""), None);
+    }
+}

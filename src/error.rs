@@ -1,0 +1,227 @@
+//! Every error a user can see: one variant, one wording, one code.
+//!
+//! The codes are those of the contract (`ERR`, `NODECL`, `EXISTS`, …). An error is one line, and what
+//! a client sent stands in it quoted, shortened, with unprintable bytes escaped.
+
+use std::fmt;
+
+/// Bytes a client sent, made fit to stand in a one-line error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quoted(String);
+
+impl Quoted {
+    /// More than this of a value is noise in an error.
+    const MAX: usize = 64;
+
+    pub fn new(bytes: &[u8]) -> Self {
+        let shown = bytes.get(..Self::MAX).unwrap_or(bytes);
+        let mut text = String::with_capacity(shown.len().saturating_add(5));
+        text.push('"');
+        for &byte in shown {
+            match byte {
+                b'\'' => text.push('\''),
+                _ => text.extend(std::ascii::escape_default(byte).map(char::from)),
+            }
+        }
+        text.push('"');
+        if shown.len() < bytes.len() {
+            text.push_str("...");
+        }
+        Quoted(text)
+    }
+}
+
+impl fmt::Display for Quoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The whole command is too short or, for commands of fixed length, too long.
+    WrongArity(&'static str),
+    /// An option or operation ended before its arguments did.
+    Missing {
+        of: &'static str,
+        what: &'static str,
+    },
+    UnknownOption(Quoted),
+    UnknownOperation(Quoted),
+    /// The same option twice.
+    Repeated(&'static str),
+    /// An option that belongs to a STREAM stands before the first one.
+    NeedsStream(&'static str),
+    NotANumber {
+        of: &'static str,
+        got: Quoted,
+    },
+    NotACount {
+        of: &'static str,
+        got: Quoted,
+    },
+    NotAnId(Quoted),
+    NotAStart(Quoted),
+    NotOneOf {
+        of: &'static str,
+        choices: &'static str,
+        got: Quoted,
+    },
+    BadTag {
+        field: Quoted,
+        tag: Quoted,
+        why: TagFault,
+    },
+    DuplicateField(Quoted),
+    DuplicateStream(Quoted),
+    DuplicatePool(Quoted),
+    ReservedField,
+    NoStreams,
+    EmptyPrefix,
+    StreamIsKey(Quoted),
+    DatabaseInCluster,
+    NoSuchDatabase(u32),
+    NoSuchCursor {
+        stream: Quoted,
+        name: Quoted,
+    },
+    GroupNotCursor(Quoted),
+    IdsExhausted(Quoted),
+    NoDeclaration(Quoted),
+    Exists(Quoted),
+    NoEntity(Quoted),
+    BadValue {
+        field: Quoted,
+        expected: &'static str,
+        got: Quoted,
+    },
+    WrongType {
+        key: Quoted,
+        expected: &'static str,
+    },
+    /// The snapshot of this entity would be stored where one of the streams lives.
+    SnapshotIsStream {
+        id: Quoted,
+        key: Quoted,
+    },
+    CrossSlot(Quoted),
+    NoPermission(Quoted),
+    EventTooLarge {
+        stream: Quoted,
+        bytes: usize,
+    },
+    /// A native command that the module ran answered with an error; it speaks for itself.
+    Server(String),
+    Internal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TagFault {
+    EmptyName,
+    UnknownOpLetter,
+    UnknownOpWord,
+    TooManyColons,
+    OpsOnField,
+    UndeclaredStream,
+    UnmappedPool,
+}
+
+impl fmt::Display for TagFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TagFault::EmptyName => "a stream's name is empty",
+            TagFault::UnknownOpLetter => "operations must be letters of IUD",
+            TagFault::UnknownOpWord => "operations must be add, edit or delete, joined by |",
+            TagFault::TooManyColons => "a stream has more than one colon",
+            TagFault::OpsOnField => "only the tag of ID may give operations or a pool",
+            TagFault::UndeclaredStream => "it names a stream that the tag of ID does not declare",
+            TagFault::UnmappedPool => "no POOL maps its pool code",
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use Error::*;
+        match self {
+            WrongArity(command) => {
+                write!(f, "ERR wrong number of arguments for '{command}' command")
+            }
+            Missing { of, what } => write!(f, "ERR {of} lacks {what}"),
+            UnknownOption(got) => write!(f, "ERR unknown option {got}"),
+            UnknownOperation(got) => write!(f, "ERR unknown operation {got}"),
+            Repeated(option) => write!(f, "ERR {option} is given twice"),
+            NeedsStream(option) => write!(f, "ERR {option} belongs to a STREAM, and none precedes it"),
+            NotANumber { of, got } => write!(f, "ERR {of} must be an integer in range, not {got}"),
+            NotACount { of, got } => write!(f, "ERR the count of {of} must be an integer, not {got}"),
+            NotAnId(got) => write!(f, "ERR invalid event id {got}, expected ms-seq"),
+            NotAStart(got) => write!(
+                f,
+                "ERR invalid FROM {got}, expected 0, $, an event id or a time in ms"
+            ),
+            NotOneOf { of, choices, got } => write!(f, "ERR {of} must be {choices}, not {got}"),
+            BadTag { field, tag, why } => write!(f, "ERR bad tag {tag} of field {field}: {why}"),
+            DuplicateField(field) => write!(f, "ERR field {field} is named twice"),
+            DuplicateStream(stream) => write!(f, "ERR stream {stream} is declared twice"),
+            DuplicatePool(code) => write!(f, "ERR pool {code} is mapped twice"),
+            ReservedField => write!(f, "ERR the field \"@\" is reserved"),
+            NoStreams => write!(f, "ERR a declaration needs at least one stream"),
+            EmptyPrefix => write!(f, "ERR PREFIX must not be empty"),
+            StreamIsKey(stream) => {
+                write!(f, "ERR stream {stream} would be the declaration's own key")
+            }
+            DatabaseInCluster => write!(f, "ERR a cluster has no other databases: DB and POOL are refused"),
+            NoSuchDatabase(index) => write!(f, "ERR DB index {index} is out of range"),
+            NoSuchCursor { stream, name } => {
+                write!(f, "ERR no cursor {name} on the stream {stream}")
+            }
+            GroupNotCursor(name) => write!(f, "ERR {name} is a group with consumers, not a cursor"),
+            IdsExhausted(stream) => write!(f, "ERR the stream {stream} has exhausted its ids"),
+            NoDeclaration(key) => write!(f, "NODECL no entity type is declared at {key}"),
+            Exists(id) => write!(f, "EXISTS entity {id} exists with other values"),
+            NoEntity(id) => write!(f, "NOENTITY there is no entity {id}"),
+            BadValue {
+                field,
+                expected,
+                got,
+            } => write!(f, "BADVALUE field {field} takes {expected}, not {got}"),
+            WrongType { key, expected } => {
+                write!(f, "WRONGTYPE the key {key} holds something else than {expected}")
+            }
+            SnapshotIsStream { id, key } => write!(
+                f,
+                "WRONGTYPE the snapshot of entity {id} would be stored at {key}, a stream of its declaration"
+            ),
+            CrossSlot(key) => {
+                write!(f, "CROSSSLOT the key {key} is in another slot than the declaration")
+            }
+            NoPermission(key) => write!(f, "NOPERM this user may not write the key {key}"),
+            EventTooLarge { stream, bytes } => write!(
+                f,
+                "LIMIT an event of {bytes} bytes is too large for the stream {stream}"
+            ),
+            Server(message) => f.write_str(message),
+            Internal => write!(f, "ERR internal error in the module dirty, see the server's log"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_bytes_are_printable_and_bounded() {
+        for (bytes, expected) in [
+            (b"abc".as_slice(), r#""abc""#),
+            (b"", r#""""#),
+            (b"O'Brien \"x\" \\", r#""O'Brien \"x\" \\""#),
+            (b"a\r\nb\0\xff", r#""a\r\nb\x00\xff""#),
+        ] {
+            assert_eq!(Quoted::new(bytes).to_string(), expected);
+        }
+        let long = Quoted::new(&[b'x'; 100_000]).to_string();
+        assert_eq!(long.len(), 64 + 2 + 3);
+        assert!(long.ends_with("\"..."));
+    }
+}

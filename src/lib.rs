@@ -1,0 +1,64 @@
+//! Dirty Streams: a Redis module that publishes entity changes. An application sends an entity's
+//! snapshot; the module diffs it against the last one, stores it, and appends events to the streams
+//! that want them, in one atomic command.
+//!
+//! | module | what is in it |
+//! | --- | --- |
+//! | [`entity`] | the domain, plain Rust: declarations, tags, values, diffs, events, the plan of a flush |
+//! | [`encoding`] | bytes and back: events as entries, declarations as stored |
+//! | [`args`], [`error`] | what commands are parsed with, and every error they answer |
+//! | [`commands`] | one file per command |
+//! | [`redis`] | everything that calls the Redis module API |
+
+mod args;
+mod commands;
+mod encoding;
+mod entity;
+mod error;
+mod redis;
+
+use commands::{ack::Ack, consume::Consume, declare::Declare, flush::Flush, get::Get, info::Info};
+use redis::{declarations, entry, last_ids, stats};
+use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
+
+#[cfg(not(test))]
+use redis_module::alloc::RedisAlloc as Allocator;
+/// Unit tests run without a server, so without its allocator.
+#[cfg(test)]
+use std::alloc::System as Allocator;
+
+/// `MODULE LIST` shows it: major * 10000 + minor * 100 + patch.
+const VERSION: i32 = 100;
+
+/// Every command of the module.
+fn register_commands(ctx: &Context) -> bool {
+    entry::register::<Declare>(ctx) // DIRTY.DECLARE key …: an entity type, its streams and fields
+        && entry::register::<Flush>(ctx) // DIRTY.FLUSH key op …: store, diff, publish
+        && entry::register::<Get>(ctx) // DIRTY.GET key id …: typed snapshots
+        && entry::register::<Info>(ctx) // DIRTY.INFO key: the declaration
+        && entry::register::<Consume>(ctx) // DIRTY.CONSUME stream GROUP|CURSOR …: acknowledge and read
+        && entry::register::<Ack>(ctx) // DIRTY.ACK stream GROUP|CURSOR …: acknowledge alone
+}
+
+fn init(ctx: &Context, _args: &[RedisString]) -> Status {
+    entry::log_panics();
+    // A forged payload is an error to look at, not the end of the server; and keys are signalled when
+    // they were changed, not whenever they were opened.
+    ctx.set_module_options(
+        ModuleOptions::HANDLE_IO_ERRORS | ModuleOptions::NO_IMPLICIT_SIGNAL_MODIFIED,
+    );
+    match register_commands(ctx) && last_ids::register(ctx) && stats::register(ctx) {
+        true => Status::Ok,
+        false => Status::Err,
+    }
+}
+
+redis_module! {
+    name: "dirty",
+    version: VERSION,
+    allocator: (Allocator, Allocator),
+    data_types: [DECLARATION_TYPE],
+    init: init,
+}
+
+use declarations::TYPE as DECLARATION_TYPE;

@@ -1,0 +1,176 @@
+//! Native commands run by the module, and views of their replies that copy nothing.
+
+use super::api::api;
+use crate::error::Error;
+use redis_module::{raw, Context, RedisString};
+use std::ffi::{c_char, c_int, CStr};
+use std::marker::PhantomData;
+
+/// How a command is run: its errors come as replies, scripts' rules apply to it.
+const READ: &CStr = c"vES";
+/// As READ, and its effects go to replicas and the AOF.
+const WRITE: &CStr = c"v!ES";
+
+pub fn read(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
+    call(ctx, command, READ, args)
+}
+
+pub fn write(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
+    call(ctx, command, WRITE, args)
+}
+
+fn call(
+    ctx: &Context,
+    command: &CStr,
+    options: &CStr,
+    args: &[&RedisString],
+) -> Result<Reply, Error> {
+    let argv: Vec<*mut raw::RedisModuleString> = args.iter().map(|arg| arg.inner).collect();
+    // SAFETY: format `v` takes a pointer and a length; the strings live throughout the call.
+    let raw = unsafe {
+        api!(RedisModule_Call(
+            ctx.ctx,
+            command.as_ptr(),
+            options.as_ptr(),
+            argv.as_ptr(),
+            argv.len(),
+        ))
+    };
+    if raw.is_null() {
+        return Err(Error::Internal);
+    }
+    let reply = Reply { raw };
+    match reply.view().kind() {
+        Kind::Error => Err(Error::Server(
+            String::from_utf8_lossy(reply.view().bytes()).into_owned(),
+        )),
+        _ => Ok(reply),
+    }
+}
+
+/// A reply that is not an error, freed when dropped.
+pub struct Reply {
+    raw: *mut raw::RedisModuleCallReply,
+}
+
+impl Reply {
+    pub fn view(&self) -> View<'_> {
+        View {
+            raw: self.raw,
+            owner: PhantomData,
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        // SAFETY: received once, freed once; no view outlives it.
+        unsafe { api!(RedisModule_FreeCallReply(self.raw)) }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Kind {
+    Text,
+    Integer,
+    Array,
+    Error,
+    Other,
+}
+
+/// A reply or a part of one.
+#[derive(Clone, Copy)]
+pub struct View<'r> {
+    raw: *mut raw::RedisModuleCallReply,
+    owner: PhantomData<&'r Reply>,
+}
+
+impl<'r> View<'r> {
+    fn kind(self) -> Kind {
+        // SAFETY: a live reply; null is of the unknown type.
+        match unsafe { api!(RedisModule_CallReplyType(self.raw)) } as isize {
+            raw::REDISMODULE_REPLY_STRING => Kind::Text,
+            raw::REDISMODULE_REPLY_INTEGER => Kind::Integer,
+            raw::REDISMODULE_REPLY_ARRAY => Kind::Array,
+            raw::REDISMODULE_REPLY_ERROR => Kind::Error,
+            _ => Kind::Other,
+        }
+    }
+
+    /// A text's or error's bytes, nothing for the rest.
+    pub fn bytes(self) -> &'r [u8] {
+        if !matches!(self.kind(), Kind::Text | Kind::Error) {
+            return &[];
+        }
+        let mut length = 0usize;
+        // SAFETY: a text; its bytes live as long as the reply.
+        unsafe {
+            let bytes: *const c_char = api!(RedisModule_CallReplyStringPtr(self.raw, &mut length));
+            match bytes.is_null() {
+                true => &[],
+                false => std::slice::from_raw_parts(bytes.cast(), length),
+            }
+        }
+    }
+
+    pub fn integer(self) -> Option<i64> {
+        // SAFETY: an integer.
+        (self.kind() == Kind::Integer)
+            .then(|| unsafe { api!(RedisModule_CallReplyInteger(self.raw)) })
+    }
+
+    pub fn length(self) -> usize {
+        match self.kind() {
+            // SAFETY: an array.
+            Kind::Array => unsafe { api!(RedisModule_CallReplyLength(self.raw)) },
+            _ => 0,
+        }
+    }
+
+    pub fn at(self, index: usize) -> Option<View<'r>> {
+        if index >= self.length() {
+            return None;
+        }
+        // SAFETY: an array with such an element.
+        let raw = unsafe { api!(RedisModule_CallReplyArrayElement(self.raw, index)) };
+        (!raw.is_null()).then_some(View {
+            raw,
+            owner: PhantomData,
+        })
+    }
+
+    pub fn items(self) -> impl Iterator<Item = View<'r>> {
+        (0..self.length()).filter_map(move |index| self.at(index))
+    }
+
+    /// Of a map as RESP2 writes it, name and value by turns.
+    pub fn field(self, name: &[u8]) -> Option<View<'r>> {
+        let index = self
+            .items()
+            .step_by(2)
+            .position(|item| item.bytes() == name)?;
+        self.at(index.checked_mul(2)?.checked_add(1)?)
+    }
+}
+
+/// Whether a user stands behind this context: not on a replica's link to its primary, while an AOF
+/// loads, or when another module calls without saying whose rights count.
+pub fn has_user(ctx: &Context) -> bool {
+    const ENOTSUP: c_int = 95;
+    // SAFETY: as in `call`; `C` answers ENOTSUP, before anything is run, where there is no user.
+    unsafe {
+        let none: *const *mut raw::RedisModuleString = std::ptr::null();
+        let reply = api!(RedisModule_Call(
+            ctx.ctx,
+            c"PING".as_ptr(),
+            c"vC".as_ptr(),
+            none,
+            0usize
+        ));
+        if !reply.is_null() {
+            api!(RedisModule_FreeCallReply(reply));
+            return true;
+        }
+        std::io::Error::last_os_error().raw_os_error() != Some(ENOTSUP)
+    }
+}

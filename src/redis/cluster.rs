@@ -1,0 +1,61 @@
+//! In a cluster all keys of one declaration must be in one slot: the low-level API would write a key
+//! of another slot here without a word, and nobody would ever find it.
+
+use super::api::api;
+use crate::entity::declaration::{hash_tag, Declaration};
+use crate::error::{Error, Quoted};
+use crc::{Crc, CRC_16_XMODEM};
+use redis_module::{raw, Context};
+
+const CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
+
+fn slot(key: &[u8]) -> u16 {
+    let hashed = hash_tag(key).and_then(|tag| key.get(tag)).unwrap_or(key);
+    CRC16.checksum(hashed) & 16383
+}
+
+/// Refuses a declaration that a cluster cannot serve; anything goes where there is none. Snapshots are
+/// in the declaration's slot if the prefix fixes it: by a `{tag}` of its own.
+pub fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Error> {
+    if !is_enabled(ctx) {
+        return Ok(());
+    }
+    let home = slot(key);
+    let prefix = &declaration.prefix;
+    if hash_tag(prefix).is_none() || slot(prefix) != home {
+        return Err(Error::CrossSlot(Quoted::new(prefix)));
+    }
+    for stream in &declaration.streams {
+        if stream.database.is_some_and(|database| database != 0) {
+            return Err(Error::DatabaseInCluster);
+        }
+        if slot(&stream.key) != home {
+            return Err(Error::CrossSlot(Quoted::new(&stream.key)));
+        }
+    }
+    Ok(())
+}
+
+fn is_enabled(ctx: &Context) -> bool {
+    // SAFETY: a live context.
+    let flags = unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) };
+    flags as u32 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slot;
+
+    #[test]
+    fn slots_are_those_of_the_cluster_specification() {
+        for (key, expected) in [
+            ("123456789", 0x31c3),
+            ("user{7}", slot(b"7")),
+            ("{user}1000.following", slot(b"user")),
+            ("foo{}{bar}", slot(b"foo{}{bar}")),
+        ] {
+            assert_eq!(slot(key.as_bytes()), expected, "{key}");
+        }
+        assert_ne!(slot(b"foo{}{bar}"), slot(b"bar"));
+    }
+}

@@ -1,0 +1,198 @@
+//! The declaration as a data type of its own, `dirtydecl`: an RDB file, an AOF rewrite and DUMP hold it as
+//! the arguments of DIRTY.DECLARE that make it.
+
+use super::keys::{self, wrong_type, Key};
+use super::{api::api, writes::Writes};
+use crate::args::Args;
+use crate::encoding;
+use crate::entity::declaration::Declaration;
+use crate::error::{Error, Quoted};
+use redis_module::native_types::RedisType;
+use redis_module::{raw, Context, RedisString};
+use std::ffi::{c_char, c_int, c_void};
+use std::rc::Rc;
+
+/// Of the RDB bytes: an unsigned n, then n strings. A later version must read all earlier ones.
+const ENCODING_VERSION: i32 = 1;
+
+const EXPECTED: &str = "a declaration";
+
+/// Not one of the server's events, so its class is that of modules.
+const DECLARED: &std::ffi::CStr = c"dirty.declare";
+
+pub static TYPE: RedisType = RedisType::new(
+    "dirtydecl",
+    ENCODING_VERSION,
+    raw::RedisModuleTypeMethods {
+        version: raw::REDISMODULE_TYPE_METHOD_VERSION as u64,
+        rdb_load: Some(rdb_load),
+        rdb_save: Some(rdb_save),
+        aof_rewrite: Some(aof_rewrite),
+        mem_usage: Some(mem_usage),
+        digest: Some(digest),
+        free: Some(free),
+        aux_load: None,
+        aux_save: None,
+        aux_save_triggers: 0,
+        free_effort: None,
+        unlink: None,
+        copy: Some(copy),
+        defrag: None,
+        mem_usage2: None,
+        free_effort2: None,
+        unlink2: None,
+        copy2: None,
+        aux_save2: None,
+    },
+);
+
+/// The entity type declared at a key. It lives as long as its key is open, which is what the closure
+/// is for; nothing in it may delete or overwrite the key.
+pub fn with<T>(
+    ctx: &Context,
+    name: &RedisString,
+    run: impl FnOnce(&Declaration) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let key = Key::read(ctx, name);
+    match get(&key, name)? {
+        Some(declaration) => run(declaration),
+        None => Err(Error::NoDeclaration(Quoted::new(name))),
+    }
+}
+
+/// Declares; the same again changes nothing.
+pub fn put(writes: &mut Writes, name: &Rc<RedisString>, new: Declaration) -> Result<(), Error> {
+    let ctx = writes.context();
+    if get(&Key::read(ctx, name), name)? == Some(&new) {
+        return Ok(());
+    }
+    let args: Vec<RedisString> = encoding::declaration::encode(&new)
+        .iter()
+        .map(|arg| keys::string(arg))
+        .collect();
+    let key = Key::write(ctx, name);
+    let value: *mut c_void = Box::into_raw(Box::new(new)).cast();
+    // SAFETY: a key open for writing; the value is of this type and belongs to the key from now on.
+    unsafe { api!(RedisModule_ModuleTypeSetValue(key.raw(), raw_type(), value)) };
+    let mut effect = vec![name.inner];
+    effect.extend(args.iter().map(|arg| arg.inner));
+    writes.replicate(c"DIRTY.DECLARE", &effect);
+    writes.changed(name, raw::REDISMODULE_NOTIFY_MODULE, DECLARED, None);
+    Ok(())
+}
+
+/// What is declared at an open key; the borrow lasts as long as the key is open.
+fn get<'k>(key: &'k Key, name: &[u8]) -> Result<Option<&'k Declaration>, Error> {
+    if !key.holds(name, raw::REDISMODULE_KEYTYPE_MODULE, EXPECTED)? {
+        return Ok(None);
+    }
+    // SAFETY: an open key; a value of our type is a declaration that `put` or `rdb_load` boxed.
+    unsafe {
+        if api!(RedisModule_ModuleTypeGetType(key.raw())) != raw_type() {
+            return Err(wrong_type(name, EXPECTED));
+        }
+        let value: *const Declaration = api!(RedisModule_ModuleTypeGetValue(key.raw())).cast();
+        Ok(value.as_ref())
+    }
+}
+
+fn raw_type() -> *mut raw::RedisModuleType {
+    *TYPE.raw_type.borrow()
+}
+
+/// # Safety
+/// The value must be one of this data type.
+unsafe fn declaration<'v>(value: *const c_void) -> &'v Declaration {
+    // SAFETY: as the caller promises.
+    unsafe { &*value.cast::<Declaration>() }
+}
+
+unsafe extern "C" fn rdb_save(rdb: *mut raw::RedisModuleIO, value: *mut c_void) {
+    // SAFETY: the server passes a value of this type.
+    let args = encoding::declaration::encode(unsafe { declaration(value) });
+    raw::save_unsigned(rdb, u64::try_from(args.len()).unwrap_or(0));
+    for arg in args {
+        raw::save_slice(rdb, &arg);
+    }
+}
+
+unsafe extern "C" fn rdb_load(rdb: *mut raw::RedisModuleIO, version: c_int) -> *mut c_void {
+    match load(rdb, version) {
+        Some(declaration) => Box::into_raw(Box::new(declaration)).cast(),
+        None => std::ptr::null_mut(), // the server says that the payload is bad
+    }
+}
+
+fn load(rdb: *mut raw::RedisModuleIO, version: c_int) -> Option<Declaration> {
+    if version != ENCODING_VERSION {
+        return None;
+    }
+    let count = raw::load_unsigned(rdb).ok()?;
+    let mut args = Vec::new(); // no capacity on the payload's word
+    for _ in 0..count {
+        args.push(raw::load_string_buffer(rdb).ok()?);
+    }
+    let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
+    // The key does not matter: what is saved names every option, NAME and PREFIX among them.
+    encoding::declaration::decode(b"", Args::new(&args)).ok()
+}
+
+unsafe extern "C" fn aof_rewrite(
+    aof: *mut raw::RedisModuleIO,
+    key: *mut raw::RedisModuleString,
+    value: *mut c_void,
+) {
+    // SAFETY: the server passes a value of this type.
+    let args: Vec<RedisString> = encoding::declaration::encode(unsafe { declaration(value) })
+        .iter()
+        .map(|arg| keys::string(arg))
+        .collect();
+    let argv: Vec<*mut raw::RedisModuleString> = args.iter().map(|arg| arg.inner).collect();
+    // SAFETY: format `sv` takes a string, a pointer and a length, which live throughout the call.
+    unsafe {
+        api!(RedisModule_EmitAOF(
+            aof,
+            c"DIRTY.DECLARE".as_ptr(),
+            c"sv".as_ptr(),
+            key,
+            argv.as_ptr(),
+            argv.len(),
+        ));
+    }
+}
+
+unsafe extern "C" fn mem_usage(value: *const c_void) -> usize {
+    // SAFETY: the server passes a value of this type.
+    unsafe { declaration(value) }.memory()
+}
+
+unsafe extern "C" fn digest(digest: *mut raw::RedisModuleDigest, value: *mut c_void) {
+    // SAFETY: the server passes a value of this type.
+    for arg in encoding::declaration::encode(unsafe { declaration(value) }) {
+        // SAFETY: the digest the server passes, and bytes with their length.
+        unsafe {
+            api!(RedisModule_DigestAddStringBuffer(
+                digest,
+                arg.as_ptr().cast::<c_char>(),
+                arg.len(),
+            ));
+        }
+    }
+    // SAFETY: as above.
+    unsafe { api!(RedisModule_DigestEndSequence(digest)) };
+}
+
+/// May run on a background thread, which a declaration, plain data, does not mind.
+unsafe extern "C" fn free(value: *mut c_void) {
+    // SAFETY: a value of this type, boxed once, and given back by the server once.
+    drop(unsafe { Box::from_raw(value.cast::<Declaration>()) });
+}
+
+unsafe extern "C" fn copy(
+    _from: *mut raw::RedisModuleString,
+    _to: *mut raw::RedisModuleString,
+    value: *const c_void,
+) -> *mut c_void {
+    // SAFETY: the server passes a value of this type.
+    Box::into_raw(Box::new(unsafe { declaration(value) }.clone())).cast()
+}

@@ -1,0 +1,218 @@
+//! Groups and cursors. Both are native consumer groups, read and changed by native commands; a cursor is
+//! a group nobody reads through, its last delivered id is the position.
+
+use super::call::{self, Reply, View};
+use super::keys;
+use crate::entity::event_id::EventId;
+use crate::error::Error;
+use redis_module::{Context, RedisString};
+
+/// One group or cursor of one stream.
+pub struct Group<'c> {
+    pub ctx: &'c Context,
+    pub stream: &'c RedisString,
+    pub name: &'c RedisString,
+}
+
+/// What XINFO GROUPS says of it.
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    pub consumers: i64,
+    pub pending: i64,
+    pub position: EventId,
+}
+
+/// An entry of a stream, its bytes still in the server's reply.
+#[derive(Clone, Copy)]
+pub struct Entry<'r> {
+    pub id: &'r [u8],
+    fields: View<'r>,
+}
+
+impl<'r> Entry<'r> {
+    fn new(entry: View<'r>) -> Option<Self> {
+        Some(Entry {
+            id: entry.at(0)?.bytes(),
+            fields: entry.at(1)?,
+        })
+    }
+
+    pub fn fields(&self) -> Vec<(&'r [u8], &'r [u8])> {
+        let texts: Vec<&[u8]> = self.fields.items().map(View::bytes).collect();
+        let pairs = texts.chunks_exact(2);
+        pairs
+            .filter_map(|pair| Some((*pair.first()?, *pair.last()?)))
+            .collect()
+    }
+}
+
+/// The entries of an XRANGE or XCLAIM reply; null elements, which XCLAIM once gave, are passed over.
+pub fn entries(reply: View<'_>) -> impl Iterator<Item = Entry<'_>> {
+    reply.items().filter_map(Entry::new)
+}
+
+/// The entries of an XREADGROUP reply that asked for one stream.
+pub fn entries_of_stream(reply: View<'_>) -> impl Iterator<Item = Entry<'_>> {
+    let stream = reply.at(0).and_then(|stream| stream.at(1));
+    stream.into_iter().flat_map(entries)
+}
+
+/// A pending entry, and how often it was delivered so far.
+pub struct Pending {
+    pub id: RedisString,
+    pub deliveries: i64,
+}
+
+/// Whose pending entries, and which.
+pub enum Whose<'c> {
+    /// All that this consumer holds.
+    Own(&'c RedisString),
+    /// Those that anybody has held this long.
+    Idle { ms: u64 },
+}
+
+impl Group<'_> {
+    /// `None` if there is no such group, or no stream that it could be of.
+    pub fn state(&self) -> Result<Option<State>, Error> {
+        let reply = match call::read(self.ctx, c"XINFO", &[&text("GROUPS"), self.stream]) {
+            Ok(reply) => reply,
+            Err(Error::Server(message)) if message.contains("no such key") => return Ok(None),
+            Err(error) => return Err(self.explain(error)),
+        };
+        let name = self.name.as_slice();
+        let mut groups = reply.view().items();
+        let group = groups.find(|group| group.field(b"name").is_some_and(|n| n.bytes() == name));
+        Ok(group.and_then(|group| {
+            Some(State {
+                consumers: group.field(b"consumers")?.integer()?,
+                pending: group.field(b"pending")?.integer()?,
+                position: EventId::parse(group.field(b"last-delivered-id")?.bytes())?,
+            })
+        }))
+    }
+
+    /// Makes the group, and the stream if need be: what comes after this position is still to read.
+    pub fn create(&self, position: EventId) -> Result<(), Error> {
+        let args = [
+            &text("CREATE"),
+            self.stream,
+            self.name,
+            &text(&position.to_string()),
+            &text("MKSTREAM"),
+        ];
+        self.write(c"XGROUP", &args).map(drop)
+    }
+
+    pub fn set_position(&self, position: EventId) -> Result<(), Error> {
+        let args = [
+            &text("SETID"),
+            self.stream,
+            self.name,
+            &text(&position.to_string()),
+        ];
+        self.write(c"XGROUP", &args).map(drop)
+    }
+
+    /// How many of them were pending.
+    pub fn acknowledge(&self, ids: &[EventId]) -> Result<i64, Error> {
+        let ids: Vec<RedisString> = ids.iter().map(|id| text(&id.to_string())).collect();
+        let mut args = vec![self.stream, self.name];
+        args.extend(&ids);
+        let reply = self.write(c"XACK", &args)?;
+        Ok(reply.view().integer().unwrap_or(0))
+    }
+
+    /// Delivers new entries to a consumer.
+    pub fn read_new(&self, consumer: &RedisString, count: u64) -> Result<Reply, Error> {
+        let args = [
+            &text("GROUP"),
+            self.name,
+            consumer,
+            &text("COUNT"),
+            &text(&count.to_string()),
+            &text("STREAMS"),
+            self.stream,
+            &text(">"),
+        ];
+        self.write(c"XREADGROUP", &args)
+    }
+
+    pub fn pending(&self, whose: &Whose, count: u64) -> Result<Vec<Pending>, Error> {
+        let (idle, ms, count) = (
+            text("IDLE"),
+            text(&whose.idle_ms()),
+            text(&count.to_string()),
+        );
+        let (first, last) = (text("-"), text("+"));
+        let mut args = vec![self.stream, self.name];
+        match whose {
+            Whose::Own(consumer) => args.extend([&first, &last, &count, consumer]),
+            Whose::Idle { .. } => args.extend([&idle, &ms, &first, &last, &count]),
+        }
+        let reply =
+            call::read(self.ctx, c"XPENDING", &args).map_err(|error| self.explain(error))?;
+        let pending = reply.view().items().filter_map(|row| {
+            Some(Pending {
+                id: keys::string(row.at(0)?.bytes()),
+                deliveries: row.at(3)?.integer()?,
+            })
+        });
+        Ok(pending.collect())
+    }
+
+    /// Hands pending entries to a consumer, once more delivered. Those that the stream no longer has
+    /// are missing from the reply, and pending no more.
+    pub fn claim(&self, consumer: &RedisString, pending: &[Pending]) -> Result<Reply, Error> {
+        // Idle for long enough: `pending` has looked, and nobody else has run since.
+        let min_idle = text("0");
+        let mut args = vec![self.stream, self.name, consumer, &min_idle];
+        args.extend(pending.iter().map(|pending| &pending.id));
+        self.write(c"XCLAIM", &args)
+    }
+
+    fn write(&self, command: &std::ffi::CStr, args: &[&RedisString]) -> Result<Reply, Error> {
+        call::write(self.ctx, command, args).map_err(|error| self.explain(error))
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::Server(message) if message.starts_with("WRONGTYPE") => {
+                keys::wrong_type(self.stream, "a stream")
+            }
+            error => error,
+        }
+    }
+}
+
+impl Whose<'_> {
+    fn idle_ms(&self) -> String {
+        match self {
+            Whose::Own(_) => "0".into(),
+            Whose::Idle { ms } => ms.to_string(),
+        }
+    }
+}
+
+/// Up to count entries after a position.
+pub fn range(
+    ctx: &Context,
+    stream: &RedisString,
+    after: EventId,
+    count: u64,
+) -> Result<Option<Reply>, Error> {
+    if after == EventId::MAX {
+        return Ok(None);
+    }
+    let args = [
+        stream,
+        &text(&format!("({after}")),
+        &text("+"),
+        &text("COUNT"),
+        &text(&count.to_string()),
+    ];
+    call::read(ctx, c"XRANGE", &args).map(Some)
+}
+
+fn text(text: &str) -> RedisString {
+    keys::string(text.as_bytes())
+}

@@ -1,0 +1,17 @@
+//! Everything that calls the Redis module API, and the only place with unsafe code.
+
+pub mod api;
+pub mod blocking;
+pub mod call;
+pub mod cluster;
+pub mod declarations;
+pub mod entry;
+pub mod groups;
+pub mod keys;
+pub mod last_ids;
+pub mod reply;
+pub mod rights;
+pub mod snapshots;
+pub mod stats;
+pub mod streams;
+pub mod writes;

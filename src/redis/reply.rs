@@ -1,0 +1,109 @@
+//! Writing replies, element by element, right in RESP2 and RESP3.
+
+use super::api::api;
+use crate::entity::event::Value;
+use crate::entity::value::FieldType;
+use redis_module::{raw, Context};
+use std::ffi::{c_char, c_long, CStr, CString};
+
+#[derive(Clone, Copy)]
+pub struct Reply<'c> {
+    ctx: &'c Context,
+    resp3: bool,
+}
+
+impl<'c> Reply<'c> {
+    pub fn new(ctx: &'c Context) -> Self {
+        // SAFETY: a live context.
+        let flags = unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) };
+        Reply {
+            ctx,
+            resp3: flags as u32 & raw::REDISMODULE_CTX_FLAGS_RESP3 != 0,
+        }
+    }
+
+    /// As many elements must follow.
+    pub fn array(self, length: usize) {
+        let length = c_long::try_from(length).unwrap_or(c_long::MAX);
+        // SAFETY: a live context, here and below.
+        unsafe { api!(RedisModule_ReplyWithArray(self.ctx.ctx, length)) };
+    }
+
+    /// As many pairs must follow; RESP2 gets a flat array.
+    pub fn map(self, pairs: usize) {
+        let pairs = c_long::try_from(pairs).unwrap_or(c_long::MAX);
+        unsafe { api!(RedisModule_ReplyWithMap(self.ctx.ctx, pairs)) };
+    }
+
+    pub fn status(self, text: &CStr) {
+        unsafe {
+            api!(RedisModule_ReplyWithSimpleString(
+                self.ctx.ctx,
+                text.as_ptr()
+            ))
+        };
+    }
+
+    pub fn bytes(self, bytes: impl AsRef<[u8]>) {
+        let bytes = bytes.as_ref();
+        unsafe {
+            api!(RedisModule_ReplyWithStringBuffer(
+                self.ctx.ctx,
+                bytes.as_ptr().cast::<c_char>(),
+                bytes.len(),
+            ));
+        }
+    }
+
+    pub fn integer(self, number: i64) {
+        unsafe { api!(RedisModule_ReplyWithLongLong(self.ctx.ctx, number)) };
+    }
+
+    /// As an integer where RESP has it, else as text.
+    pub fn unsigned(self, number: u64) {
+        match i64::try_from(number) {
+            Ok(number) => self.integer(number),
+            Err(_) => self.bytes(number.to_string()),
+        }
+    }
+
+    pub fn null(self) {
+        unsafe { api!(RedisModule_ReplyWithNull(self.ctx.ctx)) };
+    }
+
+    /// One line with a code first, as `Error` writes it.
+    pub fn error(self, message: &str) {
+        let line: Vec<u8> = message
+            .bytes()
+            .map(|byte| if byte.is_ascii_control() { b' ' } else { byte })
+            .collect();
+        let line = CString::new(line).unwrap_or_default();
+        unsafe { api!(RedisModule_ReplyWithError(self.ctx.ctx, line.as_ptr())) };
+    }
+
+    /// A field's value as its type has it: integers where 64 bits signed hold them, floats as double
+    /// and booleans as such in RESP3, null as null, everything else as bytes.
+    pub fn value(self, value: &Value) {
+        let Some((field_type, text)) = value else {
+            return self.null();
+        };
+        let utf8 = std::str::from_utf8(text).ok();
+        match field_type {
+            FieldType::Int | FieldType::Uint => match utf8.and_then(|text| text.parse().ok()) {
+                Some(number) => self.integer(number),
+                None => self.bytes(text),
+            },
+            FieldType::Float if self.resp3 => match utf8.and_then(|text| text.parse().ok()) {
+                Some(number) => unsafe {
+                    api!(RedisModule_ReplyWithDouble(self.ctx.ctx, number));
+                },
+                None => self.bytes(text),
+            },
+            FieldType::Bool if matches!(&**text, b"0" | b"1") => unsafe {
+                let truth = i32::from(&**text == b"1");
+                api!(RedisModule_ReplyWithBool(self.ctx.ctx, truth));
+            },
+            _ => self.bytes(text),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What a user may write. The server checks the keys a command names; the ones a declaration names are
+//! checked here, once, when it is declared.
+
+use super::{api::api, call, keys};
+use crate::error::{Error, Quoted};
+use redis_module::{raw, Context};
+use std::ffi::c_int;
+
+/// Refuses unless the user behind the context may write all these keys. Where no user is (a replica's
+/// link to its primary, a loading AOF) everything is allowed.
+pub fn check_write<'k>(
+    ctx: &Context,
+    names: impl IntoIterator<Item = &'k [u8]>,
+) -> Result<(), Error> {
+    // SAFETY: a live context.
+    let flags = unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) } as u32;
+    let trusted = raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING;
+    if flags & trusted != 0 || !call::has_user(ctx) {
+        return Ok(());
+    }
+    let wanted = raw::REDISMODULE_CMD_KEY_ACCESS
+        | raw::REDISMODULE_CMD_KEY_INSERT
+        | raw::REDISMODULE_CMD_KEY_UPDATE
+        | raw::REDISMODULE_CMD_KEY_DELETE;
+    // SAFETY: there is a user, else the server would crash here; the name is freed when dropped, and
+    // the user right after its last use.
+    unsafe {
+        let name = api!(RedisModule_GetCurrentUserName(ctx.ctx));
+        let name = redis_module::RedisString::from_redis_module_string(ctx.ctx, name);
+        let user = api!(RedisModule_GetModuleUserFromUserName(name.inner));
+        let refused = names.into_iter().find(|key| {
+            let key = keys::string(key);
+            user.is_null()
+                || api!(RedisModule_ACLCheckKeyPermissions(
+                    user,
+                    key.inner,
+                    wanted as c_int
+                )) != raw::REDISMODULE_OK as c_int
+        });
+        if !user.is_null() {
+            api!(RedisModule_FreeModuleUser(user));
+        }
+        match refused {
+            Some(key) => Err(Error::NoPermission(Quoted::new(key))),
+            None => Ok(()),
+        }
+    }
+}

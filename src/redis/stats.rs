@@ -1,0 +1,66 @@
+//! `INFO dirty`: counters since the module was loaded.
+
+use super::api::api;
+use crate::entity::flush::Effect;
+use redis_module::{raw, Context};
+use std::ffi::{c_int, CStr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+pub static FLUSHES: AtomicU64 = AtomicU64::new(0);
+pub static EVENTS: AtomicU64 = AtomicU64::new(0);
+pub static DELIVERED: AtomicU64 = AtomicU64::new(0);
+pub static ERRORS: AtomicU64 = AtomicU64::new(0);
+pub static BLOCKED: AtomicU64 = AtomicU64::new(0);
+static EFFECTS: [AtomicU64; Effect::ALL.len()] = [const { AtomicU64::new(0) }; Effect::ALL.len()];
+
+const EFFECT_NAMES: [&CStr; Effect::ALL.len()] = [
+    c"ops_insert",
+    c"ops_update",
+    c"ops_delete",
+    c"ops_none",
+    c"ops_touch",
+    c"ops_seed",
+];
+
+pub fn count(counter: &AtomicU64, n: usize) {
+    counter.fetch_add(u64::try_from(n).unwrap_or(0), Relaxed);
+}
+
+pub fn count_effect(effect: Effect) {
+    let counters = Effect::ALL.iter().zip(&EFFECTS);
+    for (_, counter) in counters.filter(|(other, _)| **other == effect) {
+        count(counter, 1);
+    }
+}
+
+/// Also replaces the crate's handler, which allocates in crash reports.
+pub fn register(ctx: &Context) -> bool {
+    // SAFETY: a live context, and a function that stays as long as the module is loaded.
+    let status = unsafe { api!(RedisModule_RegisterInfoFunc(ctx.ctx, Some(info))) };
+    status == raw::REDISMODULE_OK as c_int
+}
+
+unsafe extern "C" fn info(ctx: *mut raw::RedisModuleInfoCtx, _for_crash_report: c_int) {
+    // SAFETY: the context the server passes; names end with a NUL. The section's empty name makes it
+    // the module's own, `dirty`.
+    unsafe {
+        if api!(RedisModule_InfoAddSection(ctx, c"".as_ptr())) != raw::REDISMODULE_OK as c_int {
+            return; // not asked for
+        }
+        let field = |name: &CStr, value: &AtomicU64| {
+            api!(RedisModule_InfoAddFieldULongLong(
+                ctx,
+                name.as_ptr(),
+                value.load(Relaxed),
+            ));
+        };
+        field(c"flushes", &FLUSHES);
+        for (name, counter) in EFFECT_NAMES.iter().zip(&EFFECTS) {
+            field(name, counter);
+        }
+        field(c"events_published", &EVENTS);
+        field(c"events_delivered", &DELIVERED);
+        field(c"errors", &ERRORS);
+        field(c"consumers_blocked", &BLOCKED);
+    }
+}

@@ -1,0 +1,159 @@
+//! Streams: looked at before anything is written, then appended to and trimmed.
+
+use super::keys::{self, Key};
+use super::{api::api, last_ids, writes::Writes};
+use crate::encoding::msgpack;
+use crate::entity::declaration::{MaxLen, Stream};
+use crate::entity::event_id::EventId;
+use crate::error::{Error, Quoted};
+use redis_module::{raw, Context, RedisString};
+use std::ffi::c_int;
+use std::rc::Rc;
+
+/// Redis refuses entries of more than 1 GiB; half of that is also its own default limit of a value.
+const MAX_EVENT_BYTES: usize = 512 * 1024 * 1024;
+
+pub fn now_ms() -> u64 {
+    // SAFETY: takes nothing.
+    let now = unsafe { api!(RedisModule_Milliseconds()) };
+    u64::try_from(now).unwrap_or(0)
+}
+
+/// A stream that is about to get events, found fit to take them.
+pub struct Publisher<'d> {
+    stream: &'d Stream,
+    name: Rc<RedisString>,
+    last: EventId,
+}
+
+impl<'d> Publisher<'d> {
+    /// Looks whether the stream can take this many events; changes nothing.
+    pub fn check(
+        ctx: &Context,
+        stream: &'d Stream,
+        now_ms: u64,
+        events: usize,
+        largest: usize,
+    ) -> Result<Self, Error> {
+        if largest > MAX_EVENT_BYTES {
+            return Err(Error::EventTooLarge {
+                stream: Quoted::new(&stream.key),
+                bytes: largest,
+            });
+        }
+        let name = keys::string(&stream.key);
+        let last = keys::in_database(ctx, stream.database, || {
+            let key = Key::read(ctx, &name);
+            match key.holds(&stream.key, raw::REDISMODULE_KEYTYPE_STREAM, "a stream")? {
+                true => last_ids::get(ctx, &name),
+                false => Ok(EventId::default()),
+            }
+        })??;
+        let exhausted = || Error::IdsExhausted(Quoted::new(&stream.key));
+        // The ids it will take; almost always this is one addition.
+        let mut id = last;
+        for _ in 0..events {
+            id = id.following(now_ms).ok_or_else(exhausted)?;
+        }
+        Ok(Publisher {
+            stream,
+            name: Rc::new(name),
+            last,
+        })
+    }
+
+    /// Appends an event. Listeners hear of it with the other writes.
+    pub fn append(&mut self, writes: &mut Writes, payload: &[u8], now_ms: u64) {
+        let ctx = writes.context();
+        let database = self.stream.database;
+        let (field, value) = (keys::string(msgpack::FIELD), keys::string(payload));
+        let added = keys::in_database(ctx, database, || {
+            let key = Key::write(ctx, &self.name);
+            let mut argv = [field.inner, value.inner];
+            let mut add = |last: EventId| {
+                let id = last.following(now_ms)?;
+                stream_add(&key, id, &mut argv).then_some(id)
+            };
+            let id = add(self.last).or_else(|| {
+                // Another module has added entries without telling anybody.
+                last_ids::forget(ctx, &self.name);
+                add(last_ids::get(ctx, &self.name).ok()?)
+            })?;
+            let id_text = keys::string(id.to_string().as_bytes());
+            let effect = [self.name.inner, id_text.inner, field.inner, value.inner];
+            writes.replicate(c"XADD", &effect);
+            writes.changed(
+                &self.name,
+                raw::REDISMODULE_NOTIFY_STREAM,
+                c"xadd",
+                database,
+            );
+            last_ids::set(ctx, &self.name, id);
+            Some(id)
+        });
+        match added {
+            Ok(Some(id)) => self.last = id,
+            _ => ctx.log_warning(&format!(
+                "dirty: an event was lost, since the stream {} took no entry",
+                Quoted::new(&self.stream.key)
+            )),
+        }
+    }
+
+    /// Applies the stream's retention, after the last of a command's events.
+    pub fn trim(&self, writes: &mut Writes) {
+        let Some(MaxLen { count, approximate }) = self.stream.max_len else {
+            return;
+        };
+        let ctx = writes.context();
+        let _ = keys::in_database(ctx, self.stream.database, || {
+            let key = Key::write(ctx, &self.name);
+            let length = u64::try_from(key.length()).unwrap_or(u64::MAX);
+            if length <= count {
+                return;
+            }
+            let flags = match approximate {
+                true => raw::REDISMODULE_STREAM_TRIM_APPROX as c_int,
+                false => 0,
+            };
+            let limit = i64::try_from(count).unwrap_or(i64::MAX);
+            // SAFETY: a stream open for writing.
+            let gone = unsafe { api!(RedisModule_StreamTrimByLength(key.raw(), flags, limit)) };
+            if gone <= 0 {
+                return;
+            }
+            // What is left, not what was asked for: a replica whose nodes have another size must end
+            // with the same entries.
+            let left = keys::string(key.length().to_string().as_bytes());
+            let (maxlen, exactly) = (keys::string(b"MAXLEN"), keys::string(b"="));
+            writes.replicate(
+                c"XTRIM",
+                &[self.name.inner, maxlen.inner, exactly.inner, left.inner],
+            );
+            let database = self.stream.database;
+            writes.changed(
+                &self.name,
+                raw::REDISMODULE_NOTIFY_STREAM,
+                c"xtrim",
+                database,
+            );
+        });
+    }
+}
+
+/// Whether the stream took the entry.
+fn stream_add(key: &Key, id: EventId, argv: &mut [*mut raw::RedisModuleString; 2]) -> bool {
+    let EventId { ms, seq } = id;
+    let mut id = raw::RedisModuleStreamID { ms, seq };
+    // SAFETY: a stream or missing key open for writing, one pair of strings.
+    let status = unsafe {
+        api!(RedisModule_StreamAdd(
+            key.raw(),
+            0,
+            &mut id,
+            argv.as_mut_ptr(),
+            1
+        ))
+    };
+    status == raw::REDISMODULE_OK as c_int
+}

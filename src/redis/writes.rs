@@ -1,0 +1,87 @@
+//! The three duties of whoever writes through the low-level API, which does none of them: replicate the
+//! effect, signal the key to WATCH and client-side caching, and notify keyspace listeners.
+
+use super::{api::api, keys, last_ids};
+use redis_module::{raw, Context, RedisString};
+use std::ffi::{c_int, CStr};
+use std::rc::Rc;
+
+/// The writes of one command. Effects are replicated as they happen; listeners hear of them when all
+/// are done, since another module may answer an event by changing keys.
+pub struct Writes<'c> {
+    ctx: &'c Context,
+    notices: Vec<Notice>,
+}
+
+struct Notice {
+    database: Option<u32>,
+    class: c_int,
+    event: &'static CStr,
+    key: Rc<RedisString>,
+}
+
+impl<'c> Writes<'c> {
+    pub fn new(ctx: &'c Context) -> Self {
+        Writes {
+            ctx,
+            notices: Vec::new(),
+        }
+    }
+
+    pub fn context(&self) -> &'c Context {
+        self.ctx
+    }
+
+    /// Sends the command that has this effect to replicas and the AOF.
+    pub fn replicate(&self, command: &CStr, args: &[*mut raw::RedisModuleString]) {
+        // SAFETY: format `v` takes a pointer and a length; the strings are retained by the call.
+        unsafe {
+            api!(RedisModule_Replicate(
+                self.ctx.ctx,
+                command.as_ptr(),
+                c"v".as_ptr(),
+                args.as_ptr(),
+                args.len(),
+            ));
+        }
+    }
+
+    /// A key was changed: invalidates it at once, notifies later. `database` is `None` for this one.
+    pub fn changed(
+        &mut self,
+        key: &Rc<RedisString>,
+        class: c_int,
+        event: &'static CStr,
+        database: Option<u32>,
+    ) {
+        // SAFETY: a live context and key name.
+        unsafe { api!(RedisModule_SignalModifiedKey(self.ctx.ctx, key.inner)) };
+        self.notices.push(Notice {
+            database,
+            class,
+            event,
+            key: Rc::clone(key),
+        });
+    }
+
+    /// Tells listeners, with no key open any more.
+    pub fn notify(self) {
+        for notice in self.notices {
+            let notify = || {
+                last_ids::notifying(|| {
+                    // SAFETY: a live context and key name.
+                    unsafe {
+                        api!(RedisModule_NotifyKeyspaceEvent(
+                            self.ctx.ctx,
+                            notice.class,
+                            notice.event.as_ptr(),
+                            notice.key.inner,
+                        ));
+                    }
+                });
+            };
+            // The database was there when the key was written.
+            let _ = keys::in_database(self.ctx, notice.database, notify);
+        }
+    }
+}
