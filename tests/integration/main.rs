@@ -1,0 +1,14 @@
+//! Tests against a real redis-server with the module loaded, a file per subject. Each test starts its
+//! own server on a free port in a folder of its own.
+
+mod blocking;
+mod consume;
+mod declaration;
+mod errors;
+mod flush;
+mod history;
+mod ids;
+mod persistence;
+mod replication;
+mod smoke;
+mod support;

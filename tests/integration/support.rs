@@ -1,0 +1,303 @@
+//! A redis-server of one's own, and commands and replies as short texts.
+
+use redis::{Client, Connection, ConnectionLike, RedisConnectionInfo, Value};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A server with the module, stopped by its process id when dropped.
+pub struct Server {
+    child: Child,
+    pub port: u16,
+    pub dir: TempDir,
+    options: Vec<String>,
+}
+
+impl Server {
+    pub fn start() -> Server {
+        Server::with(&[])
+    }
+
+    /// With options as on redis-server's command line.
+    pub fn with(options: &[&str]) -> Server {
+        let dir = tempfile::tempdir().expect("a folder");
+        let options: Vec<String> = options.iter().map(|option| option.to_string()).collect();
+        // Somebody else may take the port between asking for a free one and using it.
+        for _ in 0..5 {
+            let port = free_port();
+            let mut child = spawn(port, &dir, &options);
+            if answers(port, &mut child) {
+                return Server {
+                    child,
+                    port,
+                    dir,
+                    options,
+                };
+            }
+        }
+        let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+        panic!("no server starts; its log:\n{log}");
+    }
+
+    /// As a replica of another server, in step with it.
+    pub fn replica_of(primary: &Server) -> Server {
+        let replica = Server::start();
+        let port = primary.port.to_string();
+        replica.connect().ok(&["REPLICAOF", "127.0.0.1", &port]);
+        replica.wait_for_line("INFO replication", "master_link_status:up");
+        replica
+    }
+
+    /// Stops it as an operator does, saving what its options say, and starts it on the same files.
+    pub fn restart(&mut self) {
+        let _ = self.connect().try_run(&["SHUTDOWN"]);
+        let _ = self.child.wait();
+        self.start_again();
+    }
+
+    /// As the kernel or a power cut does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a running server");
+        self.child.wait().expect("its end");
+    }
+
+    pub fn start_again(&mut self) {
+        self.child = spawn(self.port, &self.dir, &self.options);
+        assert!(answers(self.port, &mut self.child), "{}", self.log());
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// A RESP2 connection.
+    pub fn connect(&self) -> Conn {
+        self.open(RedisConnectionInfo::default())
+    }
+
+    pub fn connect_resp3(&self) -> Conn {
+        let resp3 = redis::ProtocolVersion::RESP3;
+        self.open(RedisConnectionInfo::default().set_protocol(resp3))
+    }
+
+    fn open(&self, info: RedisConnectionInfo) -> Conn {
+        let address = redis::ConnectionAddr::Tcp("127.0.0.1".into(), self.port);
+        let info = redis::IntoConnectionInfo::into_connection_info(address)
+            .expect("an address")
+            .set_redis_settings(info);
+        let client = Client::open(info).expect("a client");
+        let connection = client.get_connection().expect("a connection");
+        // A reply that does not come is a failure, not a test that hangs.
+        let patience = Some(Duration::from_secs(30));
+        connection.set_read_timeout(patience).expect("a timeout");
+        Conn { connection }
+    }
+
+    /// Waits until the reply to a command has this line.
+    pub fn wait_for_line(&self, command: &str, line: &str) {
+        let mut connection = self.connect();
+        wait_until(&format!("{line} in {command}"), || {
+            connection.run(command).contains(line)
+        });
+    }
+
+    /// Waits until as many clients are blocked.
+    pub fn wait_for_blocked(&self, clients: usize) {
+        self.wait_for_line("INFO clients", &format!("blocked_clients:{clients}\\r"));
+    }
+
+    /// Waits until the replica has everything the primary has written.
+    pub fn wait_for_replica(&self, replica: &Server) {
+        let offset = |server: &Server| {
+            let info = server.connect().run("INFO replication");
+            let offset = info.split("\\r\\n").find(|line| line.starts_with("master_repl_offset:"));
+            offset.expect("an offset").to_string()
+        };
+        // The primary's own offset must be read after its last write was counted.
+        let wanted = offset(self);
+        wait_until("the replica's offset", || offset(replica) == wanted);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn spawn(port: u16, dir: &TempDir, options: &[String]) -> Child {
+    let server = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(dir.path().join("log"))
+        .expect("a log");
+    Command::new(&server)
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args(["--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0"])
+        .args(["--loadmodule", module().to_str().expect("a path")])
+        .args(options)
+        .current_dir(dir.path())
+        .stdout(Stdio::from(log.try_clone().expect("a log")))
+        .stderr(Stdio::from(log))
+        .spawn()
+        .unwrap_or_else(|error| panic!("{server} does not start: {error}"))
+}
+
+fn module() -> PathBuf {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/libdirty_streams.so");
+    let module = std::env::var("DIRTY_MODULE").map_or_else(|_| built.into(), PathBuf::from);
+    assert!(module.exists(), "{module:?} is not built; `make test` does");
+    module
+}
+
+/// Whether the server takes commands before long.
+fn answers(port: u16, child: &mut Child) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(20) {
+        if child.try_wait().expect("a child").is_some() {
+            return false;
+        }
+        let pong = Client::open(("127.0.0.1", port))
+            .and_then(|client| client.get_connection())
+            .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
+        if pong.is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub struct Conn {
+    pub connection: Connection,
+}
+
+impl Conn {
+    /// Runs a command as `words` splits it and gives the reply as `text` writes it.
+    pub fn run(&mut self, command: &str) -> String {
+        self.raw(&words(command))
+    }
+
+    /// As `run`, of words given as bytes.
+    pub fn raw(&mut self, words: &[impl AsRef<[u8]>]) -> String {
+        text(&self.value(words))
+    }
+
+    /// Runs a command that must not fail.
+    pub fn ok(&mut self, words: &[&str]) -> Value {
+        match self.value(words) {
+            Value::ServerError(error) => panic!("{words:?}: {error:?}"),
+            value => value,
+        }
+    }
+
+    pub fn value(&mut self, words: &[impl AsRef<[u8]>]) -> Value {
+        match self.try_run(words) {
+            Ok(value) => value,
+            Err(error) => panic!("the connection fails: {error}"),
+        }
+    }
+
+    /// Errors the server answers come as values, others (a lost connection) as errors.
+    pub fn try_run(&mut self, words: &[impl AsRef<[u8]>]) -> redis::RedisResult<Value> {
+        self.send(words)?;
+        self.receive()
+    }
+
+    /// Sends without waiting for the reply.
+    pub fn send(&mut self, words: &[impl AsRef<[u8]>]) -> redis::RedisResult<()> {
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(word.as_ref());
+        }
+        self.connection.send_packed_command(&command.get_packed_command())
+    }
+
+    pub fn receive(&mut self) -> redis::RedisResult<Value> {
+        self.connection.recv_response()
+    }
+
+    /// `PING` answers, and the data set is as it was.
+    pub fn digest(&mut self) -> String {
+        assert_eq!(self.run("PING"), "PONG");
+        self.run("DEBUG DIGEST")
+    }
+}
+
+/// Splits at spaces; `""` is an empty word, `\xHH` any byte, `\_` a space.
+pub fn words(line: &str) -> Vec<Vec<u8>> {
+    line.split_whitespace().map(word).collect()
+}
+
+fn word(text: &str) -> Vec<u8> {
+    if text == "\"\"" {
+        return Vec::new();
+    }
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    loop {
+        rest = match rest {
+            [] => return bytes,
+            [b'\\', b'x', high, low, rest @ ..] => {
+                let hex = [*high, *low];
+                let hex = std::str::from_utf8(&hex).expect("hex digits");
+                bytes.push(u8::from_str_radix(hex, 16).expect("hex digits"));
+                rest
+            }
+            [b'\\', b'_', rest @ ..] => {
+                bytes.push(b' ');
+                rest
+            }
+            [byte, rest @ ..] => {
+                bytes.push(*byte);
+                rest
+            }
+        }
+    }
+}
+
+/// A reply on one line: `[a b]` arrays, `{k: v}` maps, `nil`, `1.5` doubles, `true`; `(42)` integers, so
+/// that they differ from the text `42`; errors as the server writes them; other bytes escaped.
+pub fn text(value: &Value) -> String {
+    let join = |items: &[Value]| items.iter().map(text).collect::<Vec<_>>().join(" ");
+    match value {
+        Value::Nil => "nil".into(),
+        Value::Int(number) => format!("({number})"),
+        Value::BulkString(bytes) if bytes.is_empty() => "\"\"".into(),
+        Value::BulkString(bytes) => bytes.escape_ascii().to_string(),
+        Value::SimpleString(status) => status.clone(),
+        Value::Okay => "OK".into(),
+        Value::Array(items) => format!("[{}]", join(items)),
+        Value::Map(pairs) => {
+            let pairs: Vec<String> = pairs
+                .iter()
+                .map(|(key, value)| format!("{}: {}", text(key), text(value)))
+                .collect();
+            format!("{{{}}}", pairs.join(", "))
+        }
+        Value::Double(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
+        Value::ServerError(error) => match error.details() {
+            Some(details) => format!("{} {details}", error.code()),
+            None => error.code().into(),
+        },
+        other => format!("{other:?}"),
+    }
+}
