@@ -85,6 +85,11 @@ pub enum Error {
         stream: Quoted,
         name: Quoted,
     },
+    /// A group or cursor whose reader waited.
+    NoGroup {
+        stream: Quoted,
+        name: Quoted,
+    },
     GroupNotCursor(Quoted),
     IdsExhausted(Quoted),
     NoDeclaration(Quoted),
@@ -175,6 +180,10 @@ impl fmt::Display for Error {
             NoSuchCursor { stream, name } => {
                 write!(f, "ERR no cursor {name} on the stream {stream}")
             }
+            NoGroup { stream, name } => write!(
+                f,
+                "NOGROUP the stream {stream} no longer has {name}, for which this reader waited"
+            ),
             GroupNotCursor(name) => write!(f, "ERR {name} is a group with consumers, not a cursor"),
             IdsExhausted(stream) => write!(f, "ERR the stream {stream} has exhausted its ids"),
             NoDeclaration(key) => write!(f, "NODECL no entity type is declared at {key}"),

@@ -9,7 +9,7 @@ use crate::redis::call;
 use crate::redis::entry::{Call, Command};
 use crate::redis::groups::{self, Entry, Group, Pending, State, Whose};
 use crate::redis::reply::Reply;
-use crate::redis::{keys, last_ids, stats};
+use crate::redis::{keys, last_ids, stats, streams};
 use redis_module::RedisString;
 use std::ffi::CStr;
 
@@ -81,7 +81,7 @@ impl Command for Consume {
             Some(timeout_ms) if batch.is_empty() && blocking::is_allowed(call.ctx) => {
                 let waiting = Waiting {
                     position: batch.position,
-                    last: last_ids::get(call.ctx, &call.key)?,
+                    stream: streams::state(call.ctx, &call.key)?.unwrap_or_default(),
                 };
                 blocking::wait::<Self>(call.ctx, &call.key, timeout_ms, waiting);
             }
@@ -95,8 +95,8 @@ impl Command for Consume {
 pub struct Waiting {
     /// A cursor's.
     position: Option<EventId>,
-    /// The stream's last id when it began: all before was read.
-    last: EventId,
+    /// The stream's state when it began.
+    stream: streams::State,
 }
 
 impl Waits for Consume {
@@ -253,7 +253,7 @@ fn read(call: &Call, options: &Options, waited: Option<&Waiting>) -> Result<Batc
         Some(state) => state,
         None => {
             let position = match waited {
-                Some(waiting) => waiting.resume(call)?,
+                Some(waiting) => waiting.resume(call, &group)?,
                 None => options.from.position(call)?,
             };
             group.create(position)?;
@@ -310,14 +310,18 @@ fn read(call: &Call, options: &Options, waited: Option<&Waiting>) -> Result<Batc
 }
 
 impl Waiting {
-    /// Where a reader goes on whose group vanished while it waited: behind what it had read, or at the
-    /// start of a stream that was made anew.
-    fn resume(&self, call: &Call) -> Result<EventId, Error> {
-        let last = last_ids::get(call.ctx, &call.key)?;
-        match last >= self.last {
-            true => Ok(self.last),
-            false => Ok(EventId::default()),
+    /// Where a reader goes on whose group vanished while it waited: at the beginning of a stream that
+    /// was made anew, all of which came since. If the stream is still the same, somebody has destroyed
+    /// the group, and the reader is told, as XREADGROUP tells its own.
+    fn resume(&self, call: &Call, group: &Group) -> Result<EventId, Error> {
+        let now = streams::state(call.ctx, &call.key)?.unwrap_or_default();
+        if now.last < self.stream.last || now.added < self.stream.added {
+            return Ok(EventId::default());
         }
+        Err(Error::NoGroup {
+            stream: Quoted::new(&call.key),
+            name: Quoted::new(group.name),
+        })
     }
 }
 

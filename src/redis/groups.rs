@@ -2,10 +2,11 @@
 //! a group nobody reads through, its last delivered id is the position.
 
 use super::call::{self, Reply, View};
-use super::keys;
+use super::{keys, streams};
 use crate::entity::event_id::EventId;
 use crate::error::Error;
 use redis_module::{Context, RedisString};
+use std::ffi::CStr;
 
 /// One group or cursor of one stream.
 pub struct Group<'c> {
@@ -76,8 +77,7 @@ impl Group<'_> {
     pub fn state(&self) -> Result<Option<State>, Error> {
         let reply = match call::read(self.ctx, c"XINFO", &[&text("GROUPS"), self.stream]) {
             Ok(reply) => reply,
-            Err(Error::Server(message)) if message.contains("no such key") => return Ok(None),
-            Err(error) => return Err(self.explain(error)),
+            Err(error) => return streams::explain(self.stream, error),
         };
         let name = self.name.as_slice();
         let mut groups = reply.view().items();
@@ -149,8 +149,7 @@ impl Group<'_> {
             Whose::Own(consumer) => args.extend([&first, &last, &count, consumer]),
             Whose::Idle { .. } => args.extend([&idle, &ms, &first, &last, &count]),
         }
-        let reply =
-            call::read(self.ctx, c"XPENDING", &args).map_err(|error| self.explain(error))?;
+        let reply = self.run(call::read, c"XPENDING", &args)?;
         let pending = reply.view().items().filter_map(|row| {
             Some(Pending {
                 id: keys::string(row.at(0)?.bytes()),
@@ -170,17 +169,19 @@ impl Group<'_> {
         self.write(c"XCLAIM", &args)
     }
 
-    fn write(&self, command: &std::ffi::CStr, args: &[&RedisString]) -> Result<Reply, Error> {
-        call::write(self.ctx, command, args).map_err(|error| self.explain(error))
+    fn write(&self, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
+        self.run(call::write, command, args)
     }
 
-    fn explain(&self, error: Error) -> Error {
-        match error {
-            Error::Server(message) if message.starts_with("WRONGTYPE") => {
-                keys::wrong_type(self.stream, "a stream")
-            }
-            error => error,
-        }
+    fn run(
+        &self,
+        call: fn(&Context, &CStr, &[&RedisString]) -> Result<Reply, Error>,
+        command: &CStr,
+        args: &[&RedisString],
+    ) -> Result<Reply, Error> {
+        call(self.ctx, command, args).or_else(|error| {
+            streams::explain(self.stream, error)?.ok_or(Error::Internal) // `state` saw the key
+        })
     }
 }
 

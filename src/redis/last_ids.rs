@@ -2,7 +2,7 @@
 //! So what was once asked is kept, until anybody but us touches the stream: every event on the key or
 //! on the whole data set drops it.
 
-use super::{api::api, call, keys};
+use super::{api::api, keys, streams};
 use crate::entity::event_id::EventId;
 use crate::error::Error;
 use lazy_static::lazy_static;
@@ -51,29 +51,11 @@ pub fn get(ctx: &Context, stream: &RedisString) -> Result<EventId, Error> {
     {
         return Ok(*id);
     }
-    match ask(ctx, stream)? {
-        Some(id) => {
-            set(ctx, stream, id);
-            Ok(id)
-        }
-        None => Ok(EventId::default()),
+    let state = streams::state(ctx, stream)?;
+    if let Some(state) = state {
+        set(ctx, stream, state.last);
     }
-}
-
-/// What the server says, `None` if there is no such key.
-fn ask(ctx: &Context, stream: &RedisString) -> Result<Option<EventId>, Error> {
-    match call::read(ctx, c"XINFO", &[&keys::string(b"STREAM"), stream]) {
-        Ok(reply) => {
-            let last = reply.view().field(b"last-generated-id");
-            let id = last.and_then(|id| EventId::parse(id.bytes()));
-            id.map(Some).ok_or(Error::Internal)
-        }
-        Err(Error::Server(message)) if message.contains("no such key") => Ok(None),
-        Err(Error::Server(message)) if message.starts_with("WRONGTYPE") => {
-            Err(keys::wrong_type(stream, "a stream"))
-        }
-        Err(error) => Err(error),
-    }
+    Ok(state.unwrap_or_default().last)
 }
 
 pub fn set(ctx: &Context, stream: &RedisString, id: EventId) {

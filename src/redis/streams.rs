@@ -1,7 +1,7 @@
 //! Streams: looked at before anything is written, then appended to and trimmed.
 
 use super::keys::{self, Key};
-use super::{api::api, last_ids, writes::Writes};
+use super::{api::api, call, last_ids, writes::Writes};
 use crate::encoding::msgpack;
 use crate::entity::declaration::{MaxLen, Stream};
 use crate::entity::event_id::EventId;
@@ -17,6 +17,40 @@ pub fn now_ms() -> u64 {
     // SAFETY: takes nothing.
     let now = unsafe { api!(RedisModule_Milliseconds()) };
     u64::try_from(now).unwrap_or(0)
+}
+
+/// What the server knows of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State {
+    pub last: EventId,
+    /// How many entries it ever got.
+    pub added: i64,
+}
+
+/// `None` if there is no such key.
+pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<State>, Error> {
+    match call::read(ctx, c"XINFO", &[&keys::string(b"STREAM"), stream]) {
+        Ok(reply) => {
+            let field = |name| reply.view().field(name);
+            let last = field(b"last-generated-id".as_slice());
+            let last = last.and_then(|id| EventId::parse(id.bytes()));
+            let added = field(b"entries-added").and_then(call::View::integer);
+            let state = last.zip(added).map(|(last, added)| State { last, added });
+            state.map(Some).ok_or(Error::Internal)
+        }
+        Err(error) => explain(stream, error),
+    }
+}
+
+/// An error of a native command on a stream: a missing key is none, another type is told our way.
+pub fn explain<T>(stream: &[u8], error: Error) -> Result<Option<T>, Error> {
+    match error {
+        Error::Server(message) if message.contains("no such key") => Ok(None),
+        Error::Server(message) if message.starts_with("WRONGTYPE") => {
+            Err(keys::wrong_type(stream, "a stream"))
+        }
+        error => Err(error),
+    }
 }
 
 /// A stream that is about to get events, found fit to take them.

@@ -1,1 +1,307 @@
-//! To be written.
+//! BLOCK: a reader waits, the server does not.
+
+use super::support::{words, Conn, Server};
+use std::time::{Duration, Instant};
+
+const READERS: [&str; 2] = ["GROUP g c", "CURSOR c"];
+
+fn server() -> (Server, Conn) {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user STREAM s");
+    (server, redis)
+}
+
+/// A connection that waits in DIRTY.CONSUME.
+fn waiting(server: &Server, reader: &str, block: &str) -> Conn {
+    let mut redis = server.connect();
+    let before = blocked(server);
+    let command = format!("DIRTY.CONSUME s {reader} BLOCK {block}");
+    redis.send(&words(&command)).unwrap();
+    server.wait_for_blocked(before + 1);
+    redis
+}
+
+fn blocked(server: &Server) -> usize {
+    let info = server.connect().run("INFO clients");
+    let line = info
+        .split("\\r\\n")
+        .find_map(|line| line.strip_prefix("blocked_clients:"));
+    line.unwrap().parse().unwrap()
+}
+
+fn reply(redis: &mut Conn) -> String {
+    super::support::text(&redis.receive().unwrap())
+}
+
+#[test]
+fn a_reader_that_waits_wakes_on_the_next_event() {
+    for reader in READERS {
+        let (server, mut redis) = server();
+        let mut reader = waiting(&server, reader, "0");
+        assert_eq!(redis.run("PING"), "PONG");
+        redis.run("DIRTY.FLUSH user INSERT 7 0");
+        let woken = reply(&mut reader);
+        assert!(woken.contains("entity_id 7 op insert"), "{woken}");
+        assert_eq!(
+            redis
+                .run("INFO dirty")
+                .matches("dirty_consumers_blocked:0")
+                .count(),
+            1
+        );
+    }
+}
+
+#[test]
+fn native_readers_that_wait_wake_too() {
+    let (server, mut redis) = server();
+    for command in [
+        "XREAD BLOCK 0 STREAMS s $",
+        "XREADGROUP GROUP g c BLOCK 0 STREAMS s >",
+    ] {
+        redis.run("DEL s");
+        redis.run("XGROUP CREATE s g $ MKSTREAM");
+        let mut reader = server.connect();
+        reader.send(&words(command)).unwrap();
+        server.wait_for_blocked(1);
+        redis.run("DIRTY.FLUSH user SNAPSHOT 7 0 DELETE 7");
+        assert!(reply(&mut reader).starts_with("[[s [["), "{command}");
+    }
+}
+
+#[test]
+fn a_reader_wakes_on_entries_by_hand_and_on_a_key_that_takes_the_streams_place() {
+    for (others, expected) in [
+        ("XADD s * a b", "fields [a b]"),
+        ("RENAME t s", "NOGROUP the stream \"s\" no longer has"),
+        ("COPY t s REPLACE", "NOGROUP the stream \"s\" no longer has"),
+        ("RENAME older s", "fields [x y]"),
+        (
+            "RENAME list s",
+            "WRONGTYPE the key \"s\" holds something else than a stream",
+        ),
+    ] {
+        for kind in READERS {
+            let (server, mut redis) = server();
+            redis.run("XADD t * x y");
+            redis.run("XADD older 1-0 x y");
+            redis.run("DIRTY.FLUSH user SNAPSHOT 1 0 DELETE 1");
+            redis.run(&format!("DIRTY.CONSUME s {kind}"));
+            if kind.starts_with("GROUP") {
+                redis.run("XTRIM s MAXLEN 0");
+            } else {
+                redis.run("DIRTY.ACK s CURSOR c 99999999999999-1");
+            }
+            redis.run("RPUSH list x");
+            let mut reader = waiting(&server, kind, "5000");
+            redis.run(others);
+            let woken = reply(&mut reader);
+            assert!(woken.contains(expected), "{others}, {kind}: {woken}");
+            assert_eq!(redis.run("PING"), "PONG");
+        }
+    }
+}
+
+#[test]
+fn a_reader_whose_stream_is_deleted_waits_on_and_gets_what_comes() {
+    for kind in READERS {
+        let (server, mut redis) = server();
+        redis.run("DIRTY.FLUSH user INSERT 1 0 DELETE 1 INSERT 1 0");
+        let reader = format!("{kind} FROM $");
+        redis.run(&format!("DIRTY.CONSUME s {reader}"));
+        let mut reader = waiting(&server, &reader, "10000");
+        redis.run("DEL s");
+        redis.run("DIRTY.FLUSH user INSERT 2 0");
+        let woken = reply(&mut reader);
+        assert!(woken.contains("entity_id 2"), "{kind}: {woken}");
+    }
+}
+
+#[test]
+fn a_reader_whose_group_is_destroyed_is_told() {
+    for (kind, name) in READERS.iter().zip(["g", "c"]) {
+        let (server, mut redis) = server();
+        redis.run("DIRTY.FLUSH user INSERT 1 0");
+        redis.run(&format!("DIRTY.CONSUME s {kind} FROM $"));
+        let mut reader = waiting(&server, kind, "10000");
+        redis.run(&format!("XGROUP DESTROY s {name}"));
+        let told =
+            format!("NOGROUP \"{name}\" of the stream \"s\" was destroyed while its reader waited");
+        assert_eq!(reply(&mut reader), told);
+    }
+}
+
+#[test]
+fn the_time_is_up_after_so_many_ms() {
+    let (server, mut redis) = server();
+    redis.run("DIRTY.FLUSH user INSERT 1 0");
+    for (reader, expected) in [
+        ("GROUP g c FROM $", "[events [] position nil missed (0)]"),
+        (
+            "CURSOR c FROM 99999999999999-1",
+            "[events [] position 99999999999999-1 missed (0)]",
+        ),
+    ] {
+        let start = Instant::now();
+        let mut reader = waiting(&server, reader, "150");
+        assert_eq!(reply(&mut reader), expected);
+        let waited = start.elapsed();
+        assert!((150..5000).contains(&waited.as_millis()), "{waited:?}");
+    }
+    let mut resp3 = server.connect_resp3();
+    assert_eq!(
+        resp3.run("DIRTY.CONSUME s GROUP g c BLOCK 20"),
+        "{events: [], position: nil, missed: (0)}"
+    );
+}
+
+#[test]
+fn client_unblock_ends_the_wait() {
+    let (server, mut redis) = server();
+    for (how, expected) in [
+        ("", "[events [] position nil missed (0)]"),
+        ("TIMEOUT", "[events [] position nil missed (0)]"),
+        ("ERROR", "UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+    ] {
+        let mut reader = server.connect();
+        let id = reader.run("CLIENT ID");
+        reader
+            .send(&words("DIRTY.CONSUME s GROUP g c BLOCK 0"))
+            .unwrap();
+        server.wait_for_blocked(1);
+        let id = id.trim_matches(&['(', ')']);
+        assert_eq!(redis.run(&format!("CLIENT UNBLOCK {id} {how}")), "(1)");
+        assert_eq!(reply(&mut reader), expected);
+        // It is a client like any other again.
+        assert_eq!(reader.run("PING"), "PONG");
+    }
+    assert!(redis
+        .run("INFO dirty")
+        .contains("dirty_consumers_blocked:0"));
+}
+
+#[test]
+fn nobody_waits_in_a_transaction_or_script() {
+    let (_server, mut redis) = server();
+    let empty = "[events [] position nil missed (0)]";
+    redis.run("MULTI");
+    redis.run("DIRTY.CONSUME s GROUP g c BLOCK 0");
+    assert_eq!(redis.run("EXEC"), format!("[{empty}]"));
+    let script = "return redis.call('DIRTY.CONSUME', 's', 'GROUP', 'g', 'c', 'BLOCK', '0')";
+    assert_eq!(redis.raw(&["EVAL", script, "0"]), empty);
+    let function = "#!lua name=l\nredis.register_function('f', function() \
+        return redis.call('DIRTY.CONSUME', 's', 'GROUP', 'g', 'c', 'BLOCK', '0') end)";
+    redis.raw(&["FUNCTION", "LOAD", function]);
+    assert_eq!(redis.run("FCALL f 0"), empty);
+    redis.run("DIRTY.FLUSH user INSERT 1 0");
+    assert!(redis.raw(&["EVAL", script, "0"]).contains("entity_id 1"));
+}
+
+#[test]
+fn readers_are_served_in_the_order_they_came() {
+    let (server, mut redis) = server();
+    let names = ["a", "b", "c", "d"];
+    let mut readers: Vec<Conn> = names
+        .iter()
+        .map(|name| waiting(&server, &format!("GROUP g {name} COUNT 1"), "0"))
+        .collect();
+    for (number, reader) in readers.iter_mut().enumerate() {
+        redis.run(&format!("DIRTY.FLUSH user INSERT {number} 0"));
+        let woken = reply(reader);
+        assert!(woken.contains(&format!("entity_id {number}")), "{woken}");
+    }
+    // Cursors do not take anything from each other: all of them wake.
+    let mut readers: Vec<Conn> = names
+        .iter()
+        .map(|name| waiting(&server, &format!("CURSOR c{name} FROM $"), "0"))
+        .collect();
+    redis.run("DIRTY.FLUSH user INSERT last 0");
+    for reader in &mut readers {
+        assert!(reply(reader).contains("entity_id last"));
+    }
+}
+
+#[test]
+fn a_reader_that_acknowledges_and_waits_has_acknowledged() {
+    let (server, mut redis) = server();
+    redis.run("DIRTY.FLUSH user INSERT 1 0");
+    let id = redis.run("XRANGE s - +")[2..]
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_string();
+    redis.run("DIRTY.CONSUME s GROUP g c");
+    let mut group = waiting(&server, &format!("GROUP g c ACK 1 {id}"), "0");
+    assert!(redis.run("XPENDING s g").starts_with("[(0)"));
+    let mut cursor = waiting(&server, &format!("CURSOR k ACK {id}"), "0");
+    redis.run("DIRTY.FLUSH user INSERT 2 0");
+    for reader in [&mut group, &mut cursor] {
+        let woken = reply(reader);
+        assert!(
+            woken.contains("entity_id 2") && !woken.contains("entity_id 1"),
+            "{woken}"
+        );
+    }
+}
+
+#[test]
+fn a_thousand_readers_wait_and_vanish_with_their_connections() {
+    let (server, mut redis) = server();
+    let mut readers: Vec<Conn> = (0..1000).map(|_| server.connect()).collect();
+    for (number, reader) in readers.iter_mut().enumerate() {
+        let command = format!("DIRTY.CONSUME s GROUP g c{number} COUNT 1 BLOCK 0");
+        reader.send(&words(&command)).unwrap();
+    }
+    server.wait_for_blocked(1000);
+    assert!(redis
+        .run("INFO dirty")
+        .contains("dirty_consumers_blocked:1000"));
+    redis.run("DIRTY.FLUSH user INSERT 0 0");
+    assert!(reply(&mut readers[0]).contains("entity_id 0"));
+    drop(readers);
+    server.wait_for_line("INFO dirty", "dirty_consumers_blocked:0");
+    // Nobody who has gone takes an event with them.
+    redis.run("DIRTY.FLUSH user INSERT 1 0");
+    assert!(redis
+        .run("DIRTY.CONSUME s GROUP g c")
+        .contains("entity_id 1"));
+}
+
+#[test]
+fn a_primary_that_becomes_a_replica_sends_its_readers_away() {
+    let (server, mut redis) = server();
+    let mut reader = waiting(&server, "GROUP g c", "0");
+    let primary = Server::start();
+    redis.run(&format!("REPLICAOF 127.0.0.1 {}", primary.port));
+    let reply = reply(&mut reader);
+    assert!(reply.starts_with("UNBLOCKED"), "{reply}");
+}
+
+#[test]
+fn a_server_with_waiting_readers_stops_at_once() {
+    let (mut server, _) = server();
+    let _readers: Vec<Conn> = (0..10)
+        .map(|_| waiting(&server, "GROUP g c", "0"))
+        .collect();
+    let start = Instant::now();
+    server.restart();
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn what_a_woken_reader_takes_is_replicated() {
+    let (primary, mut redis) = server();
+    let replica = Server::replica_of(&primary);
+    let mut group = waiting(&primary, "GROUP g c", "0");
+    let mut created = waiting(&primary, "GROUP h c FROM $", "0");
+    redis.run("DIRTY.FLUSH user INSERT 1 0");
+    reply(&mut group);
+    reply(&mut created);
+    primary.wait_for_replica(&replica);
+    for group in ["g", "h"] {
+        let pending = format!("XPENDING s {group}");
+        assert!(redis.run(&pending).starts_with("[(1)"));
+        assert_eq!(replica.connect().run(&pending), redis.run(&pending));
+    }
+}

@@ -1,1 +1,227 @@
-//! To be written.
+//! Event ids: seq counts a stream's events without a gap, whatever happens to the stream.
+
+use super::support::{Conn, Server};
+
+const DECLARE: &str = "DIRTY.DECLARE user STREAM s";
+
+fn declared(server: &Server) -> Conn {
+    let mut redis = server.connect();
+    assert_eq!(redis.run(DECLARE), "OK");
+    redis
+}
+
+/// Publishes an event to `s`.
+fn publish(redis: &mut Conn) {
+    assert_eq!(
+        redis.run("DIRTY.FLUSH user SNAPSHOT 1 0 DELETE 1"),
+        "[insert delete]"
+    );
+}
+
+/// The ms and seq of each entry.
+fn ids(redis: &mut Conn, stream: &str) -> Vec<(u64, u64)> {
+    let redis::Value::Array(entries) = redis.ok(&["XRANGE", stream, "-", "+"]) else {
+        panic!("no entries");
+    };
+    let id = |entry: &redis::Value| match entry {
+        redis::Value::Array(entry) => super::support::text(&entry[0]),
+        other => panic!("{other:?}"),
+    };
+    entries
+        .iter()
+        .map(|entry| {
+            let id = id(entry);
+            let (ms, seq) = id.split_once('-').unwrap();
+            (ms.parse().unwrap(), seq.parse().unwrap())
+        })
+        .collect()
+}
+
+fn seqs(redis: &mut Conn, stream: &str) -> Vec<u64> {
+    ids(redis, stream).into_iter().map(|(_, seq)| seq).collect()
+}
+
+#[test]
+fn seq_counts_from_one_and_ms_is_the_time() {
+    let server = Server::start();
+    let mut redis = declared(&server);
+    let time = |redis: &mut Conn| -> u64 {
+        let now = redis.run("EVAL return{redis.call('TIME')[1]} 0");
+        now.trim_matches(&['[', ']']).parse::<u64>().unwrap() * 1000
+    };
+    let before = time(&mut redis);
+    for _ in 0..50 {
+        publish(&mut redis);
+    }
+    let after = time(&mut redis) + 1000;
+    let ids = ids(&mut redis, "s");
+    assert!(ids.iter().map(|id| id.1).eq(1..=100));
+    assert!(
+        ids.iter().all(|id| (before..=after).contains(&id.0)),
+        "{ids:?}"
+    );
+    assert!(ids.is_sorted());
+}
+
+#[test]
+fn entity_types_that_share_a_stream_share_its_count() {
+    let server = Server::start();
+    let mut redis = declared(&server);
+    redis.run("DIRTY.DECLARE order STREAM s STREAM own");
+    for command in [
+        "DIRTY.FLUSH user INSERT 1 0",
+        "DIRTY.FLUSH order INSERT 1 0",
+        "DIRTY.FLUSH order INSERT 2 0",
+        "DIRTY.FLUSH user DELETE 1",
+    ] {
+        redis.run(command);
+    }
+    assert_eq!(seqs(&mut redis, "s"), [1, 2, 3, 4]);
+    assert_eq!(seqs(&mut redis, "own"), [1, 2]);
+}
+
+/// What others may do to a stream that holds the events 1 to 4, and the seqs it holds when two more
+/// events were published.
+#[test]
+fn the_count_goes_on_from_the_streams_last_id_whatever_others_did_to_it() {
+    let server = Server::with(&["--maxmemory-policy", "noeviction"]);
+    let mut redis = declared(&server);
+    for (others, expected) in [
+        (vec![], vec![1, 2, 3, 4, 5, 6]),
+        (vec!["DEL s"], vec![1, 2]),
+        (vec!["UNLINK s"], vec![1, 2]),
+        (vec!["PEXPIRE s 1", "DEBUG SLEEP 0.01"], vec![1, 2]),
+        (vec!["XTRIM s MAXLEN 0"], vec![5, 6]),
+        (vec!["XSETID s 99999999999999-41"], vec![1, 2, 3, 4, 42, 43]),
+        (
+            vec!["XADD s 99999999999999-7 a b"],
+            vec![1, 2, 3, 4, 7, 8, 9],
+        ),
+        (vec!["XADD s * a b"], vec![1, 2, 3, 4, 0, 1, 2]),
+        (vec!["SET s x", "DEL s"], vec![1, 2]),
+        (vec!["RENAME s t"], vec![1, 2]),
+        (
+            vec!["XADD t 99999999999999-9 a b", "RENAME t s"],
+            vec![9, 10, 11],
+        ),
+        (
+            vec!["XADD t 99999999999999-9 a b", "COPY t s REPLACE"],
+            vec![9, 10, 11],
+        ),
+        (vec!["MOVE s 1"], vec![1, 2]),
+        (
+            vec![
+                "MOVE s 1",
+                "SELECT 1",
+                "XADD s 99999999999999-9 a b",
+                "MOVE s 0",
+                "SELECT 0",
+            ],
+            vec![1, 2, 3, 4, 9, 10, 11],
+        ),
+        (vec!["SWAPDB 0 1", "SWAPDB 0 1"], vec![1, 2, 3, 4, 5, 6]),
+        (vec!["SWAPDB 0 1", DECLARE], vec![1, 2]),
+        (vec!["FLUSHDB", DECLARE], vec![1, 2]),
+        (vec!["FLUSHALL ASYNC", DECLARE], vec![1, 2]),
+        (vec!["DEBUG RELOAD"], vec![1, 2, 3, 4, 5, 6]),
+        (vec!["SORT l STORE s", "DEL s"], vec![1, 2]),
+    ] {
+        redis.run("FLUSHALL");
+        redis.run(DECLARE);
+        publish(&mut redis);
+        publish(&mut redis);
+        for command in &others {
+            redis.run(command);
+        }
+        publish(&mut redis);
+        assert_eq!(seqs(&mut redis, "s"), expected, "after {others:?}");
+        assert!(ids(&mut redis, "s").is_sorted(), "after {others:?}");
+    }
+}
+
+#[test]
+fn what_a_restored_stream_held_counts_on() {
+    let server = Server::start();
+    let mut redis = declared(&server);
+    publish(&mut redis);
+    let redis::Value::BulkString(dump) = redis.ok(&["DUMP", "s"]) else {
+        panic!("no dump");
+    };
+    publish(&mut redis);
+    redis.value(&[b"RESTORE".as_slice(), b"s", b"0", &dump, b"REPLACE"]);
+    publish(&mut redis);
+    assert_eq!(seqs(&mut redis, "s"), [1, 2, 3, 4]);
+}
+
+#[test]
+fn others_may_touch_the_stream_within_a_transaction_or_script() {
+    let server = Server::start();
+    let mut redis = declared(&server);
+    publish(&mut redis);
+    for command in [
+        "MULTI",
+        "DIRTY.FLUSH user INSERT 1 0",
+        "XADD s 99999999999999-41 a b",
+        "DIRTY.FLUSH user DELETE 1",
+        "EXEC",
+    ] {
+        redis.run(command);
+    }
+    assert_eq!(seqs(&mut redis, "s"), [1, 2, 3, 41, 42]);
+    let script = "redis.call('DIRTY.FLUSH','user','INSERT','1','0') \
+        redis.call('DEL','s') \
+        redis.call('DIRTY.FLUSH','user','DELETE','1')";
+    redis.value(&["EVAL", script, "0"]);
+    assert_eq!(seqs(&mut redis, "s"), [1]);
+}
+
+#[test]
+fn a_clock_that_goes_back_does_not() {
+    let server = Server::start();
+    let mut redis = declared(&server);
+    // The stream's last event is of the future, as it is after the clock was set back.
+    redis.run("XADD s 99999999999999-0 a b");
+    publish(&mut redis);
+    assert_eq!(
+        ids(&mut redis, "s"),
+        [
+            (99999999999999, 0),
+            (99999999999999, 1),
+            (99999999999999, 2)
+        ]
+    );
+}
+
+#[test]
+fn a_stream_at_the_last_seq_starts_to_count_anew() {
+    let server = Server::start();
+    let mut redis = declared(&server);
+    redis.run("XADD s 99999999999999-18446744073709551615 a b");
+    publish(&mut redis);
+    let ids = ids(&mut redis, "s");
+    assert_eq!(ids[1..], [(100000000000000, 1), (100000000000000, 2)]);
+}
+
+#[test]
+fn the_count_survives_restarts_and_promotion() {
+    let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut redis = declared(&server);
+    publish(&mut redis);
+    server.kill();
+    server.start_again();
+    publish(&mut server.connect());
+    let mut replica = Server::replica_of(&server);
+    publish(&mut server.connect());
+    server.wait_for_replica(&replica);
+    server.kill();
+    let mut promoted = replica.connect();
+    promoted.ok(&["REPLICAOF", "NO", "ONE"]);
+    publish(&mut promoted);
+    assert!(seqs(&mut promoted, "s").into_iter().eq(1..=8));
+    promoted.ok(&["SAVE"]);
+    replica.kill();
+    replica.start_again();
+    let mut restarted = replica.connect();
+    publish(&mut restarted);
+    assert!(seqs(&mut restarted, "s").into_iter().eq(1..=10));
+}

@@ -1,1 +1,75 @@
-//! To be written.
+//! What is on disk is what was in memory: RDB, AOF with and without preamble, after a stop and after a
+//! kill.
+
+use super::replication::history;
+use super::support::Server;
+
+#[test]
+fn a_server_started_from_its_files_has_the_same_data() {
+    let always = ["--appendonly", "yes", "--appendfsync", "always"];
+    let plain = [&always[..], &["--aof-use-rdb-preamble", "no"]].concat();
+    for (options, before_the_end) in [
+        (&[][..], vec!["SAVE"]),
+        (&["--save", "3600 1"], vec![]), // saved by SHUTDOWN
+        (&always, vec![]),
+        (&always, vec!["BGREWRITEAOF"]),
+        (&plain, vec![]),
+        (&plain, vec!["BGREWRITEAOF"]),
+    ] {
+        let mut server = Server::with(options);
+        let mut redis = server.connect();
+        history(&mut redis);
+        for command in &before_the_end {
+            redis.run(command);
+            server.wait_for_line("INFO persistence", "aof_rewrite_in_progress:0");
+            server.wait_for_line("INFO persistence", "aof_rewrite_scheduled:0");
+        }
+        let groups = "XINFO GROUPS s";
+        let (digest, position) = (redis.digest(), redis.run(groups));
+        let declared = redis.run("DIRTY.INFO order{1}");
+        server.restart();
+        let mut redis = server.connect();
+        let case = format!("{options:?} {before_the_end:?}: {}", server.log());
+        assert_eq!(redis.digest(), digest, "{case}");
+        assert_eq!(redis.run("DIRTY.INFO order{1}"), declared, "{case}");
+        let last = |text: &str| {
+            text.split("last-delivered-id ")
+                .nth(1)
+                .map(|t| t[..20].to_string())
+        };
+        assert_eq!(last(&redis.run(groups)), last(&position), "{case}");
+    }
+}
+
+#[test]
+fn a_killed_server_has_whole_flushes_only() {
+    let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    server.connect().run("DIRTY.DECLARE user STREAM s");
+    let mut acknowledged = 0;
+    for round in 0..3 {
+        let mut redis = server.connect();
+        // Some flushes are on their way, their replies not awaited, when the server dies.
+        for n in 0..200 {
+            let flush =
+                format!("DIRTY.FLUSH user INSERT {round}-{n} 1 n {n} UPDATE {round}-{n} 1 m 1");
+            redis.send(&super::support::words(&flush)).unwrap();
+        }
+        for _ in 0..100 {
+            redis.receive().unwrap();
+            acknowledged += 1;
+        }
+        server.kill();
+        server.start_again();
+        let mut redis = server.connect();
+        let number = |text: String| text.trim_matches(&['(', ')']).parse::<usize>().unwrap();
+        let snapshots = number(redis.run("DBSIZE")) - 2; // the declaration and the stream
+        let events = number(redis.run("XLEN s"));
+        assert_eq!(
+            events,
+            2 * snapshots,
+            "each insert and update has its event"
+        );
+        assert!(snapshots >= acknowledged, "{snapshots} of {acknowledged}");
+        acknowledged = snapshots;
+    }
+}

@@ -6,12 +6,22 @@ use super::support::Server;
 fn a_snapshot_becomes_events_that_a_group_and_a_cursor_read() {
     let server = Server::start();
     let mut redis = server.connect();
-    let declare = "DIRTY.DECLARE user STREAM user-changes STREAM user-status OPS NONE FIELDS 1 status";
+    let declare =
+        "DIRTY.DECLARE user STREAM user-changes STREAM user-status OPS NONE FIELDS 1 status";
     assert_eq!(redis.run(declare), "OK");
     for (command, reply) in [
-        ("DIRTY.FLUSH user SNAPSHOT 42 2 name Alice status active", "[insert]"),
-        ("DIRTY.FLUSH user SNAPSHOT 42 2 name Alice status banned", "[update]"),
-        ("DIRTY.FLUSH user SNAPSHOT 42 2 name Alice status banned", "[none]"),
+        (
+            "DIRTY.FLUSH user SNAPSHOT 42 2 name Alice status active",
+            "[insert]",
+        ),
+        (
+            "DIRTY.FLUSH user SNAPSHOT 42 2 name Alice status banned",
+            "[update]",
+        ),
+        (
+            "DIRTY.FLUSH user SNAPSHOT 42 2 name Alice status banned",
+            "[none]",
+        ),
         ("HGETALL user:42", "[name Alice status banned]"),
         ("DIRTY.GET user 42 43", "[[name Alice status banned] nil]"),
         ("XLEN user-changes", "(2)"),
@@ -21,8 +31,16 @@ fn a_snapshot_becomes_events_that_a_group_and_a_cursor_read() {
     }
     let read = redis.run("DIRTY.CONSUME user-changes GROUP mailers m1");
     assert!(read.contains("op insert deliveries (1)"), "{read}");
-    assert!(read.contains("op update changes [status [active banned]]"), "{read}");
+    assert!(
+        read.contains("op update changes [status [active banned]]"),
+        "{read}"
+    );
     assert!(read.ends_with("position nil missed (0)]"), "{read}");
-    let read = server.connect_resp3().run("DIRTY.CONSUME user-status CURSOR search");
-    assert!(read.contains("changes: {status: [active banned]}"), "{read}");
+    let read = server
+        .connect_resp3()
+        .run("DIRTY.CONSUME user-status CURSOR search");
+    assert!(
+        read.contains("changes: {status: [active banned]}"),
+        "{read}"
+    );
 }

@@ -112,7 +112,9 @@ impl Server {
     pub fn wait_for_replica(&self, replica: &Server) {
         let offset = |server: &Server| {
             let info = server.connect().run("INFO replication");
-            let offset = info.split("\\r\\n").find(|line| line.starts_with("master_repl_offset:"));
+            let offset = info
+                .split("\\r\\n")
+                .find(|line| line.starts_with("master_repl_offset:"));
             offset.expect("an offset").to_string()
         };
         // The primary's own offset must be read after its last write was counted.
@@ -141,8 +143,20 @@ fn spawn(port: u16, dir: &TempDir, options: &[String]) -> Child {
         .open(dir.path().join("log"))
         .expect("a log");
     Command::new(&server)
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-        .args(["--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0"])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+        ])
+        .args([
+            "--enable-debug-command",
+            "yes",
+            "--repl-diskless-sync-delay",
+            "0",
+        ])
         .args(["--loadmodule", module().to_str().expect("a path")])
         .args(options)
         .current_dir(dir.path())
@@ -153,7 +167,10 @@ fn spawn(port: u16, dir: &TempDir, options: &[String]) -> Child {
 }
 
 fn module() -> PathBuf {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/libdirty_streams.so");
+    let built = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/target/release/libdirty_streams.so"
+    );
     let module = std::env::var("DIRTY_MODULE").map_or_else(|_| built.into(), PathBuf::from);
     assert!(module.exists(), "{module:?} is not built; `make test` does");
     module
@@ -180,7 +197,10 @@ fn answers(port: u16, child: &mut Child) -> bool {
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain for {what}");
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "waited in vain for {what}"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -227,7 +247,8 @@ impl Conn {
         for word in words {
             command.arg(word.as_ref());
         }
-        self.connection.send_packed_command(&command.get_packed_command())
+        self.connection
+            .send_packed_command(&command.get_packed_command())
     }
 
     pub fn receive(&mut self) -> redis::RedisResult<Value> {
