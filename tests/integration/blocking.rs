@@ -175,7 +175,7 @@ fn client_unblock_ends_the_wait() {
             .send(&words("DIRTY.CONSUME s GROUP g c BLOCK 0"))
             .unwrap();
         server.wait_for_blocked(1);
-        let id = id.trim_matches(&['(', ')']);
+        let id = id.trim_matches(['(', ')']);
         assert_eq!(redis.run(&format!("CLIENT UNBLOCK {id} {how}")), "(1)");
         assert_eq!(reply(&mut reader), expected);
         // It is a client like any other again.

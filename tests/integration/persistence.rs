@@ -61,7 +61,7 @@ fn a_killed_server_has_whole_flushes_only() {
         server.kill();
         server.start_again();
         let mut redis = server.connect();
-        let number = |text: String| text.trim_matches(&['(', ')']).parse::<usize>().unwrap();
+        let number = |text: String| text.trim_matches(['(', ')']).parse::<usize>().unwrap();
         let snapshots = number(redis.run("DBSIZE")) - 2; // the declaration and the stream
         let events = number(redis.run("XLEN s"));
         assert_eq!(

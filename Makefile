@@ -1,0 +1,38 @@
+# Every target that needs something on the machine gets it first: scripts/setup.sh installs what is
+# missing and says nothing when nothing is. `make` alone lists the targets.
+
+PORT ?= 6379
+# Cargo puts its files elsewhere when CARGO_TARGET_DIR says so.
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# Where the integration tests and the scripts find the module; set it to try another build.
+export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
+
+.PHONY: help run test build lint demo bench clean setup
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: build ## start a Redis with the module in the foreground (PORT=6379)
+	@scripts/run.sh $(PORT) $(TARGET)/run-$(PORT)
+
+test: build ## unit tests, and integration tests against real servers
+	cargo test
+
+build: setup ## build the release module
+	cargo build --release
+
+lint: setup ## check the formatting, and clippy with warnings as errors
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+demo: build ## flush this machine's package database and read what changed
+	@scripts/demo.sh
+
+bench: build ## measure against XADD, HSET, a Lua function and XREADGROUP (ROUNDS=5 REQUESTS=100000)
+	@scripts/bench.sh
+
+clean: ## remove everything that was built, and the data of `make run`
+	cargo clean
+
+setup:
+	@scripts/setup.sh

@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# How fast a flush and a read are, against what Redis has of its own: redis-benchmark, unpipelined and
+# pipelined, medians of ROUNDS rounds. In each round all contestants take their turn, so that what
+# disturbs the machine hits all alike. Shorter: ROUNDS=1 REQUESTS=10000.
+set -euo pipefail
+. "$(dirname "$0")/server.sh"
+
+rounds=${ROUNDS:-5}
+requests=${REQUESTS:-100000}       # unpipelined; pipelined ones are four times as many
+entities=10000                     # that redis-benchmark's -r picks from
+contestants=(xadd hset lua flush same)
+
+is() { [ "$2" = "$3" ] || die "$1: found '$2', must be '$3'"; }
+
+# Streams are bounded on all sides alike. Nine fields of an entity stay as they are, the tenth changes.
+limit=(MAXLEN '~' 100000)
+constant=(name Alice email alice@example.com status active country AT city Vienna
+    plan premium language de created 2026-01-02 referrer newsletter)
+
+# words contestant id value: puts its command into the array `command`.
+words() {
+    local pairs=("${constant[@]}" logins "$3")
+    case $1 in
+        xadd) command=(XADD plain-changes "${limit[@]}" '*' s "$payload") ;;
+        hset) command=(HSET "plain:$2" "${pairs[@]}") ;;
+        lua) command=(FCALL snapshot 2 "lua:$2" lua-changes user "$2" "${pairs[@]}") ;;
+        flush) command=(DIRTY.FLUSH user SNAPSHOT "$2" 10 "${pairs[@]}") ;;
+        same) command=(DIRTY.FLUSH same SNAPSHOT "$2" 10 "${constant[@]}" logins 0) ;;
+        seed) command=(DIRTY.FLUSH read SEED "$2" 10 "${pairs[@]}") ;;
+        read) command=(DIRTY.FLUSH read SNAPSHOT "$2" 10 "${pairs[@]}") ;;
+    esac
+}
+
+label() {
+    case $1 in
+        xadd) echo "XADD of an event ($payload_bytes bytes)" ;;
+        hset) echo 'HSET of 10 fields' ;;
+        lua) echo 'Lua function, 1 of 10 fields changed' ;;
+        flush) echo 'DIRTY.FLUSH, 1 of 10 fields changed' ;;
+        same) echo 'DIRTY.FLUSH, nothing changed' ;;
+        native) echo 'XACK of 100 + XREADGROUP COUNT 100' ;;
+        consume) echo 'DIRTY.CONSUME GROUP, ACK 100, COUNT 100' ;;
+    esac
+}
+
+# for_all contestant value: its command for every entity, with the ids that redis-benchmark makes.
+for_all() {
+    words "$1" '&' "$2"
+    seq -f '%012.0f' 0 $((entities - 1)) | sed "s/.*/${command[*]}/"
+}
+
+# Commands, one a line, in the Redis protocol; and a file of these sent as fast as the server takes it.
+protocol() { awk '{ printf "*%d\r\n", NF; for (i = 1; i <= NF; i++) printf "$%d\r\n%s\r\n", length($i), $i }'; }
+send() { cli --pipe <"$1" >"$folder/pipe" 2>&1 || die "$(cat "$folder/pipe")"; }
+fill() { for_all "$@" | protocol >"$folder/fill" && send "$folder/fill"; }
+
+added() { cli XINFO STREAM "$1" | grep -A 1 '^entries-added$' | tail -n 1; }
+cpu() { info cpu 'used_cpu_\(user\|sys\)' | awk '{ sum += $1 } END { print sum }'; }
+
+# measure mode round contestant requests pipeline: one run of redis-benchmark, kept in $folder/results
+# as: mode contestant requests/s, CPU µs of the server a request.
+measure() {
+    local before rate
+    words "$3" __rand_int__ __rand_int__
+    before=$(cpu)
+    rate=$(redis-benchmark -p "$port" -c 50 -P "$5" -n "$4" -r "$entities" --csv "${command[@]}" | tail -n 1 | awk -F '","' '{ print $2 }')
+    keep "$1" "$2" "$3" "$rate" "$before" "$4"
+}
+
+# The first round, numbered 0, warms up and does not count.
+keep() {
+    [ "$2" -eq 0 ] || awk -v mode="$1" -v who="$3" -v rate="$4" -v from="$5" -v to="$(cpu)" -v n="$6" \
+        'BEGIN { print mode, who, rate, (to - from) * 1e6 / n }' >>"$folder/results"
+}
+
+# median mode contestant column (3 the rate, 4 the CPU time)
+median() {
+    awk -v mode="$1" -v who="$2" -v column="$3" '$1 == mode && $2 == who { print $column }' "$folder/results" |
+        sort -n | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'
+}
+
+start
+cli -x FUNCTION LOAD <"$root/scripts/bench.lua" >/dev/null
+for name in user same; do is "declaration of $name" "$(cli DIRTY.DECLARE "$name" STREAM "$name-changes" "${limit[@]}")" OK; done
+is 'declaration of read' "$(cli DIRTY.DECLARE read STREAM read-changes)" OK
+
+# Each contestant shows once that it does its work, before anything is measured: an entity is made,
+# changed, and found changed.
+one=000000000001
+check() { # contestant value reply
+    words "$1" "$one" "$2"
+    is "${command[*]}" "$(cli "${command[@]}")" "$3"
+}
+check hset 1 10
+check hset 2 0
+for who in lua flush; do
+    check $who 1 insert
+    check $who 2 update
+    check $who 2 none
+done
+check same 0 insert
+check same 0 none
+for who in lua user; do
+    is "snapshot of $who" "$(cli HGETALL "$who:$one" | paste - - | sort)" "$(cli HGETALL "plain:$one" | paste - - | sort)"
+    is "length of $who-changes" "$(cli XLEN "$who-changes")" 2
+    cli --csv DIRTY.CONSUME "$who-changes" CURSOR check | sed 's/"id","[0-9-]*"/"id"/g; s/"position",.*//' >"$folder/$who.events"
+done
+is "the Lua function's events" "$(cat "$folder/lua.events")" "$(cat "$folder/user.events")"
+cli XGROUP DESTROY lua-changes check >/dev/null
+cli XGROUP DESTROY user-changes check >/dev/null
+
+# XADD gets as many bytes as the module's event of that update has.
+payload_bytes=$(($(cli XREVRANGE user-changes + - COUNT 1 | tail -n +3 | wc -c) - 1))
+payload=$(printf "%${payload_bytes}s" '' | tr ' ' x)
+words xadd '' ''
+cli "${command[@]}" | grep -qE '^[0-9]+-[0-9]+$' || die 'XADD gave no id'
+
+# Every entity exists before it is measured, so that each flush is an update.
+for who in hset lua flush same; do fill $who 0; done
+
+echo "Redis $(info server redis_version), $(nproc) cores ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)), load $(cut -d ' ' -f 1 /proc/loadavg)"
+echo "median of $rounds rounds; $requests requests a round, pipelined $((requests * 4)); $entities entities; no persistence"
+
+for ((round = 0; round <= rounds; round++)); do
+    for who in "${contestants[@]}"; do
+        case $who in lua) stream=lua-changes ;; same) stream=same-changes ;; *) stream=user-changes ;; esac
+        before=$(added $stream)
+        measure single "$round" "$who" "$requests" 1
+        measure pipelined "$round" "$who" $((requests * 4)) 32
+        grown=$(($(added $stream) - before))
+        case $who in
+            # A random value meets itself once in 10000 times; then nothing changes.
+            lua | flush) [ $grown -gt $((requests * 5 * 99 / 100)) ] || die "$who: only $grown events" ;;
+            same) is 'events of flushes that changed nothing' $grown 0 ;;
+        esac
+    done
+done
+
+# Reading: redis-benchmark cannot send back the ids it was given, so the ids are looked up before, and
+# redis-cli --pipe sends the whole conversation and drops the replies as they come. Both groups read
+# the same events, updates of one field, in batches of 100.
+passes=$((requests * 2 / entities > 0 ? requests * 2 / entities : 1))
+events=$((passes * entities))
+fill seed 0
+for ((pass = 1; pass <= passes; pass++)); do fill read $pass; done
+cli --csv XRANGE read-changes - + | grep -oE '"[0-9]+-[0-9]+"' | tr -d '"' >"$folder/ids"
+is 'events to read' "$(wc -l <"$folder/ids")" $events
+
+xargs -n 100 <"$folder/ids" | awk -v read='XREADGROUP GROUP native me COUNT 100 STREAMS read-changes >' \
+    'NR == 1 { print read } { print "XACK read-changes native " $0; print read }' | protocol >"$folder/native"
+xargs -n 100 <"$folder/ids" | awk -v read='DIRTY.CONSUME read-changes GROUP consume me' \
+    'NR == 1 { print read " COUNT 100" } { print read " ACK 100 " $0 " COUNT 100" }' | protocol >"$folder/consume"
+
+is 'updates in one batch' "$(cli --csv DIRTY.CONSUME read-changes GROUP check me COUNT 100 | grep -o '"op","update"' | wc -l)" 100
+for ((round = 0; round <= rounds; round++)); do
+    for who in native consume; do
+        cli XGROUP CREATE read-changes $who 0 >/dev/null
+        before=$(cpu) started=$EPOCHREALTIME
+        send "$folder/$who"
+        rate=$(awk -v n=$events -v from="$started" -v to="$EPOCHREALTIME" 'BEGIN { print n / (to - from) }')
+        keep read $round $who "$rate" "$before" $events
+        is "pending in $who" "$(cli XPENDING read-changes $who | head -n 1)" 0
+        is "last read by $who" "$(cli XINFO GROUPS read-changes | grep -A 7 "^$who\$" | grep -A 1 last-delivered-id | tail -n 1)" \
+            "$(tail -n 1 "$folder/ids")"
+        cli XGROUP DESTROY read-changes $who >/dev/null
+    done
+done
+is 'errors that the server gave' "$(info stats total_error_replies)" 0
+
+# ratio mode one other…: how often as fast one is as the others after one another.
+ratio() {
+    local mode=$1 one=$2 who sum=0
+    shift 2
+    for who in "$@"; do sum="$sum + 1 / $(median "$mode" "$who" 3)"; done
+    awk "BEGIN { printf \"%.2f\", $(median "$mode" "$one" 3) * ($sum) }"
+}
+row() { printf '%-44s %12s %8s %14s %8s\n' "$@" | sed 's, *$,,'; }
+numbers() { printf '%.0f %.2f' "$(median "$1" "$2" 3)" "$(median "$1" "$2" 4)"; }
+
+echo
+row '' '-c 50' 'CPU µs' '-c 50 -P 32' 'CPU µs'
+for who in "${contestants[@]}"; do
+    # shellcheck disable=SC2046 # two words each
+    row "$(label "$who")" $(numbers single "$who") $(numbers pipelined "$who")
+done
+echo
+for line in 'flush against the Lua function (goal 2.5)|flush lua' 'flush against HSET, then XADD|flush hset xadd' \
+    'unchanged against HSET|same hset'; do
+    read -ra who <<<"${line#*|}"
+    row "${line%|*}" "$(ratio single "${who[@]}")" '' "$(ratio pipelined "${who[@]}")" ''
+done
+echo
+row "reading $events events" 'events/s' 'CPU µs' '' ''
+for who in native consume; do
+    # shellcheck disable=SC2046
+    row "$(label $who)" $(numbers read $who) '' ''
+done
+row 'CONSUME against XACK + XREADGROUP' "$(ratio read consume native)" '' '' ''
+echo
+echo "requests/s; CPU µs: the server process's time for one request (for one event when reading), which does"
+echo "not depend on how fast redis-benchmark is. XREADGROUP gives MessagePack that its reader has yet to"
+echo "decode, CONSUME old and new values. Reading is one connection, pipelined by redis-cli --pipe."
