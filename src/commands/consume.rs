@@ -529,7 +529,7 @@ impl<'r> Delivered<'r> {
         if !event.changes.is_empty() {
             reply.bytes("changes");
             reply.map(event.changes.len());
-            for change in &event.changes {
+            for change in event.changes.iter() {
                 reply.bytes(&change.field);
                 reply.array(2);
                 reply.value(&change.old);

@@ -1,6 +1,6 @@
 use crate::args::Args;
 use crate::entity::declaration::Declaration;
-use crate::entity::flush::{plan, Effect, Fields, Plan, Publication, Request};
+use crate::entity::flush::{plan, Fields, Plan, Publication, Request};
 use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command};
 use crate::redis::snapshots::{self, Stored};
@@ -35,22 +35,21 @@ impl Command for Flush {
     fn run(call: &Call) -> Result<(), Error> {
         let ctx = call.ctx;
         let requests = parse(Args::new(call.args))?;
-        let (effects, writes) = declarations::with(ctx, &call.key, |declaration| {
+        let (plan, writes) = declarations::with(ctx, &call.key, |declaration| {
             cluster::check(ctx, &call.key, declaration)?;
             let plan = plan(declaration, requests, &mut Stored::new(ctx, declaration))?;
             let now_ms = streams::now_ms();
             let publishers = check(ctx, declaration, &plan, now_ms)?;
             let writes = apply(ctx, declaration, &plan, publishers, now_ms);
-            let effects: Vec<Effect> = plan.steps.iter().map(|step| step.effect).collect();
-            Ok((effects, writes))
+            Ok((plan, writes))
         })?;
         writes.notify();
 
         let reply = call.reply();
-        reply.array(effects.len());
-        for effect in effects {
-            stats::count_effect(effect);
-            reply.status(effect.name());
+        reply.array(plan.steps.len());
+        for step in &plan.steps {
+            stats::count_effect(step.effect);
+            reply.status(step.effect.name());
         }
         stats::count(&stats::FLUSHES, 1);
         Ok(())

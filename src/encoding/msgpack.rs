@@ -178,7 +178,7 @@ impl<'e> TryFrom<WireEvent<'e>> for Event<'e> {
             entity: wire.et.0,
             id: wire.id.0,
             operation,
-            changes: changes.collect::<Result<_, ()>>()?,
+            changes: changes.collect::<Result<Vec<_>, ()>>()?.into(),
         })
     }
 }
@@ -280,7 +280,7 @@ mod tests {
             entity: b"user".into(),
             id: id.into(),
             operation: Operation::Update,
-            changes,
+            changes: changes.into(),
         }
     }
 

@@ -14,7 +14,7 @@ pub struct Event<'a> {
     pub id: Bytes<'a>,
     pub operation: Operation,
     /// What changed, old and new, as far as the stream's payload carries it.
-    pub changes: Vec<Change<'a>>,
+    pub changes: Cow<'a, [Change<'a>]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

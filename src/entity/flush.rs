@@ -263,7 +263,7 @@ impl<'a> Planner<'_, 'a> {
                         entity: self.declaration.name.as_slice().into(),
                         id: id.into(),
                         operation,
-                        changes: carried(stream.payload, operation, changes).to_vec(),
+                        changes: carried(stream.payload, operation, changes).into(),
                     };
                     self.plan.payloads.push(encoding::msgpack::encode(&event));
                     self.plan.payloads.len().saturating_sub(1)
@@ -315,7 +315,6 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
         fields: Fields<'a>,
         scope: Scope,
     ) -> Result<Self, Error> {
-        refuse_duplicates(&fields)?;
         let state = state.unwrap_or(&NOTHING);
         let mut finder = Finder::new(state);
         let mut diff = Diff {
@@ -325,13 +324,19 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
             remaining: state.len(),
         };
         let mut named = vec![false; state.len()];
+        let mut others = HashSet::new();
         for (field, value) in fields {
             if field == MARKER {
                 return Err(Error::ReservedField);
             }
             let stored = finder.find(field);
-            if let Some(seen) = stored.and_then(|(index, _)| named.get_mut(index)) {
-                *seen = true;
+            let seen = stored.and_then(|(index, _)| named.get_mut(index));
+            let again = match seen {
+                Some(seen) => std::mem::replace(seen, true),
+                None => !others.insert(field),
+            };
+            if again {
+                return Err(Error::DuplicateField(Quoted::new(field)));
             }
             match (value, stored) {
                 (Some(text), stored) => {
@@ -416,22 +421,6 @@ fn check<'a>(
     match text {
         Cow::Borrowed(text) => field_type.check(field, text),
         Cow::Owned(text) => Ok(field_type.check(field, &text)?.into_owned().into()),
-    }
-}
-
-fn refuse_duplicates(fields: &Fields) -> Result<(), Error> {
-    const COMPARED: usize = 16;
-    let duplicate = if fields.len() <= COMPARED {
-        let mut earlier = fields.iter().enumerate();
-        earlier.find(|(index, (field, _))| fields.iter().take(*index).any(|(f, _)| f == field))
-    } else {
-        let mut seen = HashSet::with_capacity(fields.len());
-        let mut all = fields.iter().enumerate();
-        all.find(|(_, (field, _))| !seen.insert(*field))
-    };
-    match duplicate {
-        Some((_, (field, _))) => Err(Error::DuplicateField(Quoted::new(field))),
-        None => Ok(()),
     }
 }
 

@@ -23,6 +23,15 @@ pub static NOTHING: Snapshot = Snapshot {
 };
 
 impl Snapshot {
+    /// With room for so many fields of ordinary size.
+    pub fn with_capacity(fields: usize) -> Self {
+        Snapshot {
+            bytes: Vec::with_capacity(fields.saturating_mul(32)),
+            fields: Vec::with_capacity(fields),
+            marked: false,
+        }
+    }
+
     pub fn push(&mut self, field: &[u8], value: &[u8]) {
         let mut append = |text: &[u8]| {
             let start = self.bytes.len();

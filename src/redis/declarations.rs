@@ -10,7 +10,6 @@ use crate::error::{Error, Quoted};
 use redis_module::native_types::RedisType;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_char, c_int, c_void};
-use std::rc::Rc;
 
 /// Of the RDB bytes: an unsigned n, then n strings. A later version must read all earlier ones.
 const ENCODING_VERSION: i32 = 1;
@@ -61,7 +60,7 @@ pub fn with<T>(
 }
 
 /// Declares; the same again changes nothing.
-pub fn put(writes: &mut Writes, name: &Rc<RedisString>, new: Declaration) -> Result<(), Error> {
+pub fn put(writes: &mut Writes, name: &RedisString, new: Declaration) -> Result<(), Error> {
     let ctx = writes.context();
     if get(&Key::read(ctx, name), name)? == Some(&new) {
         return Ok(());
@@ -74,9 +73,7 @@ pub fn put(writes: &mut Writes, name: &Rc<RedisString>, new: Declaration) -> Res
     let value: *mut c_void = Box::into_raw(Box::new(new)).cast();
     // SAFETY: a key open for writing; the value is of this type and belongs to the key from now on.
     unsafe { api!(RedisModule_ModuleTypeSetValue(key.raw(), raw_type(), value)) };
-    let mut effect = vec![name.inner];
-    effect.extend(args.iter().map(|arg| arg.inner));
-    writes.replicate(c"DIRTY.DECLARE", &effect);
+    writes.replicate(c"DIRTY.DECLARE", name, &args);
     writes.changed(name, raw::REDISMODULE_NOTIFY_MODULE, DECLARED, None);
     Ok(())
 }

@@ -7,7 +7,6 @@ use crate::error::Error;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, CStr};
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::rc::Rc;
 
 /// A command of the module. `run` replies itself, unless it returns an error: then nothing may have
 /// been replied or changed.
@@ -25,7 +24,7 @@ pub trait Command {
 pub struct Call<'c> {
     pub ctx: &'c Context,
     /// The command's one key, its first argument.
-    pub key: Rc<RedisString>,
+    pub key: RedisString,
     /// The arguments behind the key.
     pub args: &'c [&'c [u8]],
 }
@@ -91,7 +90,7 @@ pub fn call<C: Command, T>(
         let key = RedisString::new(std::ptr::NonNull::new(ctx.ctx), key);
         run(&Call {
             ctx,
-            key: Rc::new(key),
+            key,
             args: &args,
         })
     })

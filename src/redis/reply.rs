@@ -9,23 +9,22 @@ use std::ffi::{c_char, c_long, CStr, CString};
 #[derive(Clone, Copy)]
 pub struct Reply<'c> {
     ctx: &'c Context,
-    resp3: bool,
 }
 
 impl<'c> Reply<'c> {
     pub fn new(ctx: &'c Context) -> Self {
-        // SAFETY: a live context.
-        let flags = unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) };
-        Reply {
-            ctx,
-            resp3: flags as u32 & raw::REDISMODULE_CTX_FLAGS_RESP3 != 0,
-        }
+        Reply { ctx }
+    }
+
+    fn is_resp3(self) -> bool {
+        // SAFETY: a live context, here and below.
+        let flags = unsafe { api!(RedisModule_GetContextFlags(self.ctx.ctx)) };
+        flags as u32 & raw::REDISMODULE_CTX_FLAGS_RESP3 != 0
     }
 
     /// As many elements must follow.
     pub fn array(self, length: usize) {
         let length = c_long::try_from(length).unwrap_or(c_long::MAX);
-        // SAFETY: a live context, here and below.
         unsafe { api!(RedisModule_ReplyWithArray(self.ctx.ctx, length)) };
     }
 
@@ -93,7 +92,7 @@ impl<'c> Reply<'c> {
                 Some(number) => self.integer(number),
                 None => self.bytes(text),
             },
-            FieldType::Float if self.resp3 => match utf8.and_then(|text| text.parse().ok()) {
+            FieldType::Float if self.is_resp3() => match utf8.and_then(|text| text.parse().ok()) {
                 Some(number) => unsafe {
                     api!(RedisModule_ReplyWithDouble(self.ctx.ctx, number));
                 },

@@ -8,7 +8,6 @@ use crate::entity::snapshot::{Snapshot, MARKER};
 use crate::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
-use std::rc::Rc;
 
 /// The stored snapshots of one entity type.
 pub struct Stored<'c> {
@@ -50,7 +49,7 @@ impl Snapshots for Stored<'_> {
         if !key.holds(&name, raw::REDISMODULE_KEYTYPE_HASH, "a hash")? {
             return Ok(None);
         }
-        let mut snapshot = Snapshot::default();
+        let mut snapshot = Snapshot::with_capacity(key.length());
         let collected: *mut Snapshot = &mut snapshot;
         // SAFETY: an open hash, a cursor of ours, and a snapshot that outlives the scan.
         unsafe {
@@ -86,59 +85,62 @@ unsafe extern "C" fn collect(
 /// Applies a write to the snapshot of an entity. Nothing here can fail: the key was looked at before.
 pub fn write(writes: &mut Writes, declaration: &Declaration, id: &[u8], write: &Write) {
     let ctx = writes.context();
-    let name = Rc::new(keys::string(&declaration.snapshot_key(id)));
+    let name = keys::string(&declaration.snapshot_key(id));
     let key = Key::write(ctx, &name);
     match write {
         Write::Delete => {
             // SAFETY: a key open for writing.
             unsafe { api!(RedisModule_DeleteKey(key.raw())) };
-            writes.replicate(c"DEL", &[name.inner]);
+            writes.replicate(c"DEL", &name, []);
             writes.changed(&name, raw::REDISMODULE_NOTIFY_GENERIC, c"del", None);
         }
         Write::Change { set, unset, marker } => {
-            let marked: [(&[u8], &[u8]); 1] = [(MARKER, b"")];
-            let marked = marked.iter().copied().filter(|_| *marker == Some(true));
-            let set = set.iter().map(|(field, value)| (*field, &**value));
-            let set: Vec<_> = set.chain(marked).collect();
-            let unmarked = (*marker == Some(false)).then_some(MARKER);
-            let unset: Vec<_> = unset.iter().map(Vec::as_slice).chain(unmarked).collect();
             // Setting comes first: a hash without fields would vanish, with its time to live.
-            set_fields(writes, &key, &name, &set);
-            unset_fields(writes, &key, &name, &unset);
+            let mark = (*marker == Some(true)).then_some((MARKER, b"".as_slice()));
+            let set = set.iter().map(|(field, value)| (*field, &**value));
+            set_fields(writes, &key, &name, set.chain(mark));
+            let unmark = (*marker == Some(false)).then_some(MARKER);
+            let unset = unset.iter().map(Vec::as_slice);
+            unset_fields(writes, &key, &name, unset.chain(unmark));
         }
     }
 }
 
-fn set_fields(writes: &mut Writes, key: &Key, name: &Rc<RedisString>, set: &[(&[u8], &[u8])]) {
-    if set.is_empty() {
+fn set_fields<'a>(
+    writes: &mut Writes,
+    key: &Key,
+    name: &RedisString,
+    set: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+) {
+    let strings: Vec<[RedisString; 2]> = set
+        .map(|(field, value)| [keys::string(field), keys::string(value)])
+        .collect();
+    if strings.is_empty() {
         return;
     }
-    let strings: Vec<(RedisString, RedisString)> = set
-        .iter()
-        .map(|(field, value)| (keys::string(field), keys::string(value)))
-        .collect();
-    let mut effect = vec![name.inner];
-    for (field, value) in &strings {
+    for [field, value] in &strings {
         hash_set(key, field.inner, value.inner);
-        effect.extend([field.inner, value.inner]);
     }
-    writes.replicate(c"HSET", &effect);
+    writes.replicate(c"HSET", name, strings.iter().flatten());
     writes.changed(name, raw::REDISMODULE_NOTIFY_HASH, c"hset", None);
 }
 
-fn unset_fields(writes: &mut Writes, key: &Key, name: &Rc<RedisString>, unset: &[&[u8]]) {
-    if unset.is_empty() {
-        return;
-    }
+fn unset_fields<'a>(
+    writes: &mut Writes,
+    key: &Key,
+    name: &RedisString,
+    unset: impl Iterator<Item = &'a [u8]>,
+) {
     // REDISMODULE_HASH_DELETE, a macro that bindings do not have: a value that is no pointer.
     let delete = std::ptr::without_provenance_mut(1);
-    let strings: Vec<RedisString> = unset.iter().map(|field| keys::string(field)).collect();
-    let mut effect = vec![name.inner];
+    let strings: Vec<RedisString> = unset.map(keys::string).collect();
+    if strings.is_empty() {
+        return;
+    }
     for field in &strings {
         hash_set(key, field.inner, delete);
-        effect.push(field.inner);
     }
-    writes.replicate(c"HDEL", &effect);
+    writes.replicate(c"HDEL", name, &strings);
     writes.changed(name, raw::REDISMODULE_NOTIFY_HASH, c"hdel", None);
 }
 

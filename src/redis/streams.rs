@@ -8,7 +8,6 @@ use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::c_int;
-use std::rc::Rc;
 
 /// Redis refuses entries of more than 1 GiB; half of that is also its own default limit of a value.
 const MAX_EVENT_BYTES: usize = 512 * 1024 * 1024;
@@ -53,10 +52,11 @@ pub fn explain<T>(stream: &[u8], error: Error) -> Result<Option<T>, Error> {
     }
 }
 
-/// A stream that is about to get events, found fit to take them.
+/// A stream that is about to get events, found fit to take them, and open.
 pub struct Publisher<'d> {
     stream: &'d Stream,
-    name: Rc<RedisString>,
+    name: RedisString,
+    key: Key,
     last: EventId,
 }
 
@@ -76,22 +76,24 @@ impl<'d> Publisher<'d> {
             });
         }
         let name = keys::string(&stream.key);
-        let last = keys::in_database(ctx, stream.database, || {
-            let key = Key::read(ctx, &name);
-            match key.holds(&stream.key, raw::REDISMODULE_KEYTYPE_STREAM, "a stream")? {
-                true => last_ids::get(ctx, &name),
-                false => Ok(EventId::default()),
-            }
+        let (key, last) = keys::in_database(ctx, stream.database, || {
+            let key = Key::write(ctx, &name);
+            let last = match key.holds(&stream.key, raw::REDISMODULE_KEYTYPE_STREAM, "a stream")? {
+                true => last_ids::get(ctx, &name)?,
+                false => EventId::default(),
+            };
+            Ok((key, last))
         })??;
-        let exhausted = || Error::IdsExhausted(Quoted::new(&stream.key));
         // The ids it will take; almost always this is one addition.
         let mut id = last;
         for _ in 0..events {
-            id = id.following(now_ms).ok_or_else(exhausted)?;
+            let next = id.following(now_ms);
+            id = next.ok_or_else(|| Error::IdsExhausted(Quoted::new(&stream.key)))?;
         }
         Ok(Publisher {
             stream,
-            name: Rc::new(name),
+            name,
+            key,
             last,
         })
     }
@@ -102,20 +104,18 @@ impl<'d> Publisher<'d> {
         let database = self.stream.database;
         let (field, value) = (keys::string(msgpack::FIELD), keys::string(payload));
         let added = keys::in_database(ctx, database, || {
-            let key = Key::write(ctx, &self.name);
             let mut argv = [field.inner, value.inner];
             let mut add = |last: EventId| {
                 let id = last.following(now_ms)?;
-                stream_add(&key, id, &mut argv).then_some(id)
+                stream_add(&self.key, id, &mut argv).then_some(id)
             };
             let id = add(self.last).or_else(|| {
                 // Another module has added entries without telling anybody.
                 last_ids::forget(ctx, &self.name);
                 add(last_ids::get(ctx, &self.name).ok()?)
             })?;
-            let id_text = keys::string(id.to_string().as_bytes());
-            let effect = [self.name.inner, id_text.inner, field.inner, value.inner];
-            writes.replicate(c"XADD", &effect);
+            let id_text = id_string(id);
+            writes.replicate(c"XADD", &self.name, [&id_text, &field, &value]);
             writes.changed(
                 &self.name,
                 raw::REDISMODULE_NOTIFY_STREAM,
@@ -139,32 +139,27 @@ impl<'d> Publisher<'d> {
         let Some(MaxLen { count, approximate }) = self.stream.max_len else {
             return;
         };
-        let ctx = writes.context();
-        let _ = keys::in_database(ctx, self.stream.database, || {
-            let key = Key::write(ctx, &self.name);
-            let length = u64::try_from(key.length()).unwrap_or(u64::MAX);
-            if length <= count {
-                return;
-            }
-            let flags = match approximate {
-                true => raw::REDISMODULE_STREAM_TRIM_APPROX as c_int,
-                false => 0,
-            };
-            let limit = i64::try_from(count).unwrap_or(i64::MAX);
-            // SAFETY: a stream open for writing.
-            let gone = unsafe { api!(RedisModule_StreamTrimByLength(key.raw(), flags, limit)) };
-            if gone <= 0 {
-                return;
-            }
-            // What is left, not what was asked for: a replica whose nodes have another size must end
-            // with the same entries.
-            let left = keys::string(key.length().to_string().as_bytes());
-            let (maxlen, exactly) = (keys::string(b"MAXLEN"), keys::string(b"="));
-            writes.replicate(
-                c"XTRIM",
-                &[self.name.inner, maxlen.inner, exactly.inner, left.inner],
-            );
-            let database = self.stream.database;
+        let length = u64::try_from(self.key.length()).unwrap_or(u64::MAX);
+        if length <= count {
+            return;
+        }
+        let flags = match approximate {
+            true => raw::REDISMODULE_STREAM_TRIM_APPROX as c_int,
+            false => 0,
+        };
+        let limit = i64::try_from(count).unwrap_or(i64::MAX);
+        // SAFETY: a stream open for writing.
+        let gone = unsafe { api!(RedisModule_StreamTrimByLength(self.key.raw(), flags, limit)) };
+        if gone <= 0 {
+            return;
+        }
+        // What is left, not what was asked for: a replica whose nodes have another size must end with
+        // the same entries.
+        let left = self.key.length().to_string();
+        let effect = ["MAXLEN", "=", &left].map(|word| keys::string(word.as_bytes()));
+        let database = self.stream.database;
+        let _ = keys::in_database(writes.context(), database, || {
+            writes.replicate(c"XTRIM", &self.name, &effect);
             writes.changed(
                 &self.name,
                 raw::REDISMODULE_NOTIFY_STREAM,
@@ -190,4 +185,17 @@ fn stream_add(key: &Key, id: EventId, argv: &mut [*mut raw::RedisModuleString; 2
         ))
     };
     status == raw::REDISMODULE_OK as c_int
+}
+
+/// The id's text, as the server writes it.
+fn id_string(EventId { ms, seq }: EventId) -> RedisString {
+    let mut id = raw::RedisModuleStreamID { ms, seq };
+    // SAFETY: no context, so it belongs to us; the id is only read.
+    let string = unsafe {
+        api!(RedisModule_CreateStringFromStreamID(
+            std::ptr::null_mut(),
+            &mut id
+        ))
+    };
+    RedisString::from_redis_module_string(std::ptr::null_mut(), string)
 }

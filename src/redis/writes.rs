@@ -2,9 +2,8 @@
 //! effect, signal the key to WATCH and client-side caching, and notify keyspace listeners.
 
 use super::{api::api, keys, last_ids};
-use redis_module::{raw, Context, RedisString};
+use redis_module::{Context, RedisString};
 use std::ffi::{c_int, CStr};
-use std::rc::Rc;
 
 /// The writes of one command. Effects are replicated as they happen; listeners hear of them when all
 /// are done, since another module may answer an event by changing keys.
@@ -17,7 +16,7 @@ struct Notice {
     database: Option<u32>,
     class: c_int,
     event: &'static CStr,
-    key: Rc<RedisString>,
+    key: RedisString,
 }
 
 impl<'c> Writes<'c> {
@@ -33,15 +32,22 @@ impl<'c> Writes<'c> {
     }
 
     /// Sends the command that has this effect to replicas and the AOF.
-    pub fn replicate(&self, command: &CStr, args: &[*mut raw::RedisModuleString]) {
+    pub fn replicate<'a>(
+        &self,
+        command: &CStr,
+        key: &'a RedisString,
+        args: impl IntoIterator<Item = &'a RedisString>,
+    ) {
+        let argv = std::iter::once(key).chain(args).map(|arg| arg.inner);
+        let argv: Vec<_> = argv.collect();
         // SAFETY: format `v` takes a pointer and a length; the strings are retained by the call.
         unsafe {
             api!(RedisModule_Replicate(
                 self.ctx.ctx,
                 command.as_ptr(),
                 c"v".as_ptr(),
-                args.as_ptr(),
-                args.len(),
+                argv.as_ptr(),
+                argv.len(),
             ));
         }
     }
@@ -49,7 +55,7 @@ impl<'c> Writes<'c> {
     /// A key was changed: invalidates it at once, notifies later. `database` is `None` for this one.
     pub fn changed(
         &mut self,
-        key: &Rc<RedisString>,
+        key: &RedisString,
         class: c_int,
         event: &'static CStr,
         database: Option<u32>,
@@ -60,7 +66,7 @@ impl<'c> Writes<'c> {
             database,
             class,
             event,
-            key: Rc::clone(key),
+            key: key.safe_clone(self.ctx),
         });
     }
 
