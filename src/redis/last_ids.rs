@@ -18,8 +18,8 @@ const MAX_STREAMS: usize = 10_000;
 struct LastIds {
     by_database: HashMap<c_int, HashMap<Vec<u8>, EventId>>,
     streams: usize,
-    /// The next event on a key is our own.
-    ours: bool,
+    /// The string that names the key of an event of our own, while we send it.
+    ours: usize,
 }
 
 impl LastIds {
@@ -81,14 +81,14 @@ pub fn forget(ctx: &Context, stream: &RedisString) {
     lock().remove(keys::current_database(ctx), stream);
 }
 
-/// Sends an event on a stream's key that leaves what we know of it as it is.
+/// Sends an event of our own on a key, which leaves what we know of it as it is.
 ///
-/// Should another module answer the event by changing the stream, its own event comes first, uses up
-/// the exception, and ours drops the id: never wrong, at worst asked for again.
-pub fn notifying(notify: impl FnOnce()) {
-    lock().ours = true;
+/// Another module may answer it by changing a stream. Its events carry strings of their own, so they
+/// are not taken for ours.
+pub fn notifying(key: &RedisString, notify: impl FnOnce()) {
+    lock().ours = key.inner.addr();
     notify();
-    lock().ours = false;
+    lock().ours = 0;
 }
 
 fn forget_all() {
@@ -136,7 +136,7 @@ extern "C" fn on_key(
     key: *mut raw::RedisModuleString,
 ) -> c_int {
     let mut cache = lock();
-    if !std::mem::take(&mut cache.ours) {
+    if cache.ours != key.addr() {
         let database = keys::current_database(&Context::new(ctx));
         cache.remove(database, RedisString::string_as_slice(key));
     }

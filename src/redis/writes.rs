@@ -74,7 +74,7 @@ impl<'c> Writes<'c> {
     pub fn notify(self) {
         for notice in self.notices {
             let notify = || {
-                last_ids::notifying(|| {
+                last_ids::notifying(&notice.key, || {
                     // SAFETY: a live context and key name.
                     unsafe {
                         api!(RedisModule_NotifyKeyspaceEvent(

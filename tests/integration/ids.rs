@@ -124,6 +124,16 @@ fn the_count_goes_on_from_the_streams_last_id_whatever_others_did_to_it() {
         ),
         (vec!["SWAPDB 0 1", "SWAPDB 0 1"], vec![1, 2, 3, 4, 5, 6]),
         (vec!["SWAPDB 0 1", DECLARE], vec![1, 2]),
+        (
+            vec![
+                "SELECT 1",
+                "XADD s 1-9 a b",
+                "SELECT 0",
+                "SWAPDB 0 1",
+                DECLARE,
+            ],
+            vec![9, 10, 11],
+        ),
         (vec!["FLUSHDB", DECLARE], vec![1, 2]),
         (vec!["FLUSHALL ASYNC", DECLARE], vec![1, 2]),
         (vec!["DEBUG RELOAD"], vec![1, 2, 3, 4, 5, 6]),
@@ -203,6 +213,22 @@ fn a_stream_at_the_last_seq_starts_to_count_anew() {
     publish(&mut redis);
     let ids = ids(&mut redis, "s");
     assert_eq!(ids[1..], [(100000000000000, 1), (100000000000000, 2)]);
+}
+
+#[test]
+fn a_server_that_was_a_replica_meanwhile_counts_on_from_what_it_got() {
+    let server = Server::start();
+    let mut redis = declared(&server);
+    publish(&mut redis);
+    let other = Server::start();
+    let mut primary = declared(&other);
+    primary.run("XADD s 1-9 a b");
+    redis.ok(&["REPLICAOF", "127.0.0.1", &other.port.to_string()]);
+    server.wait_for_line("INFO replication", "master_link_status:up");
+    let mut redis = server.connect();
+    redis.ok(&["REPLICAOF", "NO", "ONE"]);
+    publish(&mut redis);
+    assert_eq!(seqs(&mut redis, "s"), [9, 10, 11]);
 }
 
 #[test]

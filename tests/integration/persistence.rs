@@ -23,6 +23,7 @@ fn a_server_started_from_its_files_has_the_same_data() {
             redis.run(command);
             server.wait_for_line("INFO persistence", "aof_rewrite_in_progress:0");
             server.wait_for_line("INFO persistence", "aof_rewrite_scheduled:0");
+            server.wait_for_line("INFO persistence", "aof_last_bgrewrite_status:ok");
         }
         let groups = "XINFO GROUPS s";
         let (digest, position) = (redis.digest(), redis.run(groups));
