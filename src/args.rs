@@ -1,5 +1,6 @@
 //! A cursor over a command's arguments: parsing reads like the syntax line, leftovers are refused.
 
+use crate::entity::decimal;
 use crate::error::{Error, Quoted};
 
 #[derive(Clone, Debug)]
@@ -52,10 +53,12 @@ impl<'a> Args<'a> {
         range: std::ops::RangeInclusive<u64>,
     ) -> Result<u64, Error> {
         let arg = self.next(of, what)?;
-        parse_decimal(arg)
+        decimal::parse(arg)
             .filter(|number| range.contains(number))
             .ok_or_else(|| Error::NotANumber {
                 of,
+                least: *range.start(),
+                most: *range.end(),
                 got: Quoted::new(arg),
             })
     }
@@ -63,7 +66,7 @@ impl<'a> Args<'a> {
     /// The `n` that stands before n things.
     pub fn count(&mut self, of: &'static str) -> Result<usize, Error> {
         let arg = self.next(of, "a count")?;
-        parse_decimal(arg)
+        decimal::parse(arg)
             .and_then(|number| usize::try_from(number).ok())
             .ok_or_else(|| Error::NotACount {
                 of,
@@ -72,40 +75,9 @@ impl<'a> Args<'a> {
     }
 }
 
-/// Plain decimal digits without sign, leading zeros or white space: what Redis writes itself.
-pub fn parse_decimal(text: &[u8]) -> Option<u64> {
-    let canonical = match text {
-        [b'0'] => true,
-        [b'0', ..] | [] => false,
-        digits => digits.iter().all(u8::is_ascii_digit),
-    };
-    canonical
-        .then(|| std::str::from_utf8(text).ok()?.parse().ok())
-        .flatten()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn decimals_are_canonical() {
-        for (text, number) in [
-            ("0", Some(0)),
-            ("42", Some(42)),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("18446744073709551616", None),
-            ("", None),
-            ("-1", None),
-            ("+1", None),
-            ("01", None),
-            (" 1", None),
-            ("1x", None),
-            ("x", None),
-        ] {
-            assert_eq!(parse_decimal(text.as_bytes()), number, "{text:?}");
-        }
-    }
 
     #[test]
     fn keywords_are_taken_in_any_case_only_when_they_stand_there() {

@@ -50,10 +50,12 @@ pub enum Error {
     UnknownOperation(Quoted),
     /// The same option twice.
     Repeated(&'static str),
-    /// An option that belongs to a STREAM stands before the first one.
+    /// An option of a STREAM stands where none of them is open.
     NeedsStream(&'static str),
     NotANumber {
         of: &'static str,
+        least: u64,
+        most: u64,
         got: Quoted,
     },
     NotACount {
@@ -80,7 +82,10 @@ pub enum Error {
     EmptyPrefix,
     StreamIsKey(Quoted),
     DatabaseInCluster,
-    NoSuchDatabase(u32),
+    NoSuchDatabase {
+        index: u32,
+        stream: Quoted,
+    },
     NoSuchCursor {
         stream: Quoted,
         name: Quoted,
@@ -102,6 +107,8 @@ pub enum Error {
     },
     WrongType {
         key: Quoted,
+        /// If it is not the client's own.
+        database: Option<u32>,
         expected: &'static str,
     },
     /// The snapshot of this entity would be stored where one of the streams lives.
@@ -120,7 +127,7 @@ pub enum Error {
     Internal,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TagFault {
     EmptyName,
     UnknownOpLetter,
@@ -128,19 +135,33 @@ pub enum TagFault {
     TooManyColons,
     OpsOnField,
     UndeclaredStream,
-    UnmappedPool,
+    UnmappedPool(Quoted),
+}
+
+impl Error {
+    /// A key of the wrong type, of this database if it is not the client's own.
+    pub fn in_database(self, database: Option<u32>) -> Self {
+        match self {
+            Error::WrongType { key, expected, .. } => Error::WrongType {
+                key,
+                database,
+                expected,
+            },
+            error => error,
+        }
+    }
 }
 
 impl fmt::Display for TagFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            TagFault::UnmappedPool(code) => return write!(f, "no POOL maps the code {code}"),
             TagFault::EmptyName => "a stream's name is empty",
             TagFault::UnknownOpLetter => "operations must be letters of IUD",
             TagFault::UnknownOpWord => "operations must be add, edit or delete, joined by |",
             TagFault::TooManyColons => "a stream has more than one colon",
             TagFault::OpsOnField => "only the tag of ID may give operations or a pool",
             TagFault::UndeclaredStream => "it names a stream that the tag of ID does not declare",
-            TagFault::UnmappedPool => "no POOL maps its pool code",
         })
     }
 }
@@ -156,9 +177,17 @@ impl fmt::Display for Error {
             UnknownOption(got) => write!(f, "ERR unknown option {got}"),
             UnknownOperation(got) => write!(f, "ERR unknown operation {got}"),
             Repeated(option) => write!(f, "ERR {option} is given twice"),
-            NeedsStream(option) => write!(f, "ERR {option} belongs to a STREAM, and none precedes it"),
-            NotANumber { of, got } => write!(f, "ERR {of} must be an integer in range, not {got}"),
-            NotACount { of, got } => write!(f, "ERR the count of {of} must be an integer, not {got}"),
+            NeedsStream(option) => write!(f, "ERR {option} must stand among the options of a STREAM"),
+            NotANumber {
+                of,
+                least,
+                most,
+                got,
+            } => write!(
+                f,
+                "ERR {of} must be an integer from {least} to {most}, not {got}"
+            ),
+            NotACount { of, got } => write!(f, "ERR the count of {of} must be an integer, 0 or more, not {got}"),
             NotAnId(got) => write!(f, "ERR invalid event id {got}, expected ms-seq"),
             NotAStart(got) => write!(
                 f,
@@ -176,7 +205,10 @@ impl fmt::Display for Error {
                 write!(f, "ERR stream {stream} would be the declaration's own key")
             }
             DatabaseInCluster => write!(f, "ERR a cluster has no other databases: DB and POOL are refused"),
-            NoSuchDatabase(index) => write!(f, "ERR DB index {index} is out of range"),
+            NoSuchDatabase { index, stream } => write!(
+                f,
+                "ERR the database \"{index}\" of the stream {stream} is out of range"
+            ),
             NoSuchCursor { stream, name } => {
                 write!(f, "ERR no cursor {name} on the stream {stream}")
             }
@@ -194,7 +226,15 @@ impl fmt::Display for Error {
                 expected,
                 got,
             } => write!(f, "BADVALUE field {field} takes {expected}, not {got}"),
-            WrongType { key, expected } => {
+            WrongType {
+                key,
+                database: Some(database),
+                expected,
+            } => write!(
+                f,
+                "WRONGTYPE the key {key} of database {database} holds something else than {expected}"
+            ),
+            WrongType { key, expected, .. } => {
                 write!(f, "WRONGTYPE the key {key} holds something else than {expected}")
             }
             SnapshotIsStream { id, key } => write!(
@@ -202,7 +242,7 @@ impl fmt::Display for Error {
                 "WRONGTYPE the snapshot of entity {id} would be stored at {key}, a stream of its declaration"
             ),
             CrossSlot(key) => {
-                write!(f, "CROSSSLOT the key {key} is in another slot than the declaration")
+                write!(f, "CROSSSLOT the key {key} is in another slot than the declaration; give all of them the same {{tag}}")
             }
             NoPermission(key) => write!(f, "NOPERM this user may not write the key {key}"),
             EventTooLarge { stream, bytes } => write!(

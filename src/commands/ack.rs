@@ -1,9 +1,8 @@
-use super::consume::{advance, event_id};
+use super::consume::{advance, event_id, group};
 use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command};
-use crate::redis::groups::Group;
 use crate::redis::keys;
 use std::ffi::CStr;
 
@@ -71,13 +70,5 @@ fn parse<'a>(mut args: Args<'a>) -> Result<Acknowledged<'a>, Error> {
             choices: "GROUP or CURSOR",
             got: Quoted::new(args.take().unwrap_or_default()),
         })
-    }
-}
-
-fn group<'c>(call: &'c Call, name: &'c redis_module::RedisString) -> Group<'c> {
-    Group {
-        ctx: call.ctx,
-        stream: &call.key,
-        name,
     }
 }

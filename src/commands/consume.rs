@@ -1,7 +1,8 @@
-use crate::args::{parse_decimal, Args};
+use crate::args::Args;
 use crate::encoding;
+use crate::entity::decimal;
 use crate::entity::event::Event;
-use crate::entity::event_id::EventId;
+use crate::entity::event_id::{missed, EventId};
 use crate::entity::operation::Operation;
 use crate::error::{Error, Quoted};
 use crate::redis::blocking::{self, Waits};
@@ -93,7 +94,7 @@ impl Command for Consume {
 
 /// What is remembered of a reader while it waits.
 pub struct Waiting {
-    /// A cursor's.
+    /// A cursor's, with nothing left to read.
     position: Option<EventId>,
     /// The stream's state when it began.
     stream: streams::State,
@@ -104,7 +105,10 @@ impl Waits for Consume {
 
     fn wake(call: &Call, waiting: &Waiting) -> Result<bool, Error> {
         let options = Options::parse(Args::new(call.args))?;
-        let batch = read(call, &options, Some(waiting))?;
+        let batch = match waiting.read_on(call, &options)? {
+            Some(batch) => batch,
+            None => read(call, &options, Some(waiting))?,
+        };
         let found = !batch.is_empty();
         if found {
             batch.reply(call.reply(), options.raw);
@@ -209,7 +213,7 @@ impl Start {
             b"0" => Ok(Start::Beginning),
             text => EventId::parse(text)
                 .map(Start::After)
-                .or_else(|| parse_decimal(text).map(Start::SinceMs))
+                .or_else(|| decimal::parse(text).map(Start::SinceMs))
                 .ok_or_else(|| Error::NotAStart(Quoted::new(text))),
         }
     }
@@ -224,7 +228,10 @@ impl Start {
                     let entry = groups::entries(reply.view()).next()?;
                     EventId::parse(entry.id)
                 });
-                Ok(first.unwrap_or_default().preceding())
+                match first {
+                    Some(first) => Ok(first.preceding()),
+                    None => last_ids::get(call.ctx, &call.key),
+                }
             }
             Start::Now => last_ids::get(call.ctx, &call.key),
             Start::After(id) => Ok(id),
@@ -239,16 +246,21 @@ pub fn event_id(args: &mut Args, of: &'static str) -> Result<EventId, Error> {
     EventId::parse(text).ok_or_else(|| Error::NotAnId(Quoted::new(text)))
 }
 
+/// A group or cursor of the stream that the call is about.
+pub fn group<'c>(call: &'c Call, name: &'c RedisString) -> Group<'c> {
+    Group {
+        ctx: call.ctx,
+        stream: &call.key,
+        name,
+    }
+}
+
 /// Acknowledges what is to be, then reads. A reader that has waited has acknowledged already.
 fn read(call: &Call, options: &Options, waited: Option<&Waiting>) -> Result<Batch, Error> {
     let name = match &options.reader {
         Reader::Group { name, .. } | Reader::Cursor { name, .. } => keys::string(name),
     };
-    let group = Group {
-        ctx: call.ctx,
-        stream: &call.key,
-        name: &name,
-    };
+    let group = group(call, &name);
     let state = match group.state()? {
         Some(state) => state,
         None => {
@@ -277,7 +289,7 @@ fn read(call: &Call, options: &Options, waited: Option<&Waiting>) -> Result<Batc
                 group.acknowledge(ack)?;
             }
             let consumer = keys::string(consumer);
-            let mut batch = Batch::new(state.position, None);
+            let mut batch = Batch::new(Some(state.position), None);
             let mut left = options.count;
             if *pending && state.pending > 0 {
                 batch.claim(&group, &consumer, Whose::Own(&consumer), &mut left)?;
@@ -286,9 +298,8 @@ fn read(call: &Call, options: &Options, waited: Option<&Waiting>) -> Result<Batc
                 batch.claim(&group, &consumer, Whose::Idle { ms }, &mut left)?;
             }
             if left > 0 {
-                batch
-                    .parts
-                    .push(Part::New(group.read_new(&consumer, left)?));
+                let entries = group.read_new(&consumer, left)?;
+                batch.parts.extend(entries.map(Part::New));
             }
             Ok(batch)
         }
@@ -300,7 +311,7 @@ fn read(call: &Call, options: &Options, waited: Option<&Waiting>) -> Result<Batc
                 Some(id) => advance(&group, state.position, id)?,
                 None => state.position,
             };
-            let mut batch = Batch::new(position, Some(position));
+            let mut batch = Batch::new(Some(position), Some(position));
             if let Some(entries) = groups::range(call.ctx, &call.key, position, options.count)? {
                 batch.parts.push(Part::Read(entries));
             }
@@ -310,12 +321,55 @@ fn read(call: &Call, options: &Options, waited: Option<&Waiting>) -> Result<Batc
 }
 
 impl Waiting {
+    /// Reads on where the reader stood, without looking at it again, which takes time for each group of
+    /// the stream: a thousand readers may wake at once. `None` unless all that happened is that
+    /// entries were added.
+    fn read_on(&self, call: &Call, options: &Options) -> Result<Option<Batch>, Error> {
+        let now = streams::state(call.ctx, &call.key)?.unwrap_or_default();
+        let grown = now.last > self.stream.last && now.added > self.stream.added;
+        if !grown || now.lost != self.stream.lost {
+            return Ok(None);
+        }
+        let part = match &options.reader {
+            Reader::Group { claim: Some(_), .. } => None,
+            Reader::Group { name, consumer, .. } => {
+                let (name, consumer) = (keys::string(name), keys::string(consumer));
+                let group = group(call, &name);
+                let entries = group.read_new(&consumer, options.count)?;
+                entries.map(Part::New)
+            }
+            Reader::Cursor { .. } => match self.position {
+                Some(position) => {
+                    groups::range(call.ctx, &call.key, position, options.count)?.map(Part::Read)
+                }
+                None => None,
+            },
+        };
+        Ok(part.map(|part| Batch {
+            parts: vec![part],
+            before: None,
+            position: self.position,
+        }))
+    }
+
     /// Where a reader goes on whose group vanished while it waited: at the beginning of a stream that
     /// was made anew, all of which came since. If the stream is still the same, somebody has destroyed
     /// the group, and the reader is told, as XREADGROUP tells its own.
     fn resume(&self, call: &Call, group: &Group) -> Result<EventId, Error> {
         let now = streams::state(call.ctx, &call.key)?.unwrap_or_default();
-        if now.last < self.stream.last || now.added < self.stream.added {
+        let grown = u64::try_from(now.added.saturating_sub(self.stream.added));
+        let made_anew = match grown {
+            Err(_) => true,
+            Ok(_) if now.last < self.stream.last => true,
+            Ok(grown) => {
+                // More entries than were added since can only be another stream's.
+                let most = grown.saturating_add(1);
+                let later = groups::range(call.ctx, &call.key, self.stream.last, most)?;
+                let later = later.map_or(0, |reply| groups::entries(reply.view()).count());
+                u64::try_from(later).unwrap_or(u64::MAX) > grown
+            }
+        };
+        if made_anew {
             return Ok(EventId::default());
         }
         Err(Error::NoGroup {
@@ -339,8 +393,8 @@ pub fn advance(cursor: &Group, position: EventId, id: EventId) -> Result<EventId
 /// What one call delivers.
 struct Batch {
     parts: Vec<Part>,
-    /// The reader's before this batch.
-    before: EventId,
+    /// The reader's before this batch, `None` if nothing can be missing behind it.
+    before: Option<EventId>,
     /// What a cursor acknowledges, `None` for a group.
     position: Option<EventId>,
 }
@@ -366,7 +420,7 @@ struct Delivered<'r> {
 }
 
 impl Batch {
-    fn new(before: EventId, position: Option<EventId>) -> Self {
+    fn new(before: Option<EventId>, position: Option<EventId>) -> Self {
         Batch {
             parts: Vec::new(),
             before,
@@ -375,7 +429,7 @@ impl Batch {
     }
 
     fn empty(position: Option<EventId>) -> Self {
-        Self::new(EventId::default(), position)
+        Self::new(None, position)
     }
 
     /// Whether there is nothing to tell the reader: no entry, and none lost.
@@ -439,31 +493,26 @@ impl Batch {
         reply.unsigned(self.missed(&delivered, &events));
     }
 
-    /// How many events this reader can no longer get: gaps in the seqs of what it gets first, and
-    /// pending entries that are gone. Entries by others count nothing, so a gap is one before an event.
+    /// How many events this reader can no longer get: those before the new ones it gets, and pending
+    /// entries that are gone.
     fn missed(&self, delivered: &[Delivered], events: &[Option<Event>]) -> u64 {
-        let mut missed = 0u64;
-        for part in &self.parts {
-            if let Part::Again { entries, pending } = part {
-                let gone = pending.len().saturating_sub(entries.view().length());
-                missed = missed.saturating_add(u64::try_from(gone).unwrap_or(0));
+        let gone = self.parts.iter().map(|part| match part {
+            Part::Again { entries, pending } => {
+                pending.len().saturating_sub(entries.view().length())
             }
-        }
-        let mut before = self.before;
-        for (delivered, event) in delivered.iter().zip(events) {
-            let again = delivered
-                .deliveries
-                .is_some_and(|deliveries| deliveries > 1);
-            let Some(id) = EventId::parse(delivered.entry.id).filter(|_| !again) else {
-                continue;
-            };
-            if event.is_some() {
-                let gap = id.seq.saturating_sub(before.seq).saturating_sub(1);
-                missed = missed.saturating_add(gap);
-            }
-            before = id;
-        }
-        missed
+            Part::New(_) | Part::Read(_) => 0,
+        });
+        let gone = u64::try_from(gone.sum::<usize>()).unwrap_or(u64::MAX);
+        let is_new = |delivered: &Delivered| delivered.deliveries.is_none_or(|times| times == 1);
+        let new = delivered
+            .iter()
+            .zip(events)
+            .filter_map(|(delivered, event)| {
+                let id = EventId::parse(delivered.entry.id).filter(|_| is_new(delivered))?;
+                Some((id, event.is_some()))
+            });
+        let before = self.before.map_or(0, |before| missed(before, new));
+        before.saturating_add(gone)
     }
 }
 

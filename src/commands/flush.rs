@@ -39,7 +39,7 @@ impl Command for Flush {
             cluster::check(ctx, &call.key, declaration)?;
             let plan = plan(declaration, requests, &mut Stored::new(ctx, declaration))?;
             let now_ms = streams::now_ms();
-            let publishers = check(ctx, declaration, &plan, now_ms)?;
+            let publishers = prepare(ctx, declaration, &plan, now_ms)?;
             let writes = apply(ctx, declaration, &plan, publishers, now_ms);
             Ok((plan, writes))
         })?;
@@ -100,27 +100,25 @@ fn fields<'a>(args: &mut Args<'a>, of: &'static str) -> Result<Fields<'a>, Error
 }
 
 /// The streams that get events, by index of the declaration, each found fit to take them.
-fn check<'d>(
+fn prepare<'d>(
     ctx: &Context,
     declaration: &'d Declaration,
     plan: &Plan,
     now_ms: u64,
 ) -> Result<Vec<Option<Publisher<'d>>>, Error> {
-    let all = || plan.steps.iter().flat_map(|step| &step.publications);
-    let streams = declaration.streams.iter().enumerate();
+    // How many events each is to take, and the largest.
+    let mut loads = vec![(0usize, 0usize); declaration.streams.len()];
+    for publication in plan.steps.iter().flat_map(|step| &step.publications) {
+        let payload = plan.payloads.get(publication.payload);
+        if let (Some(load), Some(payload)) = (loads.get_mut(publication.stream), payload) {
+            *load = (load.0.saturating_add(1), load.1.max(payload.len()));
+        }
+    }
+    let streams = declaration.streams.iter().zip(loads);
     streams
-        .map(|(index, stream)| {
-            let sizes = all()
-                .filter(|publication| publication.stream == index)
-                .filter_map(|publication| plan.payloads.get(publication.payload))
-                .map(Vec::len);
-            let (events, largest) = sizes.fold((0usize, 0), |(events, largest), size| {
-                (events.saturating_add(1), size.max(largest))
-            });
-            match events {
-                0 => Ok(None),
-                _ => Publisher::check(ctx, stream, now_ms, events, largest).map(Some),
-            }
+        .map(|(stream, (events, largest))| match events {
+            0 => Ok(None),
+            _ => Publisher::prepare(ctx, stream, now_ms, events, largest).map(Some),
         })
         .collect()
 }

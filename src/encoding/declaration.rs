@@ -1,6 +1,8 @@
 //! A declaration as the arguments of DIRTY.DECLARE that stand after its key: what a client types, what
 //! RDB files (encoding version 1: their number, then each as a string) and AOF rewrites hold. One
-//! parser for all three, so a forged DUMP payload can declare nothing that a client could not.
+//! parser for all three, so a forged DUMP payload can declare nothing that a client could not. What
+//! depends on the key, the server or the user is none of its business: a declaration may be renamed,
+//! copied, or loaded by another server.
 //!
 //! ```text
 //! [NAME name] [PREFIX prefix] [TYPES n field type [field type …]]
@@ -13,12 +15,12 @@ use crate::args::Args;
 use crate::entity::declaration::{default_name, Declaration, MaxLen, Payload, Stream};
 use crate::entity::operation::Operations;
 use crate::entity::snapshot::MARKER;
-use crate::entity::tags::{self, Pool, Tag};
+use crate::entity::tags::{self, Pools, Tag};
 use crate::entity::value::FieldType;
 use crate::error::{Error, Quoted};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// The declaration that these arguments make at this key.
+/// The declaration that these arguments make. The key gives what they leave out: NAME and PREFIX.
 pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
     let typed = Typed::parse(args)?;
     let prefix = typed
@@ -28,18 +30,13 @@ pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
         return Err(Error::EmptyPrefix);
     }
     let mut streams: Vec<Stream> = typed.streams.iter().map(TypedStream::stream).collect();
-    streams.extend(tags::streams(&typed.tags, &typed.pools)?);
-    for (index, stream) in streams.iter().enumerate() {
-        if stream.key == key {
-            return Err(Error::StreamIsKey(Quoted::new(key)));
-        }
-        if streams
-            .iter()
-            .take(index)
-            .any(|earlier| earlier.key == stream.key)
-        {
-            return Err(Error::DuplicateStream(Quoted::new(&stream.key)));
-        }
+    streams.extend(tags::streams(
+        &typed.tags.unwrap_or_default(),
+        &typed.pools,
+    )?);
+    let mut seen = HashSet::new();
+    if let Some(stream) = streams.iter().find(|stream| !seen.insert(&stream.key)) {
+        return Err(Error::DuplicateStream(Quoted::new(&stream.key)));
     }
     if streams.is_empty() {
         return Err(Error::NoStreams);
@@ -107,8 +104,8 @@ struct Typed<'a> {
     prefix: Option<&'a [u8]>,
     types: Option<BTreeMap<Vec<u8>, FieldType>>,
     streams: Vec<TypedStream<'a>>,
-    tags: Vec<Tag<'a>>,
-    pools: Vec<Pool<'a>>,
+    tags: Option<Vec<Tag<'a>>>,
+    pools: Pools<'a>,
 }
 
 #[derive(Default)]
@@ -140,21 +137,13 @@ impl<'a> Typed<'a> {
             } else if args.keyword("TYPES") {
                 set(&mut typed.types, "TYPES", types(&mut args)?)?;
             } else if args.keyword("TAGS") {
-                for _ in 0..args.count("TAGS")? {
-                    let field = field(&mut args, "TAGS")?;
-                    if typed.tags.iter().any(|tag| tag.field == field) {
-                        return Err(Error::DuplicateField(Quoted::new(field)));
-                    }
-                    let tag = args.next("TAGS", "a tag")?;
-                    typed.tags.push(Tag { field, tag });
-                }
+                set(&mut typed.tags, "TAGS", tags(&mut args)?)?;
             } else if args.keyword("POOL") {
                 let code = args.next("POOL", "a code")?;
-                if typed.pools.iter().any(|pool| pool.code == code) {
+                let database = database(&mut args, "POOL")?;
+                if typed.pools.insert(code, database).is_some() {
                     return Err(Error::DuplicatePool(Quoted::new(code)));
                 }
-                let database = database(&mut args, "POOL")?;
-                typed.pools.push(Pool { code, database });
             } else if args.keyword("STREAM") {
                 in_stream = true;
                 typed.streams.push(TypedStream {
@@ -264,6 +253,20 @@ fn types(args: &mut Args) -> Result<BTreeMap<Vec<u8>, FieldType>, Error> {
         }
     }
     Ok(types)
+}
+
+fn tags<'a>(args: &mut Args<'a>) -> Result<Vec<Tag<'a>>, Error> {
+    let mut tags = Vec::new();
+    let mut seen = HashSet::new();
+    for _ in 0..args.count("TAGS")? {
+        let field = field(args, "TAGS")?;
+        if !seen.insert(field) {
+            return Err(Error::DuplicateField(Quoted::new(field)));
+        }
+        let tag = args.next("TAGS", "a tag")?;
+        tags.push(Tag { field, tag });
+    }
+    Ok(tags)
 }
 
 fn triggers(args: &mut Args) -> Result<BTreeSet<Vec<u8>>, Error> {

@@ -11,7 +11,7 @@
 //! A param is `{"t": type, "v": text}`, type one of `s i u f b t j`, or `{"n": true}` for null. Texts
 //! that are not UTF-8 are written as bin instead of str.
 
-use crate::args::parse_decimal;
+use crate::entity::decimal;
 use crate::entity::event::{Bytes, Change, Event, Value};
 use crate::entity::operation::Operation;
 use crate::entity::value::FieldType;
@@ -51,7 +51,7 @@ impl Serialize for Event<'_> {
         let keys = if self.changes.is_empty() { 3 } else { 4 };
         let mut map = serializer.serialize_map(Some(keys))?;
         map.serialize_entry("et", &Text(&self.entity))?;
-        match parse_decimal(&self.id) {
+        match decimal::parse(&self.id) {
             Some(number) => map.serialize_entry("id", &number)?,
             None => map.serialize_entry("id", &Text(&self.id))?,
         }

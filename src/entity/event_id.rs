@@ -1,6 +1,6 @@
 //! Ids of events: `ms-seq`, where seq counts the stream's events without a gap.
 
-use crate::args::parse_decimal;
+use super::decimal;
 use std::fmt;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,10 +51,26 @@ impl EventId {
         let dash = text.iter().position(|&byte| byte == b'-')?;
         let (ms, seq) = (text.get(..dash)?, text.get(dash.checked_add(1)?..)?);
         Some(EventId {
-            ms: parse_decimal(ms)?,
-            seq: parse_decimal(seq)?,
+            ms: decimal::parse(ms)?,
+            seq: decimal::parse(seq)?,
         })
     }
+}
+
+/// How many events a reader at a position can no longer get, by the gaps in the seqs of what it gets
+/// instead: ids in order, and whether each is an event. Entries by others have ids of any kind, so a gap
+/// is one before an event only.
+pub fn missed(position: EventId, read: impl IntoIterator<Item = (EventId, bool)>) -> u64 {
+    let mut before = position;
+    let mut missed = 0u64;
+    for (id, is_event) in read {
+        if is_event {
+            let gap = id.seq.saturating_sub(before.seq).saturating_sub(1);
+            missed = missed.saturating_add(gap);
+        }
+        before = id;
+    }
+    missed
 }
 
 impl fmt::Display for EventId {
@@ -95,6 +111,27 @@ mod tests {
             (id(3, 4), id(3, 3)),
         ] {
             assert_eq!(at.preceding(), before);
+        }
+    }
+
+    #[test]
+    fn gaps_in_the_seqs_of_events_are_missed() {
+        for (position, read, expected) in [
+            (id(0, 0), vec![], 0),
+            (id(0, 0), vec![(id(5, 1), true), (id(5, 2), true)], 0),
+            (id(5, 2), vec![(id(9, 3), true)], 0),
+            (id(5, 2), vec![(id(9, 6), true), (id(9, 8), true)], 4),
+            // By hand: XADD * starts at 0, other ids are anything.
+            (id(5, 7), vec![(id(9, 0), false), (id(9, 1), true)], 0),
+            (id(5, 7), vec![(id(9, 900), false), (id(9, 901), true)], 0),
+            (id(5, 7), vec![(id(9, 1), true)], 0),
+            (id(5, u64::MAX), vec![(id(9, 4), true)], 0),
+        ] {
+            assert_eq!(
+                missed(position, read.clone()),
+                expected,
+                "{position} {read:?}"
+            );
         }
     }
 

@@ -2,10 +2,10 @@
 //! writes and events that follow. Nothing is written here, so a plan that fails has changed nothing.
 
 use super::declaration::{Declaration, Payload, Stream};
+use super::diff::{Diff, Scope};
 use super::event::{Change, Event};
 use super::operation::{Operation, Operations};
-use super::snapshot::{Finder, Snapshot, MARKER, NOTHING};
-use super::value::FieldType;
+use super::snapshot::Snapshot;
 use crate::encoding;
 use crate::error::{Error, Quoted};
 use std::borrow::Cow;
@@ -110,26 +110,31 @@ pub fn plan<'a>(
         declaration,
         plan: Plan::default(),
     };
-    // Only an entity that comes again needs its new state remembered.
+    // Only of an entity that comes again is the new state remembered.
+    let again = repeated(&requests);
     let mut states: HashMap<&[u8], Option<Snapshot>> = HashMap::new();
-    let many = requests.len() > 1;
     for (id, request) in requests {
-        let loaded;
-        let state = match states.get(id) {
+        let state = match states.remove(id) {
             Some(state) => state,
-            None => {
-                loaded = stored.load(id)?;
-                &loaded
-            }
+            None => stored.load(id)?,
         };
         let step = planner.step(id, request, state.as_ref())?;
-        if many {
-            let after = after(state.as_ref(), step.write.as_ref());
-            states.insert(id, after);
+        if again.contains(id) {
+            states.insert(id, after(state, step.write.as_ref()));
         }
         planner.plan.steps.push(step);
     }
     Ok(planner.plan)
+}
+
+/// The ids that are named more than once.
+fn repeated<'a>(requests: &[(&'a [u8], Request)]) -> HashSet<&'a [u8]> {
+    if requests.len() < 2 {
+        return HashSet::new();
+    }
+    let mut seen = HashSet::with_capacity(requests.len());
+    let ids = requests.iter().map(|(id, _)| *id);
+    ids.filter(|id| !seen.insert(*id)).collect()
 }
 
 struct Planner<'d, 'a> {
@@ -290,160 +295,15 @@ fn carried<'c, 'a>(
     }
 }
 
-/// Whether the fields of a flush are all there are, or only those to change.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    Whole,
-    Named,
-}
-
-/// What changes between a stored state and the fields of a flush.
-struct Diff<'s, 'a> {
-    /// New values to store.
-    set: Vec<(&'a [u8], Cow<'a, [u8]>)>,
-    /// Stored fields that become null.
-    unset: Vec<&'s [u8]>,
-    changes: Vec<Change<'s>>,
-    /// How many fields there are afterwards.
-    remaining: usize,
-}
-
-impl<'s, 'a: 's> Diff<'s, 'a> {
-    fn new(
-        declaration: &Declaration,
-        state: Option<&'s Snapshot>,
-        fields: Fields<'a>,
-        scope: Scope,
-    ) -> Result<Self, Error> {
-        let state = state.unwrap_or(&NOTHING);
-        let mut finder = Finder::new(state);
-        let mut diff = Diff {
-            set: Vec::new(),
-            unset: Vec::new(),
-            changes: Vec::new(),
-            remaining: state.len(),
-        };
-        let mut named = vec![false; state.len()];
-        let mut others = HashSet::new();
-        for (field, value) in fields {
-            if field == MARKER {
-                return Err(Error::ReservedField);
-            }
-            let stored = finder.find(field);
-            let seen = stored.and_then(|(index, _)| named.get_mut(index));
-            let again = match seen {
-                Some(seen) => std::mem::replace(seen, true),
-                None => !others.insert(field),
-            };
-            if again {
-                return Err(Error::DuplicateField(Quoted::new(field)));
-            }
-            match (value, stored) {
-                (Some(text), stored) => {
-                    let field_type = declaration.field_type(field);
-                    let text = check(field_type, field, text)?;
-                    diff.assign(declaration, field, text, stored.map(|(_, old)| old));
-                }
-                (None, Some((_, old))) => diff.clear(declaration, field, old),
-                (None, None) => {}
-            }
-        }
-        if scope == Scope::Whole {
-            let mut left_out: Vec<_> = state
-                .iter()
-                .zip(&named)
-                .filter_map(|(pair, named)| (!named).then_some(pair))
-                .collect();
-            left_out.sort_unstable();
-            for (field, old) in left_out {
-                diff.clear(declaration, field, old);
-            }
-        }
-        Ok(diff)
-    }
-
-    fn assign(
-        &mut self,
-        declaration: &Declaration,
-        field: &'a [u8],
-        text: Cow<'a, [u8]>,
-        stored: Option<&'s [u8]>,
-    ) {
-        if stored == Some(&*text) {
-            return;
-        }
-        let old = stored.and_then(|old| declaration.value(field, old));
-        let new = Some((declaration.field_type(field), text.clone()));
-        if old == new {
-            return; // stored in another text of the same value, before the type was declared
-        }
-        if stored.is_none() {
-            self.remaining = self.remaining.saturating_add(1);
-        }
-        self.changes.push(Change {
-            field: field.into(),
-            old,
-            new,
-        });
-        self.set.push((field, text));
-    }
-
-    fn clear(&mut self, declaration: &Declaration, field: &'s [u8], old: &'s [u8]) {
-        self.remaining = self.remaining.saturating_sub(1);
-        self.changes.push(Change {
-            field: field.into(),
-            old: declaration.value(field, old),
-            new: None,
-        });
-        self.unset.push(field);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-
-    fn into_write(self, state: Option<&Snapshot>) -> Write<'a> {
-        let marked = state.is_some_and(|state| state.marked);
-        let mark = self.remaining == 0;
-        Write::Change {
-            set: self.set,
-            unset: self.unset.into_iter().map(<[u8]>::to_vec).collect(),
-            marker: (marked != mark).then_some(mark),
-        }
-    }
-}
-
-fn check<'a>(
-    field_type: FieldType,
-    field: &[u8],
-    text: Cow<'a, [u8]>,
-) -> Result<Cow<'a, [u8]>, Error> {
-    match text {
-        Cow::Borrowed(text) => field_type.check(field, text),
-        Cow::Owned(text) => Ok(field_type.check(field, &text)?.into_owned().into()),
-    }
-}
-
 /// The state after a write, for later operations on the same entity in one command.
-fn after(state: Option<&Snapshot>, write: Option<&Write>) -> Option<Snapshot> {
+fn after(state: Option<Snapshot>, write: Option<&Write>) -> Option<Snapshot> {
     match write {
-        None => state.cloned(),
+        None => state,
         Some(Write::Delete) => None,
         Some(Write::Change { set, unset, marker }) => {
-            let unset: HashSet<&[u8]> = unset.iter().map(Vec::as_slice).collect();
-            let mut new: HashMap<&[u8], &[u8]> = set.iter().map(|(f, v)| (*f, &**v)).collect();
-            let mut next = Snapshot::default();
-            for (field, value) in state.into_iter().flat_map(Snapshot::iter) {
-                if !unset.contains(field) {
-                    next.push(field, new.remove(field).unwrap_or(value));
-                }
-            }
-            for (field, value) in set {
-                if new.contains_key(field) {
-                    next.push(field, value);
-                }
-            }
-            next.marked = marker.unwrap_or(state.is_some_and(|state| state.marked));
+            let mut next = state.unwrap_or_default();
+            next.change(set, unset);
+            next.marked = marker.unwrap_or(next.marked);
             Some(next)
         }
     }

@@ -1,7 +1,9 @@
 //! The domain, in plain Rust: what a declaration says, how a flush changes an entity, which streams
 //! get which event. Nothing here knows Redis.
 
+pub mod decimal;
 pub mod declaration;
+pub mod diff;
 pub mod event;
 pub mod event_id;
 pub mod flush;

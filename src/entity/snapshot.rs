@@ -1,5 +1,6 @@
 //! The state of one entity: its fields that are not null.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 /// The reserved hash field: it stands for an entity all of whose fields are null.
@@ -42,6 +43,35 @@ impl Snapshot {
         self.fields.push(pair);
     }
 
+    /// Gives fields values and takes others away, in place.
+    pub fn change<N: AsRef<[u8]>, V: AsRef<[u8]>, U: AsRef<[u8]>>(
+        &mut self,
+        set: &[(N, V)],
+        unset: &[U],
+    ) {
+        let mut finder = Finder::new(self);
+        let mut place = |field: &[u8]| finder.find(field).map(|(index, _)| index);
+        let old: Vec<_> = set.iter().map(|(field, _)| place(field.as_ref())).collect();
+        let gone: HashSet<_> = unset
+            .iter()
+            .filter_map(|field| place(field.as_ref()))
+            .collect();
+        for ((field, value), old) in set.iter().zip(old) {
+            let value = value.as_ref();
+            let start = self.bytes.len();
+            match old.and_then(|index| self.fields.get_mut(index)) {
+                Some((_, place)) => {
+                    self.bytes.extend_from_slice(value); // the old bytes stay, unused
+                    *place = start..self.bytes.len();
+                }
+                None => self.push(field.as_ref(), value),
+            }
+        }
+        let mut index = 0usize..;
+        self.fields
+            .retain(|_| index.next().is_some_and(|index| !gone.contains(&index)));
+    }
+
     pub fn len(&self) -> usize {
         self.fields.len()
     }
@@ -75,7 +105,7 @@ impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Snapshot {
 pub struct Finder<'s> {
     snapshot: &'s Snapshot,
     expected: usize,
-    index: Option<std::collections::HashMap<&'s [u8], usize>>,
+    index: Option<HashMap<&'s [u8], usize>>,
 }
 
 impl<'s> Finder<'s> {
@@ -113,6 +143,18 @@ impl<'s> Finder<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_changed_in_place() {
+        let mut snapshot: Snapshot = [("a", "1"), ("b", "2"), ("c", "3")]
+            .map(|(field, value)| (field.as_bytes(), value.as_bytes()))
+            .into_iter()
+            .collect();
+        snapshot.change(&[("b", "two"), ("d", "4")], &["a", "other"]);
+        let pairs: Vec<_> = snapshot.iter().collect();
+        let expected = [("b", "two"), ("c", "3"), ("d", "4")];
+        assert_eq!(pairs, expected.map(|(f, v)| (f.as_bytes(), v.as_bytes())));
+    }
 
     #[test]
     fn fields_are_found_in_any_order_in_short_and_long_snapshots() {

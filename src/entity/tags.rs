@@ -10,6 +10,7 @@
 use super::declaration::Stream;
 use super::operation::Operations;
 use crate::error::{Error, Quoted, TagFault};
+use std::collections::HashMap;
 
 /// The field whose tag speaks for the whole entity.
 const ENTITY_FIELD: &[u8] = b"ID";
@@ -19,20 +20,19 @@ pub struct Tag<'a> {
     pub tag: &'a [u8],
 }
 
-pub struct Pool<'a> {
-    pub code: &'a [u8],
-    pub database: u32,
-}
+/// Pool codes and the logical databases they stand for.
+pub type Pools<'a> = HashMap<&'a [u8], u32>;
 
 /// The streams that the tags declare, with their operations and triggers.
-pub fn streams(tags: &[Tag], pools: &[Pool]) -> Result<Vec<Stream>, Error> {
+pub fn streams(tags: &[Tag], pools: &Pools) -> Result<Vec<Stream>, Error> {
     let mut streams: Vec<Stream> = Vec::new();
+    let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
     let (of_entity, of_fields): (Vec<_>, Vec<_>) =
         tags.iter().partition(|tag| tag.field == ENTITY_FIELD);
     for tag in of_entity {
         for part in tag.parts() {
             let stream = part.declares(pools).map_err(|why| tag.fault(why))?;
-            if streams.iter().any(|known| known.key == stream.key) {
+            if places.insert(stream.key.clone(), streams.len()).is_some() {
                 return Err(Error::DuplicateStream(Quoted::new(&stream.key)));
             }
             streams.push(stream);
@@ -41,16 +41,19 @@ pub fn streams(tags: &[Tag], pools: &[Pool]) -> Result<Vec<Stream>, Error> {
     for tag in of_fields {
         for part in tag.parts() {
             let key = part.names().map_err(|why| tag.fault(why))?;
-            if !streams.iter().any(|known| known.key == key) {
-                let Part::V1(_) = part else {
-                    return Err(tag.fault(TagFault::UndeclaredStream));
-                };
-                streams.push(Stream {
-                    operations: Operations::empty(),
-                    ..Stream::new(&key)
-                });
-            }
-            for stream in streams.iter_mut().filter(|known| known.key == key) {
+            let place = match (places.get(&key), &part) {
+                (Some(place), _) => *place,
+                (None, Part::V2(_)) => return Err(tag.fault(TagFault::UndeclaredStream)),
+                (None, Part::V1(_)) => {
+                    places.insert(key.clone(), streams.len());
+                    streams.push(Stream {
+                        operations: Operations::empty(),
+                        ..Stream::new(&key)
+                    });
+                    streams.len().saturating_sub(1)
+                }
+            };
+            if let Some(stream) = streams.get_mut(place) {
                 stream.triggers.insert(tag.field.to_vec());
             }
         }
@@ -88,7 +91,7 @@ impl<'a> Tag<'a> {
 
 impl Part<'_> {
     /// The stream that this part of the entity's tag declares.
-    fn declares(&self, pools: &[Pool]) -> Result<Stream, TagFault> {
+    fn declares(&self, pools: &Pools) -> Result<Stream, TagFault> {
         match self {
             Part::V1(text) => {
                 let mut parts = text.split(|&byte| byte == b':');
@@ -106,8 +109,9 @@ impl Part<'_> {
                 let name = parts.next().filter(|name| !name.is_empty());
                 let mut stream = Stream::new(name.ok_or(TagFault::EmptyName)?);
                 if let Some(code) = parts.next().filter(|code| !code.is_empty()) {
-                    let pool = pools.iter().find(|pool| pool.code == code);
-                    stream.database = Some(pool.ok_or(TagFault::UnmappedPool)?.database);
+                    let database = pools.get(code).copied();
+                    let unmapped = || TagFault::UnmappedPool(Quoted::new(code));
+                    stream.database = Some(database.ok_or_else(unmapped)?);
                 }
                 if let Some(letters) = parts.next().filter(|letters| !letters.is_empty()) {
                     stream.operations =
@@ -190,7 +194,7 @@ mod tests {
                 tag: tag.as_bytes(),
             })
             .collect();
-        streams(&tags, &[])
+        streams(&tags, &Pools::new())
     }
 
     #[test]
@@ -230,7 +234,11 @@ mod tests {
             ("ID", "dirty=", EmptyName),
             ("ID", "dirtyStream=S//X", UnknownOpLetter),
             ("ID", "dirtyStream=S//i", UnknownOpLetter),
-            ("ID", "dirtyStream=S/cache1/U", UnmappedPool),
+            (
+                "ID",
+                "dirtyStream=S/cache1/U",
+                UnmappedPool(Quoted::new(b"cache1")),
+            ),
             ("ID", "dirty=All:add:delete", TooManyColons),
             ("ID", "dirty=All:insert", UnknownOpWord),
             ("ID", "dirty=All:", UnknownOpWord),
@@ -244,7 +252,7 @@ mod tests {
                 tag: tag.as_bytes(),
             };
             let expected = tag.fault(why);
-            assert_eq!(streams(&[tag], &[]), Err(expected));
+            assert_eq!(streams(&[tag], &Pools::new()), Err(expected));
         }
     }
 
@@ -254,11 +262,8 @@ mod tests {
             field: b"ID",
             tag: b"required;dirtyStream=A/cache1/U,B//;unique",
         };
-        let pool = Pool {
-            code: b"cache1",
-            database: 3,
-        };
-        let streams = streams(&[tag], &[pool]).unwrap();
+        let pools = Pools::from([(b"cache1".as_slice(), 3)]);
+        let streams = streams(&[tag], &pools).unwrap();
         assert_eq!(streams.len(), 2);
         assert_eq!(streams[0].database, Some(3));
         assert_eq!(streams[0].operations, Operations::UPDATE);

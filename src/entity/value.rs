@@ -144,6 +144,20 @@ fn canonical_bool(text: &[u8]) -> Option<&'static str> {
 }
 
 fn canonical_time(text: &str) -> Option<String> {
+    // The parser takes any separator, cuts what is finer than a nanosecond, and has no leap seconds:
+    // it would change the value silently.
+    let bytes = text.as_bytes();
+    let separated = matches!(bytes.get(10), Some(b'T' | b't' | b' '));
+    let leap = bytes.get(17..19) == Some(b"60");
+    let fraction = bytes.get(20..).unwrap_or_default();
+    let digits = fraction
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let too_fine = bytes.get(19) == Some(&b'.') && digits > 9;
+    if !separated || leap || too_fine {
+        return None;
+    }
     let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
     time.checked_to_offset(UtcOffset::UTC)?
         .format(&Rfc3339)
@@ -236,6 +250,15 @@ mod tests {
                 "2026-01-02T03:04:05.000Z",
                 Some("2026-01-02T03:04:05Z"),
             ),
+            (
+                Time,
+                "2026-01-02 03:04:05.123456789Z",
+                Some("2026-01-02T03:04:05.123456789Z"),
+            ),
+            (Time, "2026-01-02t03:04:05z", Some("2026-01-02T03:04:05Z")),
+            (Time, "2026-01-02x03:04:05Z", None),
+            (Time, "2026-01-02T03:04:05.1234567891Z", None),
+            (Time, "2016-12-31T23:59:60Z", None),
             (Time, "2026-02-30T03:04:05Z", None),
             (Time, "9999-12-31T23:59:59-01:00", None),
             (Time, "2026-01-02", None),

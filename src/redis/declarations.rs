@@ -130,7 +130,7 @@ fn load(rdb: *mut raw::RedisModuleIO, version: c_int) -> Option<Declaration> {
         args.push(raw::load_string_buffer(rdb).ok()?);
     }
     let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
-    // The key does not matter: what is saved names every option, NAME and PREFIX among them.
+    // No key is known here, and none is needed: what is saved has NAME and PREFIX.
     encoding::declaration::decode(b"", Args::new(&args)).ok()
 }
 

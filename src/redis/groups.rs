@@ -77,7 +77,7 @@ impl Group<'_> {
     pub fn state(&self) -> Result<Option<State>, Error> {
         let reply = match call::read(self.ctx, c"XINFO", &[&text("GROUPS"), self.stream]) {
             Ok(reply) => reply,
-            Err(error) => return streams::explain(self.stream, error),
+            Err(error) => return streams::missing_is_none(self.stream, error),
         };
         let name = self.name.as_slice();
         let mut groups = reply.view().items();
@@ -122,8 +122,8 @@ impl Group<'_> {
         Ok(reply.view().integer().unwrap_or(0))
     }
 
-    /// Delivers new entries to a consumer.
-    pub fn read_new(&self, consumer: &RedisString, count: u64) -> Result<Reply, Error> {
+    /// Delivers new entries to a consumer; `None` if there is no such group.
+    pub fn read_new(&self, consumer: &RedisString, count: u64) -> Result<Option<Reply>, Error> {
         let args = [
             &text("GROUP"),
             self.name,
@@ -134,7 +134,10 @@ impl Group<'_> {
             self.stream,
             &text(">"),
         ];
-        self.write(c"XREADGROUP", &args)
+        match self.write(c"XREADGROUP", &args) {
+            Err(Error::Server(message)) if message.starts_with("NOGROUP") => Ok(None),
+            reply => reply.map(Some),
+        }
     }
 
     pub fn pending(&self, whose: &Whose, count: u64) -> Result<Vec<Pending>, Error> {
@@ -180,7 +183,8 @@ impl Group<'_> {
         args: &[&RedisString],
     ) -> Result<Reply, Error> {
         call(self.ctx, command, args).or_else(|error| {
-            streams::explain(self.stream, error)?.ok_or(Error::Internal) // `state` saw the key
+            streams::missing_is_none(self.stream, error)?.ok_or(Error::Internal)
+            // it was there just now
         })
     }
 }

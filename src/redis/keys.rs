@@ -38,7 +38,7 @@ impl Key {
         unsafe { api!(RedisModule_KeyType(self.raw)) as u32 }
     }
 
-    pub fn is_missing(&self) -> bool {
+    fn is_missing(&self) -> bool {
         self.kind() == raw::REDISMODULE_KEYTYPE_EMPTY as u32
     }
 
@@ -70,6 +70,7 @@ impl Drop for Key {
 pub fn wrong_type(key: &[u8], expected: &'static str) -> Error {
     Error::WrongType {
         key: Quoted::new(key),
+        database: None,
         expected,
     }
 }
@@ -84,14 +85,11 @@ pub fn current_database(ctx: &Context) -> c_int {
     unsafe { api!(RedisModule_GetSelectedDb(ctx.ctx)) }
 }
 
-/// Runs something in another logical database, and comes back; `None` is this one.
-pub fn in_database<T>(
-    ctx: &Context,
-    database: Option<u32>,
-    run: impl FnOnce() -> T,
-) -> Result<T, Error> {
+/// Runs something in another logical database, and comes back. `None` for the index is this one; for
+/// the result, that there is no such database.
+pub fn in_database<T>(ctx: &Context, database: Option<u32>, run: impl FnOnce() -> T) -> Option<T> {
     let Some(index) = database else {
-        return Ok(run());
+        return Some(run());
     };
     let here = current_database(ctx);
     let select = |database: c_int| {
@@ -100,9 +98,9 @@ pub fn in_database<T>(
         status == raw::REDISMODULE_OK as c_int
     };
     if !c_int::try_from(index).is_ok_and(select) {
-        return Err(Error::NoSuchDatabase(index));
+        return None;
     }
     let result = run();
     select(here);
-    Ok(result)
+    Some(result)
 }

@@ -6,16 +6,21 @@ use crate::error::{Error, Quoted};
 use redis_module::{raw, Context};
 use std::ffi::c_int;
 
-/// Refuses unless the user behind the context may write all these keys. Where no user is (a replica's
-/// link to its primary, a loading AOF) everything is allowed.
+/// Whether this comes from a primary or an AOF: it was checked when it happened, and must happen here.
+pub fn is_trusted(ctx: &Context) -> bool {
+    // SAFETY: a live context.
+    let flags = unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) } as u32;
+    let trusted = raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING;
+    flags & trusted != 0
+}
+
+/// Refuses unless the user behind the context may write all these keys; where there is none, everything
+/// is allowed.
 pub fn check_write<'k>(
     ctx: &Context,
     names: impl IntoIterator<Item = &'k [u8]>,
 ) -> Result<(), Error> {
-    // SAFETY: a live context.
-    let flags = unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) } as u32;
-    let trusted = raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING;
-    if flags & trusted != 0 || !call::has_user(ctx) {
+    if !call::has_user(ctx) {
         return Ok(());
     }
     let wanted = raw::REDISMODULE_CMD_KEY_ACCESS

@@ -24,6 +24,8 @@ pub struct State {
     pub last: EventId,
     /// How many entries it ever got.
     pub added: i64,
+    /// How many of them are gone.
+    pub lost: i64,
 }
 
 /// `None` if there is no such key.
@@ -33,16 +35,23 @@ pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<State>, Error
             let field = |name| reply.view().field(name);
             let last = field(b"last-generated-id".as_slice());
             let last = last.and_then(|id| EventId::parse(id.bytes()));
-            let added = field(b"entries-added").and_then(call::View::integer);
-            let state = last.zip(added).map(|(last, added)| State { last, added });
+            let number = |name| field(name).and_then(call::View::integer);
+            let (added, length) = (number(b"entries-added"), number(b"length"));
+            let state = last
+                .zip(added.zip(length))
+                .map(|(last, (added, length))| State {
+                    last,
+                    added,
+                    lost: added.saturating_sub(length),
+                });
             state.map(Some).ok_or(Error::Internal)
         }
-        Err(error) => explain(stream, error),
+        Err(error) => missing_is_none(stream, error),
     }
 }
 
 /// An error of a native command on a stream: a missing key is none, another type is told our way.
-pub fn explain<T>(stream: &[u8], error: Error) -> Result<Option<T>, Error> {
+pub fn missing_is_none<T>(stream: &[u8], error: Error) -> Result<Option<T>, Error> {
     match error {
         Error::Server(message) if message.contains("no such key") => Ok(None),
         Error::Server(message) if message.starts_with("WRONGTYPE") => {
@@ -62,7 +71,7 @@ pub struct Publisher<'d> {
 
 impl<'d> Publisher<'d> {
     /// Looks whether the stream can take this many events; changes nothing.
-    pub fn check(
+    pub fn prepare(
         ctx: &Context,
         stream: &'d Stream,
         now_ms: u64,
@@ -76,14 +85,17 @@ impl<'d> Publisher<'d> {
             });
         }
         let name = keys::string(&stream.key);
-        let (key, last) = keys::in_database(ctx, stream.database, || {
+        let opened = keys::in_database(ctx, stream.database, || {
             let key = Key::write(ctx, &name);
             let last = match key.holds(&stream.key, raw::REDISMODULE_KEYTYPE_STREAM, "a stream")? {
                 true => last_ids::get(ctx, &name)?,
                 false => EventId::default(),
             };
             Ok((key, last))
-        })??;
+        });
+        let (key, last) = opened
+            .ok_or_else(|| no_such_database(stream))?
+            .map_err(|error: Error| error.in_database(stream.database))?;
         // The ids it will take; almost always this is one addition.
         let mut id = last;
         for _ in 0..events {
@@ -126,7 +138,7 @@ impl<'d> Publisher<'d> {
             Some(id)
         });
         match added {
-            Ok(Some(id)) => self.last = id,
+            Some(Some(id)) => self.last = id,
             _ => ctx.log_warning(&format!(
                 "dirty: an event was lost, since the stream {} took no entry",
                 Quoted::new(&self.stream.key)
@@ -167,6 +179,13 @@ impl<'d> Publisher<'d> {
                 database,
             );
         });
+    }
+}
+
+pub fn no_such_database(stream: &Stream) -> Error {
+    Error::NoSuchDatabase {
+        index: stream.database.unwrap_or_default(),
+        stream: Quoted::new(&stream.key),
     }
 }
 

@@ -359,6 +359,24 @@ fn readers_are_told_how_many_events_they_missed() {
 }
 
 #[test]
+fn a_new_reader_of_an_emptied_stream_has_missed_nothing() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 14);
+    redis.run("XTRIM s MAXLEN 0");
+    for reader in ["GROUP g c", "CURSOR k"] {
+        assert_eq!(events(&mut redis, &format!("s {reader}")), "");
+    }
+    redis.run("DIRTY.FLUSH user INSERT 15 0");
+    for reader in ["GROUP g c", "CURSOR k"] {
+        let read = consume(&mut redis, &format!("s {reader}"));
+        assert_eq!(
+            (read.events.join(" ").as_str(), &*read.missed),
+            ("15", "(0)")
+        );
+    }
+}
+
+#[test]
 fn numbers_bound_what_is_delivered() {
     let server = Server::start();
     let mut redis = stream_of(&server, 150);
