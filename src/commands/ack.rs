@@ -2,7 +2,7 @@ use super::consume::{advance, event_id, group};
 use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
-use crate::redis::entry::{Call, Command};
+use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::keys;
 use std::ffi::CStr;
 
@@ -16,7 +16,9 @@ pub struct Ack;
 
 impl Command for Ack {
     const NAME: &'static CStr = c"dirty.ack";
+    const SUMMARY: &'static CStr = c"Acknowledges events that a group or cursor has read.";
     const FLAGS: &'static CStr = c"write fast";
+    const KEY_USE: KeyUse = KeyUse::Write;
     const MIN_ARGS: usize = 3;
 
     fn run(call: &Call) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use crate::entity::operation::Operation;
 use crate::error::{Error, Quoted};
 use crate::redis::blocking::{self, Waits};
 use crate::redis::call;
-use crate::redis::entry::{Call, Command};
+use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::groups::{self, Entry, Group, Pending, State, Whose};
 use crate::redis::reply::Reply;
 use crate::redis::{keys, last_ids, stats, streams};
@@ -72,7 +72,10 @@ const MAX_BLOCK_MS: u64 = 1 << 53;
 
 impl Command for Consume {
     const NAME: &'static CStr = c"dirty.consume";
+    const SUMMARY: &'static CStr =
+        c"Acknowledges events of a stream and reads the next, as a group or cursor.";
     const FLAGS: &'static CStr = c"write blocking";
+    const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
     const MIN_ARGS: usize = 2;
 
     fn run(call: &Call) -> Result<(), Error> {

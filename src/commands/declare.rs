@@ -2,7 +2,7 @@ use crate::args::Args;
 use crate::encoding;
 use crate::entity::declaration::Declaration;
 use crate::error::{Error, Quoted};
-use crate::redis::entry::{Call, Command};
+use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::keys;
 use crate::redis::writes::Writes;
 use crate::redis::{cluster, declarations, rights, streams};
@@ -22,7 +22,10 @@ pub struct Declare;
 
 impl Command for Declare {
     const NAME: &'static CStr = c"dirty.declare";
+    const SUMMARY: &'static CStr =
+        c"Declares an entity type: its streams, fields and where its snapshots are.";
     const FLAGS: &'static CStr = c"write deny-oom";
+    const KEY_USE: KeyUse = KeyUse::Write;
     const MIN_ARGS: usize = 0;
 
     fn run(call: &Call) -> Result<(), Error> {

@@ -2,7 +2,7 @@ use crate::args::Args;
 use crate::entity::declaration::Declaration;
 use crate::entity::flush::{plan, Fields, Plan, Publication, Request};
 use crate::error::{Error, Quoted};
-use crate::redis::entry::{Call, Command};
+use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::snapshots::{self, Stored};
 use crate::redis::streams::{self, Publisher};
 use crate::redis::writes::Writes;
@@ -29,7 +29,9 @@ pub struct Flush;
 
 impl Command for Flush {
     const NAME: &'static CStr = c"dirty.flush";
+    const SUMMARY: &'static CStr = c"Stores what became of entities and publishes what changed.";
     const FLAGS: &'static CStr = c"write deny-oom";
+    const KEY_USE: KeyUse = KeyUse::Write;
     const MIN_ARGS: usize = 1;
 
     fn run(call: &Call) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 use crate::entity::flush::Snapshots;
 use crate::error::Error;
-use crate::redis::entry::{Call, Command};
+use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::snapshots::Stored;
 use crate::redis::{cluster, declarations};
 use std::ffi::CStr;
@@ -14,7 +14,9 @@ pub struct Get;
 
 impl Command for Get {
     const NAME: &'static CStr = c"dirty.get";
+    const SUMMARY: &'static CStr = c"Returns typed snapshots of entities.";
     const FLAGS: &'static CStr = c"readonly";
+    const KEY_USE: KeyUse = KeyUse::Read;
     const MIN_ARGS: usize = 1;
 
     fn run(call: &Call) -> Result<(), Error> {

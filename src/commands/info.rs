@@ -1,7 +1,7 @@
 use crate::entity::declaration::Stream;
 use crate::error::Error;
 use crate::redis::declarations;
-use crate::redis::entry::{Call, Command};
+use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::reply::Reply;
 use std::ffi::CStr;
 
@@ -14,7 +14,9 @@ pub struct Info;
 
 impl Command for Info {
     const NAME: &'static CStr = c"dirty.info";
+    const SUMMARY: &'static CStr = c"Returns a declaration, every option with its value in force.";
     const FLAGS: &'static CStr = c"readonly";
+    const KEY_USE: KeyUse = KeyUse::Read;
     const MIN_ARGS: usize = 0;
 
     fn run(call: &Call) -> Result<(), Error> {

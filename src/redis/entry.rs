@@ -13,11 +13,37 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 pub trait Command {
     /// As clients write it, in lower case.
     const NAME: &'static CStr;
+    /// One line of COMMAND DOCS.
+    const SUMMARY: &'static CStr;
     const FLAGS: &'static CStr;
+    /// What it does with its key, so what a user must be allowed to do with it.
+    const KEY_USE: KeyUse;
     /// How few arguments there may be behind the key.
     const MIN_ARGS: usize;
 
     fn run(call: &Call) -> Result<(), Error>;
+}
+
+#[derive(Clone, Copy)]
+pub enum KeyUse {
+    Read,
+    /// Tells nothing of what the key holds.
+    Write,
+    ReadAndWrite,
+}
+
+impl KeyUse {
+    fn flags(self) -> u32 {
+        match self {
+            KeyUse::Read => raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS,
+            KeyUse::Write => raw::REDISMODULE_CMD_KEY_RW | raw::REDISMODULE_CMD_KEY_UPDATE,
+            KeyUse::ReadAndWrite => {
+                raw::REDISMODULE_CMD_KEY_RW
+                    | raw::REDISMODULE_CMD_KEY_ACCESS
+                    | raw::REDISMODULE_CMD_KEY_UPDATE
+            }
+        }
+    }
 }
 
 /// One call of a command.
@@ -36,20 +62,82 @@ impl<'c> Call<'c> {
 }
 
 pub fn register<C: Command>(ctx: &Context) -> bool {
+    let name = C::NAME.as_ptr();
     // SAFETY: a live context, strings that end with a NUL, a function that stays.
     let status = unsafe {
+        let flags = C::FLAGS.as_ptr();
         api!(RedisModule_CreateCommand(
             ctx.ctx,
-            C::NAME.as_ptr(),
+            name,
             Some(enter::<C>),
-            C::FLAGS.as_ptr(),
+            flags,
             1,
             1,
-            1,
+            1
         ))
+    };
+    status == raw::REDISMODULE_OK as c_int && describe::<C>(ctx)
+}
+
+/// Tells the server more of a command than it can be created with.
+fn describe<C: Command>(ctx: &Context) -> bool {
+    let key_spec = |begin_search_type, flags: u32, find_keys_type| raw::RedisModuleCommandKeySpec {
+        notes: std::ptr::null(),
+        flags: flags.into(),
+        begin_search_type,
+        bs: raw::RedisModuleCommandKeySpec__bindgen_ty_1 {
+            index: raw::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos: 1 },
+        },
+        find_keys_type,
+        fk: raw::RedisModuleCommandKeySpec__bindgen_ty_2 {
+            range: raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
+                lastkey: 0,
+                keystep: 1,
+                limit: 0,
+            },
+        },
+    };
+    // The first argument, and an element of no type that ends the array.
+    let mut key_specs = [
+        key_spec(
+            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
+            C::KEY_USE.flags(),
+            raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
+        ),
+        key_spec(
+            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INVALID,
+            0,
+            raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_OMITTED,
+        ),
+    ];
+    // At least so many words, the command's name and its key among them.
+    let words = c_int::try_from(C::MIN_ARGS.saturating_add(2)).unwrap_or(c_int::MAX);
+    let info = raw::RedisModuleCommandInfo {
+        version: &INFO_VERSION,
+        summary: C::SUMMARY.as_ptr(),
+        complexity: std::ptr::null(),
+        since: c"0.1.0".as_ptr(),
+        history: std::ptr::null_mut(),
+        tips: std::ptr::null(),
+        arity: -words,
+        key_specs: key_specs.as_mut_ptr(),
+        args: std::ptr::null_mut(),
+    };
+    // SAFETY: a live context, a command that was just created; the server copies what it is told.
+    let status = unsafe {
+        let command = api!(RedisModule_GetCommand(ctx.ctx, C::NAME.as_ptr()));
+        api!(RedisModule_SetCommandInfo(command, &info))
     };
     status == raw::REDISMODULE_OK as c_int
 }
+
+/// How large the structures are that `describe` fills in, for servers that know larger ones.
+static INFO_VERSION: raw::RedisModuleCommandInfoVersion = raw::RedisModuleCommandInfoVersion {
+    version: 1,
+    sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
+    sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
+    sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
+};
 
 extern "C" fn enter<C: Command>(
     raw_ctx: *mut raw::RedisModuleCtx,
