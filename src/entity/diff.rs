@@ -35,7 +35,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
         scope: Scope,
     ) -> Result<Self, Error> {
         let state = state.unwrap_or(&NOTHING);
-        let mut finder = Finder::new(state);
+        let mut finder = Finder::new(state, fields.len());
         let mut diff = Diff {
             set: Vec::new(),
             unset: Vec::new(),

@@ -49,7 +49,7 @@ impl Snapshot {
         set: &[(N, V)],
         unset: &[U],
     ) {
-        let mut finder = Finder::new(self);
+        let mut finder = Finder::new(self, set.len().saturating_add(unset.len()));
         let mut place = |field: &[u8]| finder.find(field).map(|(index, _)| index);
         let old: Vec<_> = set.iter().map(|(field, _)| place(field.as_ref())).collect();
         let gone: HashSet<_> = unset
@@ -100,21 +100,24 @@ impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Snapshot {
 }
 
 /// Finds fields by name. Clients name them in the order in which they were first stored, more often
-/// than not, so the place after the last hit is tried first; else a short entity is searched, a long
-/// one indexed.
+/// than not, so the place after the last hit is tried first. Else the entity is searched, or indexed
+/// if both it and the fields to find are many.
 pub struct Finder<'s> {
     snapshot: &'s Snapshot,
     expected: usize,
+    indexed: bool,
     index: Option<HashMap<&'s [u8], usize>>,
 }
 
 impl<'s> Finder<'s> {
+    /// To index a field takes about as long as to pass over so many.
     const SEARCHED: usize = 32;
 
-    pub fn new(snapshot: &'s Snapshot) -> Self {
+    pub fn new(snapshot: &'s Snapshot, fields_to_find: usize) -> Self {
         Finder {
             snapshot,
             expected: 0,
+            indexed: snapshot.len() > Self::SEARCHED && fields_to_find > Self::SEARCHED,
             index: None,
         }
     }
@@ -124,7 +127,7 @@ impl<'s> Finder<'s> {
         let is_it = |&index: &usize| snapshot.at(index).is_some_and(|(name, _)| name == field);
         let found = if is_it(&self.expected) {
             self.expected
-        } else if snapshot.len() <= Self::SEARCHED {
+        } else if !self.indexed {
             (0..snapshot.len()).find(is_it)?
         } else {
             *self
@@ -164,7 +167,7 @@ mod tests {
                 .iter()
                 .map(|name| (name.as_bytes(), &name.as_bytes()[5..]))
                 .collect();
-            let mut finder = Finder::new(&snapshot);
+            let mut finder = Finder::new(&snapshot, length);
             for index in (0..length).rev().chain(0..length) {
                 let value = index.to_string();
                 assert_eq!(
