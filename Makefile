@@ -15,8 +15,10 @@ help: ## list these targets
 run: build ## start a Redis with the module in the foreground (PORT=6379)
 	@scripts/run.sh $(PORT) $(TARGET)/run-$(PORT)
 
-test: build ## unit tests, and integration tests against real servers
+test: build ## unit tests, integration tests against real servers, the README's session, the demo
 	cargo test
+	@scripts/check-readme.sh
+	@scripts/demo.sh
 
 build: setup ## build the release module
 	cargo build --release
