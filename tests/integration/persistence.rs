@@ -74,3 +74,41 @@ fn a_killed_server_has_whole_flushes_only() {
         acknowledged = snapshots;
     }
 }
+
+/// Whatever may be declared, and wherever its key goes, is still there after each way to disk and back.
+#[test]
+fn what_was_accepted_can_be_loaded() {
+    let mut server = Server::with(&[
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+        "--aof-use-rdb-preamble",
+        "no",
+    ]);
+    let mut redis = server.connect();
+    for (declare, then) in [
+        ("DIRTY.DECLARE a STREAM \"\"", vec![]),
+        ("DIRTY.DECLARE \"\" STREAM s", vec![]),
+        ("DIRTY.DECLARE b NAME \"\" STREAM t", vec!["RENAME b t"]),
+        ("DIRTY.DECLARE c STREAM u", vec!["COPY c u"]),
+        ("DIRTY.DECLARE d STREAM v DB 3", vec!["MOVE d 3"]),
+        ("DIRTY.DECLARE \\x00\\xff STREAM \\xfe\\x0d\\x0a", vec![]),
+    ] {
+        assert_eq!(redis.run(declare), "OK", "{declare}");
+        for command in then {
+            let reply = redis.run(command);
+            assert!(reply == "OK" || reply == "(1)", "{command}: {reply}");
+        }
+    }
+    let digest = redis.digest();
+    assert_eq!(redis.run("DEBUG RELOAD"), "OK");
+    assert_eq!(redis.digest(), digest);
+    redis.run("BGREWRITEAOF");
+    server.wait_for_line("INFO persistence", "aof_rewrite_in_progress:0");
+    server.wait_for_line("INFO persistence", "aof_last_bgrewrite_status:ok");
+    server.restart();
+    assert_eq!(server.connect().digest(), digest, "{}", server.log());
+    let replica = Server::replica_of(&server);
+    assert_eq!(replica.connect().digest(), digest);
+}
