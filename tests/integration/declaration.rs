@@ -1,1 +1,819 @@
-//! To be written.
+//! DIRTY.DECLARE and DIRTY.INFO, the decision table through a running server, and the declaration as a
+//! data type of the server's.
+
+use super::support::{cases, text, wait_until, words, Conn, Server};
+use redis::Value;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// What is declared, and what DIRTY.INFO says of it in RESP3. `S(…)` stands for a stream with these
+/// options, the others at their defaults; `_` is a space in them.
+const DECLARATIONS: &str = r#"
+DIRTY.DECLARE user STREAM s => {name: user, prefix: user:, types: {}, streams: [S(s)]}
+dirty.declare user stream s => {name: user, prefix: user:, types: {}, streams: [S(s)]}
+DIRTY.DECLARE user NAME Person PREFIX p STREAM s
+  => {name: Person, prefix: p, types: {}, streams: [S(s)]}
+DIRTY.DECLARE user NAME "" STREAM s => {name: "", prefix: user:, types: {}, streams: [S(s)]}
+# The name is the key without its tag.
+DIRTY.DECLARE user{7} STREAM s => {name: user, prefix: user{7}:, types: {}, streams: [S(s)]}
+DIRTY.DECLARE {app}user STREAM s => {name: user, prefix: {app}user:, types: {}, streams: [S(s)]}
+DIRTY.DECLARE {user} STREAM s => {name: {user}, prefix: {user}:, types: {}, streams: [S(s)]}
+DIRTY.DECLARE user{} STREAM s => {name: user{}, prefix: user{}:, types: {}, streams: [S(s)]}
+# Types by word and by letter, in any case.
+DIRTY.DECLARE user TYPES 7 a string b int c uint d float e bool f time g json STREAM s
+  => {name: user, prefix: user:, types: {a: string, b: int, c: uint, d: float, e: bool,
+  f: time, g: json}, streams: [S(s)]}
+DIRTY.DECLARE user TYPES 7 a s b I c u d F e b f t g JSON STREAM s
+  => {name: user, prefix: user:, types: {a: string, b: int, c: uint, d: float, e: bool,
+  f: time, g: json}, streams: [S(s)]}
+DIRTY.DECLARE user TYPES 0 STREAM s => {name: user, prefix: user:, types: {}, streams: [S(s)]}
+# A field may have any name but @.
+DIRTY.DECLARE user TYPES 3 STREAM int "" bool \x00\xff\x0d\x0a float STREAM s FIELDS 1 OPS
+  => {name: user, prefix: user:, types: {"": bool, \x00\xff\r\n: float, STREAM: int},
+  streams: [S(s fields=[OPS])]}
+# Each option of a stream.
+DIRTY.DECLARE user STREAM s OPS I => {name: user, prefix: user:, types: {}, streams: [S(s ops=I)]}
+DIRTY.DECLARE user STREAM s OPS du
+  => {name: user, prefix: user:, types: {}, streams: [S(s ops=UD)]}
+DIRTY.DECLARE user STREAM s OPS DUI => {name: user, prefix: user:, types: {}, streams: [S(s)]}
+DIRTY.DECLARE user STREAM s OPS none FIELDS 2 b a
+  => {name: user, prefix: user:, types: {}, streams: [S(s ops=NONE fields=[a_b])]}
+DIRTY.DECLARE user STREAM s FIELDS 0 => {name: user, prefix: user:, types: {}, streams: [S(s)]}
+DIRTY.DECLARE user STREAM s MAXLEN 5
+  => {name: user, prefix: user:, types: {}, streams: [S(s maxlen==_5)]}
+DIRTY.DECLARE user STREAM s MAXLEN = 0
+  => {name: user, prefix: user:, types: {}, streams: [S(s maxlen==_0)]}
+DIRTY.DECLARE user STREAM s MAXLEN ~ 9223372036854775807
+  => {name: user, prefix: user:, types: {}, streams: [S(s maxlen=~_9223372036854775807)]}
+DIRTY.DECLARE user STREAM s PAYLOAD keys
+  => {name: user, prefix: user:, types: {}, streams: [S(s payload=KEYS)]}
+DIRTY.DECLARE user STREAM s PAYLOAD CHANGES
+  => {name: user, prefix: user:, types: {}, streams: [S(s)]}
+DIRTY.DECLARE user STREAM s PAYLOAD Full FORMAT MsgPack
+  => {name: user, prefix: user:, types: {}, streams: [S(s payload=FULL)]}
+DIRTY.DECLARE user STREAM s DB 15
+  => {name: user, prefix: user:, types: {}, streams: [S(s db=<15>)]}
+DIRTY.DECLARE user STREAM s DB 0
+  => {name: user, prefix: user:, types: {}, streams: [S(s db=<0>)]}
+# Several streams, in the order given; options between them.
+DIRTY.DECLARE user STREAM b OPS I STREAM a PAYLOAD KEYS NAME n STREAM c MAXLEN ~ 9 TYPES 1 x int
+  => {name: n, prefix: user:, types: {x: int},
+  streams: [S(b ops=I) S(a payload=KEYS) S(c maxlen=~_9)]}
+# Tags of both generations, alone and beside streams.
+DIRTY.DECLARE user TAGS 3 ID dirtyStream=A,B//ID Name required Status required;dirtyStream=B
+  => {name: user, prefix: user:, types: {}, streams: [S(A) S(B ops=ID fields=[Status])]}
+DIRTY.DECLARE user TAGS 2 ID dirty=All,New:add|delete Age dirty=Age,All
+  => {name: user, prefix: user:, types: {}, streams: [S(dirty_All fields=[Age])
+  S(dirty_New ops=ID) S(dirty_Age ops=NONE fields=[Age])]}
+DIRTY.DECLARE user STREAM s OPS U TAGS 2 ID dirty=All Age dirty=Age
+  => {name: user, prefix: user:, types: {},
+  streams: [S(s ops=U) S(dirty_All) S(dirty_Age ops=NONE fields=[Age])]}
+DIRTY.DECLARE user POOL x 1 TAGS 1 ID dirtyStream=A/x/U,B/y,C//,D/y/D POOL y 2
+  => {name: user, prefix: user:, types: {},
+  streams: [S(A ops=U db=<1>) S(B db=<2>) S(C) S(D ops=D db=<2>)]}
+"#;
+
+#[test]
+fn a_declaration_is_told_as_it_is_in_force() {
+    let (server, mut redis) = started();
+    let mut resp3 = server.connect_resp3();
+    for (command, info) in cases(DECLARATIONS) {
+        let key = command.split(' ').nth(1).expect("a key");
+        assert_eq!(redis.run(&command), "OK", "{command}");
+        let told = resp3.value(&["DIRTY.INFO", key]);
+        assert_eq!(text(&told), with_streams(&info), "{command}");
+        assert_eq!(redis.value(&["DIRTY.INFO", key]), flat(told), "{command}");
+    }
+}
+
+/// Writes out the streams of a line of DECLARATIONS.
+fn with_streams(info: &str) -> String {
+    let mut parts = info.split("S(");
+    let mut told = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let (options, rest) = part.split_once(')').expect("an end");
+        let option = |name: &str, default: &str| {
+            let value = options
+                .split(' ')
+                .find_map(|option| option.strip_prefix(name));
+            value.unwrap_or(default).replace('_', " ")
+        };
+        let key = options.split(' ').next().unwrap_or_default();
+        let (ops, fields) = (option("ops=", "IUD"), option("fields=", "[]"));
+        let (maxlen, payload) = (option("maxlen=", "nil"), option("payload=", "CHANGES"));
+        let db = option("db=", "nil").replace('<', "(").replace('>', ")");
+        told += &format!(
+            "{{stream: {key}, ops: {ops}, fields: {fields}, maxlen: {maxlen}, \
+             payload: {payload}, format: MSGPACK, db: {db}}}{rest}"
+        );
+    }
+    told
+}
+
+/// A reply in RESP3 as RESP2 has it.
+fn flat(value: Value) -> Value {
+    match value {
+        Value::Map(pairs) => {
+            let pairs = pairs.into_iter();
+            Value::Array(
+                pairs
+                    .flat_map(|(key, value)| [flat(key), flat(value)])
+                    .collect(),
+            )
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(flat).collect()),
+        value => value,
+    }
+}
+
+/// Each line's declarations are the same one.
+const SAME: &[&[&str]] = &[
+    &[
+        "NAME n PREFIX p TYPES 2 a int b bool STREAM s OPS IU FIELDS 2 x y MAXLEN = 5 PAYLOAD FULL",
+        "PREFIX p NAME n STREAM s PAYLOAD FULL MAXLEN 5 FIELDS 2 y x OPS UI TYPES 2 b b a i",
+        "TYPES 2 b BOOL a INT STREAM s FIELDS 2 x y PAYLOAD full OPS iu MAXLEN = 5 PREFIX p NAME n",
+    ],
+    &[
+        "STREAM s",
+        "STREAM s OPS IUD",
+        "STREAM s PAYLOAD CHANGES FORMAT MSGPACK NAME user",
+        "PREFIX user: NAME user TYPES 0 STREAM s FIELDS 0 OPS DIU",
+        "TAGS 1 ID dirtyStream=s",
+        "TAGS 2 Age required ID unique;dirtyStream=s//IUD POOL p 3",
+    ],
+    &[
+        "STREAM a DB 2 STREAM dirty_b OPS NONE FIELDS 1 f",
+        "TAGS 2 ID dirtyStream=a/p f dirty=b POOL p 2",
+        "POOL q 1 POOL p 2 TAGS 2 f dirty=b ID dirtyStream=a/p/",
+    ],
+];
+
+#[test]
+fn the_same_again_in_any_order_changes_nothing_and_replicates_nothing() {
+    let server = Server::with(&["--repl-ping-replica-period", "3600"]);
+    let _replica = Server::replica_of(&server);
+    let (mut redis, mut watching) = (server.connect(), server.connect());
+    let declare = |same: &str| format!("DIRTY.DECLARE user {same}");
+    let transaction = |watching: &mut Conn| {
+        watching.run("MULTI");
+        watching.run("PING");
+        watching.run("EXEC")
+    };
+    let (mut told, mut digests) = (Vec::new(), Vec::new());
+    for group in SAME {
+        watching.run("WATCH user");
+        assert_eq!(redis.run(&declare(group[0])), "OK");
+        assert_eq!(transaction(&mut watching), "nil", "{}", group[0]);
+        let before = (
+            redis.digest(),
+            redis.replicated(),
+            redis.run("DIRTY.INFO user"),
+        );
+        for same in *group {
+            watching.run("WATCH user");
+            assert_eq!(redis.run(&declare(same)), "OK");
+            let after = (
+                redis.digest(),
+                redis.replicated(),
+                redis.run("DIRTY.INFO user"),
+            );
+            assert_eq!(after, before, "{same}");
+            assert_eq!(transaction(&mut watching), "[PONG]", "{same}");
+        }
+        digests.push(before.0);
+        told.push(before.2);
+    }
+    // Another group is another declaration, of another digest.
+    for different in [digests, told] {
+        assert!(different[0] != different[1] && different[1] != different[2]);
+    }
+}
+
+#[test]
+fn every_option_counts_in_the_digest() {
+    let (_server, mut redis) = started();
+    let mut seen = BTreeMap::new();
+    for declared in [
+        "STREAM s",
+        "NAME n STREAM s",
+        "PREFIX n STREAM s",
+        "TYPES 1 a int STREAM s",
+        "TYPES 1 a uint STREAM s",
+        "TYPES 1 b int STREAM s",
+        "TYPES 2 a int b int STREAM s",
+        "STREAM t",
+        "STREAM s STREAM t",
+        "STREAM s OPS NONE",
+        "STREAM s OPS I",
+        "STREAM s OPS U",
+        "STREAM s OPS D",
+        "STREAM s FIELDS 1 a",
+        "STREAM s FIELDS 1 b",
+        "STREAM s FIELDS 2 a b",
+        "STREAM s MAXLEN 1",
+        "STREAM s MAXLEN ~ 1",
+        "STREAM s MAXLEN 2",
+        "STREAM s PAYLOAD KEYS",
+        "STREAM s PAYLOAD FULL",
+        "STREAM s DB 1",
+        "STREAM s DB 2",
+    ] {
+        assert_eq!(redis.run(&format!("DIRTY.DECLARE user {declared}")), "OK");
+        let digest = redis.run("DEBUG DIGEST-VALUE user");
+        assert_eq!(seen.insert(digest, declared), None, "{declared}");
+    }
+}
+
+#[test]
+fn a_new_declaration_replaces_the_old_one_as_a_whole() {
+    let (_server, mut redis) = started();
+    redis.expect(
+        r#"
+DIRTY.DECLARE user NAME n PREFIX p TYPES 1 a int STREAM s MAXLEN 1 PAYLOAD KEYS STREAM t => OK
+DIRTY.FLUSH user SNAPSHOT 1 1 a 5 => [insert]
+DIRTY.DECLARE user STREAM t OPS U => OK
+DIRTY.INFO user => [name user prefix user: types []
+  streams [[stream t ops U fields [] maxlen nil payload CHANGES format MSGPACK db nil]]]
+# The old snapshots and events stay where they are.
+HGETALL p1 => [a 5]
+DIRTY.GET user 1 => [nil]
+DIRTY.FLUSH user SNAPSHOT 1 1 a x => [insert]
+DIRTY.FLUSH user SNAPSHOT 1 1 a y => [update]
+XLEN s => (1)
+XLEN t => (2)
+"#,
+    );
+}
+
+#[derive(Deserialize)]
+struct Vectors {
+    cases: Vec<Case>,
+    bad: Vec<Bad>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    tags: BTreeMap<String, String>,
+    op: String,
+    changed: Vec<String>,
+    publishes_to: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Bad {
+    tags: BTreeMap<String, String>,
+    why: String,
+}
+
+fn vectors() -> Vectors {
+    let json = include_str!("../vectors/decision.json");
+    serde_json::from_str(json).expect("the vectors")
+}
+
+fn declare_tags(redis: &mut Conn, tags: &BTreeMap<String, String>) -> String {
+    let count = tags.len().to_string();
+    let mut command = vec!["DIRTY.DECLARE", "entity", "TAGS", &count];
+    command.extend(
+        tags.iter()
+            .flat_map(|(field, tag)| [field.as_str(), tag.as_str()]),
+    );
+    redis.raw(&command)
+}
+
+/// Each stream there is with its length, in order.
+fn streams_and_lengths(redis: &mut Conn) -> Vec<String> {
+    let names = names_of_type(redis, "stream");
+    let lengths = names
+        .iter()
+        .map(|name| format!("{name} {}", redis.run(&format!("XLEN {name}"))));
+    lengths.collect()
+}
+
+fn names_of_type(redis: &mut Conn, kind: &str) -> Vec<String> {
+    let found = redis.value(&["SCAN", "0", "COUNT", "1000", "TYPE", kind]);
+    let Value::Array(found) = found else {
+        panic!("{found:?}");
+    };
+    let [_, Value::Array(names)] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    let mut names: Vec<String> = names.iter().map(text).collect();
+    names.sort();
+    names
+}
+
+/// Fields of this value, and one that never changes.
+fn fields(changed: &[String], value: &str) -> String {
+    let pairs: String = changed
+        .iter()
+        .map(|field| format!("{field} {value} "))
+        .collect();
+    format!("{} {pairs}Nobodys x", changed.len() + 1)
+}
+
+#[test]
+fn the_right_streams_publish_in_every_case_of_the_vectors() {
+    let (_server, mut redis) = started();
+    let cases = vectors().cases;
+    assert_eq!(cases.len(), 50);
+    for case in &cases {
+        let (old, new) = (fields(&case.changed, "old"), fields(&case.changed, "new"));
+        let operations = match case.op.as_str() {
+            "insert" => vec![format!("SNAPSHOT 1 {new}"), format!("INSERT 1 {new}")],
+            "update" => vec![format!("SNAPSHOT 1 {new}"), format!("UPDATE 1 {new}")],
+            "delete" => vec!["DELETE 1".into()],
+            other => panic!("{other}"),
+        };
+        for operation in operations {
+            redis.ok(&["FLUSHALL"]);
+            assert_eq!(declare_tags(&mut redis, &case.tags), "OK", "{}", case.name);
+            if case.op != "insert" {
+                let seed = format!("DIRTY.FLUSH entity SEED 1 {old}");
+                assert_eq!(redis.run(&seed), "[seed]", "{}", case.name);
+            }
+            assert!(streams_and_lengths(&mut redis).is_empty(), "{}", case.name);
+            let effect = match case.changed.is_empty() && case.op == "update" {
+                true => "[none]".into(),
+                false => format!("[{}]", case.op),
+            };
+            let flush = format!("DIRTY.FLUSH entity {operation}");
+            assert_eq!(redis.run(&flush), effect, "{}: {flush}", case.name);
+            let wanted = case
+                .publishes_to
+                .iter()
+                .map(|stream| format!("{stream} (1)"));
+            let wanted: Vec<String> = wanted.collect();
+            assert_eq!(
+                streams_and_lengths(&mut redis),
+                wanted,
+                "{}: {flush}",
+                case.name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_bad_tags_of_the_vectors_are_refused_and_change_nothing() {
+    let (_server, mut redis) = started();
+    let bad = vectors().bad;
+    assert_eq!(bad.len(), 8);
+    for declared in [false, true] {
+        if declared {
+            assert_eq!(redis.run("DIRTY.DECLARE entity STREAM s"), "OK");
+        }
+        let before = redis.digest();
+        for bad in &bad {
+            let reply = declare_tags(&mut redis, &bad.tags);
+            assert!(reply.starts_with("ERR bad tag "), "{}: {reply}", bad.why);
+            assert_eq!(redis.digest(), before, "{}", bad.why);
+        }
+    }
+}
+
+#[test]
+fn a_pool_puts_a_stream_into_another_database() {
+    let server = Server::start();
+    let replica = Server::replica_of(&server);
+    server.connect().expect(
+        r#"
+SELECT 2 => OK
+DIRTY.DECLARE user TAGS 2 ID dirtyStream=far/cache/,near Age dirtyStream=far POOL cache 3 => OK
+DIRTY.FLUSH user SNAPSHOT 1 1 a b => [insert]
+DIRTY.FLUSH user SNAPSHOT 1 1 a c SNAPSHOT 2 1 a b => [update insert]
+DBSIZE => (4)
+XLEN near => (3)
+EXISTS far => (0)
+SELECT 3 => OK
+DBSIZE => (1)
+XLEN far => (3)
+SELECT 0 => OK
+DBSIZE => (0)
+SELECT 2 => OK
+DIRTY.DECLARE user STREAM far DB 3 MAXLEN = 2 STREAM near => OK
+DIRTY.FLUSH user DELETE 1 => [delete]
+XLEN near => (4)
+# In a transaction and in a script, which go on in their own database.
+MULTI => OK
+DIRTY.FLUSH user SNAPSHOT 1 0 => QUEUED
+DBSIZE => QUEUED
+EXEC => [[insert] (4)]
+EVAL redis.call('DIRTY.FLUSH','user','DELETE','1')\_return\_redis.call('DBSIZE') 1 user => (3)
+SELECT 3 => OK
+XLEN far => (2)
+"#,
+    );
+    server.wait_for_replica(&replica);
+    assert_eq!(replica.connect().digest(), server.connect().digest());
+}
+
+#[test]
+fn who_watches_waits_and_listens_in_another_database_is_told() {
+    let server = Server::with(&["--notify-keyspace-events", "KEA"]);
+    let [mut redis, mut watching, mut waiting, mut heard] = [(); 4].map(|()| server.connect());
+    redis.run("DIRTY.DECLARE user STREAM far DB 3 MAXLEN 1 STREAM near");
+    redis.run("DIRTY.FLUSH user SNAPSHOT 1 0");
+    for (connection, command) in [
+        (&mut watching, "WATCH far"),
+        (&mut waiting, "XREAD BLOCK 0 STREAMS far $"),
+    ] {
+        connection.ok(&["SELECT", "3"]);
+        connection.send(&words(command)).expect("a connection");
+    }
+    server.wait_for_blocked(1);
+    heard.ok(&["PSUBSCRIBE", "__keyspace@*"]);
+    assert_eq!(redis.run("DIRTY.FLUSH user TOUCH 1"), "[touch]");
+    let read = text(&waiting.receive().expect("a reply"));
+    assert!(read.starts_with("[[far [["), "{read}");
+    assert_eq!(text(&watching.receive().expect("a reply")), "OK");
+    watching.expect("MULTI => OK\nPING => QUEUED\nEXEC => nil");
+    let mut notices = Vec::new();
+    for _ in 0..3 {
+        let message = text(&heard.receive().expect("a message"));
+        notices.extend(
+            message
+                .strip_prefix("[pmessage __keyspace@* ")
+                .map(String::from),
+        );
+    }
+    let expected = [
+        "__keyspace@3__:far xadd]",
+        "__keyspace@0__:near xadd]",
+        "__keyspace@3__:far xtrim]",
+    ];
+    assert_eq!(notices, expected);
+}
+
+/// Declarations that are hard to keep: odd names, every option, sizes.
+const HARD_ONES: &str = r#"
+DIRTY.DECLARE plain STREAM s => OK
+DIRTY.DECLARE full NAME n PREFIX p TYPES 2 a int b json STREAM s OPS IU FIELDS 2 x y
+  MAXLEN ~ 5 PAYLOAD FULL STREAM t OPS NONE DB 3 MAXLEN = 0 PAYLOAD KEYS => OK
+DIRTY.DECLARE \x00\xff\x0d\x0a NAME \x00 PREFIX \xff STREAM \x0d\x0a FIELDS 2 "" \x00 => OK
+DIRTY.DECLARE "" NAME "" STREAM s => OK
+DIRTY.DECLARE words NAME STREAM PREFIX NAME TYPES 1 TYPES int STREAM STREAM FIELDS 1 OPS => OK
+DIRTY.DECLARE tags TAGS 2 ID dirty=All,New:add|delete Age dirty=Age => OK
+"#;
+
+/// Declares the hard ones and a large one, and gives their keys.
+fn declare_hard_ones(redis: &mut Conn) -> Vec<String> {
+    let fields: Vec<String> = (0..1000).map(|i| format!("{i}{}", "x".repeat(i))).collect();
+    let large = format!(
+        "DIRTY.DECLARE large STREAM s FIELDS 1000 {}",
+        fields.join(" ")
+    );
+    let mut commands: Vec<String> = cases(HARD_ONES).into_iter().map(|(c, _)| c).collect();
+    commands.push(large);
+    let mut keys = Vec::new();
+    for command in commands {
+        assert_eq!(redis.run(&command), "OK", "{command}");
+        keys.extend(command.split(' ').nth(1).map(String::from));
+    }
+    keys
+}
+
+/// What DIRTY.INFO says of each, and the data set's digest.
+fn told(redis: &mut Conn, keys: &[String]) -> Vec<String> {
+    let told = keys
+        .iter()
+        .map(|key| redis.run(&format!("DIRTY.INFO {key}")));
+    let mut told: Vec<String> = told.collect();
+    assert!(
+        told.iter().all(|told| told.starts_with("[name ")),
+        "{told:?}"
+    );
+    told.push(redis.digest());
+    told
+}
+
+#[test]
+fn declarations_survive_a_reload_and_a_restart_from_an_rdb_file() {
+    let (mut server, mut redis) = started();
+    let keys = declare_hard_ones(&mut redis);
+    let before = told(&mut redis, &keys);
+    assert_eq!(redis.run("DEBUG RELOAD"), "OK");
+    assert_eq!(told(&mut redis, &keys), before);
+    assert_eq!(redis.run("SAVE"), "OK");
+    server.restart();
+    assert_eq!(told(&mut server.connect(), &keys), before);
+}
+
+#[test]
+fn declarations_survive_a_restart_from_an_aof_of_commands() {
+    for rewritten in [false, true] {
+        let mut server = Server::with(AOF);
+        let mut redis = server.connect();
+        let keys = declare_hard_ones(&mut redis);
+        let before = told(&mut redis, &keys);
+        if rewritten {
+            rewrite_aof(&server);
+            assert_eq!(told(&mut redis, &keys), before);
+        }
+        server.restart();
+        assert_eq!(
+            told(&mut server.connect(), &keys),
+            before,
+            "rewritten: {rewritten}"
+        );
+    }
+}
+
+const AOF: &[&str] = &["--appendonly", "yes", "--aof-use-rdb-preamble", "no"];
+
+fn rewrite_aof(server: &Server) {
+    let mut redis = server.connect();
+    redis.ok(&["BGREWRITEAOF"]);
+    wait_until("the rewrite of the AOF", || {
+        let info = redis.run("INFO persistence");
+        let running = ["aof_rewrite_in_progress:1", "aof_rewrite_scheduled:1"];
+        !running.iter().any(|line| info.contains(line))
+    });
+    server.wait_for_line("INFO persistence", "aof_last_bgrewrite_status:ok");
+    let base = server
+        .dir
+        .path()
+        .join("appendonlydir/appendonly.aof.2.base.aof");
+    let base = std::fs::read(base).expect("the base file");
+    assert!(base.windows(13).any(|window| window == b"DIRTY.DECLARE"));
+}
+
+#[test]
+fn a_stream_without_a_name_survives_too() {
+    let (_server, mut redis) = started();
+    redis.expect(
+        r#"
+DIRTY.DECLARE user STREAM "" => OK
+DIRTY.FLUSH user SNAPSHOT 1 1 a b => [insert]
+XLEN "" => (1)
+"#,
+    );
+    let before = told(&mut redis, &["user".into()]);
+    assert_eq!(redis.run("COPY user copy"), "(1)");
+    assert_eq!(redis.run("DEL copy"), "(1)");
+    assert_eq!(redis.run("DEBUG RELOAD"), "OK");
+    assert_eq!(told(&mut redis, &["user".into()]), before);
+}
+
+#[test]
+fn a_declaration_that_was_renamed_to_its_streams_name_survives_a_rewrite() {
+    let mut server = Server::with(AOF);
+    let mut redis = server.connect();
+    redis.expect(
+        r#"
+DIRTY.DECLARE user STREAM s => OK
+RENAME user s => OK
+DIRTY.FLUSH s SNAPSHOT 1 1 a b => WRONGTYPE the key "s" holds something else than a stream
+"#,
+    );
+    let before = told(&mut redis, &["s".into()]);
+    rewrite_aof(&server);
+    server.restart();
+    assert_eq!(told(&mut server.connect(), &["s".into()]), before);
+}
+
+#[test]
+fn a_declaration_is_dumped_copied_renamed_and_moved_like_any_value() {
+    let (_server, mut redis) = started();
+    for key in declare_hard_ones(&mut redis) {
+        let declared = redis.run(&format!("DIRTY.INFO {key}"));
+        let digest = redis.run(&format!("DEBUG DIGEST-VALUE {key}"));
+        let payload = dump(&mut redis, &key);
+        let restore: [&[u8]; 4] = [b"RESTORE", b"restored", b"0", &payload];
+        assert_eq!(redis.raw(&restore), "OK", "{key}");
+        for command in [
+            &format!("COPY {key} copied"),
+            &format!("COPY {key} elsewhere DB 1"),
+            "COPY copied renamed",
+            "RENAME renamed newname",
+            "COPY copied moved",
+            "MOVE moved 1",
+        ] {
+            assert!(
+                ["OK", "(1)"].contains(&redis.run(command).as_str()),
+                "{command}"
+            );
+        }
+        for (database, names) in [("1", ["elsewhere", "moved"]), ("0", ["copied", "newname"])] {
+            redis.ok(&["SELECT", database]);
+            for name in names {
+                assert_eq!(redis.run(&format!("DIRTY.INFO {name}")), declared, "{name}");
+                assert_eq!(
+                    redis.run(&format!("DEBUG DIGEST-VALUE {name}")),
+                    digest,
+                    "{name}"
+                );
+                redis.ok(&["DEL", name]);
+            }
+        }
+        assert_eq!(redis.run("DIRTY.INFO restored"), declared, "{key}");
+        assert_eq!(redis.run("DEBUG DIGEST-VALUE restored"), digest, "{key}");
+        redis.ok(&["DEL", "restored"]);
+    }
+}
+
+#[test]
+fn a_copy_is_a_declaration_of_its_own() {
+    let (_server, mut redis) = started();
+    redis.expect(
+        r#"
+DIRTY.DECLARE user STREAM s => OK
+COPY user client => (1)
+DIRTY.DECLARE user STREAM t => OK
+# It keeps what it was copied from: name, prefix and streams.
+DIRTY.FLUSH client SNAPSHOT 1 1 a b => [insert]
+EXISTS s t => (1)
+HGETALL user:1 => [a b]
+DEL user => (1)
+DIRTY.FLUSH client SNAPSHOT 1 1 a c => [update]
+DIRTY.FLUSH user SNAPSHOT 1 1 a c => NODECL no entity type is declared at "user"
+"#,
+    );
+}
+
+#[test]
+fn the_server_knows_the_type() {
+    let (_server, mut redis) = started();
+    let mut keys = declare_hard_ones(&mut redis);
+    redis.ok(&["SET", "other", "x"]);
+    keys.sort();
+    let found = names_of_type(&mut redis, "dirtydecl");
+    assert_eq!(found.len(), keys.len(), "{found:?}");
+    assert!(!found.contains(&"other".into()));
+    redis.expect(
+        r#"
+TYPE plain => dirtydecl
+OBJECT ENCODING plain => raw
+EXISTS plain => (1)
+GET plain => WRONGTYPE Operation against a key holding the wrong kind of value
+HGETALL plain => WRONGTYPE Operation against a key holding the wrong kind of value
+PEXPIRE plain 100000 => (1)
+PERSIST plain => (1)
+# A lapsed one is declared no more.
+PEXPIRE plain 0 => (1)
+DIRTY.FLUSH plain SNAPSHOT 1 1 a b => NODECL no entity type is declared at "plain"
+SET tags x => OK
+DIRTY.INFO tags => WRONGTYPE the key "tags" holds something else than a declaration
+"#,
+    );
+    let mut memory = |key: &str| match redis.value(&["MEMORY", "USAGE", key]) {
+        Value::Int(bytes) => bytes,
+        other => panic!("{other:?}"),
+    };
+    assert!(
+        (50..2_000).contains(&memory("words")),
+        "{}",
+        memory("words")
+    );
+    assert!(
+        (500_000..1_000_000).contains(&memory("large")),
+        "{}",
+        memory("large")
+    );
+}
+
+#[test]
+fn the_memory_of_a_declaration_comes_back_however_it_goes() {
+    let (_server, mut redis) = started();
+    let fields: Vec<String> = (0..1000)
+        .map(|i| format!("a-field-of-some-length-{i}"))
+        .collect();
+    let fields = fields.join(" ");
+    let declare = format!("DIRTY.DECLARE user STREAM s FIELDS 1000 {fields}");
+    redis.run(&declare);
+    let payload = dump(&mut redis, "user");
+    // The last string is cut off, with the end of the value.
+    let (body, footer) = payload.split_at(payload.len() - FOOTER);
+    let cut = [&body[..body.len() - 8], footer].concat();
+    redis.run("DEBUG SET-SKIP-CHECKSUM-VALIDATION 1");
+    let mut memory_after = |rounds: usize| {
+        for _ in 0..rounds {
+            for gone in [
+                "DEL user",
+                "UNLINK user",
+                "FLUSHALL",
+                "FLUSHALL ASYNC",
+                "SET user x",
+                "RENAME other user",
+            ] {
+                redis.ok(&["SET", "other", "x"]);
+                redis.ok(&["DEL", "user"]);
+                assert_eq!(redis.run(&declare), "OK");
+                redis.run(gone);
+            }
+            redis.ok(&["DEL", "user"]);
+            assert_eq!(redis.run(&declare), "OK");
+            assert_eq!(redis.run("DIRTY.DECLARE user STREAM other"), "OK");
+            let restore: [&[u8]; 5] = [b"RESTORE", b"user", b"0", &payload, b"REPLACE"];
+            assert_eq!(redis.raw(&restore), "OK");
+            let restore: [&[u8]; 5] = [b"RESTORE", b"user", b"0", &cut, b"REPLACE"];
+            assert_eq!(redis.raw(&restore), "ERR Bad data format");
+            assert_eq!(redis.run("FLUSHALL"), "OK");
+        }
+        wait_until("the background", || {
+            redis
+                .run("INFO memory")
+                .contains("lazyfree_pending_objects:0")
+        });
+        redis.used_memory()
+    };
+    memory_after(3);
+    let before = memory_after(1);
+    let grown = memory_after(50) - before;
+    // One declaration that stays each time would be 50 times 50 kB.
+    assert!(grown < 100_000, "{grown} bytes");
+}
+
+/// Of a DUMP payload: two bytes of version, eight of checksum.
+const FOOTER: usize = 10;
+
+#[test]
+fn a_forged_payload_is_refused_or_restored_but_never_ends_the_server() {
+    let (server, mut redis) = started();
+    redis.expect(
+        r#"
+DIRTY.DECLARE user NAME n TYPES 1 a int STREAM s OPS IU FIELDS 2 x y MAXLEN ~ 5 PAYLOAD FULL
+  STREAM t DB 3 => OK
+DEBUG SET-SKIP-CHECKSUM-VALIDATION 1 => OK
+"#,
+    );
+    let payload = dump(&mut redis, "user");
+    let (mut refused, mut restored) = (0, 0);
+    for forged in forgeries(&payload) {
+        let restore: [&[u8]; 5] = [b"RESTORE", b"forged", b"0", &forged, b"REPLACE"];
+        match redis.raw(&restore).as_str() {
+            "OK" => restored += 1,
+            error => {
+                assert!(error.starts_with("ERR "), "{error}");
+                refused += 1;
+                continue;
+            }
+        }
+        let info = redis.run("DIRTY.INFO forged");
+        let other = info.starts_with("WRONGTYPE ");
+        assert!(other || info.starts_with("[name "), "{info}");
+        let flush = redis.run("DIRTY.FLUSH forged SNAPSHOT 1 1 a 5");
+        assert!(flush == "[insert]" || !flush.starts_with('['), "{flush}");
+        assert_eq!(redis.run("PING"), "PONG");
+        // What was let in can be kept like any other.
+        if !other {
+            let kept = dump(&mut redis, "forged");
+            let restore: [&[u8]; 4] = [b"RESTORE", b"again", b"0", &kept];
+            assert_eq!(redis.raw(&restore), "OK", "{info}");
+            assert_eq!(redis.run("DIRTY.INFO again"), info);
+        }
+        redis.ok(&["FLUSHALL"]);
+    }
+    assert!(
+        refused > 1000 && restored > 100,
+        "{refused} refused, {restored} restored"
+    );
+    assert!(!server.log().contains("panic"), "{}", server.log());
+}
+
+/// Each byte changed, left out and doubled, every length, and two bytes changed at a time.
+fn forgeries(dump: &[u8]) -> Vec<Vec<u8>> {
+    let (body, footer) = dump.split_at(dump.len() - FOOTER);
+    let mut forged = Vec::new();
+    let mut push = |parts: &[&[u8]]| forged.push([&parts.concat(), footer].concat());
+    for at in 0..body.len() {
+        let (before, byte, after) = (&body[..at], body[at], &body[at + 1..]);
+        let flipped = (0..8).map(|bit| byte ^ 1 << bit);
+        for other in flipped.chain([0, 0x7f, 0x80, 0x81, 0xff]) {
+            push(&[before, &[other], after]);
+        }
+        push(&[before]);
+        push(&[before, after]);
+        push(&[before, &[byte, byte], after]);
+    }
+    // Numbers as random as need be, the same in every run.
+    let mut seed = 1u64;
+    let mut random = |below: usize| {
+        seed = seed
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (seed >> 33) as usize % below
+    };
+    for _ in 0..2000 {
+        let mut body = body.to_vec();
+        for _ in 0..2 {
+            let at = random(body.len());
+            body[at] = random(256) as u8;
+        }
+        push(&[&body]);
+    }
+    forged
+}
+
+fn dump(redis: &mut Conn, key: &str) -> Vec<u8> {
+    match redis.value(&words(&format!("DUMP {key}"))) {
+        Value::BulkString(payload) => payload,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn started() -> (Server, Conn) {
+    let server = Server::start();
+    let redis = server.connect();
+    (server, redis)
+}

@@ -1,6 +1,6 @@
 //! A redis-server of one's own, and commands and replies as short texts.
 
-use redis::{Client, Connection, ConnectionLike, RedisConnectionInfo, Value};
+use redis::{Client, Connection, RedisConnectionInfo, Value};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -255,11 +255,61 @@ impl Conn {
         self.connection.recv_response()
     }
 
+    /// A field of INFO.
+    pub fn info(&mut self, field: &str) -> String {
+        let info = self.run("INFO");
+        let prefix = format!("{field}:");
+        let value = info
+            .split("\\r\\n")
+            .find_map(|line| line.strip_prefix(&prefix));
+        value
+            .unwrap_or_else(|| panic!("{field} in {info}"))
+            .to_string()
+    }
+
+    /// How many bytes were replicated so far.
+    pub fn replicated(&mut self) -> String {
+        self.info("master_repl_offset")
+    }
+
+    pub fn used_memory(&mut self) -> i64 {
+        self.info("used_memory").parse().expect("bytes")
+    }
+
+    /// Runs a table of `cases` and compares every reply.
+    pub fn expect(&mut self, table: &str) {
+        for (command, reply) in cases(table) {
+            assert_eq!(self.run(&command), reply, "{command}");
+        }
+    }
+
     /// `PING` answers, and the data set is as it was.
     pub fn digest(&mut self) -> String {
         assert_eq!(self.run("PING"), "PONG");
         self.run("DEBUG DIGEST")
     }
+}
+
+/// A table of lines `command => reply`. An indented line goes on with the one before; `#` begins a
+/// comment.
+pub fn cases(table: &str) -> Vec<(String, String)> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in table
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+    {
+        match (line.strip_prefix(' '), lines.last_mut()) {
+            (Some(more), Some(last)) => *last = format!("{last} {}", more.trim_start()),
+            _ => lines.push(line.into()),
+        }
+    }
+    let case = |line: &String| {
+        let (command, reply) = line
+            .split_once(" => ")
+            .unwrap_or_else(|| panic!("no => in {line}"));
+        (command.into(), reply.into())
+    };
+    lines.iter().map(case).collect()
 }
 
 /// Splits at spaces; `""` is an empty word, `\xHH` any byte, `\_` a space.
