@@ -45,8 +45,9 @@ impl Command for Declare {
 /// What depends on the key, this server and the user.
 fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Error> {
     cluster::check(ctx, key, declaration)?;
+    let here = keys::current_database(ctx);
     for stream in &declaration.streams {
-        if stream.key == key {
+        if stream.key == key && stream.is_in(here) {
             return Err(Error::StreamIsKey(Quoted::new(key)));
         }
         keys::in_database(ctx, stream.database, || {})

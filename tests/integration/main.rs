@@ -3,12 +3,16 @@
 
 mod blocking;
 mod consume;
+mod data_type;
 mod declaration;
 mod errors;
+mod events;
 mod flush;
 mod history;
 mod ids;
+mod listeners;
 mod persistence;
 mod replication;
+mod rights;
 mod smoke;
 mod support;
