@@ -12,6 +12,7 @@ use crate::redis::groups::{self, Entry, Group, Pending, State, Whose};
 use crate::redis::reply::Reply;
 use crate::redis::{keys, last_ids, stats, streams};
 use redis_module::RedisString;
+use std::collections::HashSet;
 use std::ffi::CStr;
 
 /// ```text
@@ -324,34 +325,30 @@ fn read(call: &Call, options: &Options, waited: Option<&Waiting>) -> Result<Batc
 }
 
 impl Waiting {
-    /// Reads on where the reader stood, without looking at it again, which takes time for each group of
-    /// the stream: a thousand readers may wake at once. `None` unless all that happened is that
-    /// entries were added.
+    /// Reads on in the group without looking at it first, which takes time for each group of the stream:
+    /// a thousand readers may wake at once. `None` if more has happened than that entries were added, and
+    /// for cursors, whose position only the group knows.
     fn read_on(&self, call: &Call, options: &Options) -> Result<Option<Batch>, Error> {
+        let Reader::Group {
+            name,
+            consumer,
+            claim: None,
+            ..
+        } = &options.reader
+        else {
+            return Ok(None);
+        };
         let now = streams::state(call.ctx, &call.key)?.unwrap_or_default();
         let grown = now.last > self.stream.last && now.added > self.stream.added;
         if !grown || now.lost != self.stream.lost {
             return Ok(None);
         }
-        let part = match &options.reader {
-            Reader::Group { claim: Some(_), .. } => None,
-            Reader::Group { name, consumer, .. } => {
-                let (name, consumer) = (keys::string(name), keys::string(consumer));
-                let group = group(call, &name);
-                let entries = group.read_new(&consumer, options.count)?;
-                entries.map(Part::New)
-            }
-            Reader::Cursor { .. } => match self.position {
-                Some(position) => {
-                    groups::range(call.ctx, &call.key, position, options.count)?.map(Part::Read)
-                }
-                None => None,
-            },
-        };
-        Ok(part.map(|part| Batch {
-            parts: vec![part],
+        let (name, consumer) = (keys::string(name), keys::string(consumer));
+        let entries = group(call, &name).read_new(&consumer, options.count)?;
+        Ok(entries.map(|entries| Batch {
+            parts: vec![Part::New(entries)],
             before: None,
-            position: self.position,
+            position: None,
         }))
     }
 
@@ -452,10 +449,13 @@ impl Batch {
         whose: Whose,
         left: &mut u64,
     ) -> Result<(), Error> {
-        let have: Vec<&[u8]> = self.parts.iter().flat_map(Part::claimed).collect();
+        if *left == 0 {
+            return Ok(());
+        }
+        let have: HashSet<&[u8]> = self.parts.iter().flat_map(Part::claimed).collect();
         let most = left.saturating_add(u64::try_from(have.len()).unwrap_or(0));
         let mut pending = group.pending(&whose, most)?;
-        pending.retain(|pending| !have.contains(&pending.id.as_slice()));
+        pending.retain(|pending| !have.contains(pending.id.as_slice()));
         pending.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
         if pending.is_empty() {
             return Ok(());

@@ -42,6 +42,8 @@ impl Command for Declare {
     }
 }
 
+const UNLIKELY_ID: &[u8] = b"\x00\xff 9f86d081884c7d659a2feaa0c55ad015 \xff\x00";
+
 /// What depends on the key, this server and the user.
 fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Error> {
     cluster::check(ctx, key, declaration)?;
@@ -53,10 +55,11 @@ fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Err
         keys::in_database(ctx, stream.database, || {})
             .ok_or_else(|| streams::no_such_database(stream))?;
     }
-    // The server has checked the key itself. A prefix is checked as the shortest key it can make.
-    let streams = declaration
-        .streams
-        .iter()
-        .map(|stream| stream.key.as_slice());
-    rights::check_write(ctx, streams.chain([declaration.prefix.as_slice()]))
+    // The server has checked the key itself. Of the keys that the prefix makes, the shortest and one
+    // that nobody is allowed by chance stand for all: `u`, `u?` or `user:1*` are not enough.
+    let streams = &declaration.streams;
+    let streams = streams.iter().map(|stream| stream.key.as_slice());
+    let prefix = declaration.prefix.as_slice();
+    let unlikely = declaration.snapshot_key(UNLIKELY_ID);
+    rights::check_write(ctx, streams.chain([prefix, &unlikely]))
 }

@@ -37,15 +37,12 @@ impl Command for Flush {
     fn run(call: &Call) -> Result<(), Error> {
         let ctx = call.ctx;
         let requests = parse(Args::new(call.args))?;
-        let (plan, writes) = declarations::with(ctx, &call.key, |declaration| {
-            cluster::check(ctx, &call.key, declaration)?;
-            let plan = plan(declaration, requests, &mut Stored::new(ctx, declaration))?;
-            let now_ms = streams::now_ms();
-            let publishers = prepare(ctx, declaration, &plan, now_ms)?;
-            let writes = apply(ctx, declaration, &plan, publishers, now_ms);
-            Ok((plan, writes))
-        })?;
-        writes.notify();
+        let declaration = &*declarations::load(ctx, &call.key)?;
+        cluster::check(ctx, &call.key, declaration)?;
+        let plan = plan(declaration, requests, &mut Stored::new(ctx, declaration))?;
+        let now_ms = streams::now_ms();
+        let publishers = prepare(ctx, declaration, &plan, now_ms)?;
+        apply(ctx, declaration, &plan, publishers, now_ms).notify();
 
         let reply = call.reply();
         reply.array(plan.steps.len());

@@ -20,24 +20,23 @@ impl Command for Get {
     const MIN_ARGS: usize = 1;
 
     fn run(call: &Call) -> Result<(), Error> {
-        declarations::with(call.ctx, &call.key, |declaration| {
-            cluster::check(call.ctx, &call.key, declaration)?;
-            let mut stored = Stored::new(call.ctx, declaration);
-            let snapshots: Result<Vec<_>, _> = call.args.iter().map(|id| stored.load(id)).collect();
-            let (snapshots, reply) = (snapshots?, call.reply());
-            reply.array(snapshots.len());
-            for snapshot in snapshots {
-                let Some(snapshot) = snapshot else {
-                    reply.null();
-                    continue;
-                };
-                reply.map(snapshot.len());
-                for (field, text) in snapshot.iter() {
-                    reply.bytes(field);
-                    reply.value(&declaration.value(field, text));
-                }
+        let declaration = declarations::load(call.ctx, &call.key)?;
+        cluster::check(call.ctx, &call.key, &declaration)?;
+        let mut stored = Stored::new(call.ctx, &declaration);
+        let snapshots: Result<Vec<_>, _> = call.args.iter().map(|id| stored.load(id)).collect();
+        let (snapshots, reply) = (snapshots?, call.reply());
+        reply.array(snapshots.len());
+        for snapshot in snapshots {
+            let Some(snapshot) = snapshot else {
+                reply.null();
+                continue;
+            };
+            reply.map(snapshot.len());
+            for (field, text) in snapshot.iter() {
+                reply.bytes(field);
+                reply.value(&declaration.value(field, text));
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 }

@@ -23,26 +23,25 @@ impl Command for Info {
         if !call.args.is_empty() {
             return Err(Error::WrongArity("dirty.info"));
         }
-        declarations::with(call.ctx, &call.key, |declaration| {
-            let reply = call.reply();
-            reply.map(4);
-            reply.bytes("name");
-            reply.bytes(&declaration.name);
-            reply.bytes("prefix");
-            reply.bytes(&declaration.prefix);
-            reply.bytes("types");
-            reply.map(declaration.types.len());
-            for (field, field_type) in &declaration.types {
-                reply.bytes(field);
-                reply.bytes(field_type.name());
-            }
-            reply.bytes("streams");
-            reply.array(declaration.streams.len());
-            for stream in &declaration.streams {
-                describe(reply, stream);
-            }
-            Ok(())
-        })
+        let declaration = declarations::load(call.ctx, &call.key)?;
+        let reply = call.reply();
+        reply.map(4);
+        reply.bytes("name");
+        reply.bytes(&declaration.name);
+        reply.bytes("prefix");
+        reply.bytes(&declaration.prefix);
+        reply.bytes("types");
+        reply.map(declaration.types.len());
+        for (field, field_type) in &declaration.types {
+            reply.bytes(field);
+            reply.bytes(field_type.name());
+        }
+        reply.bytes("streams");
+        reply.array(declaration.streams.len());
+        for stream in &declaration.streams {
+            describe(reply, stream);
+        }
+        Ok(())
     }
 }
 

@@ -67,6 +67,12 @@ unsafe extern "C" fn on_ready<C: Waits>(
     let ctx = Context::new(raw_ctx);
     // SAFETY: called for a client that `wait` blocked.
     let memory = unsafe { memory::<C>(raw_ctx) };
+    // SAFETY: takes nothing.
+    if unsafe { api!(RedisModule_AvoidReplicaTraffic()) } != 0 {
+        // Writes are paused, and one from here would end the server. The reader asks again.
+        C::give_up(Reply::new(&ctx), memory);
+        return raw::REDISMODULE_OK as c_int;
+    }
     match entry::call::<C, bool>(&ctx, argv, argc, |call| C::wake(call, memory)) {
         Ok(false) => raw::REDISMODULE_ERR as c_int,
         Ok(true) => raw::REDISMODULE_OK as c_int,

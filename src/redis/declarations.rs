@@ -10,6 +10,7 @@ use crate::error::{Error, Quoted};
 use redis_module::native_types::RedisType;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_char, c_int, c_void};
+use std::sync::Arc;
 
 /// Of the RDB bytes: an unsigned n, then n strings. A later version must read all earlier ones.
 const ENCODING_VERSION: i32 = 1;
@@ -45,24 +46,18 @@ pub static TYPE: RedisType = RedisType::new(
     },
 );
 
-/// The entity type declared at a key. It lives as long as its key is open, which is what the closure
-/// is for; nothing in it may delete or overwrite the key.
-pub fn with<T>(
-    ctx: &Context,
-    name: &RedisString,
-    run: impl FnOnce(&Declaration) -> Result<T, Error>,
-) -> Result<T, Error> {
+/// The entity type declared at a key. It is shared, not lent: opening other keys may expire them, and
+/// another module may answer that by deleting this one.
+pub fn load(ctx: &Context, name: &RedisString) -> Result<Arc<Declaration>, Error> {
     let key = Key::read(ctx, name);
-    match get(&key, name)? {
-        Some(declaration) => run(declaration),
-        None => Err(Error::NoDeclaration(Quoted::new(name))),
-    }
+    let declaration = get(&key, name)?.cloned();
+    declaration.ok_or_else(|| Error::NoDeclaration(Quoted::new(name)))
 }
 
 /// Declares; the same again changes nothing.
 pub fn put(writes: &mut Writes, name: &RedisString, new: Declaration) -> Result<(), Error> {
     let ctx = writes.context();
-    if get(&Key::read(ctx, name), name)? == Some(&new) {
+    if get(&Key::read(ctx, name), name)?.is_some_and(|old| **old == new) {
         return Ok(());
     }
     let args: Vec<RedisString> = encoding::declaration::encode(&new)
@@ -70,7 +65,7 @@ pub fn put(writes: &mut Writes, name: &RedisString, new: Declaration) -> Result<
         .map(|arg| keys::string(arg))
         .collect();
     let key = Key::write(ctx, name);
-    let value: *mut c_void = Box::into_raw(Box::new(new)).cast();
+    let value = boxed(Arc::new(new));
     // SAFETY: a key open for writing; the value is of this type and belongs to the key from now on.
     unsafe { api!(RedisModule_ModuleTypeSetValue(key.raw(), raw_type(), value)) };
     writes.replicate(c"DIRTY.DECLARE", name, &args);
@@ -79,16 +74,16 @@ pub fn put(writes: &mut Writes, name: &RedisString, new: Declaration) -> Result<
 }
 
 /// What is declared at an open key; the borrow lasts as long as the key is open.
-fn get<'k>(key: &'k Key, name: &[u8]) -> Result<Option<&'k Declaration>, Error> {
+fn get<'k>(key: &'k Key, name: &[u8]) -> Result<Option<&'k Arc<Declaration>>, Error> {
     if !key.holds(name, raw::REDISMODULE_KEYTYPE_MODULE, EXPECTED)? {
         return Ok(None);
     }
-    // SAFETY: an open key; a value of our type is a declaration that `put` or `rdb_load` boxed.
+    // SAFETY: an open key; a value of our type is what `boxed` made.
     unsafe {
         if api!(RedisModule_ModuleTypeGetType(key.raw())) != raw_type() {
             return Err(wrong_type(name, EXPECTED));
         }
-        let value: *const Declaration = api!(RedisModule_ModuleTypeGetValue(key.raw())).cast();
+        let value: *const Arc<Declaration> = api!(RedisModule_ModuleTypeGetValue(key.raw())).cast();
         Ok(value.as_ref())
     }
 }
@@ -99,9 +94,14 @@ fn raw_type() -> *mut raw::RedisModuleType {
 
 /// # Safety
 /// The value must be one of this data type.
-unsafe fn declaration<'v>(value: *const c_void) -> &'v Declaration {
+unsafe fn declaration<'v>(value: *const c_void) -> &'v Arc<Declaration> {
     // SAFETY: as the caller promises.
-    unsafe { &*value.cast::<Declaration>() }
+    unsafe { &*value.cast::<Arc<Declaration>>() }
+}
+
+/// A value of the data type, which belongs to the server from now on.
+fn boxed(declaration: Arc<Declaration>) -> *mut c_void {
+    Box::into_raw(Box::new(declaration)).cast()
 }
 
 unsafe extern "C" fn rdb_save(rdb: *mut raw::RedisModuleIO, value: *mut c_void) {
@@ -114,13 +114,13 @@ unsafe extern "C" fn rdb_save(rdb: *mut raw::RedisModuleIO, value: *mut c_void) 
 }
 
 unsafe extern "C" fn rdb_load(rdb: *mut raw::RedisModuleIO, version: c_int) -> *mut c_void {
-    match load(rdb, version) {
-        Some(declaration) => Box::into_raw(Box::new(declaration)).cast(),
+    match read(rdb, version) {
+        Some(declaration) => boxed(Arc::new(declaration)),
         None => std::ptr::null_mut(), // the server says that the payload is bad
     }
 }
 
-fn load(rdb: *mut raw::RedisModuleIO, version: c_int) -> Option<Declaration> {
+fn read(rdb: *mut raw::RedisModuleIO, version: c_int) -> Option<Declaration> {
     if version != ENCODING_VERSION {
         return None;
     }
@@ -179,10 +179,10 @@ unsafe extern "C" fn digest(digest: *mut raw::RedisModuleDigest, value: *mut c_v
     unsafe { api!(RedisModule_DigestEndSequence(digest)) };
 }
 
-/// May run on a background thread, which a declaration, plain data, does not mind.
+/// May run on a background thread, which an Arc of plain data does not mind.
 unsafe extern "C" fn free(value: *mut c_void) {
     // SAFETY: a value of this type, boxed once, and given back by the server once.
-    drop(unsafe { Box::from_raw(value.cast::<Declaration>()) });
+    drop(unsafe { Box::from_raw(value.cast::<Arc<Declaration>>()) });
 }
 
 unsafe extern "C" fn copy(
@@ -191,5 +191,5 @@ unsafe extern "C" fn copy(
     value: *const c_void,
 ) -> *mut c_void {
     // SAFETY: the server passes a value of this type.
-    Box::into_raw(Box::new(unsafe { declaration(value) }.clone())).cast()
+    boxed(Arc::clone(unsafe { declaration(value) }))
 }

@@ -61,11 +61,13 @@ pub fn missing_is_none<T>(stream: &[u8], error: Error) -> Result<Option<T>, Erro
     }
 }
 
-/// A stream that is about to get events, found fit to take them, and open.
+/// A stream that is about to get events, found fit to take them.
+///
+/// Its key is opened anew for each write: opening others may expire them, and another module may answer
+/// that by deleting this one.
 pub struct Publisher<'d> {
     stream: &'d Stream,
     name: RedisString,
-    key: Key,
     last: EventId,
 }
 
@@ -86,14 +88,13 @@ impl<'d> Publisher<'d> {
         }
         let name = keys::string(&stream.key);
         let opened = keys::in_database(ctx, stream.database, || {
-            let key = Key::write(ctx, &name);
-            let last = match key.holds(&stream.key, raw::REDISMODULE_KEYTYPE_STREAM, "a stream")? {
-                true => last_ids::get(ctx, &name)?,
-                false => EventId::default(),
-            };
-            Ok((key, last))
+            let key = Key::write(ctx, &name); // so that it expires now, if it must, and not later
+            match key.holds(&stream.key, raw::REDISMODULE_KEYTYPE_STREAM, "a stream")? {
+                true => last_ids::get(ctx, &name),
+                false => Ok(EventId::default()),
+            }
         });
-        let (key, last) = opened
+        let last = opened
             .ok_or_else(|| no_such_database(stream))?
             .map_err(|error: Error| error.in_database(stream.database))?;
         // The ids it will take; almost always this is one addition.
@@ -102,12 +103,7 @@ impl<'d> Publisher<'d> {
             let next = id.following(now_ms);
             id = next.ok_or_else(|| Error::IdsExhausted(Quoted::new(&stream.key)))?;
         }
-        Ok(Publisher {
-            stream,
-            name,
-            key,
-            last,
-        })
+        Ok(Publisher { stream, name, last })
     }
 
     /// Appends an event. Listeners hear of it with the other writes.
@@ -116,10 +112,11 @@ impl<'d> Publisher<'d> {
         let database = self.stream.database;
         let (field, value) = (keys::string(msgpack::FIELD), keys::string(payload));
         let added = keys::in_database(ctx, database, || {
+            let key = Key::write(ctx, &self.name);
             let mut argv = [field.inner, value.inner];
             let mut add = |last: EventId| {
                 let id = last.following(now_ms)?;
-                stream_add(&self.key, id, &mut argv).then_some(id)
+                stream_add(&key, id, &mut argv).then_some(id)
             };
             let id = add(self.last).or_else(|| {
                 // Another module has added entries without telling anybody.
@@ -151,29 +148,31 @@ impl<'d> Publisher<'d> {
         let Some(MaxLen { count, approximate }) = self.stream.max_len else {
             return;
         };
-        let length = u64::try_from(self.key.length()).unwrap_or(u64::MAX);
-        if length <= count {
-            return;
-        }
-        let flags = match approximate {
-            true => raw::REDISMODULE_STREAM_TRIM_APPROX as c_int,
-            false => 0,
-        };
-        let limit = i64::try_from(count).unwrap_or(i64::MAX);
-        // The server trims a hundred nodes at a time, and one command may have added more.
-        // SAFETY: a stream open for writing.
-        let trim = || unsafe { api!(RedisModule_StreamTrimByLength(self.key.raw(), flags, limit)) };
-        if trim() <= 0 {
-            return;
-        }
-        while approximate && trim() > 0 {}
-        // What is left, not what was asked for: a replica whose nodes have another size must end with
-        // the same entries.
-        let left = self.key.length().to_string();
-        let effect = ["MAXLEN", "=", &left].map(|word| keys::string(word.as_bytes()));
-        let database = self.stream.database;
-        let _ = keys::in_database(writes.context(), database, || {
+        let ctx = writes.context();
+        let _ = keys::in_database(ctx, self.stream.database, || {
+            let key = Key::write(ctx, &self.name);
+            let length = || u64::try_from(key.length()).unwrap_or(u64::MAX);
+            if length() <= count {
+                return;
+            }
+            let flags = match approximate {
+                true => raw::REDISMODULE_STREAM_TRIM_APPROX as c_int,
+                false => 0,
+            };
+            let limit = i64::try_from(count).unwrap_or(i64::MAX);
+            // SAFETY: a stream open for writing.
+            let trim = || unsafe { api!(RedisModule_StreamTrimByLength(key.raw(), flags, limit)) };
+            if trim() <= 0 {
+                return;
+            }
+            // The server trims a hundred nodes at a time, and one command may have added more.
+            while approximate && trim() > 0 {}
+            // What is left, not what was asked for: a replica whose nodes have another size must end
+            // with the same entries.
+            let effect = ["MAXLEN", "=", &length().to_string()];
+            let effect = effect.map(|word| keys::string(word.as_bytes()));
             writes.replicate(c"XTRIM", &self.name, &effect);
+            let database = self.stream.database;
             writes.changed(
                 &self.name,
                 raw::REDISMODULE_NOTIFY_STREAM,

@@ -140,6 +140,45 @@ fn a_reader_whose_group_is_destroyed_is_told() {
 }
 
 #[test]
+fn a_cursor_that_is_moved_back_while_its_reader_waits_replays() {
+    let (server, mut redis) = server();
+    for id in 1..=5 {
+        redis.run(&format!("DIRTY.FLUSH user INSERT {id} 0"));
+    }
+    redis.run("DIRTY.CONSUME s CURSOR c");
+    redis.run("DIRTY.ACK s CURSOR c 99999999999999-1");
+    let mut reader = waiting(&server, "CURSOR c", "10000");
+    redis.run("XGROUP SETID s c 0");
+    redis.run("DIRTY.FLUSH user INSERT 6 0");
+    let woken = reply(&mut reader);
+    for id in 1..=6 {
+        assert!(woken.contains(&format!("entity_id {id}")), "{woken}");
+    }
+}
+
+/// A write from the waking reader would end the server, as it does for XREADGROUP.
+#[test]
+fn a_reader_that_wakes_while_writes_are_paused_is_told_to_ask_again() {
+    let server = Server::with(&["--appendonly", "yes"]);
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user STREAM s");
+    for reader in READERS {
+        let mut reader = waiting(&server, &format!("{reader} FROM $"), "0");
+        for command in [
+            "MULTI",
+            "DIRTY.FLUSH user SNAPSHOT 1 0 DELETE 1",
+            "CLIENT PAUSE 100 WRITE",
+            "EXEC",
+        ] {
+            redis.run(command);
+        }
+        assert!(reply(&mut reader).starts_with("[events []"));
+        assert_eq!(redis.run("CLIENT UNPAUSE"), "OK");
+        assert_eq!(redis.run("PING"), "PONG");
+    }
+}
+
+#[test]
 fn the_time_is_up_after_so_many_ms() {
     let (server, mut redis) = server();
     redis.run("DIRTY.FLUSH user INSERT 1 0");
@@ -281,9 +320,7 @@ fn many_groups_of_one_stream_wake_without_looking_at_each_other() {
     let (server, mut redis) = server();
     let mut readers: Vec<Conn> = (0..500).map(|_| server.connect()).collect();
     for (number, reader) in readers.iter_mut().enumerate() {
-        let kind = ["GROUP", "CURSOR"][number % 2];
-        let consumer = ["c", ""][number % 2];
-        let command = format!("DIRTY.CONSUME s {kind} g{number} {consumer} BLOCK 0");
+        let command = format!("DIRTY.CONSUME s GROUP g{number} c BLOCK 0");
         reader.send(&words(&command)).unwrap();
     }
     server.wait_for_blocked(500);

@@ -74,6 +74,28 @@ fn who_may_write_a_part_of_the_keys_may_not_declare() {
     assert_eq!(app.run("DIRTY.DECLARE user STREAM s"), "OK");
 }
 
+/// A right to the exact key that is the prefix, or to some of the keys it makes, is no right to all.
+#[test]
+fn a_prefix_needs_the_right_to_every_key_it_makes() {
+    let (server, mut admin) = seeded();
+    for (rights, allowed) in [
+        ("~app ~s ~u", false),
+        ("~app ~s ~u?", false),
+        ("~app ~s ~u ~u1*", false),
+        ("~app ~s ~u*", true),
+    ] {
+        let mut app = user(&server, &format!("+@all {rights}"));
+        let reply = app.run("DIRTY.DECLARE app PREFIX u STREAM s");
+        assert_eq!(reply == "OK", allowed, "{rights}: {reply}");
+        admin.run("DEL app");
+    }
+    // Nothing that was not asked for is held against the user.
+    let mut app = user(&server, "+dirty.declare ~app ~s ~u*");
+    admin.run("ACL LOG RESET");
+    assert_eq!(app.run("DIRTY.DECLARE app PREFIX u STREAM s"), "OK");
+    assert_eq!(admin.run("ACL LOG"), "[]");
+}
+
 #[test]
 fn the_declaration_lends_its_streams_and_snapshots_to_who_may_flush() {
     let (server, mut admin) = seeded();
