@@ -59,7 +59,8 @@ fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Err
     // that nobody is allowed by chance stand for all: `u`, `u?` or `user:1*` are not enough.
     let streams = &declaration.streams;
     let streams = streams.iter().map(|stream| stream.key.as_slice());
-    let prefix = declaration.prefix.as_slice();
+    rights::check_write(ctx, streams.chain([declaration.prefix.as_slice()]))?;
     let unlikely = declaration.snapshot_key(UNLIKELY_ID);
-    rights::check_write(ctx, streams.chain([prefix, &unlikely]))
+    rights::check_write(ctx, [unlikely.as_slice()])
+        .map_err(|_| Error::NoPermission(Quoted::new(&declaration.snapshot_key(b"*"))))
 }
