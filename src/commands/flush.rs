@@ -143,8 +143,5 @@ fn apply<'c>(
             }
         }
     }
-    for publisher in publishers.iter().flatten() {
-        publisher.trim(&mut writes);
-    }
     writes
 }

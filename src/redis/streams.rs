@@ -69,6 +69,8 @@ pub struct Publisher<'d> {
     stream: &'d Stream,
     name: RedisString,
     last: EventId,
+    /// How many more events of this command it gets.
+    events: usize,
 }
 
 impl<'d> Publisher<'d> {
@@ -103,13 +105,20 @@ impl<'d> Publisher<'d> {
             let next = id.following(now_ms);
             id = next.ok_or_else(|| Error::IdsExhausted(Quoted::new(&stream.key)))?;
         }
-        Ok(Publisher { stream, name, last })
+        Ok(Publisher {
+            stream,
+            name,
+            last,
+            events,
+        })
     }
 
-    /// Appends an event. Listeners hear of it with the other writes.
+    /// Appends an event, and applies the stream's retention after the command's last. Listeners hear of
+    /// it with the other writes.
     pub fn append(&mut self, writes: &mut Writes, payload: &[u8], now_ms: u64) {
         let ctx = writes.context();
         let database = self.stream.database;
+        self.events = self.events.saturating_sub(1);
         let (field, value) = (keys::string(msgpack::FIELD), keys::string(payload));
         let added = keys::in_database(ctx, database, || {
             let key = Key::write(ctx, &self.name);
@@ -132,6 +141,9 @@ impl<'d> Publisher<'d> {
                 database,
             );
             last_ids::set(ctx, &self.name, id);
+            if self.events == 0 {
+                self.trim(&key, writes);
+            }
             Some(id)
         });
         match added {
@@ -143,43 +155,39 @@ impl<'d> Publisher<'d> {
         }
     }
 
-    /// Applies the stream's retention, after the last of a command's events.
-    pub fn trim(&self, writes: &mut Writes) {
+    /// Of the open stream, in its database.
+    fn trim(&self, key: &Key, writes: &mut Writes) {
         let Some(MaxLen { count, approximate }) = self.stream.max_len else {
             return;
         };
-        let ctx = writes.context();
-        let _ = keys::in_database(ctx, self.stream.database, || {
-            let key = Key::write(ctx, &self.name);
-            let length = || u64::try_from(key.length()).unwrap_or(u64::MAX);
-            if length() <= count {
-                return;
-            }
-            let flags = match approximate {
-                true => raw::REDISMODULE_STREAM_TRIM_APPROX as c_int,
-                false => 0,
-            };
-            let limit = i64::try_from(count).unwrap_or(i64::MAX);
-            // SAFETY: a stream open for writing.
-            let trim = || unsafe { api!(RedisModule_StreamTrimByLength(key.raw(), flags, limit)) };
-            if trim() <= 0 {
-                return;
-            }
-            // The server trims a hundred nodes at a time, and one command may have added more.
-            while approximate && trim() > 0 {}
-            // What is left, not what was asked for: a replica whose nodes have another size must end
-            // with the same entries.
-            let effect = ["MAXLEN", "=", &length().to_string()];
-            let effect = effect.map(|word| keys::string(word.as_bytes()));
-            writes.replicate(c"XTRIM", &self.name, &effect);
-            let database = self.stream.database;
-            writes.changed(
-                &self.name,
-                raw::REDISMODULE_NOTIFY_STREAM,
-                c"xtrim",
-                database,
-            );
-        });
+        let length = || u64::try_from(key.length()).unwrap_or(u64::MAX);
+        if length() <= count {
+            return;
+        }
+        let flags = match approximate {
+            true => raw::REDISMODULE_STREAM_TRIM_APPROX as c_int,
+            false => 0,
+        };
+        let limit = i64::try_from(count).unwrap_or(i64::MAX);
+        // SAFETY: a stream open for writing.
+        let trim = || unsafe { api!(RedisModule_StreamTrimByLength(key.raw(), flags, limit)) };
+        if trim() <= 0 {
+            return;
+        }
+        // The server trims a hundred nodes at a time, and one command may have added more.
+        while approximate && trim() > 0 {}
+        // What is left, not what was asked for: a replica whose nodes have another size must end with
+        // the same entries.
+        let effect = ["MAXLEN", "=", &length().to_string()];
+        let effect = effect.map(|word| keys::string(word.as_bytes()));
+        writes.replicate(c"XTRIM", &self.name, &effect);
+        let database = self.stream.database;
+        writes.changed(
+            &self.name,
+            raw::REDISMODULE_NOTIFY_STREAM,
+            c"xtrim",
+            database,
+        );
     }
 }
 

@@ -439,8 +439,8 @@ fn who_watches_waits_and_listens_in_another_database_is_told() {
     }
     let expected = [
         "__keyspace@3__:far xadd]",
-        "__keyspace@0__:near xadd]",
         "__keyspace@3__:far xtrim]",
+        "__keyspace@0__:near xadd]",
     ];
     assert_eq!(notices, expected);
 }
