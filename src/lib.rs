@@ -18,7 +18,8 @@ mod error;
 mod redis;
 
 use commands::{ack::Ack, consume::Consume, declare::Declare, flush::Flush, get::Get, info::Info};
-use redis::{declarations, entry, last_ids, stats};
+use redis::declarations::TYPE as DECLARATION_TYPE;
+use redis::{entry, last_ids, stats};
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
 
 #[cfg(not(test))]
@@ -60,5 +61,3 @@ redis_module! {
     data_types: [DECLARATION_TYPE],
     init: init,
 }
-
-use declarations::TYPE as DECLARATION_TYPE;

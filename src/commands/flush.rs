@@ -145,3 +145,58 @@ fn apply<'c>(
     }
     writes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<String, String> {
+        let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        let requests = parse(Args::new(&words)).map_err(|error| error.to_string())?;
+        let shown = requests.iter().map(|(id, request)| {
+            let (name, fields) = match request {
+                Request::Snapshot(fields) => ("snapshot", fields.as_slice()),
+                Request::Insert(fields) => ("insert", fields.as_slice()),
+                Request::Update(fields) => ("update", fields.as_slice()),
+                Request::Seed(fields) => ("seed", fields.as_slice()),
+                Request::Delete => ("delete", [].as_slice()),
+                Request::Touch => ("touch", [].as_slice()),
+            };
+            let nulls = fields.iter().filter(|(_, value)| value.is_none()).count();
+            format!("{name} {} {}-{nulls}", id.escape_ascii(), fields.len())
+        });
+        Ok(shown.collect::<Vec<_>>().join(", "))
+    }
+
+    #[test]
+    fn operations_follow_each_other() {
+        for (line, expected) in [
+            ("SNAPSHOT 1 0", "snapshot 1 0-0"),
+            ("snapshot 1 2 a b c d null 1 e", "snapshot 1 3-1"),
+            ("DELETE DELETE TOUCH 1", "delete DELETE 0-0, touch 1 0-0"),
+            (
+                "INSERT 1 1 NULL NULL UPDATE 2 0 NULL 2 a b SEED 3 1 a b",
+                "insert 1 1-0, update 2 2-2, seed 3 1-0",
+            ),
+        ] {
+            assert_eq!(parse_line(line).as_deref(), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_ends_too_early_or_is_no_operation_is_refused() {
+        for (line, error) in [
+            ("SNAPSHOT", "ERR SNAPSHOT lacks an id"),
+            ("SNAPSHOT 1", "ERR SNAPSHOT lacks a count"),
+            ("SNAPSHOT 1 2 a b c", "ERR SNAPSHOT lacks a value"),
+            ("UPDATE 1 0 NULL 2 a", "ERR NULL lacks a field"),
+            ("DELETE 1 2", "ERR unknown operation \"2\""),
+            (
+                "SEED 1 4294967296999999999999 a b",
+                "ERR the count of SEED must be an integer, 0 or more, not \"4294967296999999999999\"",
+            ),
+        ] {
+            assert_eq!(parse_line(line), Err(error.into()), "{line}");
+        }
+    }
+}

@@ -9,6 +9,16 @@ pub enum Operation {
     Delete,
 }
 
+impl Operation {
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Insert => "insert",
+            Operation::Update => "update",
+            Operation::Delete => "delete",
+        }
+    }
+}
+
 bitflags! {
     /// The operations a stream publishes: OPS, letters of `IUD`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]

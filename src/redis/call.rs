@@ -159,7 +159,7 @@ pub fn has_user(ctx: &Context) -> bool {
     const ENOTSUP: c_int = 95;
     // The server looks for the user before it looks for the command; one that exists would be checked
     // against the user's rights, counted, and seen in ACL LOG.
-    const NO_COMMAND: &CStr = c"DIRTY.NOBODY";
+    const NO_COMMAND: &CStr = c"NO-SUCH-COMMAND";
     // SAFETY: as in `call`; `C` answers ENOTSUP where there is no user.
     unsafe {
         let (command, none) = (
