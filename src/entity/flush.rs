@@ -308,3 +308,152 @@ fn after(state: Option<Snapshot>, write: Option<&Write>) -> Option<Snapshot> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stored states by id; counts how often each is loaded.
+    #[derive(Default)]
+    struct Fake {
+        states: HashMap<Vec<u8>, Snapshot>,
+        loads: usize,
+    }
+
+    impl Snapshots for Fake {
+        fn load(&mut self, id: &[u8]) -> Result<Option<Snapshot>, Error> {
+            self.loads += 1;
+            Ok(self.states.get(id).cloned())
+        }
+    }
+
+    fn fields<'a>(pairs: &[(&'a str, &'a str)]) -> Fields<'a> {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(field, value)| (field.as_bytes(), Some(value.as_bytes().into())))
+            .collect()
+    }
+
+    fn declaration() -> Declaration {
+        let mut keys = Stream::new(b"keys");
+        keys.payload = Payload::Keys;
+        let mut triggered = Stream::new(b"triggered");
+        triggered.operations = Operations::empty();
+        triggered.triggers = [b"b".to_vec()].into();
+        Declaration {
+            name: b"user".to_vec(),
+            prefix: b"user:".to_vec(),
+            types: Default::default(),
+            streams: vec![Stream::new(b"all"), keys, triggered],
+        }
+    }
+
+    fn stored() -> Fake {
+        let mut fake = Fake::default();
+        let pairs = [("a", "1"), ("b", "2")].map(|(f, v)| (f.as_bytes(), v.as_bytes()));
+        fake.states
+            .insert(b"1".to_vec(), pairs.into_iter().collect());
+        fake
+    }
+
+    /// The effect, which streams publish, and what is written, of each request on entity 1.
+    fn planned(requests: Vec<Request>) -> Result<Vec<String>, String> {
+        let requests = requests.into_iter().map(|r| (b"1".as_slice(), r)).collect();
+        let plan = plan(&declaration(), requests, &mut stored()).map_err(|e| e.to_string())?;
+        let step = |step: &Step| {
+            let streams: Vec<usize> = step.publications.iter().map(|p| p.stream).collect();
+            let write = match &step.write {
+                None => "-".into(),
+                Some(Write::Delete) => "delete".into(),
+                Some(Write::Change { set, unset, marker }) => {
+                    format!("set {} unset {} marker {marker:?}", set.len(), unset.len())
+                }
+            };
+            format!("{:?} {streams:?} {write}", step.effect)
+        };
+        Ok(plan.steps.iter().map(step).collect())
+    }
+
+    #[test]
+    fn each_request_has_its_effect_its_write_and_its_streams() {
+        use Request::*;
+        for (requests, expected) in [
+            (
+                vec![Snapshot(fields(&[("b", "2"), ("a", "1")]))],
+                vec!["None [] -"],
+            ),
+            (
+                vec![Snapshot(fields(&[("a", "2"), ("b", "2")]))],
+                vec!["Update [0, 1] set 1 unset 0 marker None"],
+            ),
+            (
+                vec![Snapshot(fields(&[("a", "1")]))],
+                vec!["Update [0, 1, 2] set 0 unset 1 marker None"],
+            ),
+            (
+                vec![Snapshot(vec![]), Snapshot(fields(&[("a", "1")]))],
+                vec![
+                    "Update [0, 1, 2] set 0 unset 2 marker Some(true)",
+                    "Update [0, 1] set 1 unset 0 marker Some(false)",
+                ],
+            ),
+            (
+                vec![Update(vec![(b"b", None), (b"c", None)])],
+                vec!["Update [0, 1, 2] set 0 unset 1 marker None"],
+            ),
+            (
+                vec![Delete, Delete, Insert(fields(&[("a", "1")]))],
+                vec![
+                    "Delete [0, 1] delete",
+                    "None [] -",
+                    "Insert [0, 1] set 1 unset 0 marker None",
+                ],
+            ),
+            (vec![Touch], vec!["Touch [0, 1] -"]),
+            (
+                vec![Seed(fields(&[("b", "3")])), Seed(fields(&[("b", "3")]))],
+                vec!["Seed [] set 1 unset 1 marker None", "None [] -"],
+            ),
+        ] {
+            let expected: Vec<String> = expected.into_iter().map(String::from).collect();
+            assert_eq!(planned(requests.clone()), Ok(expected), "{requests:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_fulfilled_fails_the_whole_plan() {
+        use Request::*;
+        for (requests, error) in [
+            (
+                vec![Touch, Insert(fields(&[("a", "2")]))],
+                "EXISTS entity \"1\" exists with other values",
+            ),
+            (vec![Delete, Touch], "NOENTITY there is no entity \"1\""),
+            (
+                vec![Delete, Update(vec![])],
+                "NOENTITY there is no entity \"1\"",
+            ),
+            (
+                vec![Snapshot(fields(&[("a", "1"), ("c", "1"), ("c", "2")]))],
+                "ERR field \"c\" is named twice",
+            ),
+            (
+                vec![Update(vec![(b"@", None)])],
+                "ERR the field \"@\" is reserved",
+            ),
+        ] {
+            assert_eq!(planned(requests), Err(error.into()));
+        }
+    }
+
+    #[test]
+    fn streams_of_one_payload_share_its_bytes_and_an_entity_is_loaded_once() {
+        let mut fake = stored();
+        let delete = || (b"1".as_slice(), Request::Delete);
+        let touch = (b"1".as_slice(), Request::Touch);
+        let plan = plan(&declaration(), vec![touch, delete(), delete()], &mut fake).unwrap();
+        assert_eq!(fake.loads, 1);
+        // One for each of the two payloads of the touch and of the delete.
+        assert_eq!(plan.payloads.len(), 4);
+    }
+}
