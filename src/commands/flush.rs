@@ -1,6 +1,8 @@
 use crate::args::Args;
 use crate::entity::declaration::Declaration;
-use crate::entity::flush::{plan, Fields, Plan, Publication, Request};
+use crate::entity::event::Pair;
+use crate::entity::event_id::EventId;
+use crate::entity::flush::{plan, Fields, Plan, Publication, Request, Requests};
 use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::snapshots::{self, Stored};
@@ -8,10 +10,11 @@ use crate::redis::streams::{self, Publisher};
 use crate::redis::writes::Writes;
 use crate::redis::{cluster, declarations, stats};
 use redis_module::Context;
+use std::collections::HashSet;
 use std::ffi::CStr;
 
 /// ```text
-/// DIRTY.FLUSH key op [op …]
+/// DIRTY.FLUSH key [META n name value [name value …]] [WITHEVENTS] op [op …]
 ///
 /// op:  SNAPSHOT id fields     the whole state: insert if new, else update
 ///      INSERT   id fields     EXISTS if there is a different one
@@ -24,7 +27,8 @@ use std::ffi::CStr;
 /// ```
 ///
 /// One unit: everything is checked first, then everything is applied, or nothing is. Replies an array
-/// with the effect of each op: `insert`, `update`, `delete`, `none`, `touch` or `seed`.
+/// with the effect of each op: `insert`, `update`, `delete`, `none`, `touch` or `seed`; WITHEVENTS makes
+/// each element `[effect, [changed field …], [stream, event id, …]]`.
 pub struct Flush;
 
 impl Command for Flush {
@@ -37,26 +41,59 @@ impl Command for Flush {
     fn run(call: &Call) -> Result<(), Error> {
         let ctx = call.ctx;
         let requests = parse(Args::new(call.args))?;
+        let with_events = requests.with_events;
         let declaration = &*declarations::load(ctx, &call.key)?;
         cluster::check(ctx, &call.key, declaration)?;
         let plan = plan(declaration, requests, &mut Stored::new(ctx, declaration))?;
         let now_ms = streams::now_ms();
         let publishers = prepare(ctx, declaration, &plan, now_ms)?;
-        apply(ctx, declaration, &plan, publishers, now_ms).notify();
+        let (writes, published) = apply(ctx, declaration, &plan, publishers, now_ms);
+        writes.notify();
 
         let reply = call.reply();
         reply.array(plan.steps.len());
-        for step in &plan.steps {
+        for (index, step) in plan.steps.iter().enumerate() {
             stats::count_effect(step.effect);
+            if !with_events {
+                reply.status(step.effect.name());
+                continue;
+            }
+            reply.array(3);
             reply.status(step.effect.name());
+            reply.array(step.changed.len());
+            step.changed.iter().for_each(|field| reply.bytes(field));
+            let published = published.iter().filter(|event| event.step == index);
+            reply.array(published.clone().count().saturating_mul(2));
+            for event in published {
+                reply.bytes(event.stream);
+                reply.bytes(event.id.to_string());
+            }
         }
         stats::count(&stats::FLUSHES, 1);
         Ok(())
     }
 }
 
-fn parse<'a>(mut args: Args<'a>) -> Result<Vec<(&'a [u8], Request<'a>)>, Error> {
-    let mut requests = Vec::new();
+fn parse<'a>(mut args: Args<'a>) -> Result<Requests<'a>, Error> {
+    let mut requests = Requests::default();
+    let mut seen_meta = false;
+    loop {
+        if args.keyword("META") {
+            if std::mem::replace(&mut seen_meta, true) {
+                return Err(Error::Repeated("META"));
+            }
+            requests.meta = meta(&mut args)?;
+        } else if args.keyword("WITHEVENTS") {
+            if std::mem::replace(&mut requests.with_events, true) {
+                return Err(Error::Repeated("WITHEVENTS"));
+            }
+        } else {
+            break;
+        }
+    }
+    if args.is_empty() {
+        return Err(Error::NoOperations);
+    }
     while !args.is_empty() {
         let request = if args.keyword("SNAPSHOT") {
             let id = args.next("SNAPSHOT", "an id")?;
@@ -78,9 +115,23 @@ fn parse<'a>(mut args: Args<'a>) -> Result<Vec<(&'a [u8], Request<'a>)>, Error> 
             let got = args.take().unwrap_or_default();
             return Err(Error::UnknownOperation(Quoted::new(got)));
         };
-        requests.push(request);
+        requests.list.push(request);
     }
     Ok(requests)
+}
+
+fn meta<'a>(args: &mut Args<'a>) -> Result<Vec<Pair<'a>>, Error> {
+    let count = args.count("META")?;
+    let mut pairs: Vec<Pair> = Vec::with_capacity(count.min(args.remaining()));
+    let mut seen = HashSet::new();
+    for _ in 0..count {
+        let name = args.next("META", "a name")?;
+        if !seen.insert(name) {
+            return Err(Error::DuplicateMeta(Quoted::new(name)));
+        }
+        pairs.push((name.into(), args.next("META", "a value")?.into()));
+    }
+    Ok(pairs)
 }
 
 fn fields<'a>(args: &mut Args<'a>, of: &'static str) -> Result<Fields<'a>, Error> {
@@ -122,28 +173,41 @@ fn prepare<'d>(
         .collect()
 }
 
+/// An event as it was appended.
+struct Published<'d> {
+    step: usize,
+    stream: &'d [u8],
+    id: EventId,
+}
+
 /// Writes and publishes what was planned. Everything was looked at before, so nothing here fails.
-fn apply<'c>(
+fn apply<'c, 'd>(
     ctx: &'c Context,
-    declaration: &Declaration,
+    declaration: &'d Declaration,
     plan: &Plan,
-    mut publishers: Vec<Option<Publisher>>,
+    mut publishers: Vec<Option<Publisher<'d>>>,
     now_ms: u64,
-) -> Writes<'c> {
+) -> (Writes<'c>, Vec<Published<'d>>) {
     let mut writes = Writes::new(ctx);
-    for step in &plan.steps {
+    let mut published = Vec::new();
+    for (index, step) in plan.steps.iter().enumerate() {
         if let Some(write) = &step.write {
             snapshots::write(&mut writes, declaration, step.id, write);
         }
         for Publication { stream, payload } in &step.publications {
             let publisher = publishers.get_mut(*stream).and_then(Option::as_mut);
             if let (Some(publisher), Some(payload)) = (publisher, plan.payloads.get(*payload)) {
-                publisher.append(&mut writes, payload, now_ms);
+                let id = publisher.append(&mut writes, payload, now_ms);
+                published.extend(id.map(|id| Published {
+                    step: index,
+                    stream: publisher.stream(),
+                    id,
+                }));
                 stats::count(&stats::EVENTS, 1);
             }
         }
     }
-    writes
+    (writes, published)
 }
 
 #[cfg(test)]
@@ -153,7 +217,7 @@ mod tests {
     fn parse_line(line: &str) -> Result<String, String> {
         let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
         let requests = parse(Args::new(&words)).map_err(|error| error.to_string())?;
-        let shown = requests.iter().map(|(id, request)| {
+        let shown = requests.list.iter().map(|(id, request)| {
             let (name, fields) = match request {
                 Request::Snapshot(fields) => ("snapshot", fields.as_slice()),
                 Request::Insert(fields) => ("insert", fields.as_slice()),
@@ -165,13 +229,19 @@ mod tests {
             let nulls = fields.iter().filter(|(_, value)| value.is_none()).count();
             format!("{name} {} {}-{nulls}", id.escape_ascii(), fields.len())
         });
-        Ok(shown.collect::<Vec<_>>().join(", "))
+        let meta = match requests.meta.len() {
+            0 => String::new(),
+            pairs => format!("meta {pairs}: "),
+        };
+        Ok(meta + &shown.collect::<Vec<_>>().join(", "))
     }
 
     #[test]
     fn operations_follow_each_other() {
         for (line, expected) in [
             ("SNAPSHOT 1 0", "snapshot 1 0-0"),
+            ("meta 1 META META DELETE 1", "meta 1: delete 1 0-0"),
+            ("META 0 TOUCH 1", "touch 1 0-0"),
             ("snapshot 1 2 a b c d null 1 e", "snapshot 1 3-1"),
             ("DELETE DELETE TOUCH 1", "delete DELETE 0-0, touch 1 0-0"),
             (
@@ -186,6 +256,16 @@ mod tests {
     #[test]
     fn what_ends_too_early_or_is_no_operation_is_refused() {
         for (line, error) in [
+            ("META 1 a b", "ERR a flush needs at least one operation"),
+            ("META 2 a b DELETE", "ERR META lacks a value"),
+            ("META 2 a b a c TOUCH 1", "ERR META \"a\" is named twice"),
+            ("META 0 META 0 TOUCH 1", "ERR META is given twice"),
+            ("WITHEVENTS", "ERR a flush needs at least one operation"),
+            (
+                "WITHEVENTS WITHEVENTS TOUCH 1",
+                "ERR WITHEVENTS is given twice",
+            ),
+            ("TOUCH 1 META 0", "ERR unknown operation \"META\""),
             ("SNAPSHOT", "ERR SNAPSHOT lacks an id"),
             ("SNAPSHOT 1", "ERR SNAPSHOT lacks a count"),
             ("SNAPSHOT 1 2 a b c", "ERR SNAPSHOT lacks a value"),

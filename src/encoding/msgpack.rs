@@ -7,12 +7,14 @@
 //! | `id` | uint where the id is a plain decimal that fits 64 bits unsigned, else text |
 //! | `ft` | 1 insert, 2 update, 3 delete |
 //! | `ch` | map: field → `{"o": param, "n": param}` |
+//! | `b`, `a` | map: field → param: all fields before, after (PAYLOAD IMAGES) |
+//! | `m` | map: name → value, both text (META) |
 //!
 //! A param is `{"t": type, "v": text}`, type one of `s i u f b t j`, or `{"n": true}` for null. Texts
 //! that are not UTF-8 are written as bin instead of str.
 
 use crate::entity::decimal;
-use crate::entity::event::{Bytes, Change, Event, Value};
+use crate::entity::event::{Bytes, Change, Event, Image, Pair, Value};
 use crate::entity::operation::Operation;
 use crate::entity::value::FieldType;
 use rmp_serde::{decode, Deserializer, Serializer};
@@ -48,8 +50,14 @@ pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
 
 impl Serialize for Event<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let keys = if self.changes.is_empty() { 3 } else { 4 };
-        let mut map = serializer.serialize_map(Some(keys))?;
+        let optional = [
+            !self.changes.is_empty(),
+            !self.before.is_empty(),
+            !self.after.is_empty(),
+            !self.meta.is_empty(),
+        ];
+        let present = optional.into_iter().filter(|present| *present).count();
+        let mut map = serializer.serialize_map(Some(present.saturating_add(3)))?;
         map.serialize_entry("et", &Text(&self.entity))?;
         match decimal::parse(&self.id) {
             Some(number) => map.serialize_entry("id", &number)?,
@@ -58,6 +66,14 @@ impl Serialize for Event<'_> {
         map.serialize_entry("ft", &flush_type(self.operation))?;
         if !self.changes.is_empty() {
             map.serialize_entry("ch", &Changes(&self.changes))?;
+        }
+        for (key, image) in [("b", &*self.before), ("a", &*self.after)] {
+            if !image.is_empty() {
+                map.serialize_entry(key, &Fields(image))?;
+            }
+        }
+        if !self.meta.is_empty() {
+            map.serialize_entry("m", &Meta(&self.meta))?;
         }
         map.end()
     }
@@ -78,6 +94,30 @@ impl Serialize for Changes<'_> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for change in self.0 {
             map.serialize_entry(&Text(&change.field), &OldNew(change))?;
+        }
+        map.end()
+    }
+}
+
+struct Fields<'i>(&'i [(Bytes<'i>, Value<'i>)]);
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (field, value) in self.0.iter() {
+            map.serialize_entry(&Text(field), &Param(value))?;
+        }
+        map.end()
+    }
+}
+
+struct Meta<'m>(&'m [Pair<'m>]);
+
+impl Serialize for Meta<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in self.0 {
+            map.serialize_entry(&Text(name), &Text(value))?;
         }
         map.end()
     }
@@ -137,6 +177,12 @@ struct WireEvent<'e> {
     ft: u8,
     #[serde(borrow, default)]
     ch: Pairs<'e, WireChange<'e>>,
+    #[serde(borrow, default)]
+    b: Pairs<'e, WireParam<'e>>,
+    #[serde(borrow, default)]
+    a: Pairs<'e, WireParam<'e>>,
+    #[serde(borrow, default)]
+    m: Pairs<'e, WireText<'e>>,
 }
 
 #[derive(Deserialize)]
@@ -174,12 +220,27 @@ impl<'e> TryFrom<WireEvent<'e>> for Event<'e> {
                 new: change.n.try_into()?,
             })
         });
+        let meta = wire.m.0.into_iter().map(|(name, value)| (name.0, value.0));
         Ok(Event {
             entity: wire.et.0,
             id: wire.id.0,
             operation,
             changes: changes.collect::<Result<Vec<_>, ()>>()?.into(),
+            before: wire.b.try_into()?,
+            after: wire.a.try_into()?,
+            meta: meta.collect(),
         })
+    }
+}
+
+impl<'e> TryFrom<Pairs<'e, WireParam<'e>>> for Image<'e> {
+    type Error = ();
+
+    fn try_from(wire: Pairs<'e, WireParam<'e>>) -> Result<Self, ()> {
+        let fields = wire.0.into_iter();
+        fields
+            .map(|(field, param)| Ok((field.0, param.try_into()?)))
+            .collect()
     }
 }
 
@@ -281,6 +342,9 @@ mod tests {
             id: id.into(),
             operation: Operation::Update,
             changes: changes.into(),
+            before: Cow::Borrowed(&[]),
+            after: Cow::Borrowed(&[]),
+            meta: Cow::Borrowed(&[]),
         }
     }
 
@@ -304,6 +368,44 @@ mod tests {
         };
         let expected = b"\x83\xa2et\xa4user\xa2id\xc4\x02\xff\x00\xa2ft\x01";
         assert_eq!(encode(&insert), expected);
+    }
+
+    #[test]
+    fn images_stand_between_changes_and_meta() {
+        let before = [(b"x".into(), text(b"1"))];
+        let after = [(b"x".into(), text(b"2")), (b"y".into(), text(b"3"))];
+        let event = Event {
+            before: before.as_slice().into(),
+            after: after.as_slice().into(),
+            ..update(b"42", vec![])
+        };
+        let expected =
+            b"\x85\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1b\x81\xa1x\x82\xa1t\xa1s\xa1v\xa11\
+            \xa1a\x82\xa1x\x82\xa1t\xa1s\xa1v\xa12\xa1y\x82\xa1t\xa1s\xa1v\xa13";
+        assert_eq!(encode(&event), expected);
+        assert_eq!(decode(expected), Some(event.clone()));
+        assert_eq!(event.op(), "update");
+        let touch = Event {
+            after: event.before.clone(),
+            ..event
+        };
+        assert_eq!(
+            decode(&encode(&touch)).map(|event| event.op()),
+            Some("touch")
+        );
+    }
+
+    #[test]
+    fn meta_comes_last() {
+        let pairs: [Pair; 2] = [(b"actor".into(), b"7".into()), (b"\xff".into(), b"".into())];
+        let event = Event {
+            meta: pairs.as_slice().into(),
+            ..update(b"42", vec![])
+        };
+        let expected =
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1m\x82\xa5actor\xa17\xc4\x01\xff\xa0";
+        assert_eq!(encode(&event), expected);
+        assert_eq!(decode(expected), Some(event));
     }
 
     #[test]

@@ -41,16 +41,19 @@ pub enum Payload {
     Keys,
     Changes,
     Full,
+    /// All fields before and after.
+    Images,
 }
 
 impl Payload {
-    const ALL: [(Payload, &'static str); 3] = [
+    const ALL: [(Payload, &'static str); 4] = [
         (Payload::Keys, "KEYS"),
         (Payload::Changes, "CHANGES"),
         (Payload::Full, "FULL"),
+        (Payload::Images, "IMAGES"),
     ];
 
-    pub const CHOICES: &'static str = "KEYS, CHANGES or FULL";
+    pub const CHOICES: &'static str = "KEYS, CHANGES, FULL or IMAGES";
 
     pub fn parse(word: &[u8]) -> Option<Self> {
         Self::ALL
@@ -64,6 +67,7 @@ impl Payload {
             Payload::Keys => "KEYS",
             Payload::Changes => "CHANGES",
             Payload::Full => "FULL",
+            Payload::Images => "IMAGES",
         }
     }
 }

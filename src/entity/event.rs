@@ -15,7 +15,18 @@ pub struct Event<'a> {
     pub operation: Operation,
     /// What changed, old and new, as far as the stream's payload carries it.
     pub changes: Cow<'a, [Change<'a>]>,
+    /// All fields before and after, by name, if the payload carries images.
+    pub before: Image<'a>,
+    pub after: Image<'a>,
+    /// META: small pairs that a flush sends along with its events.
+    pub meta: Cow<'a, [Pair<'a>]>,
 }
+
+/// Fields and their values, none null; empty for an entity that does not exist or has no fields.
+pub type Image<'a> = Cow<'a, [(Bytes<'a>, Value<'a>)]>;
+
+/// A name and a value of META.
+pub type Pair<'a> = (Bytes<'a>, Bytes<'a>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'a> {
@@ -26,3 +37,14 @@ pub struct Change<'a> {
 
 /// A field's typed text; `None` is null.
 pub type Value<'a> = Option<(FieldType, Bytes<'a>)>;
+
+impl Event<'_> {
+    /// What happened, as readers are told: a TOUCH where the images tell it from an update.
+    pub fn op(&self) -> &'static str {
+        let touched = !self.before.is_empty() && self.before == self.after;
+        match self.operation {
+            Operation::Update if touched => "touch",
+            operation => operation.name(),
+        }
+    }
+}

@@ -3,14 +3,25 @@
 
 use super::declaration::{Declaration, Payload, Stream};
 use super::diff::{Diff, Scope};
-use super::event::{Change, Event};
+use super::event::{Bytes, Change, Event, Image, Pair, Value};
 use super::operation::{Operation, Operations};
 use super::snapshot::Snapshot;
 use crate::encoding;
 use crate::error::{Error, Quoted};
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::CStr;
+
+/// All that a flush asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requests<'a> {
+    /// Pairs that travel in every event.
+    pub meta: Vec<Pair<'a>>,
+    /// Whether the reply names changed fields and events.
+    pub with_events: bool,
+    /// Each with the id of the entity it is on, in order.
+    pub list: Vec<(&'a [u8], Request<'a>)>,
+}
 
 /// One operation of a flush, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +88,8 @@ pub struct Plan<'a> {
 pub struct Step<'a> {
     pub id: &'a [u8],
     pub effect: Effect,
+    /// The fields that changed, if the reply is to name them.
+    pub changed: Vec<Vec<u8>>,
     pub write: Option<Write<'a>>,
     pub publications: Vec<Publication>,
 }
@@ -103,17 +116,24 @@ pub enum Write<'a> {
 /// Decides what each operation does, in order, later ones seeing what earlier ones did.
 pub fn plan<'a>(
     declaration: &Declaration,
-    requests: Vec<(&'a [u8], Request<'a>)>,
+    requests: Requests<'a>,
     stored: &mut impl Snapshots,
 ) -> Result<Plan<'a>, Error> {
+    let Requests {
+        meta,
+        with_events,
+        list,
+    } = requests;
     let mut planner = Planner {
         declaration,
+        meta: &meta,
+        with_events,
         plan: Plan::default(),
     };
     // Only of an entity that comes again is the new state remembered.
-    let again = repeated(&requests);
+    let again = repeated(&list);
     let mut states: HashMap<&[u8], Option<Snapshot>> = HashMap::new();
-    for (id, request) in requests {
+    for (id, request) in list {
         let state = match states.remove(id) {
             Some(state) => state,
             None => stored.load(id)?,
@@ -128,17 +148,19 @@ pub fn plan<'a>(
 }
 
 /// The ids that are named more than once.
-fn repeated<'a>(requests: &[(&'a [u8], Request)]) -> HashSet<&'a [u8]> {
-    if requests.len() < 2 {
+fn repeated<'a>(list: &[(&'a [u8], Request)]) -> HashSet<&'a [u8]> {
+    if list.len() < 2 {
         return HashSet::new();
     }
-    let mut seen = HashSet::with_capacity(requests.len());
-    let ids = requests.iter().map(|(id, _)| *id);
+    let mut seen = HashSet::with_capacity(list.len());
+    let ids = list.iter().map(|(id, _)| *id);
     ids.filter(|id| !seen.insert(*id)).collect()
 }
 
 struct Planner<'d, 'a> {
     declaration: &'d Declaration,
+    meta: &'d [Pair<'a>],
+    with_events: bool,
     plan: Plan<'a>,
 }
 
@@ -153,26 +175,33 @@ impl<'a> Planner<'_, 'a> {
         let none = Step {
             id,
             effect: Effect::None,
+            changed: Vec::new(),
             write: None,
             publications: Vec::new(),
         };
         let (effect, diff) = match (request, state) {
             (Request::Touch, None) => return Err(Error::NoEntity(Quoted::new(id))),
             (Request::Touch, Some(_)) => {
+                let images = self.images(state, &[]);
+                let wanted = |stream: &Stream| stream.operations.contains(Operations::UPDATE);
                 return Ok(Step {
                     effect: Effect::Touch,
-                    publications: self.touch(id),
+                    publications: self.encode(id, Operation::Update, &[], &images, wanted),
                     ..none
-                })
+                });
             }
             (Request::Delete, None) => return Ok(none),
             (Request::Delete, Some(state)) => {
+                let changes = self.changes_of_delete(state);
+                let mut images = self.images(Some(state), &[]);
+                images.after.clear();
                 return Ok(Step {
                     effect: Effect::Delete,
+                    changed: self.changed(&changes),
                     write: Some(Write::Delete),
-                    publications: self.delete(id, state),
+                    publications: self.publish(id, Operation::Delete, &changes, &images),
                     ..none
-                })
+                });
             }
             (Request::Update(_), None) => return Err(Error::NoEntity(Quoted::new(id))),
             (Request::Update(fields), Some(state)) => {
@@ -202,26 +231,41 @@ impl<'a> Planner<'_, 'a> {
         if state.is_some() && diff.is_empty() {
             return Ok(none);
         }
-        let publications = match effect {
-            Effect::Insert => self.publish(id, Operation::Insert, &diff.changes),
-            Effect::Update => self.publish(id, Operation::Update, &diff.changes),
-            _ => Vec::new(),
+        let operation = match effect {
+            Effect::Insert => Some(Operation::Insert),
+            Effect::Update => Some(Operation::Update),
+            _ => None,
+        };
+        let publications = match operation {
+            Some(operation) => {
+                let images = self.images(state, &diff.changes);
+                self.publish(id, operation, &diff.changes, &images)
+            }
+            None => Vec::new(),
         };
         Ok(Step {
             effect,
+            changed: self.changed(&diff.changes),
             write: Some(diff.into_write(state)),
             publications,
             ..none
         })
     }
 
-    fn delete(&mut self, id: &[u8], state: &Snapshot) -> Vec<Publication> {
+    /// The names of what changed, if anybody wants them.
+    fn changed(&self, changes: &[Change]) -> Vec<Vec<u8>> {
+        let names = changes.iter().map(|change| change.field.to_vec());
+        names.filter(|_| self.with_events).collect()
+    }
+
+    /// Every field to null, if anybody wants that.
+    fn changes_of_delete<'s>(&self, state: &'s Snapshot) -> Vec<Change<'s>> {
         let declaration = self.declaration;
         let full = |stream: &Stream| {
             stream.payload == Payload::Full && stream.operations.contains(Operations::DELETE)
         };
         let mut changes: Vec<Change> = Vec::new();
-        if declaration.streams.iter().any(full) {
+        if self.with_events || declaration.streams.iter().any(full) {
             changes.extend(state.iter().map(|(field, value)| Change {
                 field: field.into(),
                 old: declaration.value(field, value),
@@ -230,17 +274,41 @@ impl<'a> Planner<'_, 'a> {
             // A large hash gives its fields in an order of its own; events have one.
             changes.sort_by(|a, b| a.field.cmp(&b.field));
         }
-        self.publish(id, Operation::Delete, &changes)
+        changes
     }
 
-    /// Every stream with `U` gets an update without changes.
-    fn touch(&mut self, id: &[u8]) -> Vec<Publication> {
-        let wanted = |stream: &Stream| stream.operations.contains(Operations::UPDATE);
-        self.encode(id, Operation::Update, &[], wanted)
+    /// All fields before and after these changes, if anybody wants that.
+    fn images<'s>(&self, state: Option<&'s Snapshot>, changes: &[Change<'s>]) -> Images<'s> {
+        let declaration = self.declaration;
+        let wants = |stream: &Stream| stream.payload == Payload::Images;
+        if !declaration.streams.iter().any(wants) {
+            return Images::default();
+        }
+        let pairs = state.into_iter().flat_map(Snapshot::iter);
+        let before: BTreeMap<Bytes, Value> = pairs
+            .map(|(field, text)| (field.into(), declaration.value(field, text)))
+            .collect();
+        let mut after = before.clone();
+        for Change { field, new, .. } in changes {
+            match new {
+                Some(_) => after.insert(field.clone(), new.clone()),
+                None => after.remove(field),
+            };
+        }
+        Images {
+            before: before.into_iter().collect(),
+            after: after.into_iter().collect(),
+        }
     }
 
-    fn publish(&mut self, id: &[u8], operation: Operation, changes: &[Change]) -> Vec<Publication> {
-        self.encode(id, operation, changes, |stream| {
+    fn publish(
+        &mut self,
+        id: &[u8],
+        operation: Operation,
+        changes: &[Change],
+        images: &Images,
+    ) -> Vec<Publication> {
+        self.encode(id, operation, changes, images, |stream| {
             stream.publishes(operation, changes.iter().map(|change| &*change.field))
         })
     }
@@ -250,6 +318,7 @@ impl<'a> Planner<'_, 'a> {
         id: &[u8],
         operation: Operation,
         changes: &[Change],
+        images: &Images,
         wanted: impl Fn(&Stream) -> bool,
     ) -> Vec<Publication> {
         let mut publications: Vec<Publication> = Vec::new();
@@ -269,6 +338,9 @@ impl<'a> Planner<'_, 'a> {
                         id: id.into(),
                         operation,
                         changes: carried(stream.payload, operation, changes).into(),
+                        before: images.carried(stream.payload, &images.before),
+                        after: images.carried(stream.payload, &images.after),
+                        meta: self.meta.into(),
                     };
                     self.plan.payloads.push(encoding::msgpack::encode(&event));
                     self.plan.payloads.len().saturating_sub(1)
@@ -283,6 +355,25 @@ impl<'a> Planner<'_, 'a> {
     }
 }
 
+/// All fields of an entity by name, before and after an operation.
+#[derive(Default)]
+struct Images<'s> {
+    before: Vec<(Bytes<'s>, Value<'s>)>,
+    after: Vec<(Bytes<'s>, Value<'s>)>,
+}
+
+impl<'s> Images<'s> {
+    fn carried<'i>(&self, payload: Payload, image: &'i [(Bytes<'s>, Value<'s>)]) -> Image<'i>
+    where
+        's: 'i,
+    {
+        match payload {
+            Payload::Images => image.into(),
+            _ => Cow::Borrowed(&[]),
+        }
+    }
+}
+
 /// Which of the changes a payload carries.
 fn carried<'c, 'a>(
     payload: Payload,
@@ -291,7 +382,8 @@ fn carried<'c, 'a>(
 ) -> &'c [Change<'a>] {
     match (payload, operation) {
         (Payload::Full, _) | (Payload::Changes, Operation::Update) => changes,
-        (Payload::Keys, _) | (Payload::Changes, Operation::Insert | Operation::Delete) => &[],
+        (Payload::Keys | Payload::Images, _) => &[],
+        (Payload::Changes, Operation::Insert | Operation::Delete) => &[],
     }
 }
 
@@ -356,10 +448,17 @@ mod tests {
         fake
     }
 
+    fn all<'a>(list: Vec<(&'a [u8], Request<'a>)>) -> Requests<'a> {
+        Requests {
+            list,
+            ..Requests::default()
+        }
+    }
+
     /// The effect, which streams publish, and what is written, of each request on entity 1.
     fn planned(requests: Vec<Request>) -> Result<Vec<String>, String> {
-        let requests = requests.into_iter().map(|r| (b"1".as_slice(), r)).collect();
-        let plan = plan(&declaration(), requests, &mut stored()).map_err(|e| e.to_string())?;
+        let list = requests.into_iter().map(|r| (b"1".as_slice(), r)).collect();
+        let plan = plan(&declaration(), all(list), &mut stored()).map_err(|e| e.to_string())?;
         let step = |step: &Step| {
             let streams: Vec<usize> = step.publications.iter().map(|p| p.stream).collect();
             let write = match &step.write {
@@ -451,7 +550,12 @@ mod tests {
         let mut fake = stored();
         let delete = || (b"1".as_slice(), Request::Delete);
         let touch = (b"1".as_slice(), Request::Touch);
-        let plan = plan(&declaration(), vec![touch, delete(), delete()], &mut fake).unwrap();
+        let plan = plan(
+            &declaration(),
+            all(vec![touch, delete(), delete()]),
+            &mut fake,
+        )
+        .unwrap();
         assert_eq!(fake.loads, 1);
         // One for each of the two payloads of the touch and of the delete.
         assert_eq!(plan.payloads.len(), 4);

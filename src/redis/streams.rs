@@ -113,9 +113,14 @@ impl<'d> Publisher<'d> {
         })
     }
 
+    /// The stream's key.
+    pub fn stream(&self) -> &'d [u8] {
+        &self.stream.key
+    }
+
     /// Appends an event, and applies the stream's retention after the command's last. Listeners hear of
     /// it with the other writes.
-    pub fn append(&mut self, writes: &mut Writes, payload: &[u8], now_ms: u64) {
+    pub fn append(&mut self, writes: &mut Writes, payload: &[u8], now_ms: u64) -> Option<EventId> {
         let ctx = writes.context();
         let database = self.stream.database;
         self.events = self.events.saturating_sub(1);
@@ -146,13 +151,14 @@ impl<'d> Publisher<'d> {
             }
             Some(id)
         });
-        match added {
-            Some(Some(id)) => self.last = id,
-            _ => ctx.log_warning(&format!(
+        match added.flatten() {
+            Some(id) => self.last = id,
+            None => ctx.log_warning(&format!(
                 "dirty: an event was lost, since the stream {} took no entry",
                 Quoted::new(&self.stream.key)
             )),
         }
+        added.flatten()
     }
 
     /// Of the open stream, in its database.

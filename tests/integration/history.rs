@@ -149,43 +149,56 @@ fn model(
     Ok((effects, events))
 }
 
-/// Reads a stream to its end and folds its FULL events into entities.
-fn fold(redis: &mut Conn) -> BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>> {
-    let bytes = |value: &Value| match value {
+type Folded = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>>;
+
+fn bytes(value: &Value) -> Option<Vec<u8>> {
+    match value {
         Value::BulkString(bytes) => Some(bytes.clone()),
         Value::Nil => None,
         other => panic!("{}", text(other)),
-    };
-    let mut entities = BTreeMap::new();
-    let Value::Map(reply) =
-        redis.ok(&["DIRTY.CONSUME", "all", "CURSOR", "fold", "COUNT", "100000"])
-    else {
-        panic!("no map");
-    };
-    let Value::Array(events) = &reply[0].1 else {
+    }
+}
+
+fn pairs(map: Option<&Value>) -> &[(Value, Value)] {
+    match map {
+        Some(Value::Map(pairs)) => pairs,
+        None => &[],
+        Some(other) => panic!("no map: {}", text(other)),
+    }
+}
+
+fn get<'v>(map: &'v Value, name: &str) -> Option<&'v Value> {
+    let pair = pairs(Some(map)).iter().find(|(key, _)| text(key) == name);
+    pair.map(|(_, value)| value)
+}
+
+/// Reads a stream to its end; `apply` says what an event that is no delete does to its entity.
+fn fold_with(
+    redis: &mut Conn,
+    stream: &str,
+    apply: impl Fn(&Value, &mut BTreeMap<Vec<u8>, Vec<u8>>),
+) -> Folded {
+    let mut entities = Folded::new();
+    let reply = redis.ok(&["DIRTY.CONSUME", stream, "CURSOR", "fold", "COUNT", "100000"]);
+    let Some(Value::Array(events)) = get(&reply, "events") else {
         panic!("no events");
     };
     for event in events {
-        let Value::Map(event) = event else {
-            panic!("no map");
-        };
-        let get = |name: &str| {
-            event
-                .iter()
-                .find(|(key, _)| text(key) == name)
-                .map(|(_, v)| v.clone())
-        };
-        let id = bytes(&get("entity_id").unwrap()).unwrap();
-        if text(&get("op").unwrap()) == "delete" {
+        let id = get(event, "entity_id").and_then(bytes).expect("an id");
+        if get(event, "op").map(text).as_deref() == Some("delete") {
             entities.remove(&id);
-            continue;
+        } else {
+            apply(event, entities.entry(id).or_default());
         }
-        let fields: &mut BTreeMap<_, _> = entities.entry(id).or_default();
-        let Some(Value::Map(changes)) = get("changes") else {
-            continue;
-        };
-        for (field, change) in changes {
-            let (field, Value::Array(change)) = (bytes(&field).unwrap(), change) else {
+    }
+    entities
+}
+
+/// From FULL events: what changed, each old value as it was.
+fn fold(redis: &mut Conn) -> Folded {
+    fold_with(redis, "all", |event, fields| {
+        for (field, change) in pairs(get(event, "changes")) {
+            let (field, Value::Array(change)) = (bytes(field).expect("a field"), change) else {
                 panic!("no change");
             };
             assert_eq!(
@@ -198,15 +211,28 @@ fn fold(redis: &mut Conn) -> BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>> {
                 None => fields.remove(&field),
             };
         }
-    }
-    entities
+    })
+}
+
+/// From IMAGES events: what is after, and what was before as it was.
+fn fold_images(redis: &mut Conn) -> Folded {
+    let image = |map: Option<&Value>| -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let pairs = pairs(map).iter();
+        pairs
+            .filter_map(|(f, v)| Some((bytes(f)?, bytes(v)?)))
+            .collect()
+    };
+    fold_with(redis, "images", |event, fields| {
+        assert_eq!(*fields, image(get(event, "before")), "the state before");
+        *fields = image(get(event, "after"));
+    })
 }
 
 fn check(redis: &mut Conn, replica: &mut Conn, history: &[Vec<(&'static str, Op)>]) {
     redis.run("FLUSHALL");
     redis.run(
         "DIRTY.DECLARE user STREAM all PAYLOAD FULL STREAM inserted OPS I PAYLOAD KEYS \
-         STREAM status OPS NONE FIELDS 1 status",
+         STREAM status OPS NONE FIELDS 1 status STREAM images PAYLOAD IMAGES",
     );
     let mut entities = Entities::new();
     let mut total = [0usize; 3];
@@ -230,7 +256,10 @@ fn check(redis: &mut Conn, replica: &mut Conn, history: &[Vec<(&'static str, Op)
         }
     }
     // Every stream has its events, counted without a gap.
-    for (stream, total) in ["all", "inserted", "status"].iter().zip(total) {
+    let [all, ..] = total;
+    let total: Vec<usize> = total.into_iter().chain([all]).collect();
+    let streams = ["all", "inserted", "status", "images"];
+    for (stream, total) in streams.iter().zip(&total) {
         let reply = redis.run(&format!("XREVRANGE {stream} + - COUNT 1"));
         let seq = reply
             .split(['-', ' '])
@@ -238,7 +267,7 @@ fn check(redis: &mut Conn, replica: &mut Conn, history: &[Vec<(&'static str, Op)
             .map_or(0, |seq| seq.parse().unwrap());
         assert_eq!(
             (redis.run(&format!("XLEN {stream}")), seq),
-            (format!("({total})"), total)
+            (format!("({total})"), *total)
         );
     }
     // The snapshots are the entities, no more and no less than a hash each.
@@ -273,6 +302,7 @@ fn check(redis: &mut Conn, replica: &mut Conn, history: &[Vec<(&'static str, Op)
             })
             .collect();
         assert_eq!(fold(redis), expected);
+        assert_eq!(fold_images(redis), expected);
     }
     let digest = redis.digest();
     redis.run("DEBUG RELOAD");

@@ -2,6 +2,7 @@
 //! own server on a free port in a folder of its own.
 
 mod blocking;
+mod carried;
 mod consume;
 mod data_type;
 mod declaration;

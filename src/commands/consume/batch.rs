@@ -184,7 +184,13 @@ impl<'r> Delivered<'r> {
     }
 
     fn reply_event(&self, reply: Reply, event: &Event) {
-        let optional = [!event.changes.is_empty(), self.deliveries.is_some()];
+        let optional = [
+            !event.changes.is_empty(),
+            !event.before.is_empty(),
+            !event.after.is_empty(),
+            !event.meta.is_empty(),
+            self.deliveries.is_some(),
+        ];
         let pairs = optional.into_iter().filter(|present| *present).count();
         reply.map(pairs.saturating_add(4));
         reply.bytes("id");
@@ -194,7 +200,7 @@ impl<'r> Delivered<'r> {
         reply.bytes("entity_id");
         reply.bytes(&event.id);
         reply.bytes("op");
-        reply.bytes(event.operation.name());
+        reply.bytes(event.op());
         if !event.changes.is_empty() {
             reply.bytes("changes");
             reply.map(event.changes.len());
@@ -203,6 +209,24 @@ impl<'r> Delivered<'r> {
                 reply.array(2);
                 reply.value(&change.old);
                 reply.value(&change.new);
+            }
+        }
+        for (name, image) in [("before", &event.before), ("after", &event.after)] {
+            if !image.is_empty() {
+                reply.bytes(name);
+                reply.map(image.len());
+                for (field, value) in image.iter() {
+                    reply.bytes(field);
+                    reply.value(value);
+                }
+            }
+        }
+        if !event.meta.is_empty() {
+            reply.bytes("meta");
+            reply.map(event.meta.len());
+            for (name, value) in event.meta.iter() {
+                reply.bytes(name);
+                reply.bytes(value);
             }
         }
         self.reply_deliveries(reply);
