@@ -51,6 +51,7 @@ impl Command for Flush {
         writes.notify();
 
         let reply = call.reply();
+        let mut published = published.as_slice();
         reply.array(plan.steps.len());
         for (index, step) in plan.steps.iter().enumerate() {
             stats::count_effect(step.effect);
@@ -62,9 +63,12 @@ impl Command for Flush {
             reply.status(step.effect.name());
             reply.array(step.changed.len());
             step.changed.iter().for_each(|field| reply.bytes(field));
-            let published = published.iter().filter(|event| event.step == index);
-            reply.array(published.clone().count().saturating_mul(2));
-            for event in published {
+            // They are in the order of the steps.
+            let of_step = published.partition_point(|event| event.step <= index);
+            let (events, others) = published.split_at(of_step);
+            published = others;
+            reply.array(events.len().saturating_mul(2));
+            for event in events {
                 reply.bytes(event.stream);
                 reply.bytes(event.id.to_string());
             }

@@ -49,15 +49,6 @@ pub enum Effect {
 }
 
 impl Effect {
-    pub const ALL: [Effect; 6] = [
-        Effect::Insert,
-        Effect::Update,
-        Effect::Delete,
-        Effect::None,
-        Effect::Touch,
-        Effect::Seed,
-    ];
-
     pub fn name(self) -> &'static CStr {
         match self {
             Effect::Insert => c"insert",

@@ -11,15 +11,13 @@ pub static EVENTS: AtomicU64 = AtomicU64::new(0);
 pub static DELIVERED: AtomicU64 = AtomicU64::new(0);
 pub static ERRORS: AtomicU64 = AtomicU64::new(0);
 pub static BLOCKED: AtomicU64 = AtomicU64::new(0);
-static EFFECTS: [AtomicU64; Effect::ALL.len()] = [const { AtomicU64::new(0) }; Effect::ALL.len()];
-
-const EFFECT_NAMES: [&CStr; Effect::ALL.len()] = [
-    c"ops_insert",
-    c"ops_update",
-    c"ops_delete",
-    c"ops_none",
-    c"ops_touch",
-    c"ops_seed",
+static EFFECTS: [(Effect, &CStr, AtomicU64); 6] = [
+    (Effect::Insert, c"ops_insert", AtomicU64::new(0)),
+    (Effect::Update, c"ops_update", AtomicU64::new(0)),
+    (Effect::Delete, c"ops_delete", AtomicU64::new(0)),
+    (Effect::None, c"ops_none", AtomicU64::new(0)),
+    (Effect::Touch, c"ops_touch", AtomicU64::new(0)),
+    (Effect::Seed, c"ops_seed", AtomicU64::new(0)),
 ];
 
 pub fn count(counter: &AtomicU64, n: usize) {
@@ -27,8 +25,8 @@ pub fn count(counter: &AtomicU64, n: usize) {
 }
 
 pub fn count_effect(effect: Effect) {
-    let counters = Effect::ALL.iter().zip(&EFFECTS);
-    for (_, counter) in counters.filter(|(other, _)| **other == effect) {
+    let counter = EFFECTS.iter().find(|(other, ..)| *other == effect);
+    if let Some((.., counter)) = counter {
         count(counter, 1);
     }
 }
@@ -55,7 +53,7 @@ unsafe extern "C" fn info(ctx: *mut raw::RedisModuleInfoCtx, _for_crash_report: 
             ));
         };
         field(c"flushes", &FLUSHES);
-        for (name, counter) in EFFECT_NAMES.iter().zip(&EFFECTS) {
+        for (_, name, counter) in &EFFECTS {
             field(name, counter);
         }
         field(c"events_published", &EVENTS);
