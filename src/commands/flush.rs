@@ -41,7 +41,6 @@ impl Command for Flush {
     fn run(call: &Call) -> Result<(), Error> {
         let ctx = call.ctx;
         let requests = parse(Args::new(call.args))?;
-        let with_events = requests.with_events;
         let declaration = &*declarations::load(ctx, &call.key)?;
         cluster::check(ctx, &call.key, declaration)?;
         let plan = plan(declaration, requests, &mut Stored::new(ctx, declaration))?;
@@ -55,7 +54,7 @@ impl Command for Flush {
         reply.array(plan.steps.len());
         for (index, step) in plan.steps.iter().enumerate() {
             stats::count_effect(step.effect);
-            if !with_events {
+            if !plan.with_events {
                 reply.status(step.effect.name());
                 continue;
             }
@@ -177,7 +176,7 @@ fn prepare<'d>(
         .collect()
 }
 
-/// An event as it was appended.
+/// An event as it was appended, for a reply that tells of it.
 struct Published<'d> {
     step: usize,
     stream: &'d [u8],
@@ -202,7 +201,8 @@ fn apply<'c, 'd>(
             let publisher = publishers.get_mut(*stream).and_then(Option::as_mut);
             if let (Some(publisher), Some(payload)) = (publisher, plan.payloads.get(*payload)) {
                 let id = publisher.append(&mut writes, payload, now_ms);
-                published.extend(id.map(|id| Published {
+                let told = id.filter(|_| plan.with_events);
+                published.extend(told.map(|id| Published {
                     step: index,
                     stream: publisher.stream(),
                     id,

@@ -71,6 +71,8 @@ pub trait Snapshots {
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
     pub steps: Vec<Step<'a>>,
+    /// Whether the reply names changed fields and events.
+    pub with_events: bool,
     /// Encoded events; streams with the same payload share one.
     pub payloads: Vec<Vec<u8>>,
 }
@@ -118,8 +120,10 @@ pub fn plan<'a>(
     let mut planner = Planner {
         declaration,
         meta: &meta,
-        with_events,
-        plan: Plan::default(),
+        plan: Plan {
+            with_events,
+            ..Plan::default()
+        },
     };
     // Only of an entity that comes again is the new state remembered.
     let again = repeated(&list);
@@ -151,7 +155,6 @@ fn repeated<'a>(list: &[(&'a [u8], Request)]) -> HashSet<&'a [u8]> {
 struct Planner<'d, 'a> {
     declaration: &'d Declaration,
     meta: &'d [Pair<'a>],
-    with_events: bool,
     plan: Plan<'a>,
 }
 
@@ -246,7 +249,7 @@ impl<'a> Planner<'_, 'a> {
     /// The names of what changed, if anybody wants them.
     fn changed(&self, changes: &[Change]) -> Vec<Vec<u8>> {
         let names = changes.iter().map(|change| change.field.to_vec());
-        names.filter(|_| self.with_events).collect()
+        names.filter(|_| self.plan.with_events).collect()
     }
 
     /// Every field to null, if anybody wants that.
@@ -256,7 +259,7 @@ impl<'a> Planner<'_, 'a> {
             stream.payload == Payload::Full && stream.operations.contains(Operations::DELETE)
         };
         let mut changes: Vec<Change> = Vec::new();
-        if self.with_events || declaration.streams.iter().any(full) {
+        if self.plan.with_events || declaration.streams.iter().any(full) {
             changes.extend(state.iter().map(|(field, value)| Change {
                 field: field.into(),
                 old: declaration.value(field, value),
