@@ -1,4 +1,4 @@
-use super::consume::{advance, event_id, group};
+use super::consume::{advance, event_id, group, no_reader};
 use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
@@ -35,9 +35,7 @@ impl Command for Ack {
                     stream: Quoted::new(&call.key),
                     name: Quoted::new(name),
                 })?;
-                if state.consumers > 0 || state.pending > 0 {
-                    return Err(Error::GroupNotCursor(Quoted::new(name)));
-                }
+                state.check_cursor(name)?;
                 advance(&cursor, state.position, id)?;
                 call.reply().status(c"OK");
             }
@@ -67,10 +65,6 @@ fn parse<'a>(mut args: Args<'a>) -> Result<Acknowledged<'a>, Error> {
             Some(got) => Err(Error::UnknownOption(Quoted::new(got))),
         }
     } else {
-        Err(Error::NotOneOf {
-            of: "the reader",
-            choices: "GROUP or CURSOR",
-            got: Quoted::new(args.take().unwrap_or_default()),
-        })
+        Err(no_reader(args))
     }
 }

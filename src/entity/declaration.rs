@@ -46,20 +46,18 @@ pub enum Payload {
 }
 
 impl Payload {
-    const ALL: [(Payload, &'static str); 4] = [
-        (Payload::Keys, "KEYS"),
-        (Payload::Changes, "CHANGES"),
-        (Payload::Full, "FULL"),
-        (Payload::Images, "IMAGES"),
+    const ALL: [Payload; 4] = [
+        Payload::Keys,
+        Payload::Changes,
+        Payload::Full,
+        Payload::Images,
     ];
 
     pub const CHOICES: &'static str = "KEYS, CHANGES, FULL or IMAGES";
 
     pub fn parse(word: &[u8]) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(_, name)| word.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(payload, _)| *payload)
+        let is_it = |payload: &Payload| word.eq_ignore_ascii_case(payload.name().as_bytes());
+        Self::ALL.into_iter().find(is_it)
     }
 
     pub fn name(self) -> &'static str {

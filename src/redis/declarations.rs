@@ -60,10 +60,7 @@ pub fn put(writes: &mut Writes, name: &RedisString, new: Declaration) -> Result<
     if get(&Key::read(ctx, name), name)?.is_some_and(|old| **old == new) {
         return Ok(());
     }
-    let args: Vec<RedisString> = encoding::declaration::encode(&new)
-        .iter()
-        .map(|arg| keys::string(arg))
-        .collect();
+    let args = arguments(&new);
     let key = Key::write(ctx, name);
     let value = boxed(Arc::new(new));
     // SAFETY: a key open for writing; the value is of this type and belongs to the key from now on.
@@ -104,6 +101,12 @@ fn boxed(declaration: Arc<Declaration>) -> *mut c_void {
     Box::into_raw(Box::new(declaration)).cast()
 }
 
+/// Those of DIRTY.DECLARE that make it, behind the key.
+fn arguments(declaration: &Declaration) -> Vec<RedisString> {
+    let args = encoding::declaration::encode(declaration);
+    args.iter().map(|arg| keys::string(arg)).collect()
+}
+
 unsafe extern "C" fn rdb_save(rdb: *mut raw::RedisModuleIO, value: *mut c_void) {
     // SAFETY: the server passes a value of this type.
     let args = encoding::declaration::encode(unsafe { declaration(value) });
@@ -140,10 +143,7 @@ unsafe extern "C" fn aof_rewrite(
     value: *mut c_void,
 ) {
     // SAFETY: the server passes a value of this type.
-    let args: Vec<RedisString> = encoding::declaration::encode(unsafe { declaration(value) })
-        .iter()
-        .map(|arg| keys::string(arg))
-        .collect();
+    let args = arguments(unsafe { declaration(value) });
     let argv: Vec<*mut raw::RedisModuleString> = args.iter().map(|arg| arg.inner).collect();
     // SAFETY: format `sv` takes a string, a pointer and a length, which live throughout the call.
     unsafe {

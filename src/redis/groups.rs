@@ -4,7 +4,7 @@
 use super::call::{self, Reply, View};
 use super::{keys, streams};
 use crate::entity::event_id::EventId;
-use crate::error::Error;
+use crate::error::{Error, Quoted};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
 
@@ -21,6 +21,16 @@ pub struct State {
     pub consumers: i64,
     pub pending: i64,
     pub position: EventId,
+}
+
+impl State {
+    /// Refuses to treat as a cursor what somebody reads through: moving it would lose them entries.
+    pub fn check_cursor(&self, name: &[u8]) -> Result<(), Error> {
+        match self.consumers > 0 || self.pending > 0 {
+            true => Err(Error::GroupNotCursor(Quoted::new(name))),
+            false => Ok(()),
+        }
+    }
 }
 
 /// An entry of a stream, its bytes still in the server's reply.
@@ -183,8 +193,8 @@ impl Group<'_> {
         args: &[&RedisString],
     ) -> Result<Reply, Error> {
         call(self.ctx, command, args).or_else(|error| {
+            // A key that was there just now is not missing.
             streams::missing_is_none(self.stream, error)?.ok_or(Error::Internal)
-            // it was there just now
         })
     }
 }

@@ -1,20 +1,19 @@
 //! What is on disk is what was in memory: RDB, AOF with and without preamble, after a stop and after a
 //! kill.
 
-use super::replication::history;
+use super::replication::{history, AOF};
 use super::support::Server;
 
 #[test]
 fn a_server_started_from_its_files_has_the_same_data() {
     let always = ["--appendonly", "yes", "--appendfsync", "always"];
-    let plain = [&always[..], &["--aof-use-rdb-preamble", "no"]].concat();
     for (options, before_the_end) in [
         (&[][..], vec!["SAVE"]),
         (&["--save", "3600 1"], vec![]), // saved by SHUTDOWN
         (&always, vec![]),
         (&always, vec!["BGREWRITEAOF"]),
-        (&plain, vec![]),
-        (&plain, vec!["BGREWRITEAOF"]),
+        (&AOF, vec![]),
+        (&AOF, vec!["BGREWRITEAOF"]),
     ] {
         let mut server = Server::with(options);
         let mut redis = server.connect();
@@ -78,14 +77,7 @@ fn a_killed_server_has_whole_flushes_only() {
 /// Whatever may be declared, and wherever its key goes, is still there after each way to disk and back.
 #[test]
 fn what_was_accepted_can_be_loaded() {
-    let mut server = Server::with(&[
-        "--appendonly",
-        "yes",
-        "--appendfsync",
-        "always",
-        "--aof-use-rdb-preamble",
-        "no",
-    ]);
+    let mut server = Server::with(&AOF);
     let mut redis = server.connect();
     for (declare, then) in [
         ("DIRTY.DECLARE a STREAM \"\"", vec![]),

@@ -48,7 +48,7 @@ fn word(rest: &mut &[u8]) -> String {
 }
 
 /// An append-only file that is written at once, without its preamble.
-const AOF: [&str; 6] = [
+pub const AOF: [&str; 6] = [
     "--appendonly",
     "yes",
     "--appendfsync",

@@ -1,7 +1,7 @@
 mod batch;
 mod options;
 
-pub use options::event_id;
+pub use options::{event_id, no_reader};
 
 use crate::args::Args;
 use crate::entity::event_id::EventId;
@@ -143,9 +143,7 @@ fn read(call: &Call, options: &Options, waited: Option<&Waiting>) -> Result<Batc
             Ok(batch)
         }
         Reader::Cursor { ack, .. } => {
-            if state.consumers > 0 || state.pending > 0 {
-                return Err(Error::GroupNotCursor(Quoted::new(&name)));
-            }
+            state.check_cursor(&name)?;
             let position = match ack.filter(|_| first) {
                 Some(id) => advance(&group, state.position, id)?,
                 None => state.position,

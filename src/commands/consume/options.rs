@@ -62,12 +62,7 @@ impl<'a> Options<'a> {
                 ack: None,
             }
         } else {
-            let got = args.take().unwrap_or_default();
-            return Err(Error::NotOneOf {
-                of: "the reader",
-                choices: "GROUP or CURSOR",
-                got: Quoted::new(got),
-            });
+            return Err(no_reader(args));
         };
         let mut options = Options {
             reader,
@@ -141,6 +136,15 @@ impl Start {
                 .or_else(|| decimal::parse(text).map(Start::SinceMs))
                 .ok_or_else(|| Error::NotAStart(Quoted::new(text))),
         }
+    }
+}
+
+/// The error of what stands where GROUP or CURSOR must.
+pub fn no_reader(mut args: Args) -> Error {
+    Error::NotOneOf {
+        of: "the reader",
+        choices: "GROUP or CURSOR",
+        got: Quoted::new(args.take().unwrap_or_default()),
     }
 }
 
