@@ -1,6 +1,7 @@
 //! A cursor over a command's arguments: parsing reads like the syntax line, leftovers are refused.
 
 use crate::entity::decimal;
+use crate::entity::words::Word;
 use crate::error::{Error, Quoted};
 
 #[derive(Clone, Debug)]
@@ -33,6 +34,20 @@ impl<'a> Args<'a> {
         Some(first)
     }
 
+    pub fn peek(&self) -> Option<&'a [u8]> {
+        self.rest.first().copied()
+    }
+
+    pub fn rest(&self) -> &'a [&'a [u8]] {
+        self.rest
+    }
+
+    /// What was taken since this cursor stood elsewhere.
+    pub fn since(&self, before: &Args<'a>) -> &'a [&'a [u8]] {
+        let taken = before.rest.len().saturating_sub(self.rest.len());
+        before.rest.get(..taken).unwrap_or_default()
+    }
+
     /// Takes the next argument if it is this keyword, in any case.
     pub fn keyword(&mut self, keyword: &str) -> bool {
         let found = self
@@ -61,6 +76,21 @@ impl<'a> Args<'a> {
                 most: *range.end(),
                 got: Quoted::new(arg),
             })
+    }
+
+    /// A time in ms: some 285,000 years at most, so that nothing overflows when it is added to today.
+    pub fn ms(&mut self, of: &'static str, least: u64) -> Result<u64, Error> {
+        self.number(of, "a time in ms", least..=1 << 53)
+    }
+
+    /// One of the option's words.
+    pub fn word<W: Word>(&mut self, of: &'static str) -> Result<W, Error> {
+        let word = self.next(of, "a word")?;
+        W::parse(word).ok_or_else(|| Error::NotOneOf {
+            of,
+            choices: W::CHOICES,
+            got: Quoted::new(word),
+        })
     }
 
     /// The `n` that stands before n things.

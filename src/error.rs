@@ -80,6 +80,21 @@ pub enum Error {
     DuplicatePool(Quoted),
     ReservedField,
     NoStreams,
+    /// An option that means nothing without another one.
+    Needs(&'static str, &'static str),
+    /// An option or operation of types that keep snapshots.
+    NeedsSnapshots(&'static str),
+    FieldsOfDelete,
+    NoVersion(Quoted),
+    IdNotNumeric {
+        id: Quoted,
+        format: &'static str,
+        stream: Quoted,
+    },
+    PayloadOfFormat {
+        format: &'static str,
+        payload: &'static str,
+    },
     NoOperations,
     EmptyPrefix,
     StreamIsKey(Quoted),
@@ -107,14 +122,33 @@ pub enum Error {
         expected: &'static str,
         got: Quoted,
     },
+    /// A DEFER whose token another flush has.
+    TokenTaken(Quoted),
+    /// Something else under a token.
+    NotDeferred {
+        token: Quoted,
+        key: Quoted,
+    },
+    /// A JSON or MessagePack snapshot that is none.
+    Malformed {
+        format: &'static str,
+        /// Where in the client's argument, in bytes.
+        offset: usize,
+        why: String,
+    },
+    /// Of a JSON or MessagePack snapshot.
+    RepeatedField {
+        format: &'static str,
+        field: Quoted,
+    },
     WrongType {
         key: Quoted,
         /// If it is not the client's own.
         database: Option<u32>,
         expected: &'static str,
     },
-    /// The snapshot of this entity would be stored where one of the streams lives.
-    SnapshotIsStream {
+    /// The snapshot of this entity would be stored where something else of its declaration is.
+    SnapshotIsTaken {
         id: Quoted,
         key: Quoted,
     },
@@ -203,6 +237,19 @@ impl fmt::Display for Error {
             DuplicateStream(stream) => write!(f, "ERR stream {stream} is declared twice"),
             DuplicatePool(code) => write!(f, "ERR pool {code} is mapped twice"),
             ReservedField => write!(f, "ERR the field \"@\" is reserved"),
+            Needs(option, other) => write!(f, "ERR {option} needs {other}"),
+            NeedsSnapshots(what) => {
+                write!(f, "ERR {what} needs the snapshots that STATELESS does not keep")
+            }
+            FieldsOfDelete => write!(f, "ERR DELETE takes fields only with VERSION or STATELESS"),
+            NoVersion(field) => write!(f, "BADVALUE field {field} must give the entity's version"),
+            IdNotNumeric { id, format, stream } => write!(
+                f,
+                "BADVALUE the id {id} is not a 64-bit unsigned integer, as FORMAT {format} of the stream {stream} needs"
+            ),
+            PayloadOfFormat { format, payload } => {
+                write!(f, "ERR FORMAT {format} cannot carry PAYLOAD {payload}")
+            }
             NoStreams => write!(f, "ERR a declaration needs at least one stream"),
             EmptyPrefix => write!(f, "ERR PREFIX must not be empty"),
             StreamIsKey(stream) => {
@@ -230,6 +277,17 @@ impl fmt::Display for Error {
                 expected,
                 got,
             } => write!(f, "BADVALUE field {field} takes {expected}, not {got}"),
+            TokenTaken(token) => write!(f, "EXISTS another flush waits under the token {token}"),
+            NotDeferred { token, key } => write!(
+                f,
+                "WRONGTYPE the field {token} of the key {key} holds something else than a deferred flush"
+            ),
+            Malformed { format, offset, why } => {
+                write!(f, "BADVALUE malformed {format} at byte {offset}: {why}")
+            }
+            RepeatedField { format, field } => {
+                write!(f, "BADVALUE field {field} stands twice in the {format}")
+            }
             WrongType {
                 key,
                 database: Some(database),
@@ -241,9 +299,9 @@ impl fmt::Display for Error {
             WrongType { key, expected, .. } => {
                 write!(f, "WRONGTYPE the key {key} holds something else than {expected}")
             }
-            SnapshotIsStream { id, key } => write!(
+            SnapshotIsTaken { id, key } => write!(
                 f,
-                "WRONGTYPE the snapshot of entity {id} would be stored at {key}, a stream of its declaration"
+                "WRONGTYPE the snapshot of entity {id} would be stored at {key}, another key of its declaration"
             ),
             CrossSlot(key) => {
                 write!(f, "CROSSSLOT the key {key} is in another slot than the declaration; give all of them the same {{tag}}")

@@ -17,7 +17,10 @@ mod entity;
 mod error;
 mod redis;
 
-use commands::{ack::Ack, consume::Consume, declare::Declare, flush::Flush, get::Get, info::Info};
+use commands::{
+    abort::Abort, ack::Ack, commit::Commit, consume::Consume, declare::Declare, deferred::Deferred,
+    flush::Flush, get::Get, info::Info,
+};
 use redis::declarations::TYPE as DECLARATION_TYPE;
 use redis::{entry, last_ids, stats};
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
@@ -35,6 +38,9 @@ const VERSION: i32 = 100;
 fn register_commands(ctx: &Context) -> bool {
     entry::register::<Declare>(ctx) // DIRTY.DECLARE key …: an entity type, its streams and fields
         && entry::register::<Flush>(ctx) // DIRTY.FLUSH key op …: store, diff, publish
+        && entry::register::<Commit>(ctx) // DIRTY.COMMIT key token …: what was flushed with DEFER
+        && entry::register::<Abort>(ctx) // DIRTY.ABORT key token …: drop it instead
+        && entry::register::<Deferred>(ctx) // DIRTY.DEFERRED key: what waits
         && entry::register::<Get>(ctx) // DIRTY.GET key id …: typed snapshots
         && entry::register::<Info>(ctx) // DIRTY.INFO key: the declaration
         && entry::register::<Consume>(ctx) // DIRTY.CONSUME stream GROUP|CURSOR …: acknowledge and read

@@ -22,12 +22,16 @@ impl Command for Get {
     fn run(call: &Call) -> Result<(), Error> {
         let declaration = declarations::load(call.ctx, &call.key)?;
         cluster::check(call.ctx, &call.key, &declaration)?;
-        let mut stored = Stored::new(call.ctx, &declaration);
-        let snapshots: Result<Vec<_>, _> = call.args.iter().map(|id| stored.load(id)).collect();
-        let (snapshots, reply) = (snapshots?, call.reply());
-        reply.array(snapshots.len());
-        for snapshot in snapshots {
-            let Some(snapshot) = snapshot else {
+        let mut stored = Stored::new(call.ctx, &call.key, &declaration);
+        let load = |id: &&[u8]| match declaration.stateless {
+            true => Ok(Default::default()),
+            false => stored.load(id),
+        };
+        let entities: Result<Vec<_>, _> = call.args.iter().map(load).collect();
+        let (entities, reply) = (entities?, call.reply());
+        reply.array(entities.len());
+        for entity in entities {
+            let Some(snapshot) = entity.entity() else {
                 reply.null();
                 continue;
             };

@@ -1,4 +1,5 @@
 use crate::entity::declaration::Stream;
+use crate::entity::words::Word;
 use crate::error::Error;
 use crate::redis::declarations;
 use crate::redis::entry::{Call, Command, KeyUse};
@@ -25,11 +26,20 @@ impl Command for Info {
         }
         let declaration = declarations::load(call.ctx, &call.key)?;
         let reply = call.reply();
-        reply.map(4);
+        reply.map(8);
         reply.bytes("name");
         reply.bytes(&declaration.name);
         reply.bytes("prefix");
         reply.bytes(&declaration.prefix);
+        let version = declaration.version.as_ref();
+        reply.bytes("stateless");
+        reply.boolean(declaration.stateless);
+        reply.bytes("version");
+        text(reply, version.map(|version| &version.field));
+        reply.bytes("tombstone");
+        number(reply, version.map(|version| version.tombstone_ms));
+        reply.bytes("fakedelete");
+        text(reply, declaration.fake_delete.as_ref());
         reply.bytes("types");
         reply.map(declaration.types.len());
         for (field, field_type) in &declaration.types {
@@ -46,7 +56,7 @@ impl Command for Info {
 }
 
 fn describe(reply: Reply, stream: &Stream) {
-    reply.map(7);
+    reply.map(9);
     reply.bytes("stream");
     reply.bytes(&stream.key);
     reply.bytes("ops");
@@ -56,18 +66,34 @@ fn describe(reply: Reply, stream: &Stream) {
     for field in &stream.triggers {
         reply.bytes(field);
     }
+    let max_len = stream.max_len;
     reply.bytes("maxlen");
-    match stream.max_len {
-        Some(max_len) => reply.bytes(format!("{} {}", max_len.sign(), max_len.count)),
-        None => reply.null(),
-    }
+    text(
+        reply,
+        max_len.map(|max_len| format!("{} {}", max_len.sign(), max_len.count)),
+    );
+    reply.bytes("onfull");
+    text(reply, max_len.map(|max_len| max_len.on_full.name()));
+    reply.bytes("maxage");
+    number(reply, stream.max_age_ms);
     reply.bytes("payload");
     reply.bytes(stream.payload.name());
     reply.bytes("format");
-    reply.bytes("MSGPACK");
+    reply.bytes(stream.format.name());
     reply.bytes("db");
-    match stream.database {
-        Some(index) => reply.integer(index.into()),
+    number(reply, stream.database.map(u64::from));
+}
+
+fn text(reply: Reply, text: Option<impl AsRef<[u8]>>) {
+    match text {
+        Some(text) => reply.bytes(text),
+        None => reply.null(),
+    }
+}
+
+fn number(reply: Reply, number: Option<u64>) {
+    match number {
+        Some(number) => reply.unsigned(number),
         None => reply.null(),
     }
 }

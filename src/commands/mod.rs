@@ -1,8 +1,11 @@
 //! One file for a command: its syntax, what it reads from its arguments, what it does.
 
+pub mod abort;
 pub mod ack;
+pub mod commit;
 pub mod consume;
 pub mod declare;
+pub mod deferred;
 pub mod flush;
 pub mod get;
 pub mod info;

@@ -1,15 +1,8 @@
-//! Bytes: events as stream entries carry them, declarations as they are stored. Each codec in its own
-//! file, `encode` beside `decode`.
+//! Bytes and back, each codec in its own file: events as stream entries carry them, the fields that
+//! clients send as JSON or MessagePack, declarations and what waits between commands as
+//! they are stored.
 
 pub mod declaration;
-pub mod msgpack;
-
-use crate::entity::event::Event;
-
-/// The event in a stream entry's fields, if the entry is one of the module's.
-pub fn decode<'e>(fields: &[(&'e [u8], &'e [u8])]) -> Option<Event<'e>> {
-    match fields {
-        [(msgpack::FIELD, bytes)] => msgpack::decode(bytes),
-        _ => None,
-    }
-}
+pub mod event;
+pub mod fields;
+pub mod waiting;

@@ -4,6 +4,7 @@
 use super::event::Value;
 use super::operation::{Operation, Operations};
 use super::value::FieldType;
+use super::words::Word;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +13,21 @@ pub struct Declaration {
     pub name: Vec<u8>,
     /// A snapshot's key is this and the entity's id.
     pub prefix: Vec<u8>,
+    /// No snapshots are kept; each flush brings its own old values.
+    pub stateless: bool,
+    pub version: Option<VersionField>,
+    /// FAKEDELETE: the field that says that an entity counts as deleted.
+    pub fake_delete: Option<Vec<u8>>,
     pub types: BTreeMap<Vec<u8>, FieldType>,
     pub streams: Vec<Stream>,
+}
+
+/// VERSION: the field that holds the entity's own version, and how long that of a deleted one is
+/// remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionField {
+    pub field: Vec<u8>,
+    pub tombstone_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +37,9 @@ pub struct Stream {
     /// FIELDS: those whose change publishes even if the operations lack `U`.
     pub triggers: BTreeSet<Vec<u8>>,
     pub max_len: Option<MaxLen>,
+    pub max_age_ms: Option<u64>,
     pub payload: Payload,
+    pub format: Format,
     /// The logical database, if not the declaration's own.
     pub database: Option<u32>,
 }
@@ -33,6 +49,27 @@ pub struct MaxLen {
     pub count: u64,
     /// `~`: whole nodes of the stream go, so somewhat more than count may stay.
     pub approximate: bool,
+    pub on_full: OnFull,
+}
+
+/// What becomes of entries past the count that a group has not acknowledged yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFull {
+    /// They are dropped, as Redis does.
+    Trim,
+    /// They stay, so the stream may grow past the count.
+    Keep,
+    /// They stay, and a flush that would go past the count is refused.
+    Refuse,
+}
+
+impl Word for OnFull {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (OnFull::Trim, "TRIM"),
+        (OnFull::Keep, "KEEP"),
+        (OnFull::Refuse, "REFUSE"),
+    ];
+    const CHOICES: &'static str = "TRIM, KEEP or REFUSE";
 }
 
 /// What an event carries besides entity, id and operation.
@@ -45,48 +82,72 @@ pub enum Payload {
     Images,
 }
 
-impl Payload {
-    const ALL: [Payload; 4] = [
-        Payload::Keys,
-        Payload::Changes,
-        Payload::Full,
-        Payload::Images,
+impl Word for Payload {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Payload::Keys, "KEYS"),
+        (Payload::Changes, "CHANGES"),
+        (Payload::Full, "FULL"),
+        (Payload::Images, "IMAGES"),
     ];
+    const CHOICES: &'static str = "KEYS, CHANGES, FULL or IMAGES";
+}
 
-    pub const CHOICES: &'static str = "KEYS, CHANGES, FULL or IMAGES";
+/// How an event is written as an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    MsgPack,
+    /// As FluxaORM v2 writes it.
+    FluxaOrm,
+    /// As FluxaORM v1 writes it.
+    FluxaOrm1,
+    Debezium,
+}
 
-    pub fn parse(word: &[u8]) -> Option<Self> {
-        let is_it = |payload: &Payload| word.eq_ignore_ascii_case(payload.name().as_bytes());
-        Self::ALL.into_iter().find(is_it)
+impl Word for Format {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Format::MsgPack, "MSGPACK"),
+        (Format::FluxaOrm, "FLUXAORM"),
+        (Format::FluxaOrm1, "FLUXAORM1"),
+        (Format::Debezium, "DEBEZIUM"),
+    ];
+    const CHOICES: &'static str = "MSGPACK, FLUXAORM, FLUXAORM1 or DEBEZIUM";
+}
+
+impl Format {
+    /// The payloads that this format can carry, the one it has when left out first.
+    pub fn payloads(self) -> &'static [Payload] {
+        match self {
+            Format::MsgPack => &[
+                Payload::Changes,
+                Payload::Keys,
+                Payload::Full,
+                Payload::Images,
+            ],
+            Format::FluxaOrm => &[Payload::Changes, Payload::Keys, Payload::Full],
+            Format::FluxaOrm1 => &[Payload::Full],
+            Format::Debezium => &[Payload::Images],
+        }
     }
 
-    pub fn name(self) -> &'static str {
-        match self {
-            Payload::Keys => "KEYS",
-            Payload::Changes => "CHANGES",
-            Payload::Full => "FULL",
-            Payload::Images => "IMAGES",
-        }
+    /// Whether it can name entities by 64-bit unsigned numbers only.
+    pub fn has_numeric_ids(self) -> bool {
+        matches!(self, Format::FluxaOrm | Format::FluxaOrm1)
     }
 }
 
 impl Declaration {
-    pub fn field_type(&self, field: &[u8]) -> FieldType {
+    /// The type that TYPES gives a field.
+    pub fn declared_type(&self, field: &[u8]) -> Option<FieldType> {
         // Most entity types name no types: do not look for them in vain.
         if self.types.is_empty() {
-            return FieldType::String;
+            return None;
         }
-        self.types.get(field).copied().unwrap_or(FieldType::String)
+        self.types.get(field).copied()
     }
 
-    /// A stored text with its type. One that does not fit the type, stored before that was declared or
-    /// by hand, is what it is: a string.
+    /// A stored text with its field's type.
     pub fn value<'t>(&self, field: &[u8], text: &'t [u8]) -> Value<'t> {
-        let field_type = self.field_type(field);
-        Some(match field_type.canonical(text) {
-            Some(canonical) => (field_type, canonical),
-            None => (FieldType::String, text.into()),
-        })
+        Some(self.declared_type(field).unwrap_or_default().of(text))
     }
 
     pub fn snapshot_key(&self, id: &[u8]) -> Vec<u8> {
@@ -106,6 +167,8 @@ impl Declaration {
         size_of::<Self>()
             .saturating_add(self.name.capacity())
             .saturating_add(self.prefix.capacity())
+            .saturating_add(self.version.as_ref().map_or(0, |v| v.field.capacity()))
+            .saturating_add(self.fake_delete.as_ref().map_or(0, Vec::capacity))
             .saturating_add(types.chain(streams).sum())
     }
 }
@@ -138,7 +201,9 @@ impl Stream {
             operations: Operations::all(),
             triggers: BTreeSet::new(),
             max_len: None,
+            max_age_ms: None,
             payload: Payload::Changes,
+            format: Format::MsgPack,
             database: None,
         }
     }

@@ -1,13 +1,12 @@
 //! What changes between a stored state and the fields of a flush.
 
 use super::declaration::Declaration;
-use super::event::Change;
+use super::event::{Bytes, Change, Value};
 use super::flush::{Fields, Write};
 use super::snapshot::{Finder, Snapshot, MARKER, NOTHING};
-use super::value::FieldType;
+use super::value::{FieldType, Given};
 use crate::error::{Error, Quoted};
-use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Whether the fields of a flush are all there are, or only those to change.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,12 +15,61 @@ pub enum Scope {
     Named,
 }
 
+/// The types of an entity's fields: as declared, else as the snapshot at hand gives them.
+pub struct Types<'d, 'a> {
+    declaration: &'d Declaration,
+    /// Of fields that are not declared; strings need no mention.
+    given: HashMap<Bytes<'a>, FieldType>,
+}
+
+impl<'d, 'a> Types<'d, 'a> {
+    pub fn new(declaration: &'d Declaration, fields: &Fields<'a>) -> Self {
+        let mut given = HashMap::new();
+        for (field, value) in fields {
+            let field_type = value.as_ref().and_then(|value| value.field_type);
+            if let Some(field_type) = field_type.filter(|t| *t != FieldType::String) {
+                if declaration.declared_type(field).is_none() {
+                    given.insert(field.clone(), field_type);
+                }
+            }
+        }
+        Types { declaration, given }
+    }
+
+    pub fn declared(declaration: &'d Declaration) -> Self {
+        Types {
+            declaration,
+            given: HashMap::new(),
+        }
+    }
+
+    fn of(&self, field: &[u8]) -> FieldType {
+        let given = || match self.given.is_empty() {
+            true => None,
+            false => self.given.get(field).copied(),
+        };
+        let declared = self.declaration.declared_type(field);
+        declared.or_else(given).unwrap_or_default()
+    }
+
+    /// A stored text with its field's type.
+    pub fn value<'t>(&self, field: &[u8], text: &'t [u8]) -> Value<'t> {
+        Some(self.of(field).of(text))
+    }
+
+    /// A given value, if it fits its field.
+    pub fn take(&self, field: &[u8], given: Given<'a>) -> Result<(FieldType, Bytes<'a>), Error> {
+        let field_type = self.of(field);
+        Ok((field_type, field_type.take(field, given)?))
+    }
+}
+
 /// What changes between a stored state and the fields of a flush.
 pub struct Diff<'s, 'a> {
     /// New values to store.
-    set: Vec<(&'a [u8], Cow<'a, [u8]>)>,
+    set: Vec<(Bytes<'a>, Bytes<'a>)>,
     /// Stored fields that become null.
-    unset: Vec<&'s [u8]>,
+    unset: Vec<Bytes<'s>>,
     pub changes: Vec<Change<'s>>,
     /// How many fields there are afterwards.
     remaining: usize,
@@ -29,7 +77,7 @@ pub struct Diff<'s, 'a> {
 
 impl<'s, 'a: 's> Diff<'s, 'a> {
     pub fn new(
-        declaration: &Declaration,
+        types: &Types<'_, 'a>,
         state: Option<&'s Snapshot>,
         fields: Fields<'a>,
         scope: Scope,
@@ -45,26 +93,29 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
         let mut named = vec![false; state.len()];
         let mut others = HashSet::new();
         for (field, value) in fields {
-            if field == MARKER {
+            if *field == *MARKER {
                 return Err(Error::ReservedField);
             }
-            let stored = finder.find(field);
+            let stored = finder.find(&field);
             let seen = stored.and_then(|(index, _)| named.get_mut(index));
             let again = match seen {
                 Some(seen) => std::mem::replace(seen, true),
-                None => !others.insert(field),
+                None => !others.insert(field.clone()),
             };
             if again {
-                return Err(Error::DuplicateField(Quoted::new(field)));
+                return Err(Error::DuplicateField(Quoted::new(&field)));
             }
-            match (value, stored) {
-                (Some(text), stored) => {
-                    let field_type = declaration.field_type(field);
-                    let text = canonical(field_type, field, text)?;
-                    diff.assign(declaration, field, text, stored.map(|(_, old)| old));
+            let stored = stored.map(|(_, old)| old);
+            match value {
+                Some(given) => {
+                    let new = types.take(&field, given)?;
+                    diff.assign(types, field, new, stored);
                 }
-                (None, Some((_, old))) => diff.clear(declaration, field, old),
-                (None, None) => {}
+                None => {
+                    if let Some(old) = stored {
+                        diff.clear(types, field, old);
+                    }
+                }
             }
         }
         if scope == Scope::Whole {
@@ -75,7 +126,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
                 .collect();
             left_out.sort_unstable();
             for (field, old) in left_out {
-                diff.clear(declaration, field, old);
+                diff.clear(types, field.into(), old);
             }
         }
         Ok(diff)
@@ -83,38 +134,38 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
 
     fn assign(
         &mut self,
-        declaration: &Declaration,
-        field: &'a [u8],
-        text: Cow<'a, [u8]>,
+        types: &Types<'_, 'a>,
+        field: Bytes<'a>,
+        new: (FieldType, Bytes<'a>),
         stored: Option<&'s [u8]>,
     ) {
-        if stored == Some(&*text) {
+        if stored == Some(&*new.1) {
             return;
         }
-        let old = stored.and_then(|old| declaration.value(field, old));
-        let new = Some((declaration.field_type(field), text.clone()));
-        if old == new {
+        let old = stored.and_then(|old| types.value(&field, old));
+        if old.as_ref() == Some(&new) {
             return; // stored in another text of the same value, before the type was declared
         }
         if stored.is_none() {
             self.remaining = self.remaining.saturating_add(1);
         }
+        self.set.push((field.clone(), new.1.clone()));
         self.changes.push(Change {
-            field: field.into(),
+            field,
             old,
-            new,
+            new: Some(new),
         });
-        self.set.push((field, text));
     }
 
-    fn clear(&mut self, declaration: &Declaration, field: &'s [u8], old: &'s [u8]) {
+    fn clear(&mut self, types: &Types<'_, 'a>, field: Bytes<'s>, old: &'s [u8]) {
         self.remaining = self.remaining.saturating_sub(1);
+        let old = types.value(&field, old);
+        self.unset.push(field.clone());
         self.changes.push(Change {
-            field: field.into(),
-            old: declaration.value(field, old),
+            field,
+            old,
             new: None,
         });
-        self.unset.push(field);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -125,21 +176,10 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
         let marked = state.is_some_and(|state| state.marked);
         let mark = self.remaining == 0;
         Write::Change {
+            anew: false,
             set: self.set,
-            unset: self.unset.into_iter().map(<[u8]>::to_vec).collect(),
+            unset: self.unset.into_iter().map(Bytes::into_owned).collect(),
             marker: (marked != mark).then_some(mark),
         }
-    }
-}
-
-/// The canonical text of a value for a field.
-fn canonical<'a>(
-    field_type: FieldType,
-    field: &[u8],
-    text: Cow<'a, [u8]>,
-) -> Result<Cow<'a, [u8]>, Error> {
-    match text {
-        Cow::Borrowed(text) => field_type.check(field, text),
-        Cow::Owned(text) => Ok(field_type.check(field, &text)?.into_owned().into()),
     }
 }

@@ -18,9 +18,16 @@ pub struct Event<'a> {
     /// All fields before and after, by name, if the payload carries images.
     pub before: Image<'a>,
     pub after: Image<'a>,
+    /// The update is a TOUCH. A format may not be able to tell.
+    pub touch: bool,
+    /// The entity's own, where VERSION is declared.
+    pub version: Option<Version>,
     /// META: small pairs that a flush sends along with its events.
     pub meta: Cow<'a, [Pair<'a>]>,
 }
+
+/// The value of a VERSION field, which is an int or a uint.
+pub type Version = i128;
 
 /// Fields and their values, none null; empty for an entity that does not exist or has no fields.
 pub type Image<'a> = Cow<'a, [(Bytes<'a>, Value<'a>)]>;
@@ -39,9 +46,9 @@ pub struct Change<'a> {
 pub type Value<'a> = Option<(FieldType, Bytes<'a>)>;
 
 impl Event<'_> {
-    /// What happened, as readers are told: a TOUCH where the images tell it from an update.
+    /// What happened, as readers are told: a TOUCH where the format or the images tell it from an update.
     pub fn op(&self) -> &'static str {
-        let touched = !self.before.is_empty() && self.before == self.after;
+        let touched = self.touch || (!self.before.is_empty() && self.before == self.after);
         match self.operation {
             Operation::Update if touched => "touch",
             operation => operation.name(),

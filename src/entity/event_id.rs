@@ -1,9 +1,12 @@
 //! Ids of events: `ms-seq`, where seq counts the stream's events without a gap.
 
 use super::decimal;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct EventId {
     pub ms: u64,
     pub seq: u64,

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-/// The reserved hash field: it stands for an entity all of whose fields are null.
+/// The reserved hash field. Empty, it stands for an entity all of whose fields are null; alone and not
+/// empty, for a deleted entity, whose version it holds.
 pub const MARKER: &[u8] = b"@";
 
 /// Fields and values in the order they were stored, all bytes in one buffer: reading an entity of 500

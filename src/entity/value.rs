@@ -1,14 +1,31 @@
 //! Types of fields and the canonical text of their values.
 
+use super::json;
 use crate::error::{Error, Quoted};
 use std::borrow::Cow;
 use time::{format_description::well_known::Rfc3339, OffsetDateTime, UtcOffset};
 
-/// How deep a JSON value may be nested.
-const MAX_JSON_DEPTH: usize = 32;
+/// A field's value as a client gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given<'a> {
+    pub text: Cow<'a, [u8]>,
+    /// The type that a JSON or MessagePack snapshot gives it, the text then in its canonical form;
+    /// `None` for plain text.
+    pub field_type: Option<FieldType>,
+}
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+impl<'a> Given<'a> {
+    pub fn plain(text: &'a [u8]) -> Self {
+        Given {
+            text: text.into(),
+            field_type: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FieldType {
+    #[default]
     String,
     Int,
     Uint,
@@ -96,7 +113,7 @@ impl FieldType {
             FieldType::Float => canonical_float(utf8(text)?.parse().ok()?)?,
             FieldType::Bool => canonical_bool(text)?.into(),
             FieldType::Time => canonical_time(utf8(text)?)?,
-            FieldType::Json => canonical_json(utf8(text)?)?,
+            FieldType::Json => json::canonical(utf8(text)?)?,
         };
         // The common case, a value that is canonical already, keeps the caller's bytes.
         Some(if owned.as_bytes() == text {
@@ -106,13 +123,50 @@ impl FieldType {
         })
     }
 
-    /// As `canonical`, with the error that a client gets.
-    pub fn check<'a>(self, field: &[u8], text: &'a [u8]) -> Result<Cow<'a, [u8]>, Error> {
-        self.canonical(text).ok_or_else(|| Error::BadValue {
+    /// A stored text as a value of this type. One that does not fit, stored before the type was declared
+    /// or by hand, is what it is: a string.
+    pub fn of(self, text: &[u8]) -> (FieldType, Cow<'_, [u8]>) {
+        match self.canonical(text) {
+            Some(canonical) => (self, canonical),
+            None => (FieldType::String, text.into()),
+        }
+    }
+
+    /// The canonical text of a value that a client gives a field of this type.
+    pub fn take<'a>(self, field: &[u8], given: Given<'a>) -> Result<Cow<'a, [u8]>, Error> {
+        let Given { text, field_type } = given;
+        let bad = |text: &[u8]| Error::BadValue {
             field: Quoted::new(field),
             expected: self.expected(),
             got: Quoted::new(text),
-        })
+        };
+        let text = match field_type {
+            Some(same) if same == self => return Ok(text),
+            // What the snapshot says in JSON stays JSON: `"5"` is not `5`.
+            Some(other) if self == FieldType::Json => match other.json(&text) {
+                Some(json) => return Ok(json.into()),
+                None => return Err(bad(&text)),
+            },
+            _ => text,
+        };
+        match text {
+            Cow::Borrowed(text) => self.canonical(text).ok_or_else(|| bad(text)),
+            Cow::Owned(text) => match self.canonical(&text) {
+                Some(canonical) => Ok(canonical.into_owned().into()),
+                None => Err(bad(&text)),
+            },
+        }
+    }
+
+    /// A canonical text of this type as JSON, if it is UTF-8.
+    fn json(self, text: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            FieldType::Int | FieldType::Uint | FieldType::Float | FieldType::Json => {
+                Some(text.to_vec())
+            }
+            FieldType::Bool => Some(if text == b"1" { "true" } else { "false" }.into()),
+            FieldType::String | FieldType::Time => serde_json::to_vec(utf8(text)?).ok(),
+        }
     }
 }
 
@@ -162,33 +216,6 @@ fn canonical_time(text: &str) -> Option<String> {
     time.checked_to_offset(UtcOffset::UTC)?
         .format(&Rfc3339)
         .ok()
-}
-
-/// Drops the white space between tokens. Numbers and strings stay as they are written: `1.0` is not
-/// `1`, since JSON itself does not say that they are equal.
-fn canonical_json(text: &str) -> Option<String> {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
-    let mut tokens = String::with_capacity(text.len());
-    let (mut in_string, mut escaped, mut depth) = (false, false, 0usize);
-    for c in text.chars() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => in_string = !in_string,
-            _ if in_string => {}
-            ' ' | '\t' | '\r' | '\n' => continue,
-            '[' | '{' => {
-                depth = depth.saturating_add(1);
-                if depth > MAX_JSON_DEPTH {
-                    return None;
-                }
-            }
-            ']' | '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        tokens.push(c);
-    }
-    Some(tokens)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::marker::PhantomData;
 const READ: &CStr = c"vES";
 /// As READ, and its effects go to replicas and the AOF.
 const WRITE: &CStr = c"v!ES";
+/// As WRITE for a part of a command that has passed the server's own checks: it must not fail half-way.
+const EFFECT: &CStr = c"v!E";
 
 pub fn read(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
     call(ctx, command, READ, args)
@@ -17,6 +19,10 @@ pub fn read(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Repl
 
 pub fn write(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
     call(ctx, command, WRITE, args)
+}
+
+pub fn effect(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
+    call(ctx, command, EFFECT, args)
 }
 
 fn call(
@@ -111,6 +117,11 @@ impl<'r> View<'r> {
                 false => std::slice::from_raw_parts(bytes.cast(), length),
             }
         }
+    }
+
+    /// As `bytes`; `None` for null.
+    pub fn text(self) -> Option<&'r [u8]> {
+        (self.kind() == Kind::Text).then(|| self.bytes())
     }
 
     pub fn integer(self) -> Option<i64> {

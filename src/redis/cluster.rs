@@ -36,6 +36,14 @@ pub fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(),
     Ok(())
 }
 
+/// Refuses a key that is in another slot than the declaration's.
+pub fn check_key(ctx: &Context, declaration: &[u8], key: &[u8]) -> Result<(), Error> {
+    match is_enabled(ctx) && slot(key) != slot(declaration) {
+        true => Err(Error::CrossSlot(Quoted::new(key))),
+        false => Ok(()),
+    }
+}
+
 fn is_enabled(ctx: &Context) -> bool {
     // SAFETY: a live context.
     let flags = unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) };

@@ -38,7 +38,7 @@ impl Key {
         unsafe { api!(RedisModule_KeyType(self.raw)) as u32 }
     }
 
-    fn is_missing(&self) -> bool {
+    pub fn is_missing(&self) -> bool {
         self.kind() == raw::REDISMODULE_KEYTYPE_EMPTY as u32
     }
 

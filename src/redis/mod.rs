@@ -5,6 +5,7 @@ pub mod blocking;
 pub mod call;
 pub mod cluster;
 pub mod declarations;
+pub mod derived;
 pub mod entry;
 pub mod groups;
 pub mod keys;

@@ -66,6 +66,11 @@ impl<'c> Reply<'c> {
         }
     }
 
+    /// 1 or 0 in RESP2.
+    pub fn boolean(self, truth: bool) {
+        unsafe { api!(RedisModule_ReplyWithBool(self.ctx.ctx, truth.into())) };
+    }
+
     pub fn null(self) {
         unsafe { api!(RedisModule_ReplyWithNull(self.ctx.ctx)) };
     }
@@ -98,10 +103,7 @@ impl<'c> Reply<'c> {
                 },
                 None => self.bytes(text),
             },
-            FieldType::Bool if matches!(&**text, b"0" | b"1") => unsafe {
-                let truth = i32::from(&**text == b"1");
-                api!(RedisModule_ReplyWithBool(self.ctx.ctx, truth));
-            },
+            FieldType::Bool if matches!(&**text, b"0" | b"1") => self.boolean(&**text == b"1"),
             _ => self.bytes(text),
         }
     }

@@ -1,9 +1,10 @@
 //! Snapshots as native hashes: read in one pass, written field by field.
 
 use super::keys::{self, Key};
-use super::{api::api, writes::Writes};
+use super::{api::api, derived, writes::Writes};
 use crate::entity::declaration::{Declaration, Stream};
-use crate::entity::flush::{Snapshots, Write};
+use crate::entity::event::Version;
+use crate::entity::flush::{self, Snapshots, Write};
 use crate::entity::snapshot::{Snapshot, MARKER};
 use crate::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
@@ -12,14 +13,17 @@ use std::ffi::{c_int, c_void};
 /// The stored snapshots of one entity type.
 pub struct Stored<'c> {
     ctx: &'c Context,
+    /// The declaration's.
+    key: &'c [u8],
     declaration: &'c Declaration,
     cursor: *mut raw::RedisModuleScanCursor,
 }
 
 impl<'c> Stored<'c> {
-    pub fn new(ctx: &'c Context, declaration: &'c Declaration) -> Self {
+    pub fn new(ctx: &'c Context, key: &'c [u8], declaration: &'c Declaration) -> Self {
         Stored {
             ctx,
+            key,
             declaration,
             // SAFETY: freed when this is dropped.
             cursor: unsafe { api!(RedisModule_ScanCursorCreate()) },
@@ -35,35 +39,50 @@ impl Drop for Stored<'_> {
 }
 
 impl Snapshots for Stored<'_> {
-    fn load(&mut self, id: &[u8]) -> Result<Option<Snapshot>, Error> {
+    fn load(&mut self, id: &[u8]) -> Result<flush::Stored, Error> {
         let name = self.declaration.snapshot_key(id);
         let here = keys::current_database(self.ctx);
         let is_stream = |stream: &Stream| stream.key == name && stream.is_in(here);
-        if self.declaration.streams.iter().any(is_stream) {
-            return Err(Error::SnapshotIsStream {
+        if self.declaration.streams.iter().any(is_stream) || derived::is_one(self.key, &name) {
+            return Err(Error::SnapshotIsTaken {
                 id: Quoted::new(id),
                 key: Quoted::new(&name),
             });
         }
         let key = Key::read(self.ctx, &keys::string(&name));
         if !key.holds(&name, raw::REDISMODULE_KEYTYPE_HASH, "a hash")? {
-            return Ok(None);
+            return Ok(flush::Stored::Nothing);
         }
-        let mut snapshot = Snapshot::with_capacity(key.length());
-        let collected: *mut Snapshot = &mut snapshot;
-        // SAFETY: an open hash, a cursor of ours, and a snapshot that outlives the scan.
+        let mut collected = Collected {
+            snapshot: Snapshot::with_capacity(key.length()),
+            tombstone: None,
+        };
+        let target: *mut Collected = &mut collected;
+        // SAFETY: an open hash, a cursor of ours, and a target that outlives the scan.
         unsafe {
             api!(RedisModule_ScanCursorRestart(self.cursor));
             while api!(RedisModule_ScanKey(
                 key.raw(),
                 self.cursor,
                 Some(collect),
-                collected.cast(),
+                target.cast(),
             )) != 0
             {}
         }
-        Ok(Some(snapshot))
+        Ok(match collected {
+            Collected {
+                snapshot,
+                tombstone: Some(version),
+            } if snapshot.len() == 0 => flush::Stored::Tombstone(version),
+            Collected { snapshot, .. } => flush::Stored::Entity(snapshot),
+        })
     }
+}
+
+struct Collected {
+    snapshot: Snapshot,
+    /// The version that the marker holds.
+    tombstone: Option<Version>,
 }
 
 unsafe extern "C" fn collect(
@@ -72,38 +91,85 @@ unsafe extern "C" fn collect(
     value: *mut raw::RedisModuleString,
     collected: *mut c_void,
 ) {
-    // SAFETY: the snapshot that `load` passes in, which nobody else touches meanwhile.
-    let snapshot = unsafe { &mut *collected.cast::<Snapshot>() };
-    let field = RedisString::string_as_slice(field);
+    // SAFETY: what `load` passes in, which nobody else touches meanwhile.
+    let collected = unsafe { &mut *collected.cast::<Collected>() };
+    if value.is_null() {
+        return;
+    }
+    let (field, value) = (
+        RedisString::string_as_slice(field),
+        RedisString::string_as_slice(value),
+    );
     if field == MARKER {
-        snapshot.marked = true;
-    } else if !value.is_null() {
-        snapshot.push(field, RedisString::string_as_slice(value));
+        collected.snapshot.marked = true;
+        let text = std::str::from_utf8(value).ok();
+        collected.tombstone = text.and_then(|text| text.parse().ok());
+    } else {
+        collected.snapshot.push(field, value);
     }
 }
 
 /// Applies a write to the snapshot of an entity. Nothing here can fail: the key was looked at before.
-pub fn write(writes: &mut Writes, declaration: &Declaration, id: &[u8], write: &Write) {
+pub fn write(
+    writes: &mut Writes,
+    declaration: &Declaration,
+    id: &[u8],
+    write: &Write,
+    now_ms: u64,
+) {
     let ctx = writes.context();
     let name = keys::string(&declaration.snapshot_key(id));
     let key = Key::write(ctx, &name);
     match write {
-        Write::Delete => {
-            // SAFETY: a key open for writing.
-            unsafe { api!(RedisModule_DeleteKey(key.raw())) };
-            writes.replicate(c"DEL", &name, []);
-            writes.changed(&name, raw::REDISMODULE_NOTIFY_GENERIC, c"del", None);
+        Write::Delete => delete(writes, &key, &name),
+        Write::Bury {
+            version,
+            lifetime_ms,
+        } => {
+            delete(writes, &key, &name);
+            let version = version.to_string();
+            let marker = (MARKER, version.as_bytes());
+            set_fields(writes, &key, &name, [marker].into_iter());
+            expire(writes, &key, &name, now_ms.saturating_add(*lifetime_ms));
         }
-        Write::Change { set, unset, marker } => {
+        Write::Change {
+            anew,
+            set,
+            unset,
+            marker,
+        } => {
+            if *anew {
+                delete(writes, &key, &name);
+            }
             // Setting comes first: a hash without fields would vanish, with its time to live.
             let mark = (*marker == Some(true)).then_some((MARKER, b"".as_slice()));
-            let set = set.iter().map(|(field, value)| (*field, &**value));
+            let set = set.iter().map(|(field, value)| (&**field, &**value));
             set_fields(writes, &key, &name, set.chain(mark));
             let unmark = (*marker == Some(false)).then_some(MARKER);
             let unset = unset.iter().map(Vec::as_slice);
             unset_fields(writes, &key, &name, unset.chain(unmark));
         }
     }
+}
+
+/// Also takes away its time to live.
+fn delete(writes: &mut Writes, key: &Key, name: &RedisString) {
+    if key.is_missing() {
+        return;
+    }
+    // SAFETY: a key open for writing.
+    unsafe { api!(RedisModule_DeleteKey(key.raw())) };
+    writes.replicate(c"DEL", name, []);
+    writes.changed(name, raw::REDISMODULE_NOTIFY_GENERIC, c"del", None);
+}
+
+fn expire(writes: &mut Writes, key: &Key, name: &RedisString, at_ms: u64) {
+    let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
+    // SAFETY: a key open for writing, which was just made.
+    unsafe { api!(RedisModule_SetAbsExpire(key.raw(), at_ms)) };
+    let at_ms = keys::string(at_ms.to_string().as_bytes());
+    writes.replicate(c"PEXPIREAT", name, [&at_ms]);
+    writes.changed(name, raw::REDISMODULE_NOTIFY_GENERIC, c"expire", None);
 }
 
 fn set_fields<'a>(

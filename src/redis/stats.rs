@@ -11,11 +11,12 @@ pub static EVENTS: AtomicU64 = AtomicU64::new(0);
 pub static DELIVERED: AtomicU64 = AtomicU64::new(0);
 pub static ERRORS: AtomicU64 = AtomicU64::new(0);
 pub static BLOCKED: AtomicU64 = AtomicU64::new(0);
-static EFFECTS: [(Effect, &CStr, AtomicU64); 6] = [
+static EFFECTS: [(Effect, &CStr, AtomicU64); 7] = [
     (Effect::Insert, c"ops_insert", AtomicU64::new(0)),
     (Effect::Update, c"ops_update", AtomicU64::new(0)),
     (Effect::Delete, c"ops_delete", AtomicU64::new(0)),
     (Effect::None, c"ops_none", AtomicU64::new(0)),
+    (Effect::Stale, c"ops_stale", AtomicU64::new(0)),
     (Effect::Touch, c"ops_touch", AtomicU64::new(0)),
     (Effect::Seed, c"ops_seed", AtomicU64::new(0)),
 ];

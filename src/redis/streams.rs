@@ -2,12 +2,12 @@
 
 use super::keys::{self, Key};
 use super::{api::api, call, last_ids, writes::Writes};
-use crate::encoding::msgpack;
+use crate::encoding::event::Entry;
 use crate::entity::declaration::{MaxLen, Stream};
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
-use std::ffi::c_int;
+use std::ffi::{c_int, c_long};
 
 /// Redis refuses entries of more than 1 GiB; half of that is also its own default limit of a value.
 const MAX_EVENT_BYTES: usize = 512 * 1024 * 1024;
@@ -120,14 +120,17 @@ impl<'d> Publisher<'d> {
 
     /// Appends an event, and applies the stream's retention after the command's last. Listeners hear of
     /// it with the other writes.
-    pub fn append(&mut self, writes: &mut Writes, payload: &[u8], now_ms: u64) -> Option<EventId> {
+    pub fn append(&mut self, writes: &mut Writes, entry: &Entry, now_ms: u64) -> Option<EventId> {
         let ctx = writes.context();
         let database = self.stream.database;
         self.events = self.events.saturating_sub(1);
-        let (field, value) = (keys::string(msgpack::FIELD), keys::string(payload));
+        let words: Vec<RedisString> = entry
+            .iter()
+            .flat_map(|(name, value)| [keys::string(name), keys::string(value)])
+            .collect();
+        let mut argv: Vec<_> = words.iter().map(|word| word.inner).collect();
         let added = keys::in_database(ctx, database, || {
             let key = Key::write(ctx, &self.name);
-            let mut argv = [field.inner, value.inner];
             let mut add = |last: EventId| {
                 let id = last.following(now_ms)?;
                 stream_add(&key, id, &mut argv).then_some(id)
@@ -138,7 +141,8 @@ impl<'d> Publisher<'d> {
                 add(last_ids::get(ctx, &self.name).ok()?)
             })?;
             let id_text = id_string(id);
-            writes.replicate(c"XADD", &self.name, [&id_text, &field, &value]);
+            let args = std::iter::once(&id_text).chain(&words);
+            writes.replicate(c"XADD", &self.name, args);
             writes.changed(
                 &self.name,
                 raw::REDISMODULE_NOTIFY_STREAM,
@@ -163,7 +167,10 @@ impl<'d> Publisher<'d> {
 
     /// Of the open stream, in its database.
     fn trim(&self, key: &Key, writes: &mut Writes) {
-        let Some(MaxLen { count, approximate }) = self.stream.max_len else {
+        let Some(MaxLen {
+            count, approximate, ..
+        }) = self.stream.max_len
+        else {
             return;
         };
         let length = || u64::try_from(key.length()).unwrap_or(u64::MAX);
@@ -205,17 +212,18 @@ pub fn no_such_database(stream: &Stream) -> Error {
 }
 
 /// Whether the stream took the entry.
-fn stream_add(key: &Key, id: EventId, argv: &mut [*mut raw::RedisModuleString; 2]) -> bool {
+fn stream_add(key: &Key, id: EventId, argv: &mut [*mut raw::RedisModuleString]) -> bool {
     let EventId { ms, seq } = id;
     let mut id = raw::RedisModuleStreamID { ms, seq };
-    // SAFETY: a stream or missing key open for writing, one pair of strings.
+    let pairs = c_long::try_from(argv.len() / 2).unwrap_or(c_long::MAX);
+    // SAFETY: a stream or missing key open for writing, so many pairs of strings.
     let status = unsafe {
         api!(RedisModule_StreamAdd(
             key.raw(),
             0,
             &mut id,
             argv.as_mut_ptr(),
-            1
+            pairs
         ))
     };
     status == raw::REDISMODULE_OK as c_int

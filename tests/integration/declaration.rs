@@ -55,6 +55,28 @@ DIRTY.DECLARE user STREAM s DB 15
   => {name: user, prefix: user:, types: {}, streams: [S(s db=<15>)]}
 DIRTY.DECLARE user STREAM s DB 0
   => {name: user, prefix: user:, types: {}, streams: [S(s db=<0>)]}
+DIRTY.DECLARE user STREAM s MAXLEN 5 ONFULL keep
+  => {name: user, prefix: user:, types: {}, streams: [S(s maxlen==_5 onfull=KEEP)]}
+DIRTY.DECLARE user STREAM s ONFULL REFUSE MAXAGE 60000 MAXLEN ~ 5
+  => {name: user, prefix: user:, types: {}, streams: [S(s maxlen=~_5 onfull=REFUSE maxage=<60000>)]}
+DIRTY.DECLARE user STREAM s MAXAGE 9007199254740992
+  => {name: user, prefix: user:, types: {}, streams: [S(s maxage=<9007199254740992>)]}
+DIRTY.DECLARE user STREAM s FORMAT fluxaorm
+  => {name: user, prefix: user:, types: {}, streams: [S(s format=FLUXAORM)]}
+DIRTY.DECLARE user STREAM s FORMAT FLUXAORM PAYLOAD KEYS
+  => {name: user, prefix: user:, types: {}, streams: [S(s payload=KEYS format=FLUXAORM)]}
+DIRTY.DECLARE user STREAM s FORMAT FLUXAORM1
+  => {name: user, prefix: user:, types: {}, streams: [S(s payload=FULL format=FLUXAORM1)]}
+DIRTY.DECLARE user STREAM s PAYLOAD IMAGES FORMAT DEBEZIUM STREAM t FORMAT DEBEZIUM
+  => {name: user, prefix: user:, types: {},
+  streams: [S(s payload=IMAGES format=DEBEZIUM) S(t payload=IMAGES format=DEBEZIUM)]}
+# Each option of the type as a whole; a version is an integer even if nobody says so.
+DIRTY.DECLARE user STREAM s STATELESS FAKEDELETE \xff\x00
+  => {name: user, prefix: user:, stateless: true, version: nil, tombstone: nil, fakedelete: \xff\x00, types: {}, streams: [S(s)]}
+DIRTY.DECLARE user VERSION v STREAM s
+  => {name: user, prefix: user:, stateless: false, version: v, tombstone: (86400000), fakedelete: nil, types: {v: int}, streams: [S(s)]}
+DIRTY.DECLARE user TOMBSTONE 0 STREAM s VERSION v TYPES 2 a int v uint
+  => {name: user, prefix: user:, stateless: false, version: v, tombstone: (0), fakedelete: nil, types: {a: int, v: uint}, streams: [S(s)]}
 # Several streams, in the order given; options between them.
 DIRTY.DECLARE user STREAM b OPS I STREAM a PAYLOAD KEYS NAME n STREAM c MAXLEN ~ 9 TYPES 1 x int
   => {name: n, prefix: user:, types: {x: int},
@@ -65,6 +87,13 @@ DIRTY.DECLARE user TAGS 3 ID dirtyStream=A,B//ID Name required Status required;d
 DIRTY.DECLARE user TAGS 2 ID dirty=All,New:add|delete Age dirty=Age,All
   => {name: user, prefix: user:, types: {}, streams: [S(dirty_All fields=[Age])
   S(dirty_New ops=ID) S(dirty_Age ops=NONE fields=[Age])]}
+# A STREAM may give one of the tags' streams what a tag cannot say.
+DIRTY.DECLARE user STREAM B FORMAT FLUXAORM MAXLEN 5 TAGS 2 ID dirtyStream=A,B//ID Age dirtyStream=B
+  => {name: user, prefix: user:, types: {},
+  streams: [S(B ops=ID fields=[Age] maxlen==_5 format=FLUXAORM) S(A)]}
+DIRTY.DECLARE user STREAM dirty_Age FORMAT FLUXAORM1 TAGS 1 Age dirty=Age
+  => {name: user, prefix: user:, types: {},
+  streams: [S(dirty_Age ops=NONE fields=[Age] payload=FULL format=FLUXAORM1)]}
 DIRTY.DECLARE user STREAM s OPS U TAGS 2 ID dirty=All Age dirty=Age
   => {name: user, prefix: user:, types: {},
   streams: [S(s ops=U) S(dirty_All) S(dirty_Age ops=NONE fields=[Age])]}
@@ -81,13 +110,18 @@ fn a_declaration_is_told_as_it_is_in_force() {
         let key = command.split(' ').nth(1).expect("a key");
         assert_eq!(redis.run(&command), "OK", "{command}");
         let told = resp3.value(&["DIRTY.INFO", key]);
-        assert_eq!(text(&told), with_streams(&info), "{command}");
+        assert_eq!(text(&told), with_defaults(&info), "{command}");
         assert_eq!(redis.value(&["DIRTY.INFO", key]), flat(told), "{command}");
     }
 }
 
-/// Writes out the streams of a line of DECLARATIONS.
-fn with_streams(info: &str) -> String {
+/// Writes out what a line of DECLARATIONS leaves to its default, and its streams.
+fn with_defaults(info: &str) -> String {
+    let unset = ", stateless: false, version: nil, tombstone: nil, fakedelete: nil, types: ";
+    let info = match info.contains("stateless: ") {
+        true => info.to_string(),
+        false => info.replacen(", types: ", unset, 1),
+    };
     let mut parts = info.split("S(");
     let mut told = parts.next().unwrap_or_default().to_string();
     for part in parts {
@@ -101,10 +135,13 @@ fn with_streams(info: &str) -> String {
         let key = options.split(' ').next().unwrap_or_default();
         let (ops, fields) = (option("ops=", "IUD"), option("fields=", "[]"));
         let (maxlen, payload) = (option("maxlen=", "nil"), option("payload=", "CHANGES"));
-        let db = option("db=", "nil").replace('<', "(").replace('>', ")");
+        let trim = if maxlen == "nil" { "nil" } else { "TRIM" };
+        let (onfull, format) = (option("onfull=", trim), option("format=", "MSGPACK"));
+        let number = |name| option(name, "nil").replace('<', "(").replace('>', ")");
+        let (maxage, db) = (number("maxage="), number("db="));
         told += &format!(
-            "{{stream: {key}, ops: {ops}, fields: {fields}, maxlen: {maxlen}, \
-             payload: {payload}, format: MSGPACK, db: {db}}}{rest}"
+            "{{stream: {key}, ops: {ops}, fields: {fields}, maxlen: {maxlen}, onfull: {onfull}, \
+             maxage: {maxage}, payload: {payload}, format: {format}, db: {db}}}{rest}"
         );
     }
     told
@@ -122,6 +159,7 @@ fn flat(value: Value) -> Value {
             )
         }
         Value::Array(items) => Value::Array(items.into_iter().map(flat).collect()),
+        Value::Boolean(truth) => Value::Int(truth.into()),
         value => value,
     }
 }
@@ -232,8 +270,8 @@ fn a_new_declaration_replaces_the_old_one_as_a_whole() {
 DIRTY.DECLARE user NAME n PREFIX p TYPES 1 a int STREAM s MAXLEN 1 PAYLOAD KEYS STREAM t => OK
 DIRTY.FLUSH user SNAPSHOT 1 1 a 5 => [insert]
 DIRTY.DECLARE user STREAM t OPS U => OK
-DIRTY.INFO user => [name user prefix user: types []
-  streams [[stream t ops U fields [] maxlen nil payload CHANGES format MSGPACK db nil]]]
+DIRTY.INFO user => [name user prefix user: stateless (0) version nil tombstone nil fakedelete nil types []
+  streams [[stream t ops U fields [] maxlen nil onfull nil maxage nil payload CHANGES format MSGPACK db nil]]]
 # The old snapshots and events stay where they are.
 HGETALL p1 => [a 5]
 DIRTY.GET user 1 => [nil]

@@ -239,7 +239,7 @@ fn hostile_sizes_are_refused_before_long() {
             "ERR pool \"p1\" is mapped twice",
         ),
         (
-            format!("DIRTY.DECLARE new TAGS 30001 {tags} f f STREAM dirty_A1"),
+            format!("DIRTY.DECLARE new TAGS 30001 {tags} f f STREAM dirty_A1 OPS I"),
             "ERR stream \"dirty_A1\" is declared twice",
         ),
         (

@@ -62,8 +62,8 @@ fn each_command_replicates_exactly_its_effects() {
     let server = Server::with(&AOF);
     let mut redis = server.connect();
     let declare =
-        "DIRTY.DECLARE user NAME user PREFIX user: STREAM s OPS IUD MAXLEN = 4 PAYLOAD CHANGES \
-        STREAM t OPS NONE FIELDS 1 status PAYLOAD CHANGES";
+        "DIRTY.DECLARE user NAME user PREFIX user: STREAM s OPS IUD MAXLEN = 4 ONFULL TRIM PAYLOAD CHANGES \
+        FORMAT MSGPACK STREAM t OPS NONE FIELDS 1 status PAYLOAD CHANGES FORMAT MSGPACK";
     redis.run("SELECT 0");
     let (_, mut start) = appended(&server, 0);
     for (command, expected) in [

@@ -91,7 +91,7 @@ impl Batch {
         let delivered: Vec<Delivered> = self.parts.iter().flat_map(Part::delivered).collect();
         let events: Vec<Option<Event>> = delivered
             .iter()
-            .map(|delivered| encoding::decode(&delivered.fields))
+            .map(|delivered| encoding::event::decode(&delivered.fields))
             .collect();
         stats::count(&stats::DELIVERED, delivered.len());
         reply.map(3);

@@ -43,9 +43,6 @@ pub enum Start {
 
 const DEFAULT_COUNT: u64 = 100;
 
-/// Some 285 years: what is larger would overflow when the server adds the time of day.
-const MAX_BLOCK_MS: u64 = 1 << 53;
-
 impl<'a> Options<'a> {
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         let reader = if args.keyword("GROUP") {
@@ -96,7 +93,7 @@ impl<'a> Options<'a> {
                 return Ok("PENDING");
             }
             Reader::Group { claim, .. } if args.keyword("CLAIM") => {
-                *claim = Some(args.number("CLAIM", "a time in ms", 0..=MAX_BLOCK_MS)?);
+                *claim = Some(args.ms("CLAIM", 0)?);
                 return Ok("CLAIM");
             }
             Reader::Cursor { ack, .. } if args.keyword("ACK") => {
@@ -113,7 +110,7 @@ impl<'a> Options<'a> {
             self.count = args.number("COUNT", "a number", 1..=most)?;
             Ok("COUNT")
         } else if args.keyword("BLOCK") {
-            let ms = args.number("BLOCK", "a time in ms", 0..=MAX_BLOCK_MS)?;
+            let ms = args.ms("BLOCK", 0)?;
             self.block = Some(i64::try_from(ms).unwrap_or(i64::MAX));
             Ok("BLOCK")
         } else if args.keyword("RAW") {

@@ -228,6 +228,8 @@ impl<'e> TryFrom<WireEvent<'e>> for Event<'e> {
             changes: changes.collect::<Result<Vec<_>, ()>>()?.into(),
             before: wire.b.try_into()?,
             after: wire.a.try_into()?,
+            touch: false,
+            version: None,
             meta: meta.collect(),
         })
     }
@@ -344,6 +346,8 @@ mod tests {
             changes: changes.into(),
             before: Cow::Borrowed(&[]),
             after: Cow::Borrowed(&[]),
+            touch: false,
+            version: None,
             meta: Cow::Borrowed(&[]),
         }
     }

@@ -1,0 +1,27 @@
+use crate::error::Error;
+use crate::redis::declarations;
+use crate::redis::derived::Deferred;
+use crate::redis::entry::{Call, Command, KeyUse};
+use std::ffi::CStr;
+
+/// ```text
+/// DIRTY.ABORT key token [token …]
+/// ```
+///
+/// Drops flushes that wait for their COMMIT. Replies how many there were.
+pub struct Abort;
+
+impl Command for Abort {
+    const NAME: &'static CStr = c"dirty.abort";
+    const SUMMARY: &'static CStr = c"Drops flushes that were sent with DEFER.";
+    const FLAGS: &'static CStr = c"write fast";
+    const KEY_USE: KeyUse = KeyUse::Write;
+    const MIN_ARGS: usize = 1;
+
+    fn run(call: &Call) -> Result<(), Error> {
+        declarations::load(call.ctx, &call.key)?;
+        let deferred = Deferred::of(call.ctx, &call.key)?;
+        call.reply().integer(deferred.remove(call.args)?);
+        Ok(())
+    }
+}

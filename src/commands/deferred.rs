@@ -1,0 +1,55 @@
+use crate::args::Args;
+use crate::encoding::waiting;
+use crate::error::{Error, Quoted};
+use crate::redis::entry::{Call, Command, KeyUse};
+use crate::redis::{declarations, derived, streams};
+use std::ffi::CStr;
+
+/// ```text
+/// DIRTY.DEFERRED key [MINAGE ms]
+/// ```
+///
+/// Replies the flushes that wait for their COMMIT, the oldest first: an array of `[token, age in ms, number
+/// of operations]`.
+pub struct Deferred;
+
+impl Command for Deferred {
+    const NAME: &'static CStr = c"dirty.deferred";
+    const SUMMARY: &'static CStr = c"Lists flushes that wait for their COMMIT.";
+    const FLAGS: &'static CStr = c"readonly";
+    const KEY_USE: KeyUse = KeyUse::Read;
+    const MIN_ARGS: usize = 0;
+
+    fn run(call: &Call) -> Result<(), Error> {
+        let mut args = Args::new(call.args);
+        let min_age_ms = match args.keyword("MINAGE") {
+            true => args.ms("MINAGE", 0)?,
+            false => 0,
+        };
+        if let Some(got) = args.take() {
+            return Err(Error::UnknownOption(Quoted::new(got)));
+        }
+        declarations::load(call.ctx, &call.key)?;
+        let deferred = derived::Deferred::of(call.ctx, &call.key)?;
+        let now_ms = streams::now_ms();
+        let mut flushes = Vec::new();
+        for (token, value) in deferred.all()? {
+            let flush = waiting::decode_deferred(&value);
+            let flush = flush.ok_or_else(|| deferred.not_one(&token))?;
+            let age_ms = now_ms.saturating_sub(flush.at_ms);
+            if age_ms >= min_age_ms {
+                flushes.push((flush.at_ms, token, age_ms, flush.operations));
+            }
+        }
+        flushes.sort_unstable();
+        let reply = call.reply();
+        reply.array(flushes.len());
+        for (_, token, age_ms, operations) in flushes {
+            reply.array(3);
+            reply.bytes(token);
+            reply.unsigned(age_ms);
+            reply.unsigned(operations);
+        }
+        Ok(())
+    }
+}

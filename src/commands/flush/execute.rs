@@ -1,0 +1,135 @@
+//! Flushes carried out: planned, checked against their streams, applied, told.
+
+use crate::encoding::event::Origin;
+use crate::entity::declaration::Declaration;
+use crate::entity::flush::{plan, Answer, Details, Outcome, Plan, Publication, Requests};
+use crate::error::Error;
+use crate::redis::entry::Call;
+use crate::redis::reply::Reply;
+use crate::redis::snapshots::{self, Stored};
+use crate::redis::streams::{self, Publisher};
+use crate::redis::writes::Writes;
+use crate::redis::{keys, stats};
+use redis_module::Context;
+use serde_bytes::ByteBuf;
+
+/// Where and when the events of this call arise.
+pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
+    Origin {
+        key: &call.key,
+        database: keys::current_database(call.ctx),
+        now_ms: streams::now_ms(),
+    }
+}
+
+/// Carries out flushes as one unit, and says for each what came of its operations.
+pub fn execute(
+    call: &Call,
+    declaration: &Declaration,
+    flushes: Vec<Requests>,
+) -> Result<Vec<Vec<Outcome>>, Error> {
+    let ctx = call.ctx;
+    let origin = origin(call);
+    let lengths: Vec<usize> = flushes.iter().map(|flush| flush.list.len()).collect();
+    let mut stored = Stored::new(ctx, &call.key, declaration);
+    let plan = plan(declaration, origin, flushes, &mut stored)?;
+    let publishers = prepare(ctx, declaration, &plan, origin.now_ms)?;
+    let (writes, outcomes) = apply(ctx, declaration, plan, publishers, origin.now_ms);
+    writes.notify();
+
+    stats::count(&stats::FLUSHES, lengths.len());
+    let mut outcomes = outcomes.into_iter();
+    let flushes = lengths.into_iter();
+    Ok(flushes
+        .map(|length| outcomes.by_ref().take(length).collect())
+        .collect())
+}
+
+/// The streams that get events, by index of the declaration, each found fit to take them.
+fn prepare<'d>(
+    ctx: &Context,
+    declaration: &'d Declaration,
+    plan: &Plan,
+    now_ms: u64,
+) -> Result<Vec<Option<Publisher<'d>>>, Error> {
+    // How many events each is to take, and the largest.
+    let mut loads = vec![(0usize, 0usize); declaration.streams.len()];
+    for publication in plan.steps.iter().flat_map(|step| &step.publications) {
+        let entry = plan.entries.get(publication.entry);
+        if let (Some(load), Some(entry)) = (loads.get_mut(publication.stream), entry) {
+            let bytes = entry.iter().map(|(_, value)| value.len()).sum();
+            *load = (load.0.saturating_add(1), load.1.max(bytes));
+        }
+    }
+    let streams = declaration.streams.iter().zip(loads);
+    streams
+        .map(|(stream, (events, largest))| match events {
+            0 => Ok(None),
+            _ => Publisher::prepare(ctx, stream, now_ms, events, largest).map(Some),
+        })
+        .collect()
+}
+
+/// Writes and publishes what was planned. Everything was looked at before, so nothing here fails.
+fn apply<'c, 'd>(
+    ctx: &'c Context,
+    declaration: &'d Declaration,
+    plan: Plan,
+    mut publishers: Vec<Option<Publisher<'d>>>,
+    now_ms: u64,
+) -> (Writes<'c>, Vec<Outcome>) {
+    let mut writes = Writes::new(ctx);
+    let mut outcomes = Vec::with_capacity(plan.steps.len());
+    for step in plan.steps {
+        if let Some(write) = &step.write {
+            snapshots::write(&mut writes, declaration, step.id, write, now_ms);
+        }
+        let mut details = step.changed.map(|changed| Details {
+            changed,
+            events: Vec::new(),
+        });
+        for Publication { stream, entry } in step.publications {
+            let publisher = publishers.get_mut(stream).and_then(Option::as_mut);
+            if let (Some(publisher), Some(entry)) = (publisher, plan.entries.get(entry)) {
+                let id = publisher.append(&mut writes, entry, now_ms);
+                if let (Some(details), Some(id)) = (&mut details, id) {
+                    let stream = ByteBuf::from(publisher.stream());
+                    details.events.push((stream, id));
+                }
+                stats::count(&stats::EVENTS, 1);
+            }
+        }
+        stats::count_effect(step.effect);
+        outcomes.push(Outcome {
+            effect: step.effect,
+            details,
+        });
+    }
+    (writes, outcomes)
+}
+
+pub fn reply(reply: Reply, answer: &Answer) {
+    let outcomes = match answer {
+        Answer::Deferred => {
+            reply.array(1);
+            return reply.status(c"deferred");
+        }
+        Answer::Done(outcomes) => outcomes,
+    };
+    reply.array(outcomes.len());
+    for Outcome { effect, details } in outcomes {
+        let Some(Details { changed, events }) = details else {
+            reply.status(effect.name());
+            continue;
+        };
+        reply.array(3);
+        reply.status(effect.name());
+        reply.array(changed.len());
+        changed.iter().for_each(|field| reply.bytes(field));
+        reply.array(events.len().saturating_mul(2));
+        for (stream, id) in events {
+            reply.bytes(stream);
+            reply.bytes(id.to_string());
+        }
+    }
+}

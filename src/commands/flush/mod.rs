@@ -1,0 +1,120 @@
+mod execute;
+mod parse;
+
+pub use execute::{execute, reply};
+pub use parse::Parsed;
+
+use crate::args::Args;
+use crate::encoding::waiting;
+use crate::entity::declaration::Declaration;
+use crate::entity::flush::{check, Answer};
+use crate::error::{Error, Quoted};
+use crate::redis::derived::{Deferred, Once};
+use crate::redis::entry::{Call, Command, KeyUse};
+use crate::redis::{cluster, declarations, streams};
+use std::ffi::CStr;
+
+/// ```text
+/// DIRTY.FLUSH key [META n name value [name value …]] [ONCE token [ms]] [DEFER token] [WITHEVENTS] op [op …]
+///
+/// op:  SNAPSHOT id fields     the whole state: insert if new, else update
+///      INSERT   id fields     EXISTS if there is a different one
+///      UPDATE   id fields     only these fields; NOENTITY if there is none
+///      DELETE   id [fields]   no change if there is none; fields only for VERSION
+///      TOUCH    id            publish an update without changes; NOENTITY if there is none
+///      SEED     id fields     store the whole state and publish nothing
+///
+/// fields:  n field value [field value …] [NULL n field [field …]]
+///          JSON object
+///          MSGPACK map
+/// ```
+///
+/// Of a STATELESS type:
+///
+/// ```text
+/// op:  INSERT id fields
+///      UPDATE id n field old new [field old new …]
+///      UPDATE id JSON old new
+///      UPDATE id MSGPACK old new
+///      DELETE id [fields]
+///      TOUCH  id
+/// ```
+///
+/// One unit: everything is checked first, then everything is applied, or nothing is. Replies an array
+/// with the effect of each op: `insert`, `update`, `delete`, `none`, `stale`, `touch` or `seed`; WITHEVENTS
+/// makes each element `[effect, [changed field …], [stream, event id, …]]`; DEFER replies `[deferred]`.
+pub struct Flush;
+
+impl Command for Flush {
+    const NAME: &'static CStr = c"dirty.flush";
+    const SUMMARY: &'static CStr = c"Stores what became of entities and publishes what changed.";
+    const FLAGS: &'static CStr = c"write deny-oom";
+    const KEY_USE: KeyUse = KeyUse::Write;
+    const MIN_ARGS: usize = 1;
+
+    fn run(call: &Call) -> Result<(), Error> {
+        let ctx = call.ctx;
+        let declaration = &*declarations::load(ctx, &call.key)?;
+        cluster::check(ctx, &call.key, declaration)?;
+        let parsed = Parsed::parse(Args::new(call.args), declaration.stateless)?;
+        let once = match parsed.once {
+            None => None,
+            Some(asked) => {
+                let once = Once::of(ctx, &call.key, asked.token)?;
+                if let Some(answer) = first_answer(&once)? {
+                    reply(call.reply(), &answer);
+                    return Ok(());
+                }
+                Some((once, asked.lifetime_ms))
+            }
+        };
+        let answer = match parsed.defer {
+            Some(token) => defer(call, declaration, token, parsed)?,
+            None => {
+                let mut done = execute(call, declaration, vec![parsed.requests])?;
+                Answer::Done(done.pop().unwrap_or_default())
+            }
+        };
+        if let Some((once, lifetime_ms)) = once {
+            let value = waiting::encode_answer(&answer);
+            once.set(&value, streams::now_ms(), lifetime_ms)?;
+        }
+        reply(call.reply(), &answer);
+        Ok(())
+    }
+}
+
+/// The answer that a flush with the same token got before.
+fn first_answer(once: &Once) -> Result<Option<Answer>, Error> {
+    match once.get()? {
+        None => Ok(None),
+        Some(bytes) => match waiting::decode_answer(&bytes) {
+            Some(answer) => Ok(Some(answer)),
+            None => Err(once.not_one()),
+        },
+    }
+}
+
+/// Keeps a flush for its COMMIT.
+fn defer(
+    call: &Call,
+    declaration: &Declaration,
+    token: &[u8],
+    parsed: Parsed,
+) -> Result<Answer, Error> {
+    let operations = u64::try_from(parsed.requests.list.len()).unwrap_or(u64::MAX);
+    check(declaration, execute::origin(call), parsed.requests)?;
+    let deferred = Deferred::of(call.ctx, &call.key)?;
+    let value = waiting::encode_deferred(streams::now_ms(), operations, &parsed.kept);
+    match deferred.get(token)? {
+        None => deferred.put(token, &value)?,
+        Some(known) => {
+            // The same again is a client that has lost the reply. Another flush must not vanish.
+            let args = |bytes: &[u8]| waiting::decode_deferred(bytes).map(|known| known.args);
+            if args(&known) != args(&value) {
+                return Err(Error::TokenTaken(Quoted::new(token)));
+            }
+        }
+    }
+    Ok(Answer::Deferred)
+}

@@ -1,0 +1,5 @@
+//! The fields of a flush as a client sends them in one argument, with the types that the format gives
+//! their values. Nested values are JSON text of the type json.
+
+pub mod json;
+pub mod msgpack;

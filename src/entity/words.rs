@@ -1,0 +1,18 @@
+//! Options that are one of a few words.
+
+/// A choice that clients name by a word, in any case.
+pub trait Word: Copy + PartialEq + 'static {
+    const ALL: &'static [(Self, &'static str)];
+    /// The words, for an error.
+    const CHOICES: &'static str;
+
+    fn parse(word: &[u8]) -> Option<Self> {
+        let is_it = |(_, name): &&(Self, &str)| word.eq_ignore_ascii_case(name.as_bytes());
+        Self::ALL.iter().find(is_it).map(|(choice, _)| *choice)
+    }
+
+    fn name(self) -> &'static str {
+        let is_it = |(choice, _): &&(Self, &str)| *choice == self;
+        Self::ALL.iter().find(is_it).map_or("", |(_, name)| name)
+    }
+}

@@ -1,0 +1,124 @@
+//! Keys that a declaration has besides its snapshots and streams: `<key>@deferred`, a hash of flushes that
+//! wait for their COMMIT by token, and `<key>@once:<token>`, strings with a time to live, the first reply to
+//! a flush that was sent with ONCE. They are read and written by native commands.
+
+use super::{call, cluster, keys};
+use crate::error::{Error, Quoted};
+use redis_module::{Context, RedisString};
+
+const DEFERRED: &[u8] = b"@deferred";
+const ONCE: &[u8] = b"@once:";
+
+/// Whether a name is one of those that belong to the declaration at this key.
+pub fn is_one(key: &[u8], name: &[u8]) -> bool {
+    let rest = name.strip_prefix(key);
+    rest.is_some_and(|rest| rest == DEFERRED || rest.starts_with(ONCE))
+}
+
+/// Flushes that wait for their COMMIT.
+pub struct Deferred<'c> {
+    ctx: &'c Context,
+    name: RedisString,
+}
+
+impl<'c> Deferred<'c> {
+    pub fn of(ctx: &'c Context, key: &[u8]) -> Result<Self, Error> {
+        let name = name(ctx, key, DEFERRED, b"")?;
+        Ok(Deferred { ctx, name })
+    }
+
+    pub fn get(&self, token: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let token = keys::string(token);
+        let reply = self.read(c"HGET", &[&self.name, &token])?;
+        Ok(reply.view().text().map(<[u8]>::to_vec))
+    }
+
+    /// Tokens and what waits under them.
+    pub fn all(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        let reply = self.read(c"HGETALL", &[&self.name])?;
+        let texts: Vec<&[u8]> = reply.view().items().map(call::View::bytes).collect();
+        let pairs = texts.chunks_exact(2);
+        Ok(pairs
+            .filter_map(|pair| Some((pair.first()?.to_vec(), pair.last()?.to_vec())))
+            .collect())
+    }
+
+    pub fn put(&self, token: &[u8], value: &[u8]) -> Result<(), Error> {
+        let (token, value) = (keys::string(token), keys::string(value));
+        let args = [&self.name, &token, &value];
+        call::effect(self.ctx, c"HSET", &args).map(drop)
+    }
+
+    /// How many of them there were.
+    pub fn remove(&self, tokens: &[&[u8]]) -> Result<i64, Error> {
+        let tokens: Vec<RedisString> = tokens.iter().map(|token| keys::string(token)).collect();
+        let args: Vec<&RedisString> = std::iter::once(&self.name).chain(&tokens).collect();
+        let reply = call::effect(self.ctx, c"HDEL", &args);
+        let reply = reply.map_err(|error| self.wrong_type(error))?;
+        Ok(reply.view().integer().unwrap_or(0))
+    }
+
+    pub fn not_one(&self, token: &[u8]) -> Error {
+        Error::NotDeferred {
+            token: Quoted::new(token),
+            key: Quoted::new(&self.name),
+        }
+    }
+
+    fn read(&self, command: &std::ffi::CStr, args: &[&RedisString]) -> Result<call::Reply, Error> {
+        call::read(self.ctx, command, args).map_err(|error| self.wrong_type(error))
+    }
+
+    fn wrong_type(&self, error: Error) -> Error {
+        wrong_type(error, &self.name, "a hash of deferred flushes")
+    }
+}
+
+/// The first reply to a flush.
+pub struct Once<'c> {
+    ctx: &'c Context,
+    name: RedisString,
+}
+
+impl<'c> Once<'c> {
+    pub fn of(ctx: &'c Context, key: &[u8], token: &[u8]) -> Result<Self, Error> {
+        let name = name(ctx, key, ONCE, token)?;
+        Ok(Once { ctx, name })
+    }
+
+    pub fn get(&self) -> Result<Option<Vec<u8>>, Error> {
+        let reply = call::read(self.ctx, c"GET", &[&self.name]);
+        let reply = reply.map_err(|error| wrong_type(error, &self.name, EXPECTED))?;
+        Ok(reply.view().text().map(<[u8]>::to_vec))
+    }
+
+    /// Nobody else has written the key since `get` found nothing there.
+    pub fn set(&self, value: &[u8], now_ms: u64, lifetime_ms: u64) -> Result<(), Error> {
+        let until = now_ms.saturating_add(lifetime_ms).to_string();
+        let (value, until) = (keys::string(value), keys::string(until.as_bytes()));
+        let args = [&self.name, &value, &keys::string(b"PXAT"), &until];
+        call::effect(self.ctx, c"SET", &args).map(drop)
+    }
+
+    pub fn not_one(&self) -> Error {
+        keys::wrong_type(&self.name, EXPECTED)
+    }
+}
+
+const EXPECTED: &str = "the first reply to a flush";
+
+/// A key derived from the declaration's. In a cluster it may be in another slot, if the key has no `{tag}`.
+fn name(ctx: &Context, key: &[u8], kind: &[u8], token: &[u8]) -> Result<RedisString, Error> {
+    let name = [key, kind, token].concat();
+    cluster::check_key(ctx, key, &name)?;
+    Ok(keys::string(&name))
+}
+
+fn wrong_type(error: Error, name: &[u8], expected: &'static str) -> Error {
+    match error {
+        Error::Server(message) if message.starts_with("WRONGTYPE") => {
+            keys::wrong_type(name, expected)
+        }
+        error => error,
+    }
+}
