@@ -9,6 +9,8 @@ rounds=${ROUNDS:-5}
 requests=${REQUESTS:-100000}       # unpipelined; pipelined ones are four times as many
 entities=10000                     # that redis-benchmark's -r picks from
 contestants=(xadd hset lua flush same)
+# Measured pipelined only: what a flush can be given, and what it can make of it.
+variants=(flush json msgpack stateless batch10 batch100 fluxaorm fluxaorm1 debezium images fields5 fields50 fields500)
 
 is() { [ "$2" = "$3" ] || die "$1: found '$2', must be '$3'"; }
 
@@ -17,10 +19,30 @@ limit=(MAXLEN '~' 100000)
 constant=(name Alice email alice@example.com status active country AT city Vienna
     plan premium language de created 2026-01-02 referrer newsletter)
 
+# The constant fields in JSON, and in MessagePack, where a map of ten is \x8a and a text of n bytes \xa0 + n.
+json=$(printf '"%s":"%s",' "${constant[@]}")
+text() { printf "\\x$(printf %x $((160 + ${#1})))%s" "$1"; }
+msgpack=$'\x8a'$(for word in "${constant[@]}"; do text "$word"; done)$(text logins)
+
+# times n word…: the words n times.
+times() { for ((i = 0; i < $1; i++)); do printf '%s\n' "${@:2}"; done; }
+# many n: so many pairs but one of a field and a value.
+many() { for ((i = 1; i < $1; i++)); do printf 'field%d\nvalue%d\n' $i $i; done; }
+declare -A many
+for n in 5 50 500; do many[$n]=$(many $n); done
+
 # words contestant id value: puts its command into the array `command`.
 words() {
     local pairs=("${constant[@]}" logins "$3")
     case $1 in
+        json) command=(DIRTY.FLUSH user SNAPSHOT "$2" JSON "{$json\"logins\":\"$3\"}") ;;
+        msgpack) command=(DIRTY.FLUSH user SNAPSHOT "$2" MSGPACK "$msgpack$(text "$3")") ;;
+        stateless) command=(DIRTY.FLUSH stateless UPDATE "$2" 1 logins before "$3") ;;
+        batch*) mapfile -t command < <(printf '%s\n' DIRTY.FLUSH user && times "${1#batch}" SNAPSHOT "$2" 10 "${pairs[@]}") ;;
+        fields*) mapfile -t command < <(printf '%s\n' DIRTY.FLUSH "$1" SNAPSHOT "$2" "${1#fields}" logins "$3" "${many[${1#fields}]}") ;;
+        # Their ids are numbers, which do not begin with a zero.
+        fluxaorm*) command=(DIRTY.FLUSH "$1" SNAPSHOT "1$2" 10 "${pairs[@]}") ;;
+        debezium | images) command=(DIRTY.FLUSH "$1" SNAPSHOT "$2" 10 "${pairs[@]}") ;;
         xadd) command=(XADD plain-changes "${limit[@]}" '*' s "$payload") ;;
         hset) command=(HSET "plain:$2" "${pairs[@]}") ;;
         lua) command=(FCALL snapshot 2 "lua:$2" lua-changes user "$2" "${pairs[@]}") ;;
@@ -38,6 +60,13 @@ label() {
         lua) echo 'Lua function, 1 of 10 fields changed' ;;
         flush) echo 'DIRTY.FLUSH, 1 of 10 fields changed' ;;
         same) echo 'DIRTY.FLUSH, nothing changed' ;;
+        json) echo 'JSON snapshot' ;;
+        msgpack) echo 'MSGPACK snapshot' ;;
+        stateless) echo 'STATELESS UPDATE of one field' ;;
+        batch*) echo "${1#batch} entities in one command, each" ;;
+        fluxaorm | fluxaorm1 | debezium) echo "FORMAT ${1^^}" ;;
+        images) echo 'FORMAT MSGPACK, PAYLOAD IMAGES' ;;
+        fields*) echo "${1#fields} fields" ;;
         native) echo 'XACK of 100 + XREADGROUP COUNT 100' ;;
         consume) echo 'DIRTY.CONSUME GROUP, ACK 100, COUNT 100' ;;
     esac
@@ -58,13 +87,14 @@ added() { cli XINFO STREAM "$1" | grep -A 1 '^entries-added$' | tail -n 1; }
 cpu() { info cpu 'used_cpu_\(user\|sys\)' | awk '{ sum += $1 } END { print sum }'; }
 
 # measure mode round contestant requests pipeline: one run of redis-benchmark, kept in $folder/results
-# as: mode contestant requests/s, CPU µs of the server a request.
+# as: mode contestant requests/s, CPU µs of the server a request; of a batch for each of its entities.
 measure() {
-    local before rate
+    local before rate each=1
+    [[ $3 != batch* ]] || each=${3#batch}
     words "$3" __rand_int__ __rand_int__
     before=$(cpu)
-    rate=$(redis-benchmark -p "$port" -c 50 -P "$5" -n "$4" -r "$entities" --csv "${command[@]}" | tail -n 1 | awk -F '","' '{ print $2 }')
-    keep "$1" "$2" "$3" "$rate" "$before" "$4"
+    rate=$(redis-benchmark -p "$port" -c 50 -P "$5" -n $(($4 / each)) -r "$entities" --csv "${command[@]}" | tail -n 1 | awk -F '","' '{ print $2 }')
+    keep "$1" "$2" "$3" "$(awk "BEGIN { print $rate * $each }")" "$before" "$4"
 }
 
 # The first round, numbered 0, warms up and does not count.
@@ -82,6 +112,14 @@ median() {
 start
 cli -x FUNCTION LOAD <"$root/scripts/bench.lua" >/dev/null
 for name in user same; do is "declaration of $name" "$(cli DIRTY.DECLARE "$name" STREAM "$name-changes" "${limit[@]}")" OK; done
+# Several types share the snapshots of user, so that each writes the same in its own format.
+declare_type() { is "declaration of $1" "$(cli DIRTY.DECLARE "$@" "${limit[@]}")" OK; }
+declare_type stateless STATELESS STREAM stateless-changes
+declare_type images PREFIX user: STREAM images-changes PAYLOAD IMAGES
+declare_type debezium PREFIX user: STREAM debezium-changes FORMAT DEBEZIUM
+declare_type fluxaorm STREAM fluxaorm-changes FORMAT FLUXAORM
+declare_type fluxaorm1 PREFIX fluxaorm: STREAM fluxaorm1-changes FORMAT FLUXAORM1
+for n in 5 50 500; do declare_type fields$n STREAM fields$n-changes; done
 is 'declaration of read' "$(cli DIRTY.DECLARE read STREAM read-changes)" OK
 
 # Each contestant shows once that it does its work, before anything is measured: an entity is made,
@@ -100,6 +138,10 @@ for who in lua flush; do
 done
 check same 0 insert
 check same 0 none
+check json 3 update
+check msgpack 3 none
+check stateless 1 update
+check batch10 4 "$(echo update && times 9 none)"
 for who in lua user; do
     is "snapshot of $who" "$(cli HGETALL "$who:$one" | paste - - | sort)" "$(cli HGETALL "plain:$one" | paste - - | sort)"
     is "length of $who-changes" "$(cli XLEN "$who-changes")" 2
@@ -116,7 +158,7 @@ words xadd '' ''
 cli "${command[@]}" | grep -qE '^[0-9]+-[0-9]+$' || die 'XADD gave no id'
 
 # Every entity exists before it is measured, so that each flush is an update.
-for who in hset lua flush same; do fill $who 0; done
+for who in hset lua flush same fluxaorm fields5 fields50 fields500; do fill $who 0; done
 
 echo "Redis $(info server redis_version), $(nproc) cores ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)), load $(cut -d ' ' -f 1 /proc/loadavg)"
 echo "median of $rounds rounds; $requests requests a round, pipelined $((requests * 4)); $entities entities; no persistence"
@@ -133,6 +175,13 @@ for ((round = 0; round <= rounds; round++)); do
             lua | flush) [ $grown -gt $((requests * 5 * 99 / 100)) ] || die "$who: only $grown events" ;;
             same) is 'events of flushes that changed nothing' $grown 0 ;;
         esac
+    done
+done
+
+for ((round = 0; round <= rounds; round++)); do
+    for who in "${variants[@]}"; do
+        case $who in fields50) n=$((requests / 2)) ;; fields500) n=$((requests / 10)) ;; *) n=$requests ;; esac
+        measure variants "$round" "$who" "$n" 32
     done
 done
 
@@ -188,6 +237,12 @@ for line in 'flush against the Lua function (goal 2.5)|flush lua' 'flush against
     'unchanged against HSET|same hset'; do
     read -ra who <<<"${line#*|}"
     row "${line%|*}" "$(ratio single "${who[@]}")" '' "$(ratio pipelined "${who[@]}")" ''
+done
+echo
+row 'DIRTY.FLUSH, 1 of 10 fields changed, -P 32' 'entities/s' 'CPU µs' 'ratio' ''
+for who in "${variants[@]}"; do
+    # shellcheck disable=SC2046
+    row "$(label "$who")" $(numbers variants "$who") "$(ratio variants "$who" flush)" ''
 done
 echo
 row "reading $events events" 'events/s' 'CPU µs' '' ''

@@ -8,17 +8,22 @@
 //! | `ft` | 1 insert, 2 update, 3 delete |
 //! | `ch` | map: field → `{"o": param, "n": param}` |
 //! | `b`, `a` | map: field → param: all fields before, after (PAYLOAD IMAGES) |
+//! | `v` | uint or int: the entity's own version (VERSION) |
 //! | `m` | map: name → value, both text (META) |
 //!
 //! A param is `{"t": type, "v": text}`, type one of `s i u f b t j`, or `{"n": true}` for null. Texts
 //! that are not UTF-8 are written as bin instead of str.
+//!
+//! What is read may also have the names that FORMAT FLUXAORM gives these keys, nil for no changes, type
+//! and text for a null beside its `n`, and no `v` for an empty string, which is what `omitempty` says.
 
+use super::wire::{read_map, Pairs, Text};
 use crate::entity::decimal;
-use crate::entity::event::{Bytes, Change, Event, Image, Pair, Value};
+use crate::entity::event::{Bytes, Change, Event, Image, Pair, Value, Version};
 use crate::entity::operation::Operation;
 use crate::entity::value::FieldType;
-use rmp_serde::{decode, Deserializer, Serializer};
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use rmp_serde::Serializer;
+use serde::de::Visitor;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -26,9 +31,6 @@ use std::fmt;
 
 /// The entry's field.
 pub const FIELD: &[u8] = b"s";
-
-/// Deeper than any event; entries somebody else wrote may be anything.
-const MAX_DEPTH: usize = 16;
 
 pub fn encode(event: &Event) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(128);
@@ -39,13 +41,7 @@ pub fn encode(event: &Event) -> Vec<u8> {
 
 /// `None` if these bytes are not an event: truncated, of other types, with something behind them.
 pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
-    let mut deserializer = Deserializer::from_read_ref(bytes);
-    deserializer.set_max_depth(MAX_DEPTH);
-    let event = WireEvent::deserialize(&mut deserializer).ok()?;
-    match IgnoredAny::deserialize(&mut deserializer) {
-        Err(decode::Error::InvalidMarkerRead(_)) => event.try_into().ok(), // the end
-        _ => None,
-    }
+    read_map::<WireEvent>(bytes)?.try_into().ok()
 }
 
 impl Serialize for Event<'_> {
@@ -54,14 +50,15 @@ impl Serialize for Event<'_> {
             !self.changes.is_empty(),
             !self.before.is_empty(),
             !self.after.is_empty(),
+            self.version.is_some(),
             !self.meta.is_empty(),
         ];
         let present = optional.into_iter().filter(|present| *present).count();
         let mut map = serializer.serialize_map(Some(present.saturating_add(3)))?;
-        map.serialize_entry("et", &Text(&self.entity))?;
+        map.serialize_entry("et", &Str(&self.entity))?;
         match decimal::parse(&self.id) {
             Some(number) => map.serialize_entry("id", &number)?,
-            None => map.serialize_entry("id", &Text(&self.id))?,
+            None => map.serialize_entry("id", &Str(&self.id))?,
         }
         map.serialize_entry("ft", &flush_type(self.operation))?;
         if !self.changes.is_empty() {
@@ -69,8 +66,11 @@ impl Serialize for Event<'_> {
         }
         for (key, image) in [("b", &*self.before), ("a", &*self.after)] {
             if !image.is_empty() {
-                map.serialize_entry(key, &Fields(image))?;
+                map.serialize_entry(key, &Params(image))?;
             }
+        }
+        if let Some(version) = self.version {
+            map.serialize_entry("v", &WireVersion(version))?;
         }
         if !self.meta.is_empty() {
             map.serialize_entry("m", &Meta(&self.meta))?;
@@ -79,7 +79,8 @@ impl Serialize for Event<'_> {
     }
 }
 
-fn flush_type(operation: Operation) -> u8 {
+/// The `ft` of an event.
+pub fn flush_type(operation: Operation) -> u8 {
     match operation {
         Operation::Insert => 1,
         Operation::Update => 2,
@@ -93,19 +94,19 @@ impl Serialize for Changes<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for change in self.0 {
-            map.serialize_entry(&Text(&change.field), &OldNew(change))?;
+            map.serialize_entry(&Str(&change.field), &OldNew(change))?;
         }
         map.end()
     }
 }
 
-struct Fields<'i>(&'i [(Bytes<'i>, Value<'i>)]);
+struct Params<'i>(&'i [(Bytes<'i>, Value<'i>)]);
 
-impl Serialize for Fields<'_> {
+impl Serialize for Params<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (field, value) in self.0.iter() {
-            map.serialize_entry(&Text(field), &Param(value))?;
+            map.serialize_entry(&Str(field), &Param(value))?;
         }
         map.end()
     }
@@ -117,7 +118,7 @@ impl Serialize for Meta<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (name, value) in self.0 {
-            map.serialize_entry(&Text(name), &Text(value))?;
+            map.serialize_entry(&Str(name), &Str(value))?;
         }
         map.end()
     }
@@ -141,8 +142,8 @@ impl Serialize for Param<'_> {
         match self.0 {
             Some((field_type, text)) => {
                 let mut map = serializer.serialize_map(Some(2))?;
-                map.serialize_entry("t", &Text(&[field_type.letter()]))?;
-                map.serialize_entry("v", &Text(text))?;
+                map.serialize_entry("t", &Str(&[field_type.letter()]))?;
+                map.serialize_entry("v", &Str(text))?;
                 map.end()
             }
             None => {
@@ -155,9 +156,9 @@ impl Serialize for Param<'_> {
 }
 
 /// str if it is UTF-8, else bin.
-struct Text<'t>(&'t [u8]);
+struct Str<'t>(&'t [u8]);
 
-impl Serialize for Text<'_> {
+impl Serialize for Str<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(self.0) {
             Ok(text) => serializer.serialize_str(text),
@@ -171,18 +172,20 @@ impl Serialize for Text<'_> {
 #[derive(Deserialize)]
 struct WireEvent<'e> {
     #[serde(borrow)]
-    et: WireText<'e>,
+    et: Text<'e>,
     #[serde(borrow)]
-    id: WireText<'e>,
+    id: WireId<'e>,
     ft: u8,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "ch,omitempty")]
     ch: Pairs<'e, WireChange<'e>>,
     #[serde(borrow, default)]
     b: Pairs<'e, WireParam<'e>>,
     #[serde(borrow, default)]
     a: Pairs<'e, WireParam<'e>>,
+    #[serde(default)]
+    v: Option<WireVersion>,
     #[serde(borrow, default)]
-    m: Pairs<'e, WireText<'e>>,
+    m: Pairs<'e, Text<'e>>,
 }
 
 #[derive(Deserialize)]
@@ -195,12 +198,12 @@ struct WireChange<'e> {
 
 #[derive(Deserialize)]
 struct WireParam<'e> {
-    #[serde(default)]
+    #[serde(default, alias = "n,omitempty")]
     n: bool,
-    #[serde(borrow, default)]
-    t: Option<WireText<'e>>,
-    #[serde(borrow, default)]
-    v: Option<WireText<'e>>,
+    #[serde(borrow, default, alias = "t,omitempty")]
+    t: Option<Text<'e>>,
+    #[serde(borrow, default, alias = "v,omitempty")]
+    v: Option<Text<'e>>,
 }
 
 impl<'e> TryFrom<WireEvent<'e>> for Event<'e> {
@@ -215,12 +218,12 @@ impl<'e> TryFrom<WireEvent<'e>> for Event<'e> {
         };
         let changes = wire.ch.0.into_iter().map(|(field, change)| {
             Ok(Change {
-                field: field.0,
+                field,
                 old: change.o.try_into()?,
                 new: change.n.try_into()?,
             })
         });
-        let meta = wire.m.0.into_iter().map(|(name, value)| (name.0, value.0));
+        let meta = wire.m.0.into_iter().map(|(name, value)| (name, value.0));
         Ok(Event {
             entity: wire.et.0,
             id: wire.id.0,
@@ -229,7 +232,7 @@ impl<'e> TryFrom<WireEvent<'e>> for Event<'e> {
             before: wire.b.try_into()?,
             after: wire.a.try_into()?,
             touch: false,
-            version: None,
+            version: wire.v.map(|version| version.0),
             meta: meta.collect(),
         })
     }
@@ -241,7 +244,7 @@ impl<'e> TryFrom<Pairs<'e, WireParam<'e>>> for Image<'e> {
     fn try_from(wire: Pairs<'e, WireParam<'e>>) -> Result<Self, ()> {
         let fields = wire.0.into_iter();
         fields
-            .map(|(field, param)| Ok((field.0, param.try_into()?)))
+            .map(|(field, param)| Ok((field, param.try_into()?)))
             .collect()
     }
 }
@@ -249,84 +252,85 @@ impl<'e> TryFrom<Pairs<'e, WireParam<'e>>> for Image<'e> {
 impl<'e> TryFrom<WireParam<'e>> for Value<'e> {
     type Error = ();
 
-    fn try_from(wire: WireParam<'e>) -> Result<Self, ()> {
-        match wire {
-            WireParam { n: true, .. } => Ok(None),
-            WireParam {
-                t: Some(letter),
-                v: Some(text),
-                ..
-            } => {
-                let field_type = FieldType::from_letter(&letter.0).ok_or(())?;
-                Ok(Some((field_type, text.0)))
-            }
+    fn try_from(WireParam { n, t, v }: WireParam<'e>) -> Result<Self, ()> {
+        if n {
+            return Ok(None);
+        }
+        let letter = t.ok_or(())?;
+        let field_type = FieldType::from_letter(&letter.0).ok_or(())?;
+        match (field_type, v) {
+            (_, Some(text)) => Ok(Some((field_type, text.0))),
+            (FieldType::String, None) => Ok(Some((field_type, Cow::Borrowed(b"")))),
             _ => Err(()),
         }
     }
 }
 
-/// str, bin, or an integer in decimal.
-struct WireText<'e>(Bytes<'e>);
+/// A text, or an unsigned integer in decimal.
+struct WireId<'e>(Bytes<'e>);
 
-impl<'de: 'e, 'e> Deserialize<'de> for WireText<'e> {
+impl<'de: 'e, 'e> Deserialize<'de> for WireId<'e> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextVisitor;
+        struct IdVisitor;
 
-        impl<'de> Visitor<'de> for TextVisitor {
-            type Value = WireText<'de>;
+        impl<'de> Visitor<'de> for IdVisitor {
+            type Value = WireId<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("a text or an unsigned integer")
             }
 
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(WireText(Cow::Borrowed(text.as_bytes())))
+                Ok(WireId(Cow::Borrowed(text.as_bytes())))
             }
 
             fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
-                Ok(WireText(Cow::Borrowed(bytes)))
+                Ok(WireId(Cow::Borrowed(bytes)))
             }
 
             fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-                Ok(WireText(Cow::Owned(number.to_string().into_bytes())))
+                Ok(WireId(Cow::Owned(number.to_string().into_bytes())))
             }
         }
 
-        deserializer.deserialize_any(TextVisitor)
+        deserializer.deserialize_any(IdVisitor)
     }
 }
 
-/// A map in the order it was written.
-struct Pairs<'e, T>(Vec<(WireText<'e>, T)>);
+/// Serde knows 128 bits, which MessagePack does not: int or uint.
+struct WireVersion(Version);
 
-impl<T> Default for Pairs<'_, T> {
-    fn default() -> Self {
-        Pairs(Vec::new())
+impl Serialize for WireVersion {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match u64::try_from(self.0) {
+            Ok(version) => serializer.serialize_u64(version),
+            // Versions fit their fields.
+            Err(_) => serializer.serialize_i64(i64::try_from(self.0).unwrap_or(i64::MIN)),
+        }
     }
 }
 
-impl<'de: 'e, 'e, T: Deserialize<'de>> Deserialize<'de> for Pairs<'e, T> {
+impl<'de> Deserialize<'de> for WireVersion {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairsVisitor<'e, T>(std::marker::PhantomData<(&'e (), T)>);
+        struct VersionVisitor;
 
-        impl<'de: 'e, 'e, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<'e, T> {
-            type Value = Pairs<'e, T>;
+        impl Visitor<'_> for VersionVisitor {
+            type Value = WireVersion;
 
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a map")
+                f.write_str("an integer")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                // No capacity on the word of a header: it may promise four billion pairs.
-                let mut pairs = Vec::new();
-                while let Some(field) = map.next_key::<WireText>()? {
-                    pairs.push((field, map.next_value()?));
-                }
-                Ok(Pairs(pairs))
+            fn visit_i64<E>(self, version: i64) -> Result<Self::Value, E> {
+                Ok(WireVersion(version.into()))
+            }
+
+            fn visit_u64<E>(self, version: u64) -> Result<Self::Value, E> {
+                Ok(WireVersion(version.into()))
             }
         }
 
-        deserializer.deserialize_map(PairsVisitor(std::marker::PhantomData))
+        deserializer.deserialize_any(VersionVisitor)
     }
 }
 
@@ -413,6 +417,29 @@ mod tests {
     }
 
     #[test]
+    fn the_version_stands_before_meta() {
+        for (version, bytes) in [
+            (0, &b"\x00"[..]),
+            (-1, b"\xff"),
+            (i64::MIN.into(), b"\xd3\x80\0\0\0\0\0\0\0"),
+            (u64::MAX.into(), b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
+        ] {
+            let event = Event {
+                version: Some(version),
+                meta: vec![(b"a".into(), b"b".into())].into(),
+                ..update(b"42", vec![])
+            };
+            let expected = [
+                &b"\x85\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1v"[..],
+                bytes,
+                b"\xa1m\x81\xa1a\xa1b",
+            ];
+            assert_eq!(encode(&event), expected.concat(), "{version}");
+            assert_eq!(decode(&expected.concat()), Some(event), "{version}");
+        }
+    }
+
+    #[test]
     fn ids_are_numbers_only_where_the_text_comes_back_the_same() {
         for (id, number) in [
             ("0", true),
@@ -452,7 +479,11 @@ mod tests {
         for end in 0..bytes.len() {
             assert_eq!(decode(&bytes[..end]), None, "cut at {end}");
         }
-        assert_eq!(decode(&[&bytes[..], b"\x00"].concat()), None);
+        for more in [
+            b"\x00", b"\xc0", b"\xc2", b"\x91", b"\x81", b"\xcc", b"\xc1",
+        ] {
+            assert_eq!(decode(&[&bytes[..], more].concat()), None, "{more:?}");
+        }
     }
 
     #[test]
@@ -466,10 +497,32 @@ mod tests {
             b"\x83\xa2et\xa4user\xa2id\x2a\xa2ft\x09",
             b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ch\xdf\xff\xff\xff\xff",
             b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ch\x81\xa1a\x82\xa1o\x80\xa1n\x80",
+            b"\x93\xa4user\x2a\x02",
+            b"\x83\xa2et\x07\xa2id\x2a\xa2ft\x02",
+            b"\x83\xa2et\xa4user\xa2id\x2a\xa2ft\xcb\x40\0\0\0\0\0\0\0",
+            b"\x83\xa2et\xa4user\xa2id\xff\xa2ft\x02",
+            b"\x82\xa2et\xa4user\xa2id\x2a",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ft\x02",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1v\xa11",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1m\x82\xa1a\xa0\xa1a\xa0",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1m\x81\xa1a\x01",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1a\x81\xa1x\x81\xa1t\xa1i",
             &[0x91; 100_000],
         ] {
             assert_eq!(decode(bytes), None, "{:?}", &bytes[..bytes.len().min(40)]);
         }
+    }
+
+    #[test]
+    fn what_an_encoder_that_knows_omitempty_leaves_out_is_empty() {
+        let bytes = b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ch\x81\xa1a\
+            \x82\xa1o\x83\xa1n\xc3\xa1t\xa0\xa1v\xa0\xa1n\x81\xa1t\xa1s";
+        let change = Change {
+            field: b"a".into(),
+            old: None,
+            new: text(b""),
+        };
+        assert_eq!(decode(bytes), Some(update(b"42", vec![change])));
     }
 
     #[test]

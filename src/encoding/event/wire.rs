@@ -1,0 +1,176 @@
+//! What several formats write or read alike: texts, and maps in the order they were written.
+
+use crate::entity::event::Bytes;
+use rmp::{encode, Marker};
+use rmp_serde::{decode, Deserializer};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Deeper than any event; entries somebody else wrote may be anything.
+const MAX_DEPTH: usize = 16;
+
+/// What these bytes hold, if they are one MessagePack map of that kind and nothing else.
+pub fn read_map<'e, T: Deserialize<'e>>(bytes: &'e [u8]) -> Option<T> {
+    // Serde would also take an array for a struct.
+    let marker = Marker::from_u8(*bytes.first()?);
+    if !matches!(marker, Marker::FixMap(_) | Marker::Map16 | Marker::Map32) {
+        return None;
+    }
+    let mut deserializer = Deserializer::from_read_ref(bytes);
+    deserializer.set_max_depth(MAX_DEPTH);
+    let map = T::deserialize(&mut deserializer).ok()?;
+    // A bool is looked for without looking into arrays, whose elements might be what is missing.
+    match bool::deserialize(&mut deserializer) {
+        Err(decode::Error::InvalidMarkerRead(_)) => Some(map), // the end
+        _ => None,
+    }
+}
+
+// Writing to memory cannot fail, so no result is looked at.
+
+/// A str of any bytes, as Go writes it; serde knows only those that are UTF-8.
+pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    let _ = encode::write_str_len(out, length(text.len()));
+    out.extend_from_slice(text);
+}
+
+/// The header of a map.
+pub fn write_map(out: &mut Vec<u8>, pairs: usize) {
+    let _ = encode::write_map_len(out, length(pairs));
+}
+
+/// An entry of 4 GiB and more is refused later on, whatever is in it.
+fn length(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// str, also one that is not UTF-8, or bin; a JSON string.
+pub struct Text<'e>(pub Bytes<'e>);
+
+impl<'de: 'e, 'e> Deserialize<'de> for Text<'e> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text.as_bytes())))
+            }
+
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(bytes)))
+            }
+
+            // JSON with escapes.
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.as_bytes().to_vec())))
+            }
+        }
+
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// A map in the order it was written, no name twice.
+pub struct Pairs<'e, T>(pub Vec<(Bytes<'e>, T)>);
+
+impl<T> Default for Pairs<'_, T> {
+    fn default() -> Self {
+        Pairs(Vec::new())
+    }
+}
+
+impl<T> Pairs<'_, T> {
+    pub fn get(&self, name: &[u8]) -> Option<&T> {
+        let mut pairs = self.0.iter();
+        pairs.find(|pair| *pair.0 == *name).map(|pair| &pair.1)
+    }
+}
+
+impl<'de: 'e, 'e, T: Deserialize<'de>> Deserialize<'de> for Pairs<'e, T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PairsVisitor<'e, T>(PhantomData<(&'e (), T)>);
+
+        impl<'de: 'e, 'e, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<'e, T> {
+            type Value = Pairs<'e, T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a map, no name twice")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                // No capacity on the word of a header: it may promise four billion pairs.
+                let mut pairs = Vec::new();
+                while let Some(Text(name)) = map.next_key()? {
+                    pairs.push((name, map.next_value()?));
+                }
+                match distinct(&pairs) {
+                    true => Ok(Pairs(pairs)),
+                    false => Err(A::Error::custom("a name twice")),
+                }
+            }
+
+            // MessagePack nil: Go has it for a map of nothing.
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Pairs::default())
+            }
+        }
+
+        deserializer.deserialize_map(PairsVisitor(PhantomData))
+    }
+}
+
+/// Whether no name is there twice.
+pub fn distinct<T>(pairs: &[(Bytes, T)]) -> bool {
+    // As images are written, and all that has one name at most: there is no need of a list then.
+    if pairs.is_sorted_by(|a, b| a.0 < b.0) {
+        return true;
+    }
+    let mut names: Vec<&[u8]> = pairs.iter().map(|pair| &*pair.0).collect();
+    names.sort_unstable();
+    names.is_sorted_by(|a, b| a < b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_distinct_or_not_in_any_order() {
+        for (names, expected) in [
+            ("", true),
+            ("a", true),
+            ("a b c", true),
+            ("c a b", true),
+            ("a a", false),
+            ("b a b", false),
+            ("a b b", false),
+        ] {
+            let names = names.split_terminator(' ');
+            let pairs: Vec<(Bytes, ())> = names.map(|name| (name.as_bytes().into(), ())).collect();
+            assert_eq!(distinct(&pairs), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_take_the_fewest_bytes() {
+        let header = |length: usize| {
+            let mut out = Vec::new();
+            write_text(&mut out, &vec![b'x'; length]);
+            out.truncate(out.len() - length);
+            out
+        };
+        assert_eq!(header(31), b"\xbf");
+        assert_eq!(header(32), b"\xd9\x20");
+        assert_eq!(header(256), b"\xda\x01\x00");
+        assert_eq!(header(65536), b"\xdb\x00\x01\x00\x00");
+    }
+}
