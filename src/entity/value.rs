@@ -91,7 +91,7 @@ impl FieldType {
             FieldType::Float => "a finite number",
             FieldType::Bool => "1, 0, true or false",
             FieldType::Time => "an RFC 3339 time",
-            FieldType::Json => "JSON of at most 32 levels",
+            FieldType::Json => json::EXPECTED,
         }
     }
 

@@ -5,6 +5,7 @@
 use super::{call, cluster, keys};
 use crate::error::{Error, Quoted};
 use redis_module::{Context, RedisString};
+use std::collections::HashMap;
 
 const DEFERRED: &[u8] = b"@deferred";
 const ONCE: &[u8] = b"@once:";
@@ -34,7 +35,7 @@ impl<'c> Deferred<'c> {
     }
 
     /// Tokens and what waits under them.
-    pub fn all(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    pub fn all(&self) -> Result<HashMap<Vec<u8>, Vec<u8>>, Error> {
         let reply = self.read(c"HGETALL", &[&self.name])?;
         let texts: Vec<&[u8]> = reply.view().items().map(call::View::bytes).collect();
         let pairs = texts.chunks_exact(2);

@@ -133,7 +133,7 @@ DIRTY.FLUSH user ? => ERR unknown operation ?
 DIRTY.FLUSH user SNAPSHOT 3 ? => ERR the count of SNAPSHOT must be an integer, 0 or more, not ?
 DIRTY.FLUSH user SNAPSHOT 3 2 ? a ? b => ERR field ? is named twice
 DIRTY.FLUSH user SNAPSHOT 3 1 i ? => BADVALUE field "i" takes a 64-bit signed integer, not ?
-DIRTY.FLUSH user SNAPSHOT 3 1 j ? => BADVALUE field "j" takes JSON of at most 32 levels, not ?
+DIRTY.FLUSH user SNAPSHOT 3 1 j ? => BADVALUE field "j" takes JSON of at most 32 levels and without repeated keys, not ?
 DIRTY.FLUSH user UPDATE ? 0 => NOENTITY there is no entity ?
 DIRTY.FLUSH user INSERT ? 1 a b INSERT ? 1 a c => EXISTS entity ? exists with other values
 DIRTY.DECLARE new ? => ERR unknown option ?
@@ -216,7 +216,8 @@ fn hostile_sizes_are_refused_before_long() {
     let tag = many(50_000, ",", |i| format!("A{i}"));
     let acks = many(100_000, " ", |i| format!("7-{i}"));
     let mut slow = Vec::new();
-    let deep = "BADVALUE field \"j\" takes JSON of at most 32 levels, not";
+    let deep =
+        "BADVALUE field \"j\" takes JSON of at most 32 levels and without repeated keys, not";
     for (command, reply) in [
         (
             format!("DIRTY.FLUSH user SNAPSHOT 3 1 j {json}"),

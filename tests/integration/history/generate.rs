@@ -83,7 +83,7 @@ pub const FIELDS: [(&str, &str, &[Lit]); 7] = [
                 "2026-01-02T03:04:05Z",
                 "2026-01-02T04:04:05.0+01:00",
                 "\"2026-01-02T03:04:05Z\"",
-                b"\xd6\xff\x69\x57\x34\xa5",
+                b"\xd6\xff\x69\x57\x35\xa5",
             ),
             lit(
                 "1970-01-01T00:00:00Z",
@@ -229,7 +229,7 @@ fn declared() -> impl Strategy<Value = Declared> {
         max_len: None,
         behind: false,
     };
-    let folded = vec![
+    let folded = [
         whole("full", "MSGPACK", "FULL"),
         whole("images", "MSGPACK", "IMAGES"),
         whole("debezium", "DEBEZIUM", "IMAGES"),

@@ -305,7 +305,7 @@ fn every_history_does_what_the_model_says() {
     let mut redis = primary.connect();
     let mut follower = replica.connect();
     let config = Config {
-        cases: number("HISTORIES").map_or(60, |cases| u32::try_from(cases).expect("fewer")),
+        cases: number("HISTORIES").map_or(200, |cases| u32::try_from(cases).expect("fewer")),
         failure_persistence: None,
         ..Config::default()
     };

@@ -35,8 +35,11 @@ pub enum Reply {
 pub struct Told {
     pub effect: &'static str,
     /// Changed fields, and streams with the seq of their events.
-    pub details: Option<(BTreeSet<&'static str>, Vec<(String, usize)>)>,
+    pub details: Option<(BTreeSet<&'static str>, Events)>,
 }
+
+/// Streams and the seq of what they got.
+type Events = Vec<(String, usize)>;
 
 /// What one operation does to its entity.
 struct Happened {
@@ -287,7 +290,7 @@ impl Model {
         }
     }
 
-    fn publish(&mut self, id: &'static str, happened: &Happened) -> Vec<(String, usize)> {
+    fn publish(&mut self, id: &'static str, happened: &Happened) -> Events {
         let Some(operation) = happened.operation else {
             return Vec::new();
         };
