@@ -253,7 +253,7 @@ impl fmt::Display for Error {
             NoStreams => write!(f, "ERR a declaration needs at least one stream"),
             EmptyPrefix => write!(f, "ERR PREFIX must not be empty"),
             StreamIsKey(stream) => {
-                write!(f, "ERR stream {stream} would be the declaration's own key")
+                write!(f, "ERR stream {stream} would be one of the declaration's own keys")
             }
             DatabaseInCluster => write!(f, "ERR a cluster has no other databases: DB and POOL are refused"),
             NoSuchDatabase { index, stream } => write!(

@@ -5,15 +5,19 @@ use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::keys;
 use crate::redis::writes::Writes;
-use crate::redis::{cluster, declarations, rights, streams};
+use crate::redis::{cluster, declarations, derived, rights, streams};
 use redis_module::Context;
 use std::ffi::CStr;
 
 /// ```text
 /// DIRTY.DECLARE key
-///   [NAME name] [PREFIX prefix] [TYPES n field type [field type …]]
-///   [STREAM stream [OPS ops] [FIELDS n field [field …]] [MAXLEN [=|~] count]
-///                  [PAYLOAD KEYS|CHANGES|FULL|IMAGES] [FORMAT MSGPACK] [DB index]] …
+///   [NAME name] [PREFIX prefix] [STATELESS]
+///   [VERSION field [TOMBSTONE ms]] [FAKEDELETE field]
+///   [TYPES n field type [field type …]]
+///   [STREAM stream [OPS ops] [FIELDS n field [field …]]
+///                  [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
+///                  [PAYLOAD KEYS|CHANGES|FULL|IMAGES]
+///                  [FORMAT MSGPACK|FLUXAORM|FLUXAORM1|DEBEZIUM] [DB index]] …
 ///   [TAGS n field tag [field tag …]] [POOL code db] …
 /// ```
 ///
@@ -49,8 +53,8 @@ fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Err
     cluster::check(ctx, key, declaration)?;
     let here = keys::current_database(ctx);
     for stream in &declaration.streams {
-        if stream.key == key && stream.is_in(here) {
-            return Err(Error::StreamIsKey(Quoted::new(key)));
+        if stream.is_in(here) && (stream.key == key || derived::is_one(key, &stream.key)) {
+            return Err(Error::StreamIsKey(Quoted::new(&stream.key)));
         }
         keys::in_database(ctx, stream.database, || {})
             .ok_or_else(|| streams::no_such_database(stream))?;

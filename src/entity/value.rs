@@ -142,6 +142,7 @@ impl FieldType {
         };
         let text = match field_type {
             Some(same) if same == self => return Ok(text),
+            _ if self == FieldType::String => return Ok(text),
             // What the snapshot says in JSON stays JSON: `"5"` is not `5`.
             Some(other) if self == FieldType::Json => match other.json(&text) {
                 Some(json) => return Ok(json.into()),

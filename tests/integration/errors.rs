@@ -141,7 +141,7 @@ DIRTY.DECLARE new STREAM s OPS ? => ERR OPS must be letters of IUD or NONE, not 
 DIRTY.DECLARE new STREAM s MAXLEN ? => ERR MAXLEN must be an integer from 0 to 9223372036854775807, not ?
 DIRTY.DECLARE new STREAM ? STREAM ? => ERR stream ? is declared twice
 DIRTY.DECLARE new STREAM s FIELDS 2 ? ? => ERR field ? is named twice
-DIRTY.DECLARE ? STREAM ? => ERR stream ? would be the declaration's own key
+DIRTY.DECLARE ? STREAM ? => ERR stream ? would be one of the declaration's own keys
 DIRTY.DECLARE new STREAM s POOL ? 1 POOL ? 1 => ERR pool ? is mapped twice
 DIRTY.DECLARE new TAGS 1 ? dirtyStream=A
   => ERR bad tag "dirtyStream=A" of field ?: it names a stream that the tag of ID does not declare
