@@ -158,6 +158,14 @@ pub enum Error {
         stream: Quoted,
         bytes: usize,
     },
+    /// A stream with ONFULL REFUSE has no room for the events of a flush.
+    Full {
+        stream: Quoted,
+        /// If it is not the client's own.
+        database: Option<u32>,
+        events: usize,
+        count: u64,
+    },
     /// A native command that the module ran answered with an error; it speaks for itself.
     Server(String),
     Internal,
@@ -175,16 +183,12 @@ pub enum TagFault {
 }
 
 impl Error {
-    /// A key of the wrong type, of this database if it is not the client's own.
-    pub fn in_database(self, database: Option<u32>) -> Self {
-        match self {
-            Error::WrongType { key, expected, .. } => Error::WrongType {
-                key,
-                database,
-                expected,
-            },
-            error => error,
+    /// A key of the wrong type or a full stream, of this database if it is not the client's own.
+    pub fn in_database(mut self, of_another: Option<u32>) -> Self {
+        if let Error::WrongType { database, .. } | Error::Full { database, .. } = &mut self {
+            *database = of_another;
         }
+        self
     }
 }
 
@@ -311,6 +315,21 @@ impl fmt::Display for Error {
                 f,
                 "LIMIT an event of {bytes} bytes is too large for the stream {stream}"
             ),
+            Full {
+                stream,
+                database,
+                events,
+                count,
+            } => {
+                write!(f, "FULL the stream {stream}")?;
+                if let Some(database) = database {
+                    write!(f, " of database {database}")?;
+                }
+                write!(
+                    f,
+                    " cannot take {events} more: at most {count} entries may wait until every group has acknowledged them"
+                )
+            }
             Server(message) => f.write_str(message),
             Internal => write!(f, "ERR internal error in the module dirty, see the server's log"),
         }

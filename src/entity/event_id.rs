@@ -49,6 +49,17 @@ impl EventId {
         }
     }
 
+    /// The smallest id greater than this one; the greatest has none.
+    pub fn succeeding(self) -> Option<EventId> {
+        Some(match self.seq.checked_add(1) {
+            Some(seq) => EventId { seq, ..self },
+            None => EventId {
+                ms: self.ms.checked_add(1)?,
+                seq: 0,
+            },
+        })
+    }
+
     /// `ms-seq`, both in plain decimal.
     pub fn parse(text: &[u8]) -> Option<EventId> {
         let dash = text.iter().position(|&byte| byte == b'-')?;
@@ -114,6 +125,19 @@ mod tests {
             (id(3, 4), id(3, 3)),
         ] {
             assert_eq!(at.preceding(), before);
+        }
+    }
+
+    #[test]
+    fn the_succeeding_id_is_the_next_greater_one() {
+        for (at, after) in [
+            (id(0, 0), Some(id(0, 1))),
+            (id(3, 4), Some(id(3, 5))),
+            (id(3, u64::MAX), Some(id(4, 0))),
+            (EventId::MAX, None),
+        ] {
+            assert_eq!(at.succeeding(), after);
+            assert_eq!(after.map_or(at, EventId::preceding), at);
         }
     }
 

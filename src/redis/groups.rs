@@ -24,6 +24,14 @@ pub struct State {
 }
 
 impl State {
+    fn of(group: View) -> Option<State> {
+        Some(State {
+            consumers: group.field(b"consumers")?.integer()?,
+            pending: group.field(b"pending")?.integer()?,
+            position: EventId::parse(group.field(b"last-delivered-id")?.bytes())?,
+        })
+    }
+
     /// Refuses to treat as a cursor what somebody reads through: moving it would lose them entries.
     pub fn check_cursor(&self, name: &[u8]) -> Result<(), Error> {
         match self.consumers > 0 || self.pending > 0 {
@@ -92,13 +100,7 @@ impl Group<'_> {
         let name = self.name.as_slice();
         let mut groups = reply.view().items();
         let group = groups.find(|group| group.field(b"name").is_some_and(|n| n.bytes() == name));
-        Ok(group.and_then(|group| {
-            Some(State {
-                consumers: group.field(b"consumers")?.integer()?,
-                pending: group.field(b"pending")?.integer()?,
-                position: EventId::parse(group.field(b"last-delivered-id")?.bytes())?,
-            })
-        }))
+        Ok(group.and_then(State::of))
     }
 
     /// Makes the group, and the stream if need be: what comes after this position is still to read.
@@ -172,6 +174,15 @@ impl Group<'_> {
         Ok(pending.collect())
     }
 
+    /// Of entries from this id on.
+    fn lowest_pending(&self, from: EventId) -> Result<Option<EventId>, Error> {
+        let (from, to, count) = (text(&from.to_string()), text("+"), text("1"));
+        let args = [self.stream, self.name, &from, &to, &count];
+        let reply = self.run(call::read, c"XPENDING", &args)?;
+        let lowest = reply.view().at(0).and_then(|row| row.at(0));
+        Ok(lowest.and_then(|id| EventId::parse(id.bytes())))
+    }
+
     /// Hands pending entries to a consumer, once more delivered. Those that the stream no longer has
     /// are missing from the reply, and pending no more.
     pub fn claim(&self, consumer: &RedisString, pending: &[Pending]) -> Result<Reply, Error> {
@@ -206,6 +217,33 @@ impl Whose<'_> {
             Whose::Idle { ms } => ms.to_string(),
         }
     }
+}
+
+/// The lowest id that a group of the stream has not acknowledged or has still to read; `None` if there
+/// is none. What is pending of before the stream's first entry is gone, and holds up nothing.
+pub fn floor(
+    ctx: &Context,
+    stream: &RedisString,
+    first: EventId,
+) -> Result<Option<EventId>, Error> {
+    let reply = match call::read(ctx, c"XINFO", &[&text("GROUPS"), stream]) {
+        Ok(reply) => reply,
+        Err(error) => return streams::missing_is_none(stream, error),
+    };
+    let mut floor: Option<EventId> = None;
+    for group in reply.view().items() {
+        let state = State::of(group).ok_or(Error::Internal)?;
+        let name = group.field(b"name").ok_or(Error::Internal)?;
+        let name = &keys::string(name.bytes());
+        let pending = match state.pending {
+            0 => None, // always so for a cursor
+            _ => Group { ctx, stream, name }.lowest_pending(first)?,
+        };
+        // Both count: a group that was set back to read again has what is pending before it, too.
+        let lowest = [floor, pending, state.position.succeeding()];
+        floor = lowest.into_iter().flatten().min();
+    }
+    Ok(floor)
 }
 
 /// Up to count entries after a position.

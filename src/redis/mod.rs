@@ -11,6 +11,7 @@ pub mod groups;
 pub mod keys;
 pub mod last_ids;
 pub mod reply;
+pub mod retention;
 pub mod rights;
 pub mod snapshots;
 pub mod stats;

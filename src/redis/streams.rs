@@ -1,9 +1,9 @@
 //! Streams: looked at before anything is written, then appended to and trimmed.
 
 use super::keys::{self, Key};
-use super::{api::api, call, last_ids, writes::Writes};
+use super::{api::api, call, last_ids, retention::Retention, writes::Writes};
 use crate::encoding::event::Entry;
-use crate::entity::declaration::{MaxLen, Stream};
+use crate::entity::declaration::Stream;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
@@ -11,6 +11,14 @@ use std::ffi::{c_int, c_long};
 
 /// Redis refuses entries of more than 1 GiB; half of that is also its own default limit of a value.
 const MAX_EVENT_BYTES: usize = 512 * 1024 * 1024;
+
+/// The size of an entry that counts against the limit.
+pub fn size(entry: &Entry) -> usize {
+    let sizes = entry
+        .iter()
+        .flat_map(|(field, value)| [field.len(), value.len()]);
+    sizes.fold(0, usize::saturating_add)
+}
 
 pub fn now_ms() -> u64 {
     // SAFETY: takes nothing.
@@ -71,10 +79,11 @@ pub struct Publisher<'d> {
     last: EventId,
     /// How many more events of this command it gets.
     events: usize,
+    retention: Retention<'d>,
 }
 
 impl<'d> Publisher<'d> {
-    /// Looks whether the stream can take this many events; changes nothing.
+    /// Looks whether the stream can take this many events, the largest of this size; changes nothing.
     pub fn prepare(
         ctx: &Context,
         stream: &'d Stream,
@@ -89,27 +98,31 @@ impl<'d> Publisher<'d> {
             });
         }
         let name = keys::string(&stream.key);
+        let mut retention = Retention::new(stream);
         let opened = keys::in_database(ctx, stream.database, || {
             let key = Key::write(ctx, &name); // so that it expires now, if it must, and not later
-            match key.holds(&stream.key, raw::REDISMODULE_KEYTYPE_STREAM, "a stream")? {
-                true => last_ids::get(ctx, &name),
-                false => Ok(EventId::default()),
+            let last = match key.holds(&stream.key, raw::REDISMODULE_KEYTYPE_STREAM, "a stream")? {
+                true => last_ids::get(ctx, &name)?,
+                false => EventId::default(),
+            };
+            // The ids it will take; almost always this is one addition.
+            let mut id = last;
+            for _ in 0..events {
+                let next = id.following(now_ms);
+                id = next.ok_or_else(|| Error::IdsExhausted(Quoted::new(&stream.key)))?;
             }
+            retention.check_room(ctx, &key, &name, events, id)?;
+            Ok(last)
         });
         let last = opened
             .ok_or_else(|| no_such_database(stream))?
             .map_err(|error: Error| error.in_database(stream.database))?;
-        // The ids it will take; almost always this is one addition.
-        let mut id = last;
-        for _ in 0..events {
-            let next = id.following(now_ms);
-            id = next.ok_or_else(|| Error::IdsExhausted(Quoted::new(&stream.key)))?;
-        }
         Ok(Publisher {
             stream,
             name,
             last,
             events,
+            retention,
         })
     }
 
@@ -124,13 +137,11 @@ impl<'d> Publisher<'d> {
         let ctx = writes.context();
         let database = self.stream.database;
         self.events = self.events.saturating_sub(1);
-        let words: Vec<RedisString> = entry
-            .iter()
-            .flat_map(|(name, value)| [keys::string(name), keys::string(value)])
-            .collect();
-        let mut argv: Vec<_> = words.iter().map(|word| word.inner).collect();
+        let words = entry.iter().flat_map(|(field, value)| [*field, value]);
+        let words: Vec<RedisString> = words.map(keys::string).collect();
         let added = keys::in_database(ctx, database, || {
             let key = Key::write(ctx, &self.name);
+            let mut argv: Vec<_> = words.iter().map(|word| word.inner).collect();
             let mut add = |last: EventId| {
                 let id = last.following(now_ms)?;
                 stream_add(&key, id, &mut argv).then_some(id)
@@ -141,8 +152,7 @@ impl<'d> Publisher<'d> {
                 add(last_ids::get(ctx, &self.name).ok()?)
             })?;
             let id_text = id_string(id);
-            let args = std::iter::once(&id_text).chain(&words);
-            writes.replicate(c"XADD", &self.name, args);
+            writes.replicate(c"XADD", &self.name, std::iter::once(&id_text).chain(&words));
             writes.changed(
                 &self.name,
                 raw::REDISMODULE_NOTIFY_STREAM,
@@ -151,7 +161,7 @@ impl<'d> Publisher<'d> {
             );
             last_ids::set(ctx, &self.name, id);
             if self.events == 0 {
-                self.trim(&key, writes);
+                self.retention.trim(&key, &self.name, writes, now_ms);
             }
             Some(id)
         });
@@ -163,44 +173,6 @@ impl<'d> Publisher<'d> {
             )),
         }
         added.flatten()
-    }
-
-    /// Of the open stream, in its database.
-    fn trim(&self, key: &Key, writes: &mut Writes) {
-        let Some(MaxLen {
-            count, approximate, ..
-        }) = self.stream.max_len
-        else {
-            return;
-        };
-        let length = || u64::try_from(key.length()).unwrap_or(u64::MAX);
-        if length() <= count {
-            return;
-        }
-        let flags = match approximate {
-            true => raw::REDISMODULE_STREAM_TRIM_APPROX as c_int,
-            false => 0,
-        };
-        let limit = i64::try_from(count).unwrap_or(i64::MAX);
-        // SAFETY: a stream open for writing.
-        let trim = || unsafe { api!(RedisModule_StreamTrimByLength(key.raw(), flags, limit)) };
-        if trim() <= 0 {
-            return;
-        }
-        // The server trims a hundred nodes at a time, and one command may have added more.
-        while approximate && trim() > 0 {}
-        // What is left, not what was asked for: a replica whose nodes have another size must end with
-        // the same entries.
-        let effect = ["MAXLEN", "=", &length().to_string()];
-        let effect = effect.map(|word| keys::string(word.as_bytes()));
-        writes.replicate(c"XTRIM", &self.name, &effect);
-        let database = self.stream.database;
-        writes.changed(
-            &self.name,
-            raw::REDISMODULE_NOTIFY_STREAM,
-            c"xtrim",
-            database,
-        );
     }
 }
 
@@ -215,7 +187,7 @@ pub fn no_such_database(stream: &Stream) -> Error {
 fn stream_add(key: &Key, id: EventId, argv: &mut [*mut raw::RedisModuleString]) -> bool {
     let EventId { ms, seq } = id;
     let mut id = raw::RedisModuleStreamID { ms, seq };
-    let pairs = c_long::try_from(argv.len() / 2).unwrap_or(c_long::MAX);
+    let pairs = c_long::try_from(argv.len() / 2).unwrap_or(0);
     // SAFETY: a stream or missing key open for writing, so many pairs of strings.
     let status = unsafe {
         api!(RedisModule_StreamAdd(

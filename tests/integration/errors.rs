@@ -39,6 +39,10 @@ const SEED: &[&str] = &[
     "DIRTY.DECLARE to-last STREAM fine STREAM last",
     "XADD full 18446744073709551615-18446744073709551615 a b",
     "XADD last 18446744073709551615-18446744073709551614 a b",
+    // One whose second stream has no room, since a group has read nothing.
+    "DIRTY.DECLARE to-no-room STREAM fine STREAM no-room MAXLEN 1 ONFULL REFUSE",
+    "XGROUP CREATE no-room readers 0 MKSTREAM",
+    "XADD no-room 1-1 a b",
     // Snapshots would be stored at the key of a stream, at the key of a declaration.
     "DIRTY.DECLARE over PREFIX o: STREAM o:1",
     "DIRTY.DECLARE itself PREFIX it STREAM its-changes",
@@ -47,7 +51,14 @@ const SEED: &[&str] = &[
     "SELECT 0",
 ];
 
-const STREAMS: &[&str] = &["stream", "user-changes", "full", "last", "user:stream"];
+const STREAMS: &[&str] = &[
+    "stream",
+    "user-changes",
+    "full",
+    "last",
+    "no-room",
+    "user:stream",
+];
 
 const TABLES: &[&str] = &[DECLARE, FLUSH, GET, INFO, CONSUME, ACK];
 

@@ -14,6 +14,7 @@ mod ids;
 mod listeners;
 mod persistence;
 mod replication;
+mod retention;
 mod rights;
 mod smoke;
 mod support;

@@ -4,7 +4,7 @@
 use super::support::{Conn, Server};
 
 /// The commands in the append-only file from `start` on, one a line, ids shortened to `ms-seq`.
-fn appended(server: &Server, start: usize) -> (Vec<String>, usize) {
+pub fn appended(server: &Server, start: usize) -> (Vec<String>, usize) {
     let dir = server.dir.path().join("appendonlydir");
     let file = std::fs::read_dir(dir)
         .unwrap()

@@ -57,8 +57,7 @@ fn prepare<'d>(
     for publication in plan.steps.iter().flat_map(|step| &step.publications) {
         let entry = plan.entries.get(publication.entry);
         if let (Some(load), Some(entry)) = (loads.get_mut(publication.stream), entry) {
-            let bytes = entry.iter().map(|(_, value)| value.len()).sum();
-            *load = (load.0.saturating_add(1), load.1.max(bytes));
+            *load = (load.0.saturating_add(1), load.1.max(streams::size(entry)));
         }
     }
     let streams = declaration.streams.iter().zip(loads);

@@ -1,0 +1,282 @@
+//! What a stream keeps: MAXAGE and MAXLEN trim it after a command's last event, ONFULL says what they
+//! must leave and when there is no room.
+
+use super::keys::{self, Key};
+use super::{api::api, groups, writes::Writes};
+use crate::entity::declaration::{MaxLen, OnFull, Stream};
+use crate::entity::event_id::EventId;
+use crate::error::{Error, Quoted};
+use redis_module::{raw, Context, RedisString};
+use std::ffi::c_int;
+use std::ptr::null_mut;
+
+/// How many too many `MAXLEN ~` lets pile up under KEEP and REFUSE before the groups are asked. Asking
+/// costs more than appending does, and whole nodes, which make `~` cheap under TRIM, do not spare it: so
+/// it is done once for a hundred events. That is what a node holds, if nobody has set it otherwise.
+const APPROXIMATELY: u64 = 100;
+
+/// The retention of a stream that is about to get events. Its key is open in all that follows, and its
+/// database selected.
+pub struct Retention<'d> {
+    stream: &'d Stream,
+    /// Once it was asked for. What a command adds does not move it.
+    floor: Option<Floor>,
+}
+
+/// What has an id before this one may go, since every group has acknowledged it. `None`: all may.
+type Floor = Option<EventId>;
+
+impl<'d> Retention<'d> {
+    pub fn new(stream: &'d Stream) -> Self {
+        Retention {
+            stream,
+            floor: None,
+        }
+    }
+
+    /// REFUSE: whether there is room for so many events, the last of them with this id.
+    pub fn check_room(
+        &mut self,
+        ctx: &Context,
+        key: &Key,
+        name: &RedisString,
+        events: usize,
+        last: EventId,
+    ) -> Result<(), Error> {
+        let Some(MaxLen {
+            count: limit,
+            on_full: OnFull::Refuse,
+            ..
+        }) = self.stream.max_len
+        else {
+            return Ok(());
+        };
+        let length = length(key);
+        let added = u64::try_from(events).unwrap_or(u64::MAX);
+        let excess = length.saturating_add(added).saturating_sub(limit);
+        if excess == 0 {
+            return Ok(());
+        }
+        // With nobody to wait for, the events themselves may go as well.
+        let Some(floor) = self.floor(ctx, key, name)?.filter(|floor| *floor <= last) else {
+            return Ok(());
+        };
+        // Either enough may go or few enough must stay: both say the same, and whichever is counted
+        // sooner bounds what a refusal costs, however far past its count the stream is.
+        let has_room = match length.checked_sub(excess) {
+            None => false, // more than the stream may ever hold
+            Some(stay) if stay < excess => {
+                count(Ids::new(key, Some(floor), None), stay.saturating_add(1)) <= stay
+            }
+            Some(_) => acknowledged(key, Some(floor), excess) == excess,
+        };
+        match has_room {
+            true => Ok(()),
+            false => Err(Error::Full {
+                stream: Quoted::new(&self.stream.key),
+                database: None,
+                events,
+                count: limit,
+            }),
+        }
+    }
+
+    /// Trims what has become too old or too many.
+    pub fn trim(&mut self, key: &Key, name: &RedisString, writes: &mut Writes, now_ms: u64) {
+        let trimmed = self
+            .trim_old(key, name, writes, now_ms)
+            .and_then(|()| self.trim_excess(key, name, writes));
+        if let Err(error) = trimmed {
+            // The events are there, and what should have gone goes with the next ones.
+            writes.context().log_warning(&format!(
+                "dirty: the stream {} was not trimmed: {error}",
+                Quoted::new(&self.stream.key)
+            ));
+        }
+    }
+
+    fn trim_old(
+        &mut self,
+        key: &Key,
+        name: &RedisString,
+        writes: &mut Writes,
+        now_ms: u64,
+    ) -> Result<(), Error> {
+        let Some(max_age_ms) = self.stream.max_age_ms else {
+            return Ok(());
+        };
+        let ms = now_ms.saturating_sub(max_age_ms);
+        let oldest = EventId { ms, seq: 0 };
+        if first(key).is_none_or(|first| first >= oldest) {
+            return Ok(());
+        }
+        let floor = self.floor(writes.context(), key, name)?;
+        let least = floor.map_or(oldest, |floor| floor.min(oldest));
+        if trim_before(key, least) > 0 {
+            self.tell(writes, name, "MINID", &least.to_string());
+        }
+        Ok(())
+    }
+
+    fn trim_excess(
+        &mut self,
+        key: &Key,
+        name: &RedisString,
+        writes: &mut Writes,
+    ) -> Result<(), Error> {
+        let Some(MaxLen {
+            count: limit,
+            approximate,
+            on_full,
+        }) = self.stream.max_len
+        else {
+            return Ok(());
+        };
+        let before = length(key);
+        let excess = before.saturating_sub(limit);
+        if excess == 0 {
+            return Ok(());
+        }
+        match (on_full, approximate) {
+            (OnFull::Trim, false) => {
+                trim_to(key, limit, 0);
+            }
+            (OnFull::Trim, true) => {
+                let flag = raw::REDISMODULE_STREAM_TRIM_APPROX as c_int;
+                // The server trims a hundred nodes at a time, and one command may have added more.
+                while trim_to(key, limit, flag) > 0 {}
+            }
+            (OnFull::Keep | OnFull::Refuse, true) if excess < APPROXIMATELY => {}
+            (OnFull::Keep | OnFull::Refuse, _) => {
+                let floor = self.floor(writes.context(), key, name)?;
+                let gone = acknowledged(key, floor, excess);
+                if gone > 0 {
+                    trim_to(key, before.saturating_sub(gone), 0);
+                }
+            }
+        }
+        // What is left, not what was asked for: a replica whose nodes have another size must end with
+        // the same entries.
+        let left = length(key);
+        if left < before {
+            self.tell(writes, name, "MAXLEN", &left.to_string());
+        }
+        Ok(())
+    }
+
+    fn floor(&mut self, ctx: &Context, key: &Key, name: &RedisString) -> Result<Floor, Error> {
+        if let Some(known) = self.floor {
+            return Ok(known);
+        }
+        let keeps = |max_len: MaxLen| max_len.on_full != OnFull::Trim;
+        let floor = match self.stream.max_len.is_some_and(keeps) {
+            true => groups::floor(ctx, name, first(key).unwrap_or_default())?,
+            false => None,
+        };
+        self.floor = Some(floor);
+        Ok(floor)
+    }
+
+    fn tell(&self, writes: &mut Writes, name: &RedisString, strategy: &str, threshold: &str) {
+        let effect = [strategy, "=", threshold].map(|word| keys::string(word.as_bytes()));
+        writes.replicate(c"XTRIM", name, &effect);
+        let database = self.stream.database;
+        writes.changed(name, raw::REDISMODULE_NOTIFY_STREAM, c"xtrim", database);
+    }
+}
+
+/// How many of the oldest entries may go, up to so many. Looks at no more than that.
+fn acknowledged(key: &Key, floor: Floor, most: u64) -> u64 {
+    match floor {
+        Some(floor) => count(Ids::new(key, None, Some(floor.preceding())), most),
+        None => most.min(length(key)),
+    }
+}
+
+fn length(key: &Key) -> u64 {
+    u64::try_from(key.length()).unwrap_or(u64::MAX)
+}
+
+fn first(key: &Key) -> Option<EventId> {
+    Ids::new(key, None, None).next()
+}
+
+fn count(ids: Ids, most: u64) -> u64 {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    u64::try_from(ids.take(most).count()).unwrap_or(u64::MAX)
+}
+
+/// The ids of an open stream's entries, in order. Nothing is copied, where the reply of XRANGE would
+/// hold a whole backlog in memory.
+struct Ids<'k> {
+    key: &'k Key,
+}
+
+impl<'k> Ids<'k> {
+    /// From one id to another, both included.
+    fn new(key: &'k Key, from: Option<EventId>, to: Option<EventId>) -> Self {
+        let (mut from, mut to) = (from.map(raw_id), to.map(raw_id));
+        let pointer = |id: &mut Option<_>| id.as_mut().map_or(null_mut(), |id| id as *mut _);
+        // SAFETY: an open key and ids that are copied. A key without a stream is refused, and then there
+        // are no ids.
+        unsafe {
+            api!(RedisModule_StreamIteratorStart(
+                key.raw(),
+                0,
+                pointer(&mut from),
+                pointer(&mut to)
+            ))
+        };
+        Ids { key }
+    }
+}
+
+impl Iterator for Ids<'_> {
+    type Item = EventId;
+
+    fn next(&mut self) -> Option<EventId> {
+        let (key, ok) = (self.key.raw(), raw::REDISMODULE_OK as c_int);
+        let mut id = raw_id(EventId::default());
+        // SAFETY: an open key; the server answers that there is no iterator or entry left. It finds the
+        // next entry only if all fields of this one were passed over, and makes no strings of them that
+        // are not asked for.
+        unsafe {
+            if api!(RedisModule_StreamIteratorNextID(key, &mut id, null_mut())) != ok {
+                return None;
+            }
+            while api!(RedisModule_StreamIteratorNextField(
+                key,
+                null_mut(),
+                null_mut()
+            )) == ok
+            {}
+        }
+        let raw::RedisModuleStreamID { ms, seq } = id;
+        Some(EventId { ms, seq })
+    }
+}
+
+impl Drop for Ids<'_> {
+    fn drop(&mut self) {
+        // SAFETY: an open key; without an iterator this does nothing.
+        unsafe { api!(RedisModule_StreamIteratorStop(self.key.raw())) };
+    }
+}
+
+/// How many entries went: all before this id.
+fn trim_before(key: &Key, id: EventId) -> i64 {
+    let mut id = raw_id(id);
+    // SAFETY: a stream open for writing; the id is only read.
+    unsafe { api!(RedisModule_StreamTrimByID(key.raw(), 0, &mut id)) }
+}
+
+/// How many entries went: the oldest, until so many are left.
+fn trim_to(key: &Key, length: u64, flags: c_int) -> i64 {
+    let length = i64::try_from(length).unwrap_or(i64::MAX);
+    // SAFETY: a stream open for writing.
+    unsafe { api!(RedisModule_StreamTrimByLength(key.raw(), flags, length)) }
+}
+
+fn raw_id(EventId { ms, seq }: EventId) -> raw::RedisModuleStreamID {
+    raw::RedisModuleStreamID { ms, seq }
+}

@@ -1,0 +1,969 @@
+//! What MAXAGE, MAXLEN and ONFULL leave of a stream, whoever has read how much of it.
+
+use super::events::entries;
+use super::replication::{appended, AOF};
+use super::support::{cases, text, words, Conn, Server};
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The options of the stream `s`, and lines `command => reply | seqs of the entries left`, each table in
+/// a database of its own. `+n` flushes n events in one command, its reply is `ok` or the error's code;
+/// `#n` is the id of the entry with seq n; `old` and `young` are times in ms, some seconds before and
+/// after what MAXAGE 600000 lets go; a reply `*` is anything but an error. A declaration that ends with
+/// DB means the database that the stream is in.
+const CASES: &[(&str, &str)] = &[
+    // ---- MAXAGE
+    (
+        "MAXAGE 600000",
+        "
+XADD s old-1 a b => * | 1
+XADD s old-2 a b => * | 1..2
+XADD s young-3 a b => * | 1..3
+# A flush that adds nothing trims nothing.
+DIRTY.FLUSH user SEED 2 0 => [seed] | 1..3
+DIRTY.FLUSH user SNAPSHOT 1 0 => [none] | 1..3
++1 => ok | 3..4
++2 => ok | 3..6
+",
+    ),
+    (
+        "MAXAGE 600000",
+        "
+# Without MAXLEN there is no ONFULL: what groups have not read goes, too.
+XADD s old-1 a b => * | 1
+XADD s old-2 a b => * | 1..2
+XGROUP CREATE s g 0 => OK | 1..2
+XREADGROUP GROUP g c COUNT 1 STREAMS s > => * | 1..2
++1 => ok | 3
+",
+    ),
+    (
+        "MAXAGE 9007199254740992",
+        "
+XADD s 0-1 a b => * | 1
++1 => ok | 1..2
+",
+    ),
+    (
+        "MAXAGE 1",
+        "
+# Never the events themselves.
+XADD s young-1 a b => * | 1
++5 => ok | 2..6
+",
+    ),
+    (
+        "MAXAGE 600000 MAXLEN = 3",
+        "
+XADD s old-1 a b => * | 1
+XADD s young-2 a b => * | 1..2
+XADD s young-3 a b => * | 1..3
+XADD s young-4 a b => * | 1..4
++1 => ok | 3..5
++7 => ok | 10..12
+",
+    ),
+    (
+        "MAXLEN = 3 MAXAGE 600000",
+        "
+# Age leaves fewer than the length would.
+XADD s old-1 a b => * | 1
+XADD s old-2 a b => * | 1..2
+XADD s old-3 a b => * | 1..3
+XADD s old-4 a b => * | 1..4
+XADD s young-5 a b => * | 1..5
++1 => ok | 5..6
+",
+    ),
+    (
+        "MAXLEN ~ 3 MAXAGE 600000",
+        "
+# Age exactly, length by whole nodes, here of 7.
+XADD s old-1 a b => * | 1
+XADD s old-2 a b => * | 1..2
+XADD s young-3 a b => * | 1..3
++3 => ok | 3..6
++2 => ok | 3..8
++2 => ok | 8..10
+",
+    ),
+    // ---- TRIM
+    (
+        "MAXLEN 2 ONFULL TRIM",
+        "
+XGROUP CREATE s pending 0 MKSTREAM => OK | -
++2 => ok | 1..2
+XREADGROUP GROUP pending c COUNT 1 STREAMS s > => * | 1..2
+XGROUP CREATE s unread 0 => OK | 1..2
+DIRTY.CONSUME s CURSOR behind => * | 1..2
++1 => ok | 2..3
++4 => ok | 6..7
+",
+    ),
+    // ---- KEEP
+    (
+        "MAXLEN 2 ONFULL KEEP",
+        "
+# Nobody reads: as TRIM.
++1 => ok | 1
++3 => ok | 3..4
++1 => ok | 4..5
+",
+    ),
+    (
+        "MAXLEN 2 ONFULL KEEP",
+        "
+XGROUP CREATE s g 0 MKSTREAM => OK | -
+# It has read nothing.
++4 => ok | 1..4
++1 => ok | 1..5
+# It has acknowledged nothing.
+XREADGROUP GROUP g c COUNT 3 STREAMS s > => * | 1..5
++1 => ok | 1..6
+XACK s g #1 => (1) | 1..6
++1 => ok | 2..7
+# Out of order.
+XACK s g #3 => (1) | 2..7
++1 => ok | 2..8
+XACK s g #2 => (1) | 2..8
++1 => ok | 4..9
+# What is read without acknowledgement is acknowledged.
+XREADGROUP GROUP g c NOACK STREAMS s > => * | 4..9
++1 => ok | 9..10
++3 => ok | 10..13
+DIRTY.FLUSH user SEED 2 0 => [seed] | 10..13
+EVAL return\\_redis.call('DIRTY.FLUSH','user','TOUCH','1') 1 user => [touch] | 10..14
+XREADGROUP GROUP g c NOACK STREAMS s > => * | 10..14
+EVAL return\\_redis.call('DIRTY.FLUSH','user','TOUCH','1') 1 user => [touch] | 14..15
+",
+    ),
+    (
+        "MAXLEN 2 ONFULL KEEP",
+        "
+# Of two consumers the slower one counts, and of two groups; names are any bytes.
+XGROUP CREATE s slow\\x00\\xff\\x0d\\x0a 0 MKSTREAM => OK | -
+XGROUP CREATE s fast 0 => OK | -
++6 => ok | 1..6
+XREADGROUP GROUP slow\\x00\\xff\\x0d\\x0a a COUNT 2 STREAMS s > => * | 1..6
+XREADGROUP GROUP slow\\x00\\xff\\x0d\\x0a b COUNT 2 STREAMS s > => * | 1..6
+XREADGROUP GROUP fast c NOACK STREAMS s > => * | 1..6
+XACK s slow\\x00\\xff\\x0d\\x0a #3 #4 => (2) | 1..6
++1 => ok | 1..7
+XACK s slow\\x00\\xff\\x0d\\x0a #1 => (1) | 1..7
++1 => ok | 2..8
+# Without the slow group, up to what the fast one has read.
+XGROUP DESTROY s slow\\x00\\xff\\x0d\\x0a => (1) | 2..8
++1 => ok | 7..9
+XGROUP DESTROY s fast => (1) | 7..9
++1 => ok | 9..10
+",
+    ),
+    (
+        "MAXLEN 2 ONFULL KEEP",
+        "
+# A group whose consumer is gone with what it had pending has acknowledged it.
+XGROUP CREATE s g 0 MKSTREAM => OK | -
++4 => ok | 1..4
+XREADGROUP GROUP g c COUNT 3 STREAMS s > => * | 1..4
+XGROUP DELCONSUMER s g c => (3) | 1..4
++1 => ok | 4..5
+",
+    ),
+    (
+        "MAXLEN 2 ONFULL KEEP",
+        "
+# A cursor.
+DIRTY.CONSUME s CURSOR c FROM 0 => * | -
++4 => ok | 1..4
+DIRTY.CONSUME s CURSOR c => * | 1..4
++1 => ok | 1..5
+DIRTY.ACK s CURSOR c #2 => OK | 1..5
++1 => ok | 3..6
+DIRTY.ACK s CURSOR c #6 => OK | 3..6
++1 => ok | 6..7
+# One that comes later and reads from here is not behind; one that reads all is.
+DIRTY.CONSUME s CURSOR late FROM $ => * | 6..7
+DIRTY.CONSUME s CURSOR all => * | 6..7
+DIRTY.ACK s CURSOR c #7 => OK | 6..7
++1 => ok | 6..8
+XGROUP DESTROY s all => (1) | 6..8
++1 => ok | 8..9
+",
+    ),
+    (
+        "MAXLEN 2 ONFULL KEEP",
+        "
+# A group that was set back is to read again, though what it has pending comes later.
+XGROUP CREATE s g 0 MKSTREAM => OK | -
++3 => ok | 1..3
+XREADGROUP GROUP g c STREAMS s > => * | 1..3
+XACK s g #1 #2 => (2) | 1..3
+XGROUP SETID s g #1 => OK | 1..3
++1 => ok | 2..4
+XGROUP SETID s g 0 => OK | 2..4
++1 => ok | 2..5
+XGROUP SETID s g $ => OK | 2..5
++1 => ok | 3..6
+",
+    ),
+    (
+        "MAXLEN 2 ONFULL KEEP",
+        "
+# What is pending of entries that are gone holds up nothing that comes after them.
+XGROUP CREATE s g 0 MKSTREAM => OK | -
++6 => ok | 1..6
+XREADGROUP GROUP g c COUNT 5 STREAMS s > => * | 1..6
+XDEL s #1 #2 => (2) | 3..6
+XACK s g #3 #4 => (2) | 3..6
++1 => ok | 5..7
+XPENDING s g => * | 5..7
+XDEL s #5 => (1) | 6..7
++1 => ok | 6..8
+XREADGROUP GROUP g c NOACK STREAMS s > => * | 6..8
++1 => ok | 8..9
+",
+    ),
+    (
+        "MAXLEN 2 ONFULL KEEP",
+        "
+# Holes are no entries.
+DIRTY.CONSUME s CURSOR c => * | -
++9 => ok | 1..9
+XDEL s #2 #5 #8 => (3) | 1 3..4 6..7 9
+DIRTY.ACK s CURSOR c #6 => OK | 1 3..4 6..7 9
++1 => ok | 7 9..10
+",
+    ),
+    (
+        "MAXLEN 10 ONFULL KEEP",
+        "
+# Far longer than its count, over many nodes.
+DIRTY.CONSUME s CURSOR c => * | -
++3000 => ok | 1..3000
++1 => ok | 1..3001
+DIRTY.ACK s CURSOR c #2000 => OK | 1..3001
++1 => ok | 2001..3002
+DIRTY.ACK s CURSOR c #3002 => OK | 2001..3002
++1 => ok | 2994..3003
+",
+    ),
+    (
+        "MAXLEN ~ 5 ONFULL KEEP",
+        "
+# A hundred at once, and no node more.
+DIRTY.CONSUME s CURSOR c => * | -
++104 => ok | 1..104
+DIRTY.ACK s CURSOR c #104 => OK | 1..104
+DIRTY.FLUSH user SEED 2 0 => [seed] | 1..104
++1 => ok | 101..105
++99 => ok | 101..204
++1 => ok | 105..205
+# Not acknowledged, however many.
++300 => ok | 105..505
+DIRTY.ACK s CURSOR c #500 => OK | 105..505
++1 => ok | 501..506
+",
+    ),
+    (
+        "MAXLEN ~ 5 ONFULL KEEP",
+        "
++104 => ok | 1..104
++1 => ok | 101..105
+",
+    ),
+    (
+        "MAXAGE 600000 MAXLEN 100 ONFULL KEEP",
+        "
+XADD s old-1 a b => * | 1
+XADD s old-2 a b => * | 1..2
+XADD s old-3 a b => * | 1..3
+XADD s young-4 a b => * | 1..4
+XGROUP CREATE s g 0 => OK | 1..4
++1 => ok | 1..5
+XREADGROUP GROUP g c COUNT 2 STREAMS s > => * | 1..5
+XACK s g #2 => (1) | 1..5
++1 => ok | 1..6
+XACK s g #1 => (1) | 1..6
++1 => ok | 3..7
+# All read, and the young ones stay.
+XREADGROUP GROUP g c NOACK STREAMS s > => * | 3..7
++1 => ok | 4..8
+",
+    ),
+    (
+        "MAXAGE 600000 MAXLEN 2 ONFULL KEEP",
+        "
+# Both, in one flush.
+XADD s old-1 a b => * | 1
+XADD s old-2 a b => * | 1..2
+XADD s young-3 a b => * | 1..3
+XADD s young-4 a b => * | 1..4
+XADD s young-5 a b => * | 1..5
+DIRTY.CONSUME s CURSOR c FROM #4 => * | 1..5
++1 => ok | 5..6
+# Nobody to wait for.
+XGROUP DESTROY s c => (1) | 5..6
++3 => ok | 8..9
+",
+    ),
+    (
+        "MAXAGE 600000 MAXLEN 2 ONFULL KEEP",
+        "
+XADD s old-1 a b => * | 1
++4 => ok | 4..5
+",
+    ),
+    // ---- REFUSE
+    (
+        "MAXLEN 2 ONFULL REFUSE",
+        "
+# Nobody reads: as TRIM, also for more at once than the stream may hold.
++1 => ok | 1
++3 => ok | 3..4
++1 => ok | 4..5
+# Nor has anybody to read these.
+XGROUP CREATE s g 99999999999999-0 => OK | 4..5
++3 => ok | 7..8
+",
+    ),
+    (
+        "MAXLEN 2 ONFULL REFUSE",
+        "
+XGROUP CREATE s g 0 MKSTREAM => OK | -
++1 => ok | 1
+# All events of the command count.
++2 => FULL | 1
++1 => ok | 1..2
++1 => FULL | 1..2
+DIRTY.FLUSH user SEED 2 0 => [seed] | 1..2
+XREADGROUP GROUP g c STREAMS s > => * | 1..2
++1 => FULL | 1..2
+# Out of order.
+XACK s g #2 => (1) | 1..2
++1 => FULL | 1..2
+XACK s g #1 => (1) | 1..2
+# More than may ever be there.
++3 => FULL | 1..2
++1 => ok | 2..3
++1 => ok | 3..4
++1 => FULL | 3..4
+XREADGROUP GROUP g c NOACK STREAMS s > => * | 3..4
++3 => FULL | 3..4
++2 => ok | 5..6
+EVAL return\\_string.sub(redis.pcall('DIRTY.FLUSH','user','TOUCH','1')['err'],1,4) 1 user => FULL | 5..6
+XGROUP DESTROY s g => (1) | 5..6
++3 => ok | 8..9
+",
+    ),
+    (
+        "MAXLEN 3 ONFULL REFUSE",
+        "
+# Two groups, and a cursor that is behind.
+XGROUP CREATE s a 0 MKSTREAM => OK | -
+XGROUP CREATE s b 0 => OK | -
+DIRTY.CONSUME s CURSOR c => * | -
++3 => ok | 1..3
+XREADGROUP GROUP a x NOACK STREAMS s > => * | 1..3
+XREADGROUP GROUP b x COUNT 1 NOACK STREAMS s > => * | 1..3
++1 => FULL | 1..3
+DIRTY.ACK s CURSOR c #2 => OK | 1..3
++2 => FULL | 1..3
++1 => ok | 2..4
++1 => FULL | 2..4
+XGROUP DESTROY s b => (1) | 2..4
++2 => FULL | 2..4
++1 => ok | 3..5
+XGROUP DESTROY s c => (1) | 3..5
++2 => FULL | 3..5
++1 => ok | 4..6
+XGROUP DESTROY s a => (1) | 4..6
++1 => ok | 5..7
+",
+    ),
+    (
+        "MAXLEN 5 ONFULL REFUSE",
+        "
+# Holes are no entries.
+DIRTY.CONSUME s CURSOR c => * | -
++5 => ok | 1..5
++1 => FULL | 1..5
+XDEL s #2 => (1) | 1 3..5
++2 => FULL | 1 3..5
++1 => ok | 1 3..6
+XDEL s #4 => (1) | 1 3 5..6
+DIRTY.ACK s CURSOR c #3 => OK | 1 3 5..6
++4 => FULL | 1 3 5..6
++3 => ok | 5..9
+",
+    ),
+    (
+        "MAXLEN ~ 5 ONFULL REFUSE",
+        "
+# The refusal goes by the exact count.
+DIRTY.CONSUME s CURSOR c => * | -
++6 => FULL | -
++5 => ok | 1..5
++1 => FULL | 1..5
+DIRTY.ACK s CURSOR c #2 => OK | 1..5
++3 => FULL | 1..5
++2 => ok | 1..7
++1 => FULL | 1..7
+DIRTY.ACK s CURSOR c #7 => OK | 1..7
++5 => ok | 1..12
++1 => FULL | 1..12
+",
+    ),
+    (
+        "MAXLEN ~ 50 ONFULL REFUSE",
+        "
+DIRTY.CONSUME s CURSOR c => * | -
++50 => ok | 1..50
+DIRTY.ACK s CURSOR c #50 => OK | 1..50
++50 => ok | 1..100
+DIRTY.ACK s CURSOR c #100 => OK | 1..100
++49 => ok | 1..149
++1 => ok | 101..150
++1 => FULL | 101..150
+",
+    ),
+    (
+        "MAXLEN 100 ONFULL KEEP",
+        "
+# A limit that comes down counts from then on, however far past it the stream is.
+DIRTY.CONSUME s CURSOR c => * | -
++20 => ok | 1..20
+DIRTY.DECLARE user STREAM s MAXLEN 3 ONFULL REFUSE DB => OK | 1..20
++1 => FULL | 1..20
+DIRTY.ACK s CURSOR c #16 => OK | 1..20
++1 => FULL | 1..20
+DIRTY.ACK s CURSOR c #17 => OK | 1..20
++1 => FULL | 1..20
+DIRTY.ACK s CURSOR c #18 => OK | 1..20
++2 => FULL | 1..20
++1 => ok | 19..21
+DIRTY.DECLARE user STREAM s MAXLEN 1 ONFULL TRIM DB => OK | 19..21
++1 => ok | 22
+",
+    ),
+    (
+        "MAXAGE 600000 MAXLEN 2 ONFULL REFUSE",
+        "
+# Age does not make room where a group has not read.
+XADD s old-1 a b => * | 1
+XADD s old-2 a b => * | 1..2
+XGROUP CREATE s g 0 => OK | 1..2
++1 => FULL | 1..2
+XREADGROUP GROUP g c COUNT 1 NOACK STREAMS s > => * | 1..2
++1 => ok | 2..3
+XREADGROUP GROUP g c NOACK STREAMS s > => * | 2..3
++1 => ok | 3..4
+",
+    ),
+    // ---- The ends of what MAXLEN may be
+    (
+        "MAXLEN 0 ONFULL TRIM",
+        "
+XGROUP CREATE s g 0 MKSTREAM => OK | -
++2 => ok | -
+",
+    ),
+    (
+        "MAXLEN 0 ONFULL KEEP",
+        "
++2 => ok | -
+XGROUP CREATE s g $ => OK | -
++2 => ok | 3..4
+XREADGROUP GROUP g c NOACK STREAMS s > => * | 3..4
++1 => ok | 5
+",
+    ),
+    (
+        "MAXLEN 0 ONFULL REFUSE",
+        "
++2 => ok | -
+XGROUP CREATE s g $ => OK | -
++1 => FULL | -
+XGROUP DESTROY s g => (1) | -
++1 => ok | -
+",
+    ),
+    (
+        "MAXLEN 9223372036854775807 ONFULL REFUSE MAXAGE 9007199254740992",
+        "
+XGROUP CREATE s g 0 MKSTREAM => OK | -
+XADD s 0-1 a b => * | 1
++5 => ok | 1..6
+",
+    ),
+    (
+        "MAXLEN ~ 9223372036854775807 ONFULL KEEP",
+        "
+XGROUP CREATE s g 0 MKSTREAM => OK | -
++5 => ok | 1..5
+",
+    ),
+];
+
+/// With nodes of 7 entries; a replica keeps its 100.
+const SMALL_NODES: [&str; 4] = ["--stream-node-max-entries", "7", "--databases", "300"];
+
+#[test]
+fn a_stream_keeps_what_its_options_say_and_so_do_its_replica_and_its_files() {
+    keeps_what_its_options_say(|database| database);
+}
+
+#[test]
+fn a_stream_of_another_database_keeps_what_its_options_say() {
+    keeps_what_its_options_say(|database| database + 100);
+}
+
+/// The database of the stream, by that of the declaration.
+fn keeps_what_its_options_say(of_stream: fn(usize) -> usize) {
+    let options = [SMALL_NODES.as_slice(), AOF.as_slice()].concat();
+    let mut server = Server::with(&options);
+    let replica = Server::with(&["--databases", "300"]);
+    let port = server.port.to_string();
+    replica.connect().ok(&["REPLICAOF", "127.0.0.1", &port]);
+    replica.wait_for_line("INFO replication", "master_link_status:up");
+    for (index, (options, lines)) in CASES.iter().enumerate() {
+        let mut case = Case::new(&server, index, of_stream(index), options);
+        for (command, expected) in cases(lines) {
+            case.run(&command, &expected);
+        }
+    }
+    server.wait_for_replica(&replica);
+    let digest = server.connect().digest();
+    assert_eq!(replica.connect().digest(), digest);
+    server.connect().ok(&["DEBUG", "RELOAD"]);
+    assert_eq!(server.connect().digest(), digest, "from RDB");
+    server.restart();
+    assert_eq!(server.connect().digest(), digest, "from AOF");
+}
+
+/// The exact words, and that a refused command leaves everything as it was: in its own stream, in others,
+/// in databases that had nothing yet.
+#[test]
+fn a_flush_for_which_a_stream_has_no_room_is_refused_as_a_whole() {
+    // A primary's own pings move the offset, too.
+    let server = Server::with(&["--repl-ping-replica-period", "3600"]);
+    let replica = Server::replica_of(&server);
+    let mut redis = server.connect();
+    redis.expect(
+        r#"
+DIRTY.DECLARE user STREAM before PAYLOAD KEYS STREAM s OPS ID MAXLEN 2 ONFULL REFUSE
+  STREAM after MAXLEN 1 STREAM new OPS D => OK
+DIRTY.DECLARE far STREAM s DB 3 MAXLEN 1 ONFULL REFUSE STREAM t\xff\x0a MAXLEN 1 ONFULL REFUSE => OK
+DIRTY.DECLARE both STREAM a MAXLEN 1 ONFULL REFUSE STREAM b MAXLEN 2 ONFULL REFUSE => OK
+XGROUP CREATE s g 0 MKSTREAM => OK
+XGROUP CREATE a g 0 MKSTREAM => OK
+XGROUP CREATE b g 0 MKSTREAM => OK
+XGROUP CREATE t\xff\x0a g $ MKSTREAM => OK
+SELECT 3 => OK
+XGROUP CREATE s g 0 MKSTREAM => OK
+SELECT 0 => OK
+DIRTY.FLUSH user SNAPSHOT 1 1 a x => [insert]
+DIRTY.FLUSH both SNAPSHOT 1 1 a x => [insert]
+"#,
+    );
+    server.wait_for_replica(&replica);
+    let all = |redis: &mut Conn| {
+        let streams = ["before", "s", "after", "a", "b"];
+        let mut all = vec![
+            redis.digest(),
+            redis.replicated(),
+            redis.run("INFO keyspace"),
+        ];
+        all.extend(streams.map(|stream| redis.run(&format!("XINFO STREAM {stream} FULL"))));
+        all
+    };
+    let before = all(&mut redis);
+    let full = |stream: &str, events: usize, most: usize| {
+        format!(
+            "FULL the stream {stream} cannot take {events} more: \
+             at most {most} entries may wait until every group has acknowledged them"
+        )
+    };
+    for (command, reply) in [
+        // The first two fit, all three do not.
+        (
+            "DIRTY.FLUSH user DELETE 1 SNAPSHOT 2 0 SNAPSHOT 3 0",
+            full("\"s\"", 3, 2),
+        ),
+        (
+            "DIRTY.FLUSH user SNAPSHOT 1 1 a y DELETE 1 INSERT 1 0",
+            full("\"s\"", 2, 2),
+        ),
+        // Of two streams the one is full, the other not, and the other way round.
+        ("DIRTY.FLUSH both SNAPSHOT 1 1 a y", full("\"a\"", 1, 1)),
+        (
+            "DIRTY.FLUSH far SNAPSHOT 1 0 SNAPSHOT 2 0",
+            full("\"s\" of database 3", 2, 1),
+        ),
+    ] {
+        assert_eq!(redis.run(command), reply, "{command}");
+        assert_eq!(all(&mut redis), before, "{command}");
+    }
+    // So it is in a transaction, whose other commands count.
+    for command in [
+        "MULTI",
+        "DIRTY.FLUSH both TOUCH 1",
+        "DIRTY.FLUSH both DELETE 2",
+    ] {
+        redis.run(command);
+    }
+    let exec = format!("[{} [none]]", full("\"a\"", 1, 1));
+    assert_eq!(redis.run("EXEC"), exec);
+    assert_eq!(all(&mut redis), before);
+    // Where there is room, the same commands do what they say.
+    redis.expect(
+        r#"
+XGROUP DESTROY s g => (1)
+XGROUP DESTROY a g => (1)
+DIRTY.FLUSH user DELETE 1 SNAPSHOT 2 0 SNAPSHOT 3 0 => [delete insert insert]
+DIRTY.FLUSH both SNAPSHOT 1 1 a y => [update]
+XLEN s => (2)
+XLEN a => (1)
+XLEN b => (2)
+DIRTY.FLUSH far SNAPSHOT 1 0 => [insert]
+"#,
+    );
+    let reply = redis.run("DIRTY.FLUSH both TOUCH 1");
+    assert_eq!(reply, full("\"b\"", 1, 2));
+    redis.run("SELECT 3");
+    redis.run("XGROUP DESTROY s g");
+    redis.run("SELECT 0");
+    let reply = redis.run("DIRTY.FLUSH far TOUCH 1");
+    assert_eq!(reply, full("\"t\\xff\\n\"", 1, 1));
+    server.wait_for_replica(&replica);
+    assert_eq!(replica.connect().digest(), redis.digest());
+}
+
+#[test]
+fn what_goes_is_replicated_and_told_and_nothing_else_is() {
+    let options = [AOF.as_slice(), &["--notify-keyspace-events", "KEA"]].concat();
+    let server = Server::with(&options);
+    let (mut redis, mut heard) = (server.connect(), server.connect());
+    redis.run("DIRTY.DECLARE user STREAM s MAXAGE 600000 MAXLEN 2 ONFULL KEEP PAYLOAD KEYS");
+    redis.run("DIRTY.FLUSH user SEED 1 0");
+    heard.ok(&["PSUBSCRIBE", "__keyevent@*"]);
+    heard.ok(&["SUBSCRIBE", "done"]);
+    let old = now_ms() - 600_001;
+    let (_, mut start) = appended(&server, 0);
+    let xadd = |seq| format!("XADD s {old}-{seq} a b");
+    let touch = "DIRTY.FLUSH user TOUCH 1";
+    for (command, effects, notices) in [
+        (xadd(1).as_str(), &["XADD s ms-1 a b"][..], &["xadd"][..]),
+        (xadd(2).as_str(), &["XADD s ms-2 a b"], &["xadd"]),
+        (
+            "XGROUP CREATE s g 0",
+            &["XGROUP CREATE s g 0"],
+            &["xgroup-create"],
+        ),
+        // Too old and too many, but nobody has read them.
+        (touch, &["XADD s ms-3 s BYTES"], &["xadd"]),
+        (
+            &format!("XGROUP SETID s g {old}-1"),
+            &["XGROUP SETID s g ms-1"],
+            &["xgroup-setid"],
+        ),
+        // One of them was read; the next one is where age must stop.
+        (
+            touch,
+            &[
+                "MULTI",
+                "XADD s ms-4 s BYTES",
+                "XTRIM s MINID = ms-2",
+                "EXEC",
+            ],
+            &["xadd", "xtrim"],
+        ),
+        (
+            "XGROUP DESTROY s g",
+            &["XGROUP DESTROY s g"],
+            &["xgroup-destroy"],
+        ),
+        // Another is too old, and then there is still one too many.
+        (
+            "DIRTY.FLUSH user TOUCH 1 TOUCH 1",
+            &[
+                "MULTI",
+                "XADD s ms-5 s BYTES",
+                "XADD s ms-6 s BYTES",
+                "XTRIM s MINID = ms-0",
+                "XTRIM s MAXLEN = 2",
+                "EXEC",
+            ],
+            &["xadd", "xadd", "xtrim", "xtrim"],
+        ),
+        (
+            touch,
+            &["MULTI", "XADD s ms-7 s BYTES", "XTRIM s MAXLEN = 2", "EXEC"],
+            &["xadd", "xtrim"],
+        ),
+        ("DEL s", &["DEL s"], &["del"]),
+        (xadd(8).as_str(), &["XADD s ms-8 a b"], &["xadd"]),
+        (
+            touch,
+            &[
+                "MULTI",
+                "XADD s ms-9 s BYTES",
+                "XTRIM s MINID = ms-0",
+                "EXEC",
+            ],
+            &["xadd", "xtrim"],
+        ),
+        // Neither too old nor too many.
+        (touch, &["XADD s ms-10 s BYTES"], &["xadd"]),
+    ] {
+        redis.run(command);
+        let (commands, end) = appended(&server, start);
+        assert_eq!(commands, effects, "{command}");
+        start = end;
+        redis.ok(&["PUBLISH", "done", "x"]);
+        let mut told = Vec::new();
+        loop {
+            let message = text(&heard.receive().expect("a message"));
+            if message == "[message done x]" {
+                break;
+            }
+            let notice = message.strip_prefix("[pmessage __keyevent@* __keyevent@0__:");
+            let notice = notice.and_then(|notice| notice.strip_suffix(" s]"));
+            told.push(notice.unwrap_or_else(|| panic!("{message}")).to_string());
+        }
+        assert_eq!(told, notices, "{command}");
+    }
+}
+
+#[test]
+fn age_is_told_to_the_millisecond() {
+    let (_server, mut redis) = started("STREAM s MAXAGE 600000");
+    // One entry for each ms from a second before what may be kept now to ten after it.
+    let script =
+        "for i = 0, 11000 do redis.call('XADD', KEYS[1], (ARGV[1] + i) .. '-1', 'a', 'b') end";
+    let first = (now_ms() - 601_000).to_string();
+    redis.ok(&["EVAL", script, "1", "s", &first]);
+    redis.expect("DIRTY.FLUSH user TOUCH 1 => [touch]");
+    let left = entries(&mut redis, "s");
+    let ms = |(id, _): &(String, Vec<u8>)| -> u64 {
+        let ms = id.split_once('-').expect("an id").0;
+        ms.parse().expect("ms")
+    };
+    let (first, last) = (left.first().map(ms), left.last().map(ms));
+    assert_eq!(first, last.map(|now| now - 600_000));
+}
+
+/// The entries that a group keeps, and the flushes that are refused for them, may be many: neither is
+/// looked at one by one, each time.
+#[test]
+fn a_backlog_costs_nothing() {
+    const MANY: usize = 200_000;
+    let (_server, mut redis) = started("STREAM s MAXLEN 3 ONFULL KEEP");
+    let script = "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], i .. '-1', 'a', 'b') end";
+    redis.ok(&["EVAL", script, "1", "s", &MANY.to_string()]);
+    redis.run("XGROUP CREATE s g 0");
+    let mut thousand = |declared: &str, position: usize, reply: &str| {
+        redis.run(&format!("DIRTY.DECLARE user STREAM s {declared}"));
+        redis.run(&format!("XGROUP SETID s g {position}-1"));
+        let start = Instant::now();
+        for _ in 0..1000 {
+            let got = redis.run("DIRTY.FLUSH user TOUCH 1");
+            assert!(got.starts_with(reply), "{declared} {position}: {got}");
+        }
+        let time = start.elapsed();
+        assert!(
+            time < Duration::from_secs(4),
+            "{declared} {position}: {time:?}"
+        );
+        redis.run("XLEN s")
+    };
+    for position in [0, MANY / 2, MANY - 3] {
+        let left = thousand("MAXLEN 3 ONFULL REFUSE", position, "FULL");
+        assert_eq!(left, format!("({MANY})"));
+    }
+    let left = thousand("MAXLEN 3 ONFULL KEEP", 0, "[touch]");
+    assert_eq!(left, format!("({})", MANY + 1000));
+    assert_eq!(thousand("MAXLEN 3 ONFULL KEEP", MANY, "[touch]"), "(2000)");
+}
+
+/// The declaration lends its streams: who flushes needs no right to look at their groups.
+#[test]
+fn who_may_only_flush_has_the_stream_trimmed_and_is_refused_like_anybody() {
+    let (server, mut redis) =
+        started("STREAM s MAXLEN 2 ONFULL KEEP STREAM r MAXLEN 2 ONFULL REFUSE");
+    redis.ok(&["ACL", "SETUSER", "app", "on", ">p", "~user", "+dirty.flush"]);
+    redis.run("XGROUP CREATE s g 0 MKSTREAM");
+    let mut app = server.connect();
+    app.expect(
+        r#"
+AUTH app p => OK
+DIRTY.FLUSH user TOUCH 1 TOUCH 1 TOUCH 1 => [touch touch touch]
+"#,
+    );
+    redis.expect(
+        r#"
+XGROUP SETID s g $ => OK
+XGROUP CREATE r g 0 => OK
+XLEN s => (3)
+XLEN r => (2)
+"#,
+    );
+    let refused = app.run("DIRTY.FLUSH user TOUCH 1");
+    assert!(refused.starts_with("FULL"), "{refused}");
+    redis.expect("XGROUP DESTROY r g => (1)");
+    app.expect("DIRTY.FLUSH user TOUCH 1 => [touch]");
+    redis.expect("XLEN s => (2)");
+}
+
+#[test]
+fn in_a_cluster_a_stream_is_kept_and_refused_as_elsewhere() {
+    let server = Server::with(&["--cluster-enabled", "yes"]);
+    let mut redis = server.connect();
+    redis.ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    server.wait_for_line("CLUSTER INFO", "cluster_state:ok");
+    redis.expect(
+        r#"
+DIRTY.DECLARE user{7} STREAM s{7} MAXLEN 2 ONFULL KEEP STREAM r{7} OPS D MAXLEN 1 ONFULL REFUSE => OK
+XGROUP CREATE s{7} g 0 MKSTREAM => OK
+XGROUP CREATE r{7} g 0 MKSTREAM => OK
+DIRTY.FLUSH user{7} SNAPSHOT 1 0 TOUCH 1 TOUCH 1 => [insert touch touch]
+XLEN s{7} => (3)
+XGROUP SETID s{7} g $ => OK
+DIRTY.FLUSH user{7} DELETE 1 SNAPSHOT 1 0 => [delete insert]
+XLEN s{7} => (2)
+DIRTY.FLUSH user{7} DELETE 1
+  => FULL the stream "r{7}" cannot take 1 more: at most 1 entries may wait until every group has acknowledged them
+XGROUP DESTROY r{7} g => (1)
+DIRTY.FLUSH user{7} DELETE 1 => [delete]
+"#,
+    );
+}
+
+fn started(declared: &str) -> (Server, Conn) {
+    let server = Server::start();
+    let mut redis = server.connect();
+    assert_eq!(redis.run(&format!("DIRTY.DECLARE user {declared}")), "OK");
+    redis.run("DIRTY.FLUSH user SEED 1 0");
+    (server, redis)
+}
+
+struct Case {
+    options: String,
+    /// Where the declaration is, and where its stream.
+    here: Conn,
+    there: Conn,
+    database: usize,
+    now_ms: u64,
+    /// By seq.
+    ids: HashMap<usize, String>,
+}
+
+impl Case {
+    fn new(server: &Server, here: usize, there: usize, options: &str) -> Case {
+        let mut case = Case {
+            options: options.into(),
+            here: server.connect(),
+            there: server.connect(),
+            database: there,
+            now_ms: now_ms(),
+            ids: HashMap::new(),
+        };
+        case.here.ok(&["SELECT", &here.to_string()]);
+        case.there.ok(&["SELECT", &there.to_string()]);
+        let declare = format!("DIRTY.DECLARE user STREAM s {options} DB {there}");
+        assert_eq!(case.here.run(&declare), "OK");
+        case.here.expect("DIRTY.FLUSH user SEED 1 0 => [seed]");
+        case
+    }
+
+    fn run(&mut self, command: &str, expected: &str) {
+        let before = self.state();
+        let reply = match command.strip_prefix('+') {
+            Some(events) => {
+                let events: usize = events.parse().expect("a number");
+                let touches = "TOUCH 1 ".repeat(events);
+                let reply = self.here.run(&format!("DIRTY.FLUSH user {touches}"));
+                let code = reply.split(' ').next().unwrap_or_default();
+                match code.starts_with("[touch") {
+                    true => "ok".into(),
+                    false => code.to_string(),
+                }
+            }
+            None => {
+                let words: Vec<Vec<u8>> = words(command);
+                let mut words: Vec<Vec<u8>> = words.into_iter().map(|w| self.word(w)).collect();
+                if command.starts_with("DIRTY.DECLARE") {
+                    words.push(self.database.to_string().into_bytes());
+                }
+                let here = ["DIRTY.FLUSH", "DIRTY.DECLARE", "EVAL"];
+                match here.iter().any(|start| command.starts_with(start)) {
+                    true => self.here.raw(&words),
+                    false => self.there.raw(&words),
+                }
+            }
+        };
+        let case = format!("{}: {command}: {reply}", self.options);
+        let (wanted, left) = expected
+            .split_once(" | ")
+            .expect("a reply and what is left");
+        match wanted {
+            "*" => assert!(!reply.starts_with("ERR"), "{case}"),
+            wanted => assert_eq!(reply, wanted, "{case}"),
+        }
+        if wanted == "FULL" {
+            assert_eq!(self.state(), before, "{case}");
+        }
+        assert_eq!(self.left(), left, "{case}");
+    }
+
+    /// `#n`, `old` and `young` as they are meant.
+    fn word(&self, word: Vec<u8>) -> Vec<u8> {
+        let Ok(text) = String::from_utf8(word.clone()) else {
+            return word;
+        };
+        if let Some(seq) = text.strip_prefix('#') {
+            return self.ids[&seq.parse().expect("a seq")].clone().into_bytes();
+        }
+        for (name, age_ms) in [("old", 600_001), ("young", 570_000)] {
+            if let Some(seq) = text.strip_prefix(name) {
+                return format!("{}{seq}", self.now_ms - age_ms).into_bytes();
+            }
+        }
+        word
+    }
+
+    /// The seqs of the entries there are, `1..4` from 1 to 4, `-` if there are none.
+    fn left(&mut self) -> String {
+        let mut runs: Vec<(usize, usize)> = Vec::new();
+        for (id, _) in entries(&mut self.there, "s") {
+            let seq = id.split_once('-').expect("an id").1;
+            let seq: usize = seq.parse().expect("a seq");
+            self.ids.insert(seq, id);
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == seq => *last = seq,
+                _ => runs.push((seq, seq)),
+            }
+        }
+        let runs = runs.iter().map(|(first, last)| match first == last {
+            true => first.to_string(),
+            false => format!("{first}..{last}"),
+        });
+        match runs.collect::<Vec<_>>().join(" ") {
+            none if none.is_empty() => "-".into(),
+            runs => runs,
+        }
+    }
+
+    fn state(&mut self) -> [String; 3] {
+        let (here, there) = (&mut self.here, &mut self.there);
+        [
+            here.digest(),
+            here.run("DBSIZE"),
+            there.run("XINFO STREAM s FULL COUNT 0"),
+        ]
+    }
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(now.expect("a time").as_millis()).expect("ms")
+}
