@@ -15,8 +15,13 @@ sessions() {
         inside { block = block $0 "\n" }' "$readme"
 }
 
-# Times do not count, those in ids and how long redis-cli says that a command took; nor does space at an end.
-timeless() { sed -E 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; /^\([0-9.]+s\)$/d; s/[[:space:]]+$//'; }
+# Times do not count: those in ids and in events, the ages that DIRTY.DEFERRED tells (the second of each flush's
+# three elements), and how long redis-cli says that a command took; nor does space at an end.
+timeless() {
+    sed -E -e 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; s/("ts_ms\\":)[0-9]{13}\>/\1ms/g' \
+        -e "/^${prompt}DIRTY\.DEFERRED /,/^${prompt}/s/^( +2\) \(integer\) )[0-9]+\$/\1age/" \
+        -e '/^\([0-9.]+s\)$/d; s/[[:space:]]+$//'
+}
 
 # The command with the ids that this server gave to the same events of the stream, its second word.
 translated() {
