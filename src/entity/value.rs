@@ -142,6 +142,10 @@ impl FieldType {
         };
         let text = match field_type {
             Some(same) if same == self => return Ok(text),
+            // It would become 1 or 0, which nobody means by true or false.
+            Some(FieldType::Bool) if self != FieldType::Json => {
+                return Err(bad(&FieldType::Bool.json(&text).unwrap_or_default()))
+            }
             _ if self == FieldType::String => return Ok(text),
             // What the snapshot says in JSON stays JSON: `"5"` is not `5`.
             Some(other) if self == FieldType::Json => match other.json(&text) {
@@ -162,9 +166,12 @@ impl FieldType {
     /// A canonical text of this type as JSON, if it is UTF-8.
     fn json(self, text: &[u8]) -> Option<Vec<u8>> {
         match self {
-            FieldType::Int | FieldType::Uint | FieldType::Float | FieldType::Json => {
-                Some(text.to_vec())
-            }
+            FieldType::Int | FieldType::Uint | FieldType::Json => Some(text.to_vec()),
+            // It stays told from an integer.
+            FieldType::Float => Some(match text.iter().any(|byte| matches!(byte, b'.' | b'e')) {
+                true => text.to_vec(),
+                false => [text, b".0"].concat(),
+            }),
             FieldType::Bool => Some(if text == b"1" { "true" } else { "false" }.into()),
             FieldType::String | FieldType::Time => serde_json::to_vec(utf8(text)?).ok(),
         }
