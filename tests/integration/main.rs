@@ -9,6 +9,7 @@ mod declaration;
 mod errors;
 mod events;
 mod flush;
+mod formats;
 mod history;
 mod ids;
 mod listeners;
