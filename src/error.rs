@@ -63,7 +63,14 @@ pub enum Error {
         got: Quoted,
     },
     NotAnId(Quoted),
-    NotAStart(Quoted),
+    NotAStart {
+        of: &'static str,
+        got: Quoted,
+    },
+    NoSuchShard {
+        index: u64,
+        count: u64,
+    },
     NotOneOf {
         of: &'static str,
         choices: &'static str,
@@ -113,6 +120,15 @@ pub enum Error {
         name: Quoted,
     },
     GroupNotCursor(Quoted),
+    NoSuchGroup {
+        stream: Quoted,
+        name: Quoted,
+    },
+    NotPending {
+        id: Quoted,
+        group: Quoted,
+    },
+    DeadIsStream(Quoted),
     IdsExhausted(Quoted),
     NoDeclaration(Quoted),
     Exists(Quoted),
@@ -229,10 +245,13 @@ impl fmt::Display for Error {
             ),
             NotACount { of, got } => write!(f, "ERR the count of {of} must be an integer, 0 or more, not {got}"),
             NotAnId(got) => write!(f, "ERR invalid event id {got}, expected ms-seq"),
-            NotAStart(got) => write!(
+            NotAStart { of, got } => write!(
                 f,
-                "ERR invalid FROM {got}, expected 0, $, an event id or a time in ms"
+                "ERR invalid {of} {got}, expected 0, $, an event id or a time in ms"
             ),
+            NoSuchShard { index, count } => {
+                write!(f, "ERR SHARD {index} of {count} does not exist: they count from 0")
+            }
             NotOneOf { of, choices, got } => write!(f, "ERR {of} must be {choices}, not {got}"),
             BadTag { field, tag, why } => write!(f, "ERR bad tag {tag} of field {field}: {why}"),
             DuplicateField(field) => write!(f, "ERR field {field} is named twice"),
@@ -271,6 +290,9 @@ impl fmt::Display for Error {
                 f,
                 "NOGROUP the stream {stream} no longer has {name}, for which this reader waited"
             ),
+            NoSuchGroup { stream, name } => write!(f, "ERR no group {name} on the stream {stream}"),
+            NotPending { id, group } => write!(f, "ERR {id} is not pending in the group {group}"),
+            DeadIsStream(stream) => write!(f, "ERR the stream {stream} cannot take its own dead"),
             GroupNotCursor(name) => write!(f, "ERR {name} is a group with consumers, not a cursor"),
             IdsExhausted(stream) => write!(f, "ERR the stream {stream} has exhausted its ids"),
             NoDeclaration(key) => write!(f, "NODECL no entity type is declared at {key}"),

@@ -19,10 +19,11 @@ mod redis;
 
 use commands::{
     abort::Abort, ack::Ack, commit::Commit, consume::Consume, declare::Declare, deferred::Deferred,
-    flush::Flush, get::Get, info::Info,
+    fail::Fail, flush::Flush, get::Get, info::Info, leave::Leave, redrive::Redrive, seek::Seek,
+    stats::Stats,
 };
 use redis::declarations::TYPE as DECLARATION_TYPE;
-use redis::{entry, last_ids, stats};
+use redis::{entry, last_ids, stats as counters};
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
 
 #[cfg(not(test))]
@@ -45,6 +46,11 @@ fn register_commands(ctx: &Context) -> bool {
         && entry::register::<Info>(ctx) // DIRTY.INFO key: the declaration
         && entry::register::<Consume>(ctx) // DIRTY.CONSUME stream GROUP|CURSOR …: acknowledge and read
         && entry::register::<Ack>(ctx) // DIRTY.ACK stream GROUP|CURSOR …: acknowledge alone
+        && entry::register::<Seek>(ctx) // DIRTY.SEEK stream GROUP|CURSOR name start: move it
+        && entry::register::<Fail>(ctx) // DIRTY.FAIL stream GROUP group id message: retry or dead
+        && entry::register::<Leave>(ctx) // DIRTY.LEAVE stream GROUP group consumer: hand on its events
+        && entry::register::<Redrive>(ctx) // DIRTY.REDRIVE stream: the dead, once more
+        && entry::register::<Stats>(ctx) // DIRTY.STATS stream: its size and its readers
 }
 
 fn init(ctx: &Context, _args: &[RedisString]) -> Status {
@@ -54,7 +60,7 @@ fn init(ctx: &Context, _args: &[RedisString]) -> Status {
     ctx.set_module_options(
         ModuleOptions::HANDLE_IO_ERRORS | ModuleOptions::NO_IMPLICIT_SIGNAL_MODIFIED,
     );
-    match register_commands(ctx) && last_ids::register(ctx) && stats::register(ctx) {
+    match register_commands(ctx) && last_ids::register(ctx) && counters::register(ctx) {
         true => Status::Ok,
         false => Status::Err,
     }

@@ -1,4 +1,4 @@
-use super::consume::{advance, event_id, group, no_reader};
+use super::consume::{acknowledge, advance, event_id, group, no_reader};
 use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
@@ -7,7 +7,7 @@ use crate::redis::keys;
 use std::ffi::CStr;
 
 /// ```text
-/// DIRTY.ACK stream GROUP group id [id …]
+/// DIRTY.ACK stream GROUP group [DELETE] id [id …]
 /// DIRTY.ACK stream CURSOR name id
 /// ```
 ///
@@ -23,9 +23,9 @@ impl Command for Ack {
 
     fn run(call: &Call) -> Result<(), Error> {
         match parse(Args::new(call.args))? {
-            Acknowledged::Group { name, ids } => {
+            Acknowledged::Group { name, delete, ids } => {
                 let name = keys::string(name);
-                let pending = group(call, &name).acknowledge(&ids)?;
+                let pending = acknowledge(call, &group(call, &name), &ids, delete)?;
                 call.reply().integer(pending);
             }
             Acknowledged::Cursor { name, id } => {
@@ -45,18 +45,26 @@ impl Command for Ack {
 }
 
 enum Acknowledged<'a> {
-    Group { name: &'a [u8], ids: Vec<EventId> },
-    Cursor { name: &'a [u8], id: EventId },
+    Group {
+        name: &'a [u8],
+        delete: bool,
+        ids: Vec<EventId>,
+    },
+    Cursor {
+        name: &'a [u8],
+        id: EventId,
+    },
 }
 
 fn parse<'a>(mut args: Args<'a>) -> Result<Acknowledged<'a>, Error> {
     if args.keyword("GROUP") {
         let name = args.next("GROUP", "a group")?;
+        let delete = args.keyword("DELETE");
         let mut ids = vec![event_id(&mut args, "GROUP")?];
         while !args.is_empty() {
             ids.push(event_id(&mut args, "GROUP")?);
         }
-        Ok(Acknowledged::Group { name, ids })
+        Ok(Acknowledged::Group { name, delete, ids })
     } else if args.keyword("CURSOR") {
         let name = args.next("CURSOR", "a name")?;
         let id = event_id(&mut args, "CURSOR")?;

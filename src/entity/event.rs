@@ -46,6 +46,17 @@ pub struct Change<'a> {
 pub type Value<'a> = Option<(FieldType, Bytes<'a>)>;
 
 impl Event<'_> {
+    /// Whether this field changed, as far as the event tells.
+    pub fn changed(&self, field: &[u8]) -> bool {
+        let value = |image: &Image| {
+            let mut fields = image.iter();
+            let found = fields.find(|(name, _)| **name == *field);
+            found.and_then(|(_, value)| Some(value.as_ref()?.1.to_vec()))
+        };
+        self.changes.iter().any(|change| *change.field == *field)
+            || value(&self.before) != value(&self.after)
+    }
+
     /// What happened, as readers are told: a TOUCH where the format or the images tell it from an update.
     pub fn op(&self) -> &'static str {
         let touched = self.touch || (!self.before.is_empty() && self.before == self.after);

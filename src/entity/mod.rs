@@ -6,6 +6,7 @@ pub mod declaration;
 pub mod diff;
 pub mod event;
 pub mod event_id;
+pub mod filter;
 pub mod flush;
 pub mod json;
 pub mod operation;

@@ -3,11 +3,9 @@
 
 use super::api::api;
 use crate::entity::declaration::{hash_tag, Declaration};
+use crate::entity::filter::CRC16;
 use crate::error::{Error, Quoted};
-use crc::{Crc, CRC_16_XMODEM};
 use redis_module::{raw, Context};
-
-const CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
 fn slot(key: &[u8]) -> u16 {
     let hashed = hash_tag(key).and_then(|tag| key.get(tag)).unwrap_or(key);

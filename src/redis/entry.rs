@@ -184,7 +184,7 @@ pub fn call<C: Command, T>(
     })
 }
 
-fn guard<T>(ctx: &Context, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub fn guard<T>(ctx: &Context, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => result,
         Err(_) => {

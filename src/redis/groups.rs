@@ -6,6 +6,7 @@ use super::{keys, streams};
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use redis_module::{Context, RedisString};
+use std::collections::BTreeSet;
 use std::ffi::CStr;
 
 /// One group or cursor of one stream.
@@ -76,19 +77,49 @@ pub fn entries_of_stream(reply: View<'_>) -> impl Iterator<Item = Entry<'_>> {
     stream.into_iter().flat_map(entries)
 }
 
-/// A pending entry, and how often it was delivered so far.
+/// A pending entry, who holds it since when, and how often it was delivered so far.
 pub struct Pending {
     pub id: RedisString,
+    pub consumer: RedisString,
+    pub idle_ms: u64,
     pub deliveries: i64,
+}
+
+impl Pending {
+    fn of(row: View) -> Option<Pending> {
+        Some(Pending {
+            id: keys::string(row.at(0)?.bytes()),
+            consumer: keys::string(row.at(1)?.bytes()),
+            idle_ms: u64::try_from(row.at(2)?.integer()?).unwrap_or(0),
+            deliveries: row.at(3)?.integer()?,
+        })
+    }
+
+    pub fn event_id(&self) -> EventId {
+        EventId::parse(&self.id).unwrap_or_default()
+    }
 }
 
 /// Whose pending entries, and which.
 pub enum Whose<'c> {
     /// All that this consumer holds.
     Own(&'c RedisString),
+    /// All that others hold.
+    Others(&'c RedisString),
     /// Those that anybody has held this long.
     Idle { ms: u64 },
 }
+
+/// Who reads through a group.
+pub struct Consumer {
+    pub name: Vec<u8>,
+    pub pending: i64,
+    /// Since it last read or claimed.
+    pub idle_ms: u64,
+}
+
+/// Holds entries that a consumer which left has handed on. It never reads.
+pub const LEFT: &[u8] = b"dirty:left";
 
 impl Group<'_> {
     /// `None` if there is no such group, or no stream that it could be of.
@@ -153,25 +184,122 @@ impl Group<'_> {
     }
 
     pub fn pending(&self, whose: &Whose, count: u64) -> Result<Vec<Pending>, Error> {
-        let (idle, ms, count) = (
-            text("IDLE"),
-            text(&whose.idle_ms()),
-            text(&count.to_string()),
-        );
-        let (first, last) = (text("-"), text("+"));
+        let idle_ms = text(&whose.idle_ms());
+        let (idle, first, last) = (text("IDLE"), text("-"), text("+"));
+        let count_text = text(&count.to_string());
         let mut args = vec![self.stream, self.name];
         match whose {
-            Whose::Own(consumer) => args.extend([&first, &last, &count, consumer]),
-            Whose::Idle { .. } => args.extend([&idle, &ms, &first, &last, &count]),
+            Whose::Own(consumer) => args.extend([&first, &last, &count_text, consumer]),
+            Whose::Others(consumer) => return self.pending_of_others(consumer, count),
+            Whose::Idle { .. } => args.extend([&idle, &idle_ms, &first, &last, &count_text]),
         }
         let reply = self.run(call::read, c"XPENDING", &args)?;
-        let pending = reply.view().items().filter_map(|row| {
-            Some(Pending {
-                id: keys::string(row.at(0)?.bytes()),
-                deliveries: row.at(3)?.integer()?,
+        Ok(reply.view().items().filter_map(Pending::of).collect())
+    }
+
+    /// No command asks for this, so all that is pending is looked through, page by page.
+    fn pending_of_others(&self, own: &RedisString, count: u64) -> Result<Vec<Pending>, Error> {
+        let mut others = Vec::new();
+        let mut after: Option<EventId> = None;
+        let most = usize::try_from(count).unwrap_or(usize::MAX);
+        while others.len() < most {
+            let page = self.pending_after(after, PAGE)?;
+            let Some(last) = page.last() else {
+                break;
+            };
+            after = Some(last.event_id());
+            others.extend(
+                page.into_iter()
+                    .filter(|p| p.consumer.as_slice() != own.as_slice()),
+            );
+        }
+        others.truncate(most);
+        Ok(others)
+    }
+
+    /// Up to count pending entries of anybody, after an id.
+    pub fn pending_after(&self, after: Option<EventId>, count: u64) -> Result<Vec<Pending>, Error> {
+        let first = match after {
+            Some(id) => text(&format!("({id}")),
+            None => text("-"),
+        };
+        let args = [
+            self.stream,
+            self.name,
+            &first,
+            &text("+"),
+            &text(&count.to_string()),
+        ];
+        let reply = self.run(call::read, c"XPENDING", &args)?;
+        Ok(reply.view().items().filter_map(Pending::of).collect())
+    }
+
+    /// One entry, if it is pending.
+    pub fn pending_entry(&self, id: EventId) -> Result<Option<Pending>, Error> {
+        let id = text(&id.to_string());
+        let args = [self.stream, self.name, &id, &id, &text("1")];
+        let reply = self.run(call::read, c"XPENDING", &args)?;
+        let pending = reply.view().items().find_map(Pending::of);
+        Ok(pending)
+    }
+
+    pub fn consumers(&self) -> Result<Vec<Consumer>, Error> {
+        let args = [&text("CONSUMERS"), self.stream, self.name];
+        let reply = self.run(call::read, c"XINFO", &args)?;
+        let consumers = reply.view().items().filter_map(|consumer| {
+            Some(Consumer {
+                name: consumer.field(b"name")?.bytes().to_vec(),
+                pending: consumer.field(b"pending")?.integer()?,
+                idle_ms: u64::try_from(consumer.field(b"idle")?.integer()?).unwrap_or(0),
             })
         });
-        Ok(pending.collect())
+        Ok(consumers.collect())
+    }
+
+    /// Says that a consumer is alive: it asks for pending entries of its own where there cannot be any.
+    pub fn touch(&self, consumer: &RedisString) -> Result<(), Error> {
+        // The very greatest id means new entries.
+        let beyond = text(&EventId::MAX.preceding().to_string());
+        let args = [
+            &text("GROUP"),
+            self.name,
+            consumer,
+            &text("STREAMS"),
+            self.stream,
+            &beyond,
+        ];
+        self.write(c"XREADGROUP", &args).map(drop)
+    }
+
+    /// Makes a pending entry due at once, whoever claims it, without counting that as a delivery.
+    pub fn make_due(&self, consumer: &[u8], id: EventId) -> Result<(), Error> {
+        let args = [
+            self.stream,
+            self.name,
+            &keys::string(consumer),
+            &text("0"),
+            &text(&id.to_string()),
+            &text("TIME"),
+            &text("0"),
+            &text("JUSTID"),
+        ];
+        self.write(c"XCLAIM", &args).map(drop)
+    }
+
+    /// Hands pending entries to nobody, due at once. How many the stream still has.
+    pub fn hand_on(&self, pending: &[Pending]) -> Result<i64, Error> {
+        let (left, zero) = (keys::string(LEFT), text("0"));
+        let (time, just_id) = (text("TIME"), text("JUSTID"));
+        let mut args = vec![self.stream, self.name, &left, &zero];
+        args.extend(pending.iter().map(|pending| &pending.id));
+        args.extend([&time, &zero, &just_id]);
+        let reply = self.write(c"XCLAIM", &args)?;
+        Ok(i64::try_from(reply.view().length()).unwrap_or(0))
+    }
+
+    pub fn remove_consumer(&self, consumer: &RedisString) -> Result<(), Error> {
+        let args = [&text("DELCONSUMER"), self.stream, self.name, consumer];
+        self.write(c"XGROUP", &args).map(drop)
     }
 
     /// Of entries from this id on.
@@ -210,10 +338,13 @@ impl Group<'_> {
     }
 }
 
+/// How many pending entries are looked at in one go.
+const PAGE: u64 = 1000;
+
 impl Whose<'_> {
     fn idle_ms(&self) -> String {
         match self {
-            Whose::Own(_) => "0".into(),
+            Whose::Own(_) | Whose::Others(_) => "0".into(),
             Whose::Idle { ms } => ms.to_string(),
         }
     }
@@ -226,18 +357,16 @@ pub fn floor(
     stream: &RedisString,
     first: EventId,
 ) -> Result<Option<EventId>, Error> {
-    let reply = match call::read(ctx, c"XINFO", &[&text("GROUPS"), stream]) {
-        Ok(reply) => reply,
-        Err(error) => return streams::missing_is_none(stream, error),
-    };
     let mut floor: Option<EventId> = None;
-    for group in reply.view().items() {
-        let state = State::of(group).ok_or(Error::Internal)?;
-        let name = group.field(b"name").ok_or(Error::Internal)?;
-        let name = &keys::string(name.bytes());
+    for (name, state) in all(ctx, stream)? {
+        let group = Group {
+            ctx,
+            stream,
+            name: &name,
+        };
         let pending = match state.pending {
             0 => None, // always so for a cursor
-            _ => Group { ctx, stream, name }.lowest_pending(first)?,
+            _ => group.lowest_pending(first)?,
         };
         // Both count: a group that was set back to read again has what is pending before it, too.
         let lowest = [floor, pending, state.position.succeeding()];
@@ -246,24 +375,85 @@ pub fn floor(
     Ok(floor)
 }
 
-/// Up to count entries after a position.
+/// Every group of a stream and its state; none if there is no stream.
+pub fn all(ctx: &Context, stream: &RedisString) -> Result<Vec<(RedisString, State)>, Error> {
+    let reply = match call::read(ctx, c"XINFO", &[&text("GROUPS"), stream]) {
+        Ok(reply) => reply,
+        Err(error) => return Ok(streams::missing_is_none(stream, error)?.unwrap_or_default()),
+    };
+    let groups = reply.view().items();
+    let named = groups.map(|group| {
+        let name = group.field(b"name").map(|name| keys::string(name.bytes()));
+        name.zip(State::of(group)).ok_or(Error::Internal)
+    });
+    named.collect()
+}
+
+/// Deletes those of these entries that every group of the stream has read and acknowledged.
+pub fn delete_acknowledged(
+    ctx: &Context,
+    stream: &RedisString,
+    ids: &[EventId],
+) -> Result<(), Error> {
+    let mut done: BTreeSet<EventId> = ids.iter().copied().collect();
+    for (name, state) in all(ctx, stream)? {
+        done.retain(|id| *id <= state.position);
+        let (Some(first), Some(last)) = (done.first().copied(), done.last().copied()) else {
+            return Ok(());
+        };
+        if state.pending == 0 {
+            continue;
+        }
+        let group = Group {
+            ctx,
+            stream,
+            name: &name,
+        };
+        let mut after = first.preceding();
+        loop {
+            let page = group.pending_after(Some(after), PAGE)?;
+            for pending in &page {
+                after = pending.event_id();
+                done.remove(&after);
+            }
+            if page.is_empty() || after >= last {
+                break;
+            }
+        }
+    }
+    let ids: Vec<RedisString> = done.iter().map(|id| text(&id.to_string())).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let args: Vec<&RedisString> = std::iter::once(stream).chain(&ids).collect();
+    call::write(ctx, c"XDEL", &args).map(drop)
+}
+
+/// Up to count entries after a position, and not after `until`.
 pub fn range(
     ctx: &Context,
     stream: &RedisString,
     after: EventId,
+    until: EventId,
     count: u64,
 ) -> Result<Option<Reply>, Error> {
-    if after == EventId::MAX {
+    if after >= until {
         return Ok(None);
     }
     let args = [
         stream,
         &text(&format!("({after}")),
-        &text("+"),
+        &text(&until.to_string()),
         &text("COUNT"),
         &text(&count.to_string()),
     ];
     call::read(ctx, c"XRANGE", &args).map(Some)
+}
+
+/// One entry, if the stream has it.
+pub fn entry(ctx: &Context, stream: &RedisString, id: EventId) -> Result<Reply, Error> {
+    let id = text(&id.to_string());
+    call::read(ctx, c"XRANGE", &[stream, &id, &id])
 }
 
 fn text(text: &str) -> RedisString {

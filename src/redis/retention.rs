@@ -1,6 +1,7 @@
 //! What a stream keeps: MAXAGE and MAXLEN trim it after a command's last event, ONFULL says what they
 //! must leave and when there is no room.
 
+use super::ids::{self, Ids};
 use super::keys::{self, Key};
 use super::{api::api, groups, writes::Writes};
 use crate::entity::declaration::{MaxLen, OnFull, Stream};
@@ -8,7 +9,6 @@ use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::c_int;
-use std::ptr::null_mut;
 
 /// How many too many `MAXLEN ~` lets pile up under KEEP and REFUSE before the groups are asked. Asking
 /// costs more than appending does, and whole nodes, which make `~` cheap under TRIM, do not spare it: so
@@ -206,66 +206,9 @@ fn count(ids: Ids, most: u64) -> u64 {
     u64::try_from(ids.take(most).count()).unwrap_or(u64::MAX)
 }
 
-/// The ids of an open stream's entries, in order. Nothing is copied, where the reply of XRANGE would
-/// hold a whole backlog in memory.
-struct Ids<'k> {
-    key: &'k Key,
-}
-
-impl<'k> Ids<'k> {
-    /// From one id to another, both included.
-    fn new(key: &'k Key, from: Option<EventId>, to: Option<EventId>) -> Self {
-        let (mut from, mut to) = (from.map(raw_id), to.map(raw_id));
-        let pointer = |id: &mut Option<_>| id.as_mut().map_or(null_mut(), |id| id as *mut _);
-        // SAFETY: an open key and ids that are copied. A key without a stream is refused, and then there
-        // are no ids.
-        unsafe {
-            api!(RedisModule_StreamIteratorStart(
-                key.raw(),
-                0,
-                pointer(&mut from),
-                pointer(&mut to)
-            ))
-        };
-        Ids { key }
-    }
-}
-
-impl Iterator for Ids<'_> {
-    type Item = EventId;
-
-    fn next(&mut self) -> Option<EventId> {
-        let (key, ok) = (self.key.raw(), raw::REDISMODULE_OK as c_int);
-        let mut id = raw_id(EventId::default());
-        // SAFETY: an open key; the server answers that there is no iterator or entry left. It finds the
-        // next entry only if all fields of this one were passed over, and makes no strings of them that
-        // are not asked for.
-        unsafe {
-            if api!(RedisModule_StreamIteratorNextID(key, &mut id, null_mut())) != ok {
-                return None;
-            }
-            while api!(RedisModule_StreamIteratorNextField(
-                key,
-                null_mut(),
-                null_mut()
-            )) == ok
-            {}
-        }
-        let raw::RedisModuleStreamID { ms, seq } = id;
-        Some(EventId { ms, seq })
-    }
-}
-
-impl Drop for Ids<'_> {
-    fn drop(&mut self) {
-        // SAFETY: an open key; without an iterator this does nothing.
-        unsafe { api!(RedisModule_StreamIteratorStop(self.key.raw())) };
-    }
-}
-
 /// How many entries went: all before this id.
 fn trim_before(key: &Key, id: EventId) -> i64 {
-    let mut id = raw_id(id);
+    let mut id = ids::raw(id);
     // SAFETY: a stream open for writing; the id is only read.
     unsafe { api!(RedisModule_StreamTrimByID(key.raw(), 0, &mut id)) }
 }
@@ -275,8 +218,4 @@ fn trim_to(key: &Key, length: u64, flags: c_int) -> i64 {
     let length = i64::try_from(length).unwrap_or(i64::MAX);
     // SAFETY: a stream open for writing.
     unsafe { api!(RedisModule_StreamTrimByLength(key.raw(), flags, length)) }
-}
-
-fn raw_id(EventId { ms, seq }: EventId) -> raw::RedisModuleStreamID {
-    raw::RedisModuleStreamID { ms, seq }
 }

@@ -1,5 +1,6 @@
 //! Streams: looked at before anything is written, then appended to and trimmed.
 
+use super::ids::Ids;
 use super::keys::{self, Key};
 use super::{api::api, call, last_ids, retention::Retention, writes::Writes};
 use crate::encoding::event::Entry;
@@ -34,6 +35,71 @@ pub struct State {
     pub added: i64,
     /// How many of them are gone.
     pub lost: i64,
+}
+
+impl State {
+    pub fn length(&self) -> u64 {
+        u64::try_from(self.added.saturating_sub(self.lost)).unwrap_or(0)
+    }
+}
+
+/// All that is told of a stream as a whole; of one that does not exist, nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Content {
+    pub length: u64,
+    /// Of memory.
+    pub bytes: u64,
+    pub first: Option<EventId>,
+    pub last: EventId,
+    /// How many entries are gone of those that there were.
+    pub lost: u64,
+    /// Every entry is an event, and none is gone from between two others.
+    is_whole: bool,
+}
+
+impl Content {
+    pub fn of(ctx: &Context, stream: &RedisString) -> Result<Self, Error> {
+        let Some(state) = state(ctx, stream)? else {
+            return Ok(Content::default());
+        };
+        let args = [
+            &keys::string(b"USAGE"),
+            stream,
+            &keys::string(b"SAMPLES"),
+            &keys::string(b"0"),
+        ];
+        let bytes = call::read(ctx, c"MEMORY", &args)?.view().integer();
+        let first = Ids::new(&Key::read(ctx, stream), None, None).next();
+        let (last, length) = (state.last, state.length());
+        let added = u64::try_from(state.added).unwrap_or(0);
+        let between = first.map_or(0, |first| {
+            last.seq.saturating_sub(first.seq).saturating_add(1)
+        });
+        Ok(Content {
+            length,
+            bytes: u64::try_from(bytes.unwrap_or(0)).unwrap_or(0),
+            first,
+            last,
+            lost: u64::try_from(state.lost).unwrap_or(0),
+            is_whole: added == last.seq && length == between,
+        })
+    }
+
+    /// How many entries come after a position; counted one by one only if their ids do not tell.
+    pub fn entries_after(&self, ctx: &Context, stream: &RedisString, position: EventId) -> u64 {
+        match self.first {
+            None => 0,
+            Some(first) if position < first => self.length,
+            _ if self.is_whole => self.last.seq.saturating_sub(position.seq),
+            _ => match position.succeeding() {
+                None => 0,
+                from => {
+                    let count = Ids::new(&Key::read(ctx, stream), from, None).count();
+                    u64::try_from(count).unwrap_or(u64::MAX)
+                }
+            },
+        }
+    }
 }
 
 /// `None` if there is no such key.

@@ -1,36 +1,43 @@
 //! What one call of DIRTY.CONSUME delivers, and its reply.
 
-use crate::encoding;
+use crate::encoding::event;
 use crate::entity::event::Event;
 use crate::entity::event_id::{missed, EventId};
-use crate::error::Error;
+use crate::entity::filter::Filter;
 use crate::redis::call;
-use crate::redis::groups::{self, Entry, Group, Pending, Whose};
+use crate::redis::groups::{self, Entry, Pending};
 use crate::redis::reply::Reply;
 use crate::redis::stats;
-use redis_module::RedisString;
 use std::collections::HashSet;
 
 /// What one call delivers.
 pub struct Batch {
     pub parts: Vec<Part>,
-    /// The reader's before this batch, `None` if nothing can be missing behind it.
+    /// The reader's position before this batch, `None` if nothing can be missing behind it.
     pub before: Option<EventId>,
-    /// What a cursor acknowledges, `None` for a group.
+    /// Behind all that was looked at: what a cursor acknowledges, `None` for a group.
     pub position: Option<EventId>,
+    /// Events that were lost behind all others, or while they were pending.
+    pub lost: u64,
+    /// There may be more that was not looked at, since the filter rejected too much.
+    pub is_cut: bool,
 }
 
 /// Entries as the server gave them.
-pub enum Part {
+pub struct Part {
+    reply: call::Reply,
+    kind: Kind,
+    /// By place: those that the reader does not want.
+    rejected: HashSet<usize>,
+}
+
+enum Kind {
     /// Delivered to a group for the first time.
-    New(call::Reply),
-    /// Delivered to a group before; those that the stream has lost are not among the entries.
-    Again {
-        entries: call::Reply,
-        pending: Vec<Pending>,
-    },
+    New,
+    /// Delivered to a group before, this often.
+    Again { deliveries: Vec<(EventId, i64)> },
     /// Read by a cursor.
-    Read(call::Reply),
+    Read,
 }
 
 /// An entry on its way to a reader.
@@ -38,6 +45,7 @@ struct Delivered<'r> {
     entry: Entry<'r>,
     fields: Vec<(&'r [u8], &'r [u8])>,
     deliveries: Option<i64>,
+    is_rejected: bool,
 }
 
 impl Batch {
@@ -46,6 +54,8 @@ impl Batch {
             parts: Vec::new(),
             before,
             position,
+            lost: 0,
+            is_cut: false,
         }
     }
 
@@ -53,51 +63,30 @@ impl Batch {
         Self::new(None, position)
     }
 
-    /// Whether there is nothing to tell the reader: no entry, and none lost.
+    /// Whether there is nothing to tell the reader: no entry, none lost, and nothing more to look at.
     pub fn is_empty(&self) -> bool {
-        self.parts.iter().all(|part| match part {
-            Part::New(entries) => groups::entries_of_stream(entries.view()).next().is_none(),
-            Part::Again { pending, .. } => pending.is_empty(),
-            Part::Read(entries) => groups::entries(entries.view()).next().is_none(),
-        })
-    }
-
-    /// Adds pending entries, but none twice.
-    pub fn claim(
-        &mut self,
-        group: &Group,
-        consumer: &RedisString,
-        whose: Whose,
-        left: &mut u64,
-    ) -> Result<(), Error> {
-        if *left == 0 {
-            return Ok(());
+        if self.is_cut || self.lost > 0 || self.parts.iter().any(|part| part.kept() > 0) {
+            return false;
         }
-        let have: HashSet<&[u8]> = self.parts.iter().flat_map(Part::claimed).collect();
-        let most = left.saturating_add(u64::try_from(have.len()).unwrap_or(0));
-        let mut pending = group.pending(&whose, most)?;
-        pending.retain(|pending| !have.contains(pending.id.as_slice()));
-        pending.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-        if pending.is_empty() {
-            return Ok(());
-        }
-        *left = left.saturating_sub(u64::try_from(pending.len()).unwrap_or(u64::MAX));
-        let entries = group.claim(consumer, &pending)?;
-        self.parts.push(Part::Again { entries, pending });
-        Ok(())
+        // Without an entry there is no gap before it.
+        let seen = self.parts.iter().any(|part| part.length() > 0);
+        !seen || Decoded::of(self).missed() == 0
     }
 
     pub fn reply(&self, reply: Reply, raw: bool) {
-        let delivered: Vec<Delivered> = self.parts.iter().flat_map(Part::delivered).collect();
-        let events: Vec<Option<Event>> = delivered
-            .iter()
-            .map(|delivered| encoding::event::decode(&delivered.fields))
-            .collect();
-        stats::count(&stats::DELIVERED, delivered.len());
+        let decoded = Decoded::of(self);
+        let kept = || {
+            decoded
+                .entries
+                .iter()
+                .filter(|(entry, _)| !entry.is_rejected)
+        };
+        let count = kept().count();
+        stats::count(&stats::DELIVERED, count);
         reply.map(3);
         reply.bytes("events");
-        reply.array(delivered.len());
-        for (delivered, event) in delivered.iter().zip(&events) {
+        reply.array(count);
+        for (delivered, event) in kept() {
             match event {
                 Some(event) if !raw => delivered.reply_event(reply, event),
                 _ => delivered.reply_raw(reply),
@@ -106,83 +95,150 @@ impl Batch {
         reply.bytes("position");
         match self.position {
             None => reply.null(),
-            Some(position) => {
-                let last = delivered
-                    .last()
-                    .and_then(|last| EventId::parse(last.entry.id));
-                reply.bytes(last.unwrap_or(position).to_string());
-            }
+            Some(position) => reply.bytes(position.to_string()),
         }
         reply.bytes("missed");
-        reply.unsigned(self.missed(&delivered, &events));
+        reply.unsigned(decoded.missed());
+    }
+}
+
+/// All entries of a batch, and the events in them.
+struct Decoded<'b> {
+    batch: &'b Batch,
+    entries: Vec<(Delivered<'b>, Option<Event<'b>>)>,
+}
+
+impl<'b> Decoded<'b> {
+    fn of(batch: &'b Batch) -> Self {
+        let delivered = batch.parts.iter().flat_map(Part::delivered);
+        let entries = delivered.map(|delivered| {
+            let event = event::decode(&delivered.fields);
+            (delivered, event)
+        });
+        Decoded {
+            batch,
+            entries: entries.collect(),
+        }
     }
 
-    /// How many events this reader can no longer get: those before the new ones it gets, and pending
-    /// entries that are gone.
-    fn missed(&self, delivered: &[Delivered], events: &[Option<Event>]) -> u64 {
-        let gone = self.parts.iter().map(|part| match part {
-            Part::Again { entries, pending } => {
-                pending.len().saturating_sub(entries.view().length())
-            }
-            Part::New(_) | Part::Read(_) => 0,
-        });
-        let gone = u64::try_from(gone.sum::<usize>()).unwrap_or(u64::MAX);
+    /// How many events this reader can no longer get: those before the new ones it gets, and what was
+    /// found lost already.
+    fn missed(&self) -> u64 {
         let is_new = |delivered: &Delivered| delivered.deliveries.is_none_or(|times| times == 1);
-        let new = delivered
-            .iter()
-            .zip(events)
-            .filter_map(|(delivered, event)| {
-                let id = EventId::parse(delivered.entry.id).filter(|_| is_new(delivered))?;
-                Some((id, event.is_some()))
-            });
-        let before = self.before.map_or(0, |before| missed(before, new));
-        before.saturating_add(gone)
+        let new = self.entries.iter().filter_map(|(delivered, event)| {
+            let id = EventId::parse(delivered.entry.id).filter(|_| is_new(delivered))?;
+            Some((id, event.is_some()))
+        });
+        let before = self.batch.before.map_or(0, |before| missed(before, new));
+        before.saturating_add(self.batch.lost)
     }
 }
 
 impl Part {
-    /// Ids that are claimed already.
-    fn claimed(&self) -> impl Iterator<Item = &[u8]> {
-        let pending = match self {
-            Part::Again { pending, .. } => pending.as_slice(),
-            Part::New(_) | Part::Read(_) => &[],
+    /// New entries for a group, of which it rejects some.
+    pub fn new(reply: call::Reply, filter: &Filter) -> Self {
+        Self::filtered(reply, Kind::New, filter)
+    }
+
+    /// Entries for a cursor.
+    pub fn read(reply: call::Reply, filter: &Filter) -> Self {
+        Self::filtered(reply, Kind::Read, filter)
+    }
+
+    /// Entries that were pending.
+    pub fn again(reply: call::Reply, pending: &[Pending], filter: &Filter) -> Self {
+        let deliveries = pending.iter();
+        let deliveries = deliveries.map(|p| (p.event_id(), p.deliveries.saturating_add(1)));
+        let kind = Kind::Again {
+            deliveries: deliveries.collect(),
         };
-        pending.iter().map(|pending| pending.id.as_slice())
+        Self::filtered(reply, kind, filter)
+    }
+
+    fn filtered(reply: call::Reply, kind: Kind, filter: &Filter) -> Self {
+        let mut part = Part {
+            reply,
+            kind,
+            rejected: HashSet::new(),
+        };
+        if !filter.is_empty() {
+            let takes = |entry: Entry| filter.takes(event::decode(&entry.fields()).as_ref());
+            let entries = part.entries().enumerate();
+            part.rejected = entries
+                .filter_map(|(place, entry)| (!takes(entry)).then_some(place))
+                .collect();
+        }
+        part
+    }
+
+    fn entries(&self) -> Box<dyn Iterator<Item = Entry<'_>> + '_> {
+        let view = self.reply.view();
+        match self.kind {
+            Kind::New => Box::new(groups::entries_of_stream(view)),
+            Kind::Again { .. } | Kind::Read => Box::new(groups::entries(view)),
+        }
+    }
+
+    /// How many entries it has, rejected ones too.
+    pub fn length(&self) -> u64 {
+        u64::try_from(self.entries().count()).unwrap_or(u64::MAX)
+    }
+
+    /// How many the reader gets.
+    pub fn kept(&self) -> u64 {
+        let rejected = u64::try_from(self.rejected.len()).unwrap_or(u64::MAX);
+        self.length().saturating_sub(rejected)
+    }
+
+    /// Ids of entries that were pending.
+    pub fn claimed(&self) -> Vec<EventId> {
+        match &self.kind {
+            Kind::Again { deliveries } => deliveries.iter().map(|(id, _)| *id).collect(),
+            Kind::New | Kind::Read => Vec::new(),
+        }
+    }
+
+    pub fn last(&self) -> Option<EventId> {
+        self.entries()
+            .last()
+            .and_then(|entry| EventId::parse(entry.id))
+    }
+
+    pub fn rejected(&self) -> Vec<EventId> {
+        let entries = self.entries().enumerate();
+        let rejected = entries.filter(|(place, _)| self.rejected.contains(place));
+        rejected
+            .filter_map(|(_, entry)| EventId::parse(entry.id))
+            .collect()
     }
 
     fn delivered(&self) -> Vec<Delivered<'_>> {
-        match self {
-            Part::New(reply) => groups::entries_of_stream(reply.view())
-                .map(|entry| Delivered::new(entry, Some(1)))
-                .collect(),
-            Part::Read(reply) => groups::entries(reply.view())
-                .map(|entry| Delivered::new(entry, None))
-                .collect(),
-            Part::Again { entries, pending } => {
-                // Both are in the order of their ids.
-                let mut pending = pending.iter();
-                let entries = groups::entries(entries.view());
-                entries
-                    .map(|entry| {
-                        let before = pending.find(|pending| pending.id.as_slice() == entry.id);
-                        let before = before.map_or(1, |pending| pending.deliveries);
-                        Delivered::new(entry, Some(before.saturating_add(1)))
-                    })
-                    .collect()
-            }
+        // Both are in the order of their ids.
+        let mut again = match &self.kind {
+            Kind::Again { deliveries } => deliveries.as_slice(),
+            Kind::New | Kind::Read => &[],
         }
+        .iter();
+        let entries = self.entries().enumerate();
+        entries
+            .map(|(place, entry)| Delivered {
+                entry,
+                fields: entry.fields(),
+                deliveries: match self.kind {
+                    Kind::Read => None,
+                    Kind::New => Some(1),
+                    Kind::Again { .. } => {
+                        let id = EventId::parse(entry.id);
+                        again.find(|(again, _)| Some(*again) == id).map(|(_, n)| *n)
+                    }
+                },
+                is_rejected: self.rejected.contains(&place),
+            })
+            .collect()
     }
 }
 
 impl<'r> Delivered<'r> {
-    fn new(entry: Entry<'r>, deliveries: Option<i64>) -> Self {
-        Delivered {
-            entry,
-            fields: entry.fields(),
-            deliveries,
-        }
-    }
-
     fn reply_event(&self, reply: Reply, event: &Event) {
         let optional = [
             !event.changes.is_empty(),

@@ -1,29 +1,39 @@
 mod batch;
 mod options;
+mod read;
+mod turn;
+mod watch;
 
-pub use options::{event_id, no_reader};
+pub use options::{event_id, max_deliveries, no_reader, Start};
+pub use read::acknowledge;
 
 use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
-use crate::redis::blocking::{self, Waits};
+use crate::redis::blocking::{self, Look, Waits};
+use crate::redis::dead::Dead;
 use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::groups::{self, Group, State, Whose};
+use crate::redis::groups::{self, Group};
 use crate::redis::reply::Reply;
-use crate::redis::{keys, last_ids, streams};
+use crate::redis::{keys, last_ids, rights, streams};
 use batch::{Batch, Part};
-use options::{Options, Reader, Start};
-use redis_module::RedisString;
+use options::{GroupReader, Options, Reader};
+use read::{read, Waited};
+use redis_module::{Context, RedisString};
 use std::ffi::CStr;
+use watch::Watch;
 
 /// ```text
 /// DIRTY.CONSUME stream GROUP group consumer
-///     [ACK n id [id …]] [PENDING] [CLAIM min-idle-ms]
-///     [FROM start] [COUNT n] [BLOCK ms] [RAW]
+///     [ACK n id [id …] [DELETE]] [PENDING] [CLAIM min-idle-ms] [MAXDELIVERIES n [DEAD key]]
+///     [SINGLE lease-ms] [MAXPENDING n]
+///     [FROM start] [COUNT n] [BLOCK ms] [RAW] [WHERE filter …]
 /// DIRTY.CONSUME stream CURSOR name
-///     [ACK id] [FROM start] [COUNT n] [BLOCK ms] [RAW]
+///     [ACK id] [LAG ms] [SHARD index count]
+///     [FROM start] [COUNT n] [BLOCK ms] [RAW] [WHERE filter …]
 ///
-/// start:  0, $, an event id, or a time in ms
+/// start:   0, $, an event id, or a time in ms
+/// filter:  ENTITY name | OPS ops | FIELDS n field [field …] | META name value
 /// ```
 ///
 /// First ACK; then for a group the consumer's own pending entries (PENDING), those idle for CLAIM ms,
@@ -41,14 +51,21 @@ impl Command for Consume {
 
     fn run(call: &Call) -> Result<(), Error> {
         let options = Options::parse(Args::new(call.args))?;
+        if let Reader::Group(reader) = &options.reader {
+            check_dead(call, reader.max_deliveries.is_some(), reader.dead)?;
+        }
         let batch = read(call, &options, None)?;
         match options.block {
             Some(timeout_ms) if batch.is_empty() && blocking::is_allowed(call.ctx) => {
                 let waiting = Waiting {
-                    position: batch.position,
-                    stream: streams::state(call.ctx, &call.key)?.unwrap_or_default(),
+                    waited: Waited {
+                        start: batch.before,
+                        position: batch.position,
+                        stream: streams::state(call.ctx, &call.key)?.unwrap_or_default(),
+                    },
+                    watch: Watch::new(&options.reader),
                 };
-                blocking::wait::<Self>(call.ctx, &call.key, timeout_ms, waiting);
+                blocking::wait::<Self>(call.ctx, &call.key, timeout_ms, waiting)?;
             }
             _ => batch.reply(call.reply(), options.raw),
         }
@@ -56,32 +73,52 @@ impl Command for Consume {
     }
 }
 
+/// Looks at the dead stream before anything is done: a stream or nothing, and if the client names
+/// another, one that it may write.
+pub fn check_dead(call: &Call, is_needed: bool, named: Option<&[u8]>) -> Result<(), Error> {
+    if !is_needed {
+        return Ok(());
+    }
+    let dead = Dead::of(call.ctx, &call.key, named)?;
+    streams::state(call.ctx, &dead.key)?;
+    match named {
+        Some(key) => rights::check_write(call.ctx, [key]),
+        None => Ok(()),
+    }
+}
+
 /// What is remembered of a reader while it waits.
 pub struct Waiting {
-    /// A cursor's, with nothing left to read.
-    position: Option<EventId>,
-    /// The stream's state when it began.
-    stream: streams::State,
+    waited: Waited,
+    watch: Watch,
 }
 
 impl Waits for Consume {
     type Memory = Waiting;
 
-    fn wake(call: &Call, waiting: &Waiting) -> Result<bool, Error> {
+    fn wake(call: &Call, waiting: &mut Waiting) -> Result<bool, Error> {
         let options = Options::parse(Args::new(call.args))?;
-        let batch = match waiting.read_on(call, &options)? {
+        let waited = &mut waiting.waited;
+        let batch = match waited.read_on(call, &options)? {
             Some(batch) => batch,
-            None => read(call, &options, Some(waiting))?,
+            None => read(call, &options, Some(waited))?,
         };
         let found = !batch.is_empty();
         if found {
             batch.reply(call.reply(), options.raw);
+        } else {
+            // Past what the filter has rejected.
+            waited.position = batch.position.or(waited.position);
         }
         Ok(found)
     }
 
+    fn look(ctx: &Context, stream: &RedisString, waiting: &mut Waiting) -> Result<Look, Error> {
+        waiting.watch.look(ctx, stream, waiting.waited.position)
+    }
+
     fn give_up(reply: Reply, waiting: &Waiting) {
-        Batch::empty(waiting.position).reply(reply, false);
+        Batch::empty(waiting.waited.position).reply(reply, false);
     }
 }
 
@@ -94,94 +131,36 @@ pub fn group<'c>(call: &'c Call, name: &'c RedisString) -> Group<'c> {
     }
 }
 
-/// Acknowledges what is to be, then reads. A reader that has waited has acknowledged already.
-fn read(call: &Call, options: &Options, waited: Option<&Waiting>) -> Result<Batch, Error> {
-    let name = match &options.reader {
-        Reader::Group { name, .. } | Reader::Cursor { name, .. } => keys::string(name),
-    };
-    let group = group(call, &name);
-    let state = match group.state()? {
-        Some(state) => state,
-        None => {
-            let position = match waited {
-                Some(waiting) => waiting.resume(call, &group)?,
-                None => options.from.position(call)?,
-            };
-            group.create(position)?;
-            State {
-                consumers: 0,
-                pending: 0,
-                position,
-            }
-        }
-    };
-    let first = waited.is_none();
-    match &options.reader {
-        Reader::Group {
-            consumer,
-            ack,
-            pending,
-            claim,
-            ..
-        } => {
-            if first && !ack.is_empty() {
-                group.acknowledge(ack)?;
-            }
-            let consumer = keys::string(consumer);
-            let mut batch = Batch::new(Some(state.position), None);
-            let mut left = options.count;
-            if *pending && state.pending > 0 {
-                batch.claim(&group, &consumer, Whose::Own(&consumer), &mut left)?;
-            }
-            if let Some(ms) = claim.filter(|_| state.pending > 0) {
-                batch.claim(&group, &consumer, Whose::Idle { ms }, &mut left)?;
-            }
-            if left > 0 {
-                let entries = group.read_new(&consumer, left)?;
-                batch.parts.extend(entries.map(Part::New));
-            }
-            Ok(batch)
-        }
-        Reader::Cursor { ack, .. } => {
-            state.check_cursor(&name)?;
-            let position = match ack.filter(|_| first) {
-                Some(id) => advance(&group, state.position, id)?,
-                None => state.position,
-            };
-            let mut batch = Batch::new(Some(position), Some(position));
-            if let Some(entries) = groups::range(call.ctx, &call.key, position, options.count)? {
-                batch.parts.push(Part::Read(entries));
-            }
-            Ok(batch)
-        }
-    }
-}
-
-impl Waiting {
+impl Waited {
     /// Reads on in the group without looking at it first, which takes time for each group of the stream:
-    /// a thousand readers may wake at once. `None` if more has happened than that entries were added, and
-    /// for cursors, whose position only the group knows.
+    /// a thousand readers may wake at once. `None` if more has happened than that entries were added, if
+    /// more is asked for than new entries, and for cursors, whose position only the group knows.
     fn read_on(&self, call: &Call, options: &Options) -> Result<Option<Batch>, Error> {
-        let Reader::Group {
-            name,
-            consumer,
-            claim: None,
-            ..
-        } = &options.reader
-        else {
+        let Reader::Group(reader) = &options.reader else {
             return Ok(None);
         };
+        let plain = GroupReader {
+            name: reader.name,
+            consumer: reader.consumer,
+            ack: reader.ack.clone(),
+            delete: reader.delete,
+            pending: reader.pending,
+            ..GroupReader::default()
+        };
+        if *reader != plain || !options.filter.is_empty() {
+            return Ok(None);
+        }
         let now = streams::state(call.ctx, &call.key)?.unwrap_or_default();
         let grown = now.last > self.stream.last && now.added > self.stream.added;
         if !grown || now.lost != self.stream.lost {
             return Ok(None);
         }
-        let (name, consumer) = (keys::string(name), keys::string(consumer));
+        let (name, consumer) = (keys::string(reader.name), keys::string(reader.consumer));
         let entries = group(call, &name).read_new(&consumer, options.count)?;
-        Ok(entries.map(|entries| Batch {
-            parts: vec![Part::New(entries)],
-            before: None,
-            position: None,
+        Ok(entries.map(|entries| {
+            let mut batch = Batch::new(None, None);
+            batch.parts.push(Part::new(entries, &options.filter));
+            batch
         }))
     }
 
@@ -197,7 +176,8 @@ impl Waiting {
             Ok(grown) => {
                 // More entries than were added since can only be another stream's.
                 let most = grown.saturating_add(1);
-                let later = groups::range(call.ctx, &call.key, self.stream.last, most)?;
+                let last = self.stream.last;
+                let later = groups::range(call.ctx, &call.key, last, EventId::MAX, most)?;
                 let later = later.map_or(0, |reply| groups::entries(reply.view()).count());
                 u64::try_from(later).unwrap_or(u64::MAX) > grown
             }
@@ -221,27 +201,4 @@ pub fn advance(cursor: &Group, position: EventId, id: EventId) -> Result<EventId
     }
     cursor.set_position(next)?;
     Ok(next)
-}
-
-impl Start {
-    /// The position of a reader that starts here.
-    fn position(self, call: &Call) -> Result<EventId, Error> {
-        match self {
-            Start::Beginning => {
-                // Just before the first entry there is: what was trimmed earlier was not missed.
-                let first = groups::range(call.ctx, &call.key, EventId::default(), 1)?;
-                let first = first.as_ref().and_then(|reply| {
-                    let entry = groups::entries(reply.view()).next()?;
-                    EventId::parse(entry.id)
-                });
-                match first {
-                    Some(first) => Ok(first.preceding()),
-                    None => last_ids::get(call.ctx, &call.key),
-                }
-            }
-            Start::Now => last_ids::get(call.ctx, &call.key),
-            Start::After(id) => Ok(id),
-            Start::SinceMs(ms) => Ok(EventId { ms, seq: 0 }.preceding()),
-        }
-    }
 }

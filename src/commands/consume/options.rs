@@ -3,7 +3,10 @@
 use crate::args::Args;
 use crate::entity::decimal;
 use crate::entity::event_id::EventId;
+use crate::entity::filter::{Filter, Shard};
+use crate::entity::operation::Operations;
 use crate::error::{Error, Quoted};
+use std::collections::BTreeSet;
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options<'a> {
@@ -13,21 +16,46 @@ pub struct Options<'a> {
     /// How long to wait in ms, 0 for ever.
     pub block: Option<i64>,
     pub raw: bool,
+    /// WHERE and SHARD.
+    pub filter: Filter<'a>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reader<'a> {
-    Group {
-        name: &'a [u8],
-        consumer: &'a [u8],
-        ack: Vec<EventId>,
-        pending: bool,
-        claim: Option<u64>,
-    },
-    Cursor {
-        name: &'a [u8],
-        ack: Option<EventId>,
-    },
+    Group(GroupReader<'a>),
+    Cursor(CursorReader<'a>),
+}
+
+impl<'a> Reader<'a> {
+    pub fn name(&self) -> &'a [u8] {
+        match self {
+            Reader::Group(group) => group.name,
+            Reader::Cursor(cursor) => cursor.name,
+        }
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct GroupReader<'a> {
+    pub name: &'a [u8],
+    pub consumer: &'a [u8],
+    pub ack: Vec<EventId>,
+    /// ACK … DELETE.
+    pub delete: bool,
+    pub pending: bool,
+    pub claim_ms: Option<u64>,
+    pub max_deliveries: Option<u64>,
+    pub dead: Option<&'a [u8]>,
+    /// SINGLE: how long the active consumer may be silent.
+    pub lease_ms: Option<u64>,
+    pub max_pending: Option<u64>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct CursorReader<'a> {
+    pub name: &'a [u8],
+    pub ack: Option<EventId>,
+    pub lag_ms: Option<u64>,
 }
 
 /// FROM: where a reader starts that has not read before.
@@ -46,18 +74,16 @@ const DEFAULT_COUNT: u64 = 100;
 impl<'a> Options<'a> {
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         let reader = if args.keyword("GROUP") {
-            Reader::Group {
+            Reader::Group(GroupReader {
                 name: args.next("GROUP", "a group")?,
                 consumer: args.next("GROUP", "a consumer")?,
-                ack: Vec::new(),
-                pending: false,
-                claim: None,
-            }
+                ..GroupReader::default()
+            })
         } else if args.keyword("CURSOR") {
-            Reader::Cursor {
+            Reader::Cursor(CursorReader {
                 name: args.next("CURSOR", "a name")?,
-                ack: None,
-            }
+                ..CursorReader::default()
+            })
         } else {
             return Err(no_reader(args));
         };
@@ -67,6 +93,7 @@ impl<'a> Options<'a> {
             count: DEFAULT_COUNT,
             block: None,
             raw: false,
+            filter: Filter::default(),
         };
         let mut seen = Vec::new();
         while !args.is_empty() {
@@ -76,34 +103,25 @@ impl<'a> Options<'a> {
             }
             seen.push(option);
         }
-        Ok(options)
+        match &options.reader {
+            Reader::Group(group) if group.dead.is_some() && group.max_deliveries.is_none() => {
+                Err(Error::Needs("DEAD", "MAXDELIVERIES"))
+            }
+            Reader::Group(_) | Reader::Cursor(_) => Ok(options),
+        }
     }
 
     /// Reads one option and says which.
     fn option(&mut self, args: &mut Args<'a>) -> Result<&'static str, Error> {
-        match &mut self.reader {
-            Reader::Group { ack, .. } if args.keyword("ACK") => {
-                for _ in 0..args.count("ACK")? {
-                    ack.push(event_id(args, "ACK")?);
-                }
-                return Ok("ACK");
-            }
-            Reader::Group { pending, .. } if args.keyword("PENDING") => {
-                *pending = true;
-                return Ok("PENDING");
-            }
-            Reader::Group { claim, .. } if args.keyword("CLAIM") => {
-                *claim = Some(args.ms("CLAIM", 0)?);
-                return Ok("CLAIM");
-            }
-            Reader::Cursor { ack, .. } if args.keyword("ACK") => {
-                *ack = Some(event_id(args, "ACK")?);
-                return Ok("ACK");
-            }
-            _ => {}
+        let of_reader = match &mut self.reader {
+            Reader::Group(group) => group.option(args)?,
+            Reader::Cursor(cursor) => cursor.option(args, &mut self.filter)?,
+        };
+        if let Some(option) = of_reader {
+            return Ok(option);
         }
         if args.keyword("FROM") {
-            self.from = Start::parse(args.next("FROM", "a start")?)?;
+            self.from = Start::parse("FROM", args.next("FROM", "a start")?)?;
             Ok("FROM")
         } else if args.keyword("COUNT") {
             let most = u64::from(u32::MAX);
@@ -116,6 +134,9 @@ impl<'a> Options<'a> {
         } else if args.keyword("RAW") {
             self.raw = true;
             Ok("RAW")
+        } else if args.keyword("WHERE") {
+            self.filter.parse(args)?;
+            Ok("WHERE")
         } else {
             let got = args.take().unwrap_or_default();
             Err(Error::UnknownOption(Quoted::new(got)))
@@ -123,15 +144,130 @@ impl<'a> Options<'a> {
     }
 }
 
+impl<'a> GroupReader<'a> {
+    fn option(&mut self, args: &mut Args<'a>) -> Result<Option<&'static str>, Error> {
+        Ok(Some(if args.keyword("ACK") {
+            for _ in 0..args.count("ACK")? {
+                self.ack.push(event_id(args, "ACK")?);
+            }
+            self.delete = args.keyword("DELETE");
+            "ACK"
+        } else if args.keyword("PENDING") {
+            self.pending = true;
+            "PENDING"
+        } else if args.keyword("CLAIM") {
+            self.claim_ms = Some(args.ms("CLAIM", 0)?);
+            "CLAIM"
+        } else if args.keyword("MAXDELIVERIES") {
+            self.max_deliveries = Some(max_deliveries(args)?);
+            "MAXDELIVERIES"
+        } else if args.keyword("DEAD") {
+            self.dead = Some(args.next("DEAD", "a key")?);
+            "DEAD"
+        } else if args.keyword("SINGLE") {
+            self.lease_ms = Some(args.ms("SINGLE", 1)?);
+            "SINGLE"
+        } else if args.keyword("MAXPENDING") {
+            let most = i64::MAX.unsigned_abs();
+            self.max_pending = Some(args.number("MAXPENDING", "a number", 1..=most)?);
+            "MAXPENDING"
+        } else {
+            return Ok(None);
+        }))
+    }
+}
+
+impl<'a> CursorReader<'a> {
+    fn option(
+        &mut self,
+        args: &mut Args<'a>,
+        filter: &mut Filter<'a>,
+    ) -> Result<Option<&'static str>, Error> {
+        Ok(Some(if args.keyword("ACK") {
+            self.ack = Some(event_id(args, "ACK")?);
+            "ACK"
+        } else if args.keyword("LAG") {
+            self.lag_ms = Some(args.ms("LAG", 0)?);
+            "LAG"
+        } else if args.keyword("SHARD") {
+            let last = u64::from(u32::MAX);
+            let index = args.number("SHARD", "an index", 0..=last)?;
+            let count = args.number("SHARD", "a count", 1..=last)?;
+            if index >= count {
+                return Err(Error::NoSuchShard { index, count });
+            }
+            filter.shard = Some(Shard { index, count });
+            "SHARD"
+        } else {
+            return Ok(None);
+        }))
+    }
+}
+
+impl<'a> Filter<'a> {
+    /// Filters follow each other until something else comes.
+    fn parse(&mut self, args: &mut Args<'a>) -> Result<(), Error> {
+        let mut found = false;
+        loop {
+            let again = if args.keyword("ENTITY") {
+                let entity = args.next("ENTITY", "a name")?;
+                self.entity.replace(entity).map(|_| "ENTITY")
+            } else if args.keyword("OPS") {
+                let operations = operations(args)?;
+                self.operations.replace(operations).map(|_| "OPS")
+            } else if args.keyword("FIELDS") {
+                let mut fields = BTreeSet::new();
+                for _ in 0..args.count("FIELDS")? {
+                    fields.insert(args.next("FIELDS", "a field")?);
+                }
+                self.fields.replace(fields).map(|_| "FIELDS")
+            } else if args.keyword("META") {
+                let name = args.next("META", "a name")?;
+                self.meta.push((name, args.next("META", "a value")?));
+                None
+            } else if found {
+                return Ok(());
+            } else {
+                return Err(Error::Missing {
+                    of: "WHERE",
+                    what: "a filter: ENTITY, OPS, FIELDS or META",
+                });
+            };
+            if let Some(filter) = again {
+                return Err(Error::Repeated(filter));
+            }
+            found = true;
+        }
+    }
+}
+
+fn operations(args: &mut Args) -> Result<Operations, Error> {
+    let letters = args.next("OPS", "its operations")?;
+    Operations::from_letters(&letters.to_ascii_uppercase()).ok_or_else(|| Error::NotOneOf {
+        of: "OPS",
+        choices: "letters of IUD",
+        got: Quoted::new(letters),
+    })
+}
+
+/// How often an entry may be delivered.
+pub fn max_deliveries(args: &mut Args) -> Result<u64, Error> {
+    let most = i64::MAX.unsigned_abs();
+    args.number("MAXDELIVERIES", "a number", 1..=most)
+}
+
 impl Start {
-    fn parse(text: &[u8]) -> Result<Self, Error> {
+    pub fn parse(of: &'static str, text: &[u8]) -> Result<Self, Error> {
         match text {
             b"$" => Ok(Start::Now),
             b"0" => Ok(Start::Beginning),
             text => EventId::parse(text)
                 .map(Start::After)
                 .or_else(|| decimal::parse(text).map(Start::SinceMs))
-                .ok_or_else(|| Error::NotAStart(Quoted::new(text))),
+                .ok_or_else(|| Error::NotAStart {
+                    of,
+                    got: Quoted::new(text),
+                }),
         }
     }
 }
@@ -159,13 +295,13 @@ mod tests {
         let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
         let options = Options::parse(Args::new(&words)).map_err(|error| error.to_string())?;
         let reader = match options.reader {
-            Reader::Group {
+            Reader::Group(GroupReader {
                 ack,
                 pending,
-                claim,
+                claim_ms,
                 ..
-            } => format!("group {} {pending} {claim:?}", ack.len()),
-            Reader::Cursor { ack, .. } => format!("cursor {ack:?}"),
+            }) => format!("group {} {pending} {claim_ms:?}", ack.len()),
+            Reader::Cursor(CursorReader { ack, .. }) => format!("cursor {ack:?}"),
         };
         let Options {
             from,

@@ -1,0 +1,367 @@
+//! How groups and cursors read.
+
+use super::batch::{Batch, Part};
+use super::options::{CursorReader, GroupReader, Options, Reader, Start};
+use super::turn::{turn, Turn};
+use super::{advance, group};
+use crate::entity::event_id::EventId;
+use crate::error::Error;
+use crate::redis::dead::{Dead, Death};
+use crate::redis::entry::Call;
+use crate::redis::groups::{self, Group, Pending, State, Whose};
+use crate::redis::{keys, last_ids, streams};
+use redis_module::RedisString;
+use std::collections::HashSet;
+
+/// How many entries one call looks at, at least, when a filter rejects most of them.
+const LOOKED_AT: u64 = 10_000;
+
+/// How many entries one call moves to the dead stream at most.
+const BURIED: usize = 1000;
+
+/// What a reader that waited knows of before.
+pub struct Waited {
+    /// Where a cursor stood when it began.
+    pub start: Option<EventId>,
+    /// Past what its filter has rejected since.
+    pub position: Option<EventId>,
+    /// The stream's state when it began.
+    pub stream: streams::State,
+}
+
+/// Acknowledges what is to be, then reads. A reader that has waited has acknowledged already.
+pub fn read(call: &Call, options: &Options, waited: Option<&Waited>) -> Result<Batch, Error> {
+    let name = keys::string(options.reader.name());
+    let group = group(call, &name);
+    let state = match group.state()? {
+        Some(state) => state,
+        None => {
+            let position = match waited {
+                Some(waited) => waited.resume(call, &group)?,
+                None => options.from.position(call)?,
+            };
+            group.create(position)?;
+            State {
+                consumers: 0,
+                pending: 0,
+                position,
+            }
+        }
+    };
+    match &options.reader {
+        Reader::Group(reader) => Reading {
+            call,
+            group: &group,
+            options,
+            is_waking: waited.is_some(),
+        }
+        .of_group(reader, state),
+        Reader::Cursor(reader) => {
+            state.check_cursor(&name)?;
+            let position = match (waited, reader.ack) {
+                // Unless somebody has moved it.
+                (Some(waited), _) if waited.start == Some(state.position) => {
+                    waited.position.unwrap_or(state.position)
+                }
+                (Some(_), _) => state.position,
+                (None, Some(id)) => advance(&group, state.position, id)?,
+                (None, None) => state.position,
+            };
+            Reading {
+                call,
+                group: &group,
+                options,
+                is_waking: waited.is_some(),
+            }
+            .of_cursor(reader, position)
+        }
+    }
+}
+
+struct Reading<'r> {
+    call: &'r Call<'r>,
+    group: &'r Group<'r>,
+    options: &'r Options<'r>,
+    /// Only native commands may run then.
+    is_waking: bool,
+}
+
+impl Reading<'_> {
+    fn of_group(&self, reader: &GroupReader, state: State) -> Result<Batch, Error> {
+        let group = self.group;
+        if !self.is_waking && !reader.ack.is_empty() {
+            acknowledge(self.call, group, &reader.ack, reader.delete)?;
+        }
+        let consumer = keys::string(reader.consumer);
+        let mut batch = Batch::new(Some(state.position), None);
+        let mut left = self.options.count;
+        let mut is_taking_over = false;
+        if let Some(lease_ms) = reader.lease_ms {
+            match turn(group, &consumer, lease_ms)? {
+                Turn::Others { .. } => return Ok(Batch::empty(None)),
+                Turn::Mine { others_hold } => is_taking_over = others_hold,
+            }
+        }
+        // What was acknowledged just now may have been all; then there is nothing to look for.
+        let is_pending = state.pending > 0;
+        if reader.pending && is_pending {
+            self.claim(
+                &mut batch,
+                reader,
+                &consumer,
+                &Whose::Own(&consumer),
+                &mut left,
+            )?;
+        }
+        if is_taking_over {
+            self.claim(
+                &mut batch,
+                reader,
+                &consumer,
+                &Whose::Others(&consumer),
+                &mut left,
+            )?;
+        }
+        if let Some(ms) = reader.claim_ms.filter(|_| is_pending) {
+            self.claim(
+                &mut batch,
+                reader,
+                &consumer,
+                &Whose::Idle { ms },
+                &mut left,
+            )?;
+        }
+        let room = match reader.max_pending {
+            None => left,
+            Some(most) => {
+                let held = self.held(&consumer, most)?;
+                left.min(most.saturating_sub(held))
+            }
+        };
+        if room > 0 {
+            self.new_entries(&mut batch, &consumer, room, state.position)?;
+        }
+        Ok(batch)
+    }
+
+    /// How many entries a consumer holds, as far as that matters.
+    fn held(&self, consumer: &RedisString, most: u64) -> Result<u64, Error> {
+        let held = self.group.pending(&Whose::Own(consumer), most)?;
+        Ok(u64::try_from(held.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Delivers new entries, and acknowledges those that the filter rejects.
+    fn new_entries(
+        &self,
+        batch: &mut Batch,
+        consumer: &RedisString,
+        mut left: u64,
+        mut position: EventId,
+    ) -> Result<(), Error> {
+        let mut looked_at = 0u64;
+        loop {
+            let Some(entries) = self.group.read_new(consumer, left)? else {
+                return Ok(());
+            };
+            let part = Part::new(entries, &self.options.filter);
+            let (length, kept) = (part.length(), part.kept());
+            position = part.last().unwrap_or(position);
+            let rejected = part.rejected();
+            if !rejected.is_empty() {
+                self.group.acknowledge(&rejected)?;
+            }
+            batch.parts.push(part);
+            looked_at = looked_at.saturating_add(length);
+            if length < left {
+                break; // the stream's end
+            }
+            left = left.saturating_sub(kept);
+            if left == 0 || looked_at >= LOOKED_AT {
+                batch.is_cut = left > 0;
+                return Ok(());
+            }
+        }
+        let (end, lost) = self.lost_at_the_end(position)?;
+        if lost > 0 {
+            // Told once.
+            self.group.set_position(end)?;
+            batch.lost = batch.lost.saturating_add(lost);
+        }
+        Ok(())
+    }
+
+    /// The stream's last id, and how many events that came after a position are gone from its end.
+    fn lost_at_the_end(&self, position: EventId) -> Result<(EventId, u64), Error> {
+        let (ctx, stream) = (self.call.ctx, &self.call.key);
+        let last = match self.is_waking {
+            true => streams::state(ctx, stream)?.unwrap_or_default().last,
+            false => last_ids::get(ctx, stream)?,
+        };
+        let gap = match last > position {
+            true => last.seq.saturating_sub(position.seq),
+            false => 0,
+        };
+        if gap == 0 {
+            return Ok((position, 0));
+        }
+        // Ids made by hand count nothing: no more are gone than were ever added.
+        let lost = streams::state(ctx, stream)?.unwrap_or_default().lost;
+        Ok((last, gap.min(u64::try_from(lost).unwrap_or(0))))
+    }
+
+    /// Adds pending entries, but none twice, and those that were delivered too often to the dead.
+    fn claim(
+        &self,
+        batch: &mut Batch,
+        reader: &GroupReader,
+        consumer: &RedisString,
+        whose: &Whose,
+        left: &mut u64,
+    ) -> Result<(), Error> {
+        let mut buried = 0usize;
+        while *left > 0 {
+            let have: HashSet<EventId> = batch.parts.iter().flat_map(Part::claimed).collect();
+            let most = left.saturating_add(u64::try_from(have.len()).unwrap_or(0));
+            let mut pending = self.group.pending(whose, most)?;
+            pending.retain(|pending| !have.contains(&pending.event_id()));
+            pending.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            if pending.is_empty() {
+                return Ok(());
+            }
+            let is_worn = |pending: &Pending| {
+                let deliveries = u64::try_from(pending.deliveries).unwrap_or(0);
+                reader.max_deliveries.is_some_and(|most| deliveries >= most)
+            };
+            let (worn, pending): (Vec<_>, Vec<_>) = pending.into_iter().partition(is_worn);
+            buried = buried.saturating_add(worn.len());
+            for worn in &worn {
+                self.bury(batch, reader, worn)?;
+            }
+            if !pending.is_empty() {
+                let entries = self.group.claim(consumer, &pending)?;
+                let part = Part::again(entries, &pending, &self.options.filter);
+                let claimed = u64::try_from(pending.len()).unwrap_or(u64::MAX);
+                // What the stream no longer has is pending no more.
+                let gone = claimed.saturating_sub(part.length());
+                batch.lost = batch.lost.saturating_add(gone);
+                let rejected = part.rejected();
+                if !rejected.is_empty() {
+                    self.group.acknowledge(&rejected)?;
+                }
+                *left = left.saturating_sub(part.kept());
+                batch.parts.push(part);
+            }
+            if worn.is_empty() || buried >= BURIED {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn bury(&self, batch: &mut Batch, reader: &GroupReader, worn: &Pending) -> Result<(), Error> {
+        let dead = Dead::of(self.call.ctx, &self.call.key, reader.dead)?;
+        let id = worn.event_id();
+        let failure = dead.failure(self.group, id)?;
+        let last_ms = streams::now_ms().saturating_sub(worn.idle_ms);
+        let message = match failure.message.as_slice() {
+            b"" => format!("delivered {} times and not acknowledged", worn.deliveries).into_bytes(),
+            message => message.to_vec(),
+        };
+        let death = Death {
+            id,
+            consumer: &worn.consumer,
+            message: &message,
+            deliveries: worn.deliveries,
+            first_ms: failure.first_ms.unwrap_or(last_ms),
+            last_ms,
+        };
+        if !dead.bury(self.group, &death)? {
+            batch.lost = batch.lost.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn of_cursor(&self, reader: &CursorReader, start: EventId) -> Result<Batch, Error> {
+        let until = match reader.lag_ms {
+            None => EventId::MAX,
+            // Older than that: what has this very age is not.
+            Some(ms) => EventId {
+                ms: streams::now_ms().saturating_sub(ms),
+                seq: 0,
+            }
+            .preceding(),
+        };
+        let mut batch = Batch::new(Some(start), Some(start));
+        let (mut left, mut looked_at, mut position) = (self.options.count, 0u64, start);
+        loop {
+            let (ctx, stream) = (self.call.ctx, &self.call.key);
+            let Some(entries) = groups::range(ctx, stream, position, until, left)? else {
+                break;
+            };
+            let part = Part::read(entries, &self.options.filter);
+            let (length, kept) = (part.length(), part.kept());
+            position = part.last().unwrap_or(position);
+            batch.position = Some(position);
+            batch.parts.push(part);
+            looked_at = looked_at.saturating_add(length);
+            if length < left {
+                break; // the end of what it may have
+            }
+            left = left.saturating_sub(kept);
+            if left == 0 || looked_at >= LOOKED_AT {
+                batch.is_cut = left > 0;
+                return Ok(batch);
+            }
+        }
+        let (end, lost) = self.lost_at_the_end(position)?;
+        if lost > 0 && end <= until {
+            batch.position = Some(end);
+            batch.lost = lost;
+        }
+        Ok(batch)
+    }
+}
+
+/// Acknowledges entries for a group; with `delete` they go when every group has.
+pub fn acknowledge(
+    call: &Call,
+    group: &Group,
+    ids: &[EventId],
+    delete: bool,
+) -> Result<i64, Error> {
+    let acknowledged = group.acknowledge(ids)?;
+    if acknowledged > 0 {
+        // In a cluster, a stream without a tag has no failures that could be forgotten.
+        if let Ok(dead) = Dead::of(call.ctx, &call.key, None) {
+            dead.forget(group, ids)?;
+        }
+    }
+    if delete {
+        groups::delete_acknowledged(call.ctx, &call.key, ids)?;
+    }
+    Ok(acknowledged)
+}
+
+impl Start {
+    /// The position of a reader that starts here.
+    pub fn position(self, call: &Call) -> Result<EventId, Error> {
+        match self {
+            Start::Beginning => {
+                // Just before the first entry there is: what was trimmed earlier was not missed.
+                let first =
+                    groups::range(call.ctx, &call.key, EventId::default(), EventId::MAX, 1)?;
+                let first = first.as_ref().and_then(|reply| {
+                    let entry = groups::entries(reply.view()).next()?;
+                    EventId::parse(entry.id)
+                });
+                match first {
+                    Some(first) => Ok(first.preceding()),
+                    None => last_ids::get(call.ctx, &call.key),
+                }
+            }
+            Start::Now => last_ids::get(call.ctx, &call.key),
+            Start::After(id) => Ok(id),
+            Start::SinceMs(ms) => Ok(EventId { ms, seq: 0 }.preceding()),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! SINGLE: whose turn it is in a group with one active consumer.
+//!
+//! Nothing is written down for it. Whoever is active reads or, with nothing to read, asks for nothing, which
+//! sets its idle time to 0; the others do not touch the group. So the active one is who was idle for the
+//! shortest time, as long as that is within the lease.
+
+use crate::error::Error;
+use crate::redis::groups::{Consumer, Group, LEFT};
+use redis_module::RedisString;
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Turn {
+    Mine {
+        /// Whether entries are pending that others were reading: they come first.
+        others_hold: bool,
+    },
+    Others {
+        /// When the lease runs out, if the active one stays silent.
+        free_in_ms: u64,
+    },
+}
+
+/// Takes or keeps the turn, if it is to be had.
+pub fn turn(group: &Group, consumer: &RedisString, lease_ms: u64) -> Result<Turn, Error> {
+    let consumers = group.consumers()?;
+    let turn = decide(&consumers, consumer, lease_ms);
+    if let Turn::Mine { .. } = turn {
+        group.touch(consumer)?;
+    }
+    Ok(turn)
+}
+
+fn decide(consumers: &[Consumer], own: &[u8], lease_ms: u64) -> Turn {
+    let readers = consumers.iter().filter(|other| other.name != LEFT);
+    match readers.min_by_key(|reader| reader.idle_ms) {
+        Some(active) if active.name != own && active.idle_ms < lease_ms => Turn::Others {
+            free_in_ms: lease_ms.saturating_sub(active.idle_ms),
+        },
+        _ => Turn::Mine {
+            others_hold: consumers
+                .iter()
+                .any(|other| other.name != own && other.pending > 0),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_one_that_was_idle_for_the_shortest_time_is_active_until_its_lease_is_over() {
+        let mine = |others_hold| Turn::Mine { others_hold };
+        let others = |free_in_ms| Turn::Others { free_in_ms };
+        for (consumers, expected) in [
+            (vec![], mine(false)),
+            (vec![("me", 0, 5)], mine(false)),
+            (vec![("me", 3, 500)], mine(false)),
+            (vec![("other", 0, 40)], others(60)),
+            (vec![("other", 0, 99), ("me", 0, 100)], others(1)),
+            (vec![("other", 7, 100)], mine(true)),
+            (vec![("other", 7, 50), ("me", 0, 20)], mine(true)),
+            (
+                vec![("other", 0, 50), ("third", 0, 20), ("me", 0, 60)],
+                others(80),
+            ),
+            // Who has left never reads.
+            (vec![("dirty:left", 2, 0), ("me", 0, 60)], mine(true)),
+        ] {
+            let known: Vec<Consumer> = consumers
+                .iter()
+                .map(|(name, pending, idle_ms)| Consumer {
+                    name: name.as_bytes().to_vec(),
+                    pending: *pending,
+                    idle_ms: *idle_ms,
+                })
+                .collect();
+            assert_eq!(decide(&known, b"me", 100), expected, "{consumers:?}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+use super::consume::group;
+use crate::args::Args;
+use crate::error::{Error, Quoted};
+use crate::redis::entry::{Call, Command, KeyUse};
+use crate::redis::groups::Whose;
+use crate::redis::keys;
+use std::ffi::CStr;
+
+/// ```text
+/// DIRTY.LEAVE stream GROUP group consumer
+/// ```
+///
+/// Removes a consumer; what it holds is due at once to whoever claims next. Replies how many entries.
+pub struct Leave;
+
+impl Command for Leave {
+    const NAME: &'static CStr = c"dirty.leave";
+    const SUMMARY: &'static CStr = c"Removes a consumer and hands on what it has not acknowledged.";
+    const FLAGS: &'static CStr = c"write";
+    const KEY_USE: KeyUse = KeyUse::Write;
+    const MIN_ARGS: usize = 3;
+
+    fn run(call: &Call) -> Result<(), Error> {
+        let mut args = Args::new(call.args);
+        if !args.keyword("GROUP") {
+            return Err(Error::NotOneOf {
+                of: "the reader",
+                choices: "GROUP",
+                got: Quoted::new(args.take().unwrap_or_default()),
+            });
+        }
+        let name = args.next("GROUP", "a group")?;
+        let consumer = keys::string(args.next("GROUP", "a consumer")?);
+        if let Some(got) = args.take() {
+            return Err(Error::UnknownOption(Quoted::new(got)));
+        }
+        let name = keys::string(name);
+        let group = group(call, &name);
+        let Some(_) = group.state()? else {
+            call.reply().integer(0);
+            return Ok(());
+        };
+        let mut left = 0i64;
+        loop {
+            let held = group.pending(&Whose::Own(&consumer), AT_ONCE)?;
+            if held.is_empty() {
+                break;
+            }
+            left = left.saturating_add(group.hand_on(&held)?);
+        }
+        group.remove_consumer(&consumer)?;
+        call.reply().integer(left);
+        Ok(())
+    }
+}
+
+const AT_ONCE: u64 = 1000;

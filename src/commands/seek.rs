@@ -1,0 +1,48 @@
+use super::consume::{group, no_reader, Start};
+use crate::args::Args;
+use crate::error::{Error, Quoted};
+use crate::redis::entry::{Call, Command, KeyUse};
+use crate::redis::keys;
+use std::ffi::CStr;
+
+/// ```text
+/// DIRTY.SEEK stream GROUP|CURSOR name start
+/// ```
+///
+/// Moves a group or cursor anywhere, forward or back, and makes it if there is none; what is pending
+/// stays so. The start is what FROM of DIRTY.CONSUME takes. Replies `OK`.
+pub struct Seek;
+
+impl Command for Seek {
+    const NAME: &'static CStr = c"dirty.seek";
+    const SUMMARY: &'static CStr = c"Moves a group or cursor to another place in its stream.";
+    const FLAGS: &'static CStr = c"write";
+    const KEY_USE: KeyUse = KeyUse::Write;
+    const MIN_ARGS: usize = 3;
+
+    fn run(call: &Call) -> Result<(), Error> {
+        let mut args = Args::new(call.args);
+        let is_cursor = args.keyword("CURSOR");
+        if !is_cursor && !args.keyword("GROUP") {
+            return Err(no_reader(args));
+        }
+        let name = args.next("SEEK", "a name")?;
+        let start = Start::parse("start", args.next("SEEK", "a start")?)?;
+        if let Some(got) = args.take() {
+            return Err(Error::UnknownOption(Quoted::new(got)));
+        }
+        let text = keys::string(name);
+        let group = group(call, &text);
+        let state = group.state()?;
+        if let Some(state) = state.filter(|_| is_cursor) {
+            state.check_cursor(name)?;
+        }
+        let position = start.position(call)?;
+        match state {
+            Some(_) => group.set_position(position)?,
+            None => group.create(position)?,
+        }
+        call.reply().status(c"OK");
+        Ok(())
+    }
+}

@@ -1,0 +1,200 @@
+//! Events that a group gave up on: entries of a dead stream, `<stream>:dead` unless another is named. An
+//! entry there has its own fields, and behind them those that say why.
+//!
+//! What is known of failures before that is kept in the hash `<stream>:failures`, by event and group, for
+//! a week after the last one: native pending entries cannot tell when they first failed, and how.
+//!
+//! Only native commands run here, so that readers may be woken to it.
+
+use super::groups::{self, Group};
+use super::{call, cluster, keys, streams};
+use crate::entity::event_id::EventId;
+use crate::error::{Error, Quoted};
+use redis_module::{Context, RedisString};
+
+const DEAD: &[u8] = b":dead";
+const FAILURES: &[u8] = b":failures";
+const FAILURES_MS: &str = "604800000";
+
+/// What an entry of the dead stream adds to its own fields.
+pub const ADDED: [&[u8]; 7] = [
+    b"dead-id",
+    b"dead-group",
+    b"dead-consumer",
+    b"dead-error",
+    b"dead-deliveries",
+    b"dead-first",
+    b"dead-last",
+];
+
+/// Where the dead of a stream are put.
+pub struct Dead<'c> {
+    ctx: &'c Context,
+    stream: &'c RedisString,
+    pub key: RedisString,
+}
+
+/// A first failure, and the words of the last.
+#[derive(Default)]
+pub struct Failure {
+    pub first_ms: Option<u64>,
+    pub message: Vec<u8>,
+}
+
+/// The circumstances of a death.
+pub struct Death<'e> {
+    pub id: EventId,
+    pub consumer: &'e [u8],
+    pub message: &'e [u8],
+    pub deliveries: i64,
+    pub first_ms: u64,
+    pub last_ms: u64,
+}
+
+impl<'c> Dead<'c> {
+    pub fn of(
+        ctx: &'c Context,
+        stream: &'c RedisString,
+        key: Option<&[u8]>,
+    ) -> Result<Self, Error> {
+        let key = key.map_or_else(|| [stream, DEAD].concat(), <[u8]>::to_vec);
+        if key == stream.as_slice() {
+            return Err(Error::DeadIsStream(Quoted::new(stream)));
+        }
+        cluster::check_key(ctx, stream, &key)?;
+        Ok(Dead {
+            ctx,
+            stream,
+            key: keys::string(&key),
+        })
+    }
+
+    /// Moves an entry here from what the group holds. False if the stream no longer has it.
+    pub fn bury(&self, group: &Group, death: &Death) -> Result<bool, Error> {
+        let entry = groups::entry(self.ctx, self.stream, death.id)?;
+        let entries = groups::entries(entry.view()).next();
+        if let Some(entry) = &entries {
+            let numbers = [
+                death.id.to_string(),
+                death.deliveries.to_string(),
+                death.first_ms.to_string(),
+                death.last_ms.to_string(),
+            ];
+            let [id, deliveries, first, last] = &numbers;
+            let added: [&[u8]; 7] = [
+                id.as_bytes(),
+                group.name,
+                death.consumer,
+                death.message,
+                deliveries.as_bytes(),
+                first.as_bytes(),
+                last.as_bytes(),
+            ];
+            let own = entry.fields();
+            let own = own.iter().flat_map(|(field, value)| [*field, *value]);
+            let why = ADDED.into_iter().zip(added);
+            let words = own.chain(why.flat_map(|(field, value)| [field, value]));
+            append(self.ctx, &self.key, words.map(keys::string))?;
+        }
+        group.acknowledge(&[death.id])?;
+        self.forget(group, &[death.id])?;
+        Ok(entries.is_some())
+    }
+
+    /// Puts entries back at the end of their stream: those with these ids, else the oldest, up to count.
+    pub fn redrive(&self, ids: &[EventId], count: u64) -> Result<u64, Error> {
+        let mut redriven = 0u64;
+        let mut put_back = |reply: call::Reply| -> Result<(), Error> {
+            for entry in groups::entries(reply.view()) {
+                let fields = entry.fields();
+                // Somebody else's entry may have such fields of its own; ours come last.
+                let own = fields.len().saturating_sub(ADDED.len());
+                let (own, added) = fields.split_at_checked(own).unwrap_or((&fields, &[]));
+                let is_ours = added.iter().map(|(field, _)| *field).eq(ADDED);
+                let kept = if is_ours { own } else { &fields };
+                let words = kept.iter().flat_map(|(field, value)| [*field, *value]);
+                append(self.ctx, self.stream, words.map(keys::string))?;
+                call::write(self.ctx, c"XDEL", &[&self.key, &keys::string(entry.id)])?;
+                redriven = redriven.saturating_add(1);
+            }
+            Ok(())
+        };
+        if ids.is_empty() {
+            let first = EventId::default();
+            let oldest = groups::range(self.ctx, &self.key, first, EventId::MAX, count)?;
+            oldest.map_or(Ok(()), &mut put_back)?;
+        }
+        let most = usize::try_from(count).unwrap_or(usize::MAX);
+        for id in ids.iter().take(most) {
+            put_back(groups::entry(self.ctx, &self.key, *id)?)?;
+        }
+        Ok(redriven)
+    }
+
+    /// What is known of an entry's failures in a group.
+    pub fn failure(&self, group: &Group, id: EventId) -> Result<Failure, Error> {
+        let field = failure_field(group, id);
+        let reply = call::read(self.ctx, c"HGET", &[&self.failures(), &field])?;
+        let text = reply.view().text().unwrap_or_default();
+        let space = text.iter().position(|&byte| byte == b' ');
+        let Some((first, message)) = space.and_then(|at| text.split_at_checked(at)) else {
+            return Ok(Failure::default());
+        };
+        Ok(Failure {
+            first_ms: crate::entity::decimal::parse(first),
+            message: message.get(1..).unwrap_or_default().to_vec(),
+        })
+    }
+
+    /// Remembers a failure.
+    pub fn note(
+        &self,
+        group: &Group,
+        id: EventId,
+        first_ms: u64,
+        message: &[u8],
+    ) -> Result<(), Error> {
+        let key = self.failures();
+        let value = keys::string(&[first_ms.to_string().as_bytes(), b" ", message].concat());
+        let field = failure_field(group, id);
+        call::write(self.ctx, c"HSET", &[&key, &field, &value])?;
+        let ms = keys::string(FAILURES_MS.as_bytes());
+        call::write(self.ctx, c"PEXPIRE", &[&key, &ms]).map(drop)
+    }
+
+    /// Forgets the failures of entries that are done.
+    pub fn forget(&self, group: &Group, ids: &[EventId]) -> Result<(), Error> {
+        let key = self.failures();
+        let there = call::read(self.ctx, c"EXISTS", &[&key])?;
+        if ids.is_empty() || there.view().integer() != Some(1) {
+            return Ok(());
+        }
+        let fields: Vec<RedisString> = ids.iter().map(|id| failure_field(group, *id)).collect();
+        let args: Vec<&RedisString> = std::iter::once(&key).chain(&fields).collect();
+        call::write(self.ctx, c"HDEL", &args).map(drop)
+    }
+
+    fn failures(&self) -> RedisString {
+        keys::string(&[self.stream, FAILURES].concat())
+    }
+}
+
+fn failure_field(group: &Group, id: EventId) -> RedisString {
+    keys::string(&[id.to_string().as_bytes(), b" ", group.name].concat())
+}
+
+/// Appends an entry as the stream's next event, by a native command.
+pub fn append(
+    ctx: &Context,
+    stream: &RedisString,
+    words: impl Iterator<Item = RedisString>,
+) -> Result<EventId, Error> {
+    let last = streams::state(ctx, stream)?.unwrap_or_default().last;
+    let id = last.following(streams::now_ms());
+    let id = id.ok_or_else(|| Error::IdsExhausted(Quoted::new(stream)))?;
+    let id_text = keys::string(id.to_string().as_bytes());
+    let words: Vec<RedisString> = words.collect();
+    let args: Vec<&RedisString> = [stream, &id_text].into_iter().chain(&words).collect();
+    call::write(ctx, c"XADD", &args)?;
+    Ok(id)
+}
