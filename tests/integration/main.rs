@@ -18,4 +18,5 @@ mod replication;
 mod retention;
 mod rights;
 mod smoke;
+mod soak;
 mod support;
