@@ -67,8 +67,8 @@ label() {
         fluxaorm | fluxaorm1 | debezium) echo "FORMAT ${1^^}" ;;
         images) echo 'FORMAT MSGPACK, PAYLOAD IMAGES' ;;
         fields*) echo "${1#fields} fields" ;;
-        native) echo 'XACK of 100 + XREADGROUP COUNT 100' ;;
-        consume) echo 'DIRTY.CONSUME GROUP, ACK 100, COUNT 100' ;;
+        native*) echo "XACK of ${1#native} + XREADGROUP COUNT ${1#native}" ;;
+        consume*) echo "DIRTY.CONSUME GROUP, ACK ${1#consume}, COUNT ${1#consume}" ;;
     esac
 }
 
@@ -197,23 +197,28 @@ for ((pass = 1; pass <= passes; pass++)); do fill read $pass; done
 cli --csv XRANGE read-changes - + | grep -oE '"[0-9]+-[0-9]+"' | tr -d '"' >"$folder/ids"
 is 'events to read' "$(wc -l <"$folder/ids")" $events
 
-xargs -n 100 <"$folder/ids" | awk -v read='XREADGROUP GROUP native me COUNT 100 STREAMS read-changes >' \
-    'NR == 1 { print read } { print "XACK read-changes native " $0; print read }' | protocol >"$folder/native"
-xargs -n 100 <"$folder/ids" | awk -v read='DIRTY.CONSUME read-changes GROUP consume me' \
-    'NR == 1 { print read " COUNT 100" } { print read " ACK 100 " $0 " COUNT 100" }' | protocol >"$folder/consume"
+sizes=(1 10 100 1000)
+for n in "${sizes[@]}"; do
+    xargs -n "$n" <"$folder/ids" | awk -v read="XREADGROUP GROUP native$n me COUNT $n STREAMS read-changes >" \
+        -v ack="XACK read-changes native$n" 'NR == 1 { print read } { print ack " " $0; print read }' | protocol >"$folder/native$n"
+    xargs -n "$n" <"$folder/ids" | awk -v read="DIRTY.CONSUME read-changes GROUP consume$n me" -v n="$n" \
+        'NR == 1 { print read " COUNT " n } { print read " ACK " n " " $0 " COUNT " n }' | protocol >"$folder/consume$n"
+done
 
 is 'updates in one batch' "$(cli --csv DIRTY.CONSUME read-changes GROUP check me COUNT 100 | grep -o '"op","update"' | wc -l)" 100
 for ((round = 0; round <= rounds; round++)); do
-    for who in native consume; do
-        cli XGROUP CREATE read-changes $who 0 >/dev/null
-        before=$(cpu) started=$EPOCHREALTIME
-        send "$folder/$who"
-        rate=$(awk -v n=$events -v from="$started" -v to="$EPOCHREALTIME" 'BEGIN { print n / (to - from) }')
-        keep read $round $who "$rate" "$before" $events
-        is "pending in $who" "$(cli XPENDING read-changes $who | head -n 1)" 0
-        is "last read by $who" "$(cli XINFO GROUPS read-changes | grep -A 7 "^$who\$" | grep -A 1 last-delivered-id | tail -n 1)" \
-            "$(tail -n 1 "$folder/ids")"
-        cli XGROUP DESTROY read-changes $who >/dev/null
+    for n in "${sizes[@]}"; do
+        for who in native$n consume$n; do
+            cli XGROUP CREATE read-changes $who 0 >/dev/null
+            before=$(cpu) started=$EPOCHREALTIME
+            send "$folder/$who"
+            rate=$(awk -v n=$events -v from="$started" -v to="$EPOCHREALTIME" 'BEGIN { print n / (to - from) }')
+            keep read $round $who "$rate" "$before" $events
+            is "pending in $who" "$(cli XPENDING read-changes $who | head -n 1)" 0
+            is "last read by $who" "$(cli XINFO GROUPS read-changes | grep -A 7 "^$who\$" | grep -A 1 last-delivered-id | tail -n 1)" \
+                "$(tail -n 1 "$folder/ids")"
+            cli XGROUP DESTROY read-changes $who >/dev/null
+        done
     done
 done
 is 'errors that the server gave' "$(info stats total_error_replies)" 0
@@ -248,11 +253,17 @@ for who in "${variants[@]}"; do
 done
 echo
 row "reading $events events" 'events/s' 'CPU µs' '' ''
-for who in native consume; do
-    # shellcheck disable=SC2046
-    row "$(label $who)" $(numbers read $who) '' ''
+for n in "${sizes[@]}"; do
+    for who in native$n consume$n; do
+        # shellcheck disable=SC2046
+        row "$(label $who)" $(numbers read $who) '' ''
+    done
 done
-row 'CONSUME against XACK + XREADGROUP' "$(ratio read consume native)" '' '' ''
+for n in "${sizes[@]}"; do
+    row "CONSUME against XACK + XREADGROUP, $n each" "$(ratio read consume$n native$n)" '' '' ''
+done
+echo
+(cd "$root" && cargo test -q --test integration waking_up_takes -- --ignored --nocapture 2>/dev/null | grep -E 'µs|XADD|FLUSH|ratio')
 echo
 echo "requests/s; CPU µs: the server process's time for one request (for one event when reading), which does"
 echo "not depend on how fast redis-benchmark is. XREADGROUP gives MessagePack that its reader has yet to"

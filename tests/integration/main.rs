@@ -12,6 +12,7 @@ mod flush;
 mod formats;
 mod history;
 mod ids;
+mod latency;
 mod listeners;
 mod persistence;
 mod replication;
