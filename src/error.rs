@@ -138,6 +138,15 @@ pub enum Error {
         expected: &'static str,
         got: Quoted,
     },
+    /// What is wrong with one of the flushes of a COMMIT.
+    OfToken {
+        error: Box<Error>,
+        token: Quoted,
+    },
+    SameField {
+        options: &'static str,
+        field: Quoted,
+    },
     /// A DEFER whose token another flush has.
     TokenTaken(Quoted),
     /// Something else under a token.
@@ -199,6 +208,17 @@ pub enum TagFault {
 }
 
 impl Error {
+    /// Of the flush that waited under a token.
+    pub fn of_token(self, token: Option<&[u8]>) -> Self {
+        match token {
+            None => self,
+            Some(token) => Error::OfToken {
+                error: Box::new(self),
+                token: Quoted::new(token),
+            },
+        }
+    }
+
     /// A key of the wrong type or a full stream, of this database if it is not the client's own.
     pub fn in_database(mut self, of_another: Option<u32>) -> Self {
         if let Error::WrongType { database, .. } | Error::Full { database, .. } = &mut self {
@@ -303,6 +323,10 @@ impl fmt::Display for Error {
                 expected,
                 got,
             } => write!(f, "BADVALUE field {field} takes {expected}, not {got}"),
+            OfToken { error, token } => {
+                write!(f, "{error}, in the flush that waits under the token {token}")
+            }
+            SameField { options, field } => write!(f, "ERR {options} cannot both be {field}"),
             TokenTaken(token) => write!(f, "EXISTS another flush waits under the token {token}"),
             NotDeferred { token, key } => write!(
                 f,

@@ -1,7 +1,7 @@
 use super::flush::{execute, reply, Parsed};
 use crate::args::Args;
 use crate::encoding::waiting;
-use crate::entity::flush::Answer;
+use crate::entity::flush::{Answer, Requests};
 use crate::error::Error;
 use crate::redis::derived::Deferred;
 use crate::redis::entry::{Call, Command, KeyUse};
@@ -41,20 +41,29 @@ impl Command for Commit {
             });
             waiting.push(value.transpose()?);
         }
-        let args: Vec<Vec<&[u8]>> = waiting
-            .iter()
-            .flatten()
-            .map(|flush| flush.args.iter().map(|arg| arg.as_slice()).collect())
+        let found = call.args.iter().zip(&waiting);
+        let args: Vec<(&[u8], Vec<&[u8]>)> = found
+            .filter_map(|(token, flush)| {
+                let args = flush.as_ref()?.args.iter();
+                Some((*token, args.map(|arg| arg.as_slice()).collect()))
+            })
             .collect();
         let flushes: Result<Vec<_>, Error> = args
             .iter()
-            .map(|args| Ok(Parsed::parse(Args::new(args), declaration.stateless)?.requests))
+            .map(|(token, args)| {
+                // As it is declared now, whatever it was when they were deferred.
+                let parsed = Parsed::parse(Args::new(args), declaration.stateless);
+                let requests = parsed
+                    .map_err(|error| error.of_token(Some(token)))?
+                    .requests;
+                Ok(Requests {
+                    token: Some(token),
+                    ..requests
+                })
+            })
             .collect();
         let mut outcomes = execute(call, declaration, flushes?)?.into_iter();
-        let done = call.args.iter().zip(&waiting);
-        let done: Vec<&[u8]> = done
-            .filter_map(|(token, value)| value.as_ref().map(|_| *token))
-            .collect();
+        let done: Vec<&[u8]> = args.iter().map(|(token, _)| *token).collect();
         if !done.is_empty() {
             deferred.remove(&done)?;
         }

@@ -41,6 +41,15 @@ pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
     if version.is_some() && typed.stateless.is_some() {
         return Err(Error::NeedsSnapshots("VERSION"));
     }
+    if let Some(field) = typed
+        .fake_delete
+        .filter(|_| typed.fake_delete == typed.version)
+    {
+        return Err(Error::SameField {
+            options: "VERSION and FAKEDELETE",
+            field: Quoted::new(field),
+        });
+    }
     let of_tags = tags::streams(&typed.tags.unwrap_or_default(), &typed.pools)?;
     let streams = streams(typed.streams, of_tags)?;
     Ok(Declaration {

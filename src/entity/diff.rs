@@ -43,23 +43,34 @@ impl<'d, 'a> Types<'d, 'a> {
         }
     }
 
-    fn of(&self, field: &[u8]) -> FieldType {
-        let given = || match self.given.is_empty() {
-            true => None,
-            false => self.given.get(field).copied(),
-        };
-        let declared = self.declaration.declared_type(field);
-        declared.or_else(given).unwrap_or_default()
+    fn given(&self, field: &[u8]) -> FieldType {
+        match self.given.is_empty() {
+            true => FieldType::String,
+            false => self.given.get(field).copied().unwrap_or_default(),
+        }
     }
 
-    /// A stored text with its field's type.
+    /// A stored text with its field's type. Where none is declared, another text is another value: it is
+    /// of the type that the snapshot gives the field only if it is written as that is.
     pub fn value<'t>(&self, field: &[u8], text: &'t [u8]) -> Value<'t> {
-        Some(self.of(field).of(text))
+        Some(match self.declaration.declared_type(field) {
+            Some(declared) => declared.of(text),
+            None => match self.given(field).of(text) {
+                (given, canonical) if *canonical == *text => (given, canonical),
+                _ => (FieldType::String, text.into()),
+            },
+        })
     }
 
     /// A given value, if it fits its field.
     pub fn take(&self, field: &[u8], given: Given<'a>) -> Result<(FieldType, Bytes<'a>), Error> {
-        let field_type = self.of(field);
+        let field_type = match self.declaration.declared_type(field) {
+            Some(declared) => declared,
+            None => {
+                given.check_untyped(field)?;
+                self.given(field)
+            }
+        };
         Ok((field_type, field_type.take(field, given)?))
     }
 }

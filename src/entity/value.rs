@@ -12,6 +12,8 @@ pub struct Given<'a> {
     /// The type that a JSON or MessagePack snapshot gives it, the text then in its canonical form;
     /// `None` for plain text.
     pub field_type: Option<FieldType>,
+    /// As JSON wrote a number. Without a type it is one that only a declared type can hold.
+    pub number: Option<&'a [u8]>,
 }
 
 impl<'a> Given<'a> {
@@ -19,7 +21,34 @@ impl<'a> Given<'a> {
         Given {
             text: text.into(),
             field_type: None,
+            number: None,
         }
+    }
+
+    pub fn typed(field_type: FieldType, text: Cow<'a, [u8]>) -> Self {
+        Given {
+            text,
+            field_type: Some(field_type),
+            number: None,
+        }
+    }
+
+    /// Refuses what a field cannot take that has no declared type.
+    pub fn check_untyped(&self, field: &[u8]) -> Result<(), Error> {
+        let Some(number) = self.number.filter(|_| self.field_type.is_none()) else {
+            return Ok(());
+        };
+        let is_whole = number
+            .iter()
+            .all(|byte| !matches!(byte, b'.' | b'e' | b'E'));
+        Err(Error::BadValue {
+            field: Quoted::new(field),
+            expected: match is_whole {
+                true => "a 64-bit integer",
+                false => FieldType::Float.expected(),
+            },
+            got: Quoted::new(number),
+        })
     }
 }
 
@@ -134,17 +163,30 @@ impl FieldType {
 
     /// The canonical text of a value that a client gives a field of this type.
     pub fn take<'a>(self, field: &[u8], given: Given<'a>) -> Result<Cow<'a, [u8]>, Error> {
-        let Given { text, field_type } = given;
+        let Given {
+            text,
+            field_type,
+            number,
+        } = given;
         let bad = |text: &[u8]| Error::BadValue {
             field: Quoted::new(field),
             expected: self.expected(),
             got: Quoted::new(text),
         };
         let text = match field_type {
+            // In JSON numbers stay as they are written.
+            _ if self == FieldType::Json && number.is_some() => number.unwrap_or_default().into(),
             Some(same) if same == self => return Ok(text),
             // It would become 1 or 0, which nobody means by true or false.
             Some(FieldType::Bool) if self != FieldType::Json => {
-                return Err(bad(&FieldType::Bool.json(&text).unwrap_or_default()))
+                return Err(Error::BadValue {
+                    field: Quoted::new(field),
+                    expected: match self {
+                        FieldType::String => "a string",
+                        other => other.expected(),
+                    },
+                    got: Quoted::new(&FieldType::Bool.json(&text).unwrap_or_default()),
+                })
             }
             _ if self == FieldType::String => return Ok(text),
             // What the snapshot says in JSON stays JSON: `"5"` is not `5`.

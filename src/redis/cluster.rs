@@ -20,7 +20,8 @@ pub fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(),
     }
     let home = slot(key);
     let prefix = &declaration.prefix;
-    if hash_tag(prefix).is_none() || slot(prefix) != home {
+    let is_elsewhere = hash_tag(prefix).is_none() || slot(prefix) != home;
+    if is_elsewhere && !declaration.stateless {
         return Err(Error::CrossSlot(Quoted::new(prefix)));
     }
     for stream in &declaration.streams {

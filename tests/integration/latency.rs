@@ -53,7 +53,8 @@ fn waking_up_takes_as_long_as_for_native_readers() {
         measure(&server, "DIRTY.FLUSH user SNAPSHOT 1 1 n ROUND", read)
     };
     // Once to warm up, then by turns.
-    (native(), ours());
+    native();
+    ours();
     let (native, ours) = (native(), ours());
     println!(
         "{:46}{:>12}{:>12}",

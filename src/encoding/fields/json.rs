@@ -5,13 +5,12 @@
 //! | `null` | null |
 //! | string | string, its escapes decoded |
 //! | `true`, `false` | bool |
-//! | number without `.`, `e`, `E` | int if it fits, else uint; an error beyond 64 bits |
-//! | other number | float; an error if it is infinite as one |
+//! | number without `.`, `e`, `E` | int if it fits, else uint; beyond 64 bits what a declared type makes of it |
+//! | other number | float; likewise if it is infinite as one |
 //! | array, object | json |
 
 use crate::entity::event::Bytes;
 use crate::entity::flush::Fields;
-use crate::entity::json;
 use crate::entity::value::{FieldType, Given};
 use crate::error::{Error, Quoted};
 use serde::de::{MapAccess, Visitor};
@@ -61,34 +60,34 @@ pub fn decode(text: &[u8]) -> Result<Fields<'_>, Error> {
 
 /// The value that `raw` gives a field; `raw` is a part of `text`.
 fn value<'a>(text: &str, field: &[u8], raw: &'a str) -> Result<Option<Given<'a>>, Error> {
-    let given = |field_type, text| Given {
-        text,
-        field_type: Some(field_type),
-    };
-    let (types, expected): (&[FieldType], _) = match raw.as_bytes().first() {
+    let types: &[FieldType] = match raw.as_bytes().first() {
         Some(b'n') => return Ok(None),
         Some(b'"') => {
             let decoded: Text = serde_json::from_str(raw).map_err(|error| {
                 let start = raw.as_ptr().addr().saturating_sub(text.as_ptr().addr());
                 malformed(raw, start, &error)
             })?;
-            return Ok(Some(given(FieldType::String, decoded.into_bytes())));
+            let text = decoded.into_bytes();
+            return Ok(Some(Given::typed(FieldType::String, text)));
         }
-        Some(b't' | b'f') => (&[FieldType::Bool], "true or false"),
-        Some(b'[' | b'{') => (&[FieldType::Json], json::EXPECTED),
-        _ if raw.contains(['.', 'e', 'E']) => (&[FieldType::Float], "a finite number"),
-        _ => (&[FieldType::Int, FieldType::Uint], "a 64-bit integer"),
+        Some(b't' | b'f') => &[FieldType::Bool],
+        Some(b'[' | b'{') => {
+            let json = FieldType::Json.take(field, Given::plain(raw.as_bytes()))?;
+            return Ok(Some(Given::typed(FieldType::Json, json)));
+        }
+        _ if raw.contains(['.', 'e', 'E']) => &[FieldType::Float],
+        _ => &[FieldType::Int, FieldType::Uint],
     };
-    let mut fitting = types.iter().filter_map(|field_type| {
-        let text = field_type.canonical(raw.as_bytes())?;
-        Some(given(*field_type, text))
-    });
-    let bad = || Error::BadValue {
-        field: Quoted::new(field),
-        expected,
-        got: Quoted::new(raw.as_bytes()),
-    };
-    fitting.next().map(Some).ok_or_else(bad)
+    let raw = raw.as_bytes();
+    let is_number = types != [FieldType::Bool];
+    let mut fitting = types
+        .iter()
+        .filter_map(|field_type| Some(Given::typed(*field_type, field_type.canonical(raw)?)));
+    Ok(Some(Given {
+        number: is_number.then_some(raw),
+        // A declared type may still hold it.
+        ..fitting.next().unwrap_or(Given::plain(raw))
+    }))
 }
 
 /// What serde_json says about the `text` that stands at `start` in the client's argument, its line
@@ -366,27 +365,57 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_no_type_holds_is_named_with_its_field() {
+    fn a_number_too_large_for_a_type_is_left_to_the_declared_one() {
+        use FieldType::*;
+        for (raw, untyped, float, json) in [
+            (
+                "18446744073709551616",
+                "a 64-bit integer",
+                "18446744073709552000",
+                "18446744073709551616",
+            ),
+            (
+                "-9223372036854775809",
+                "a 64-bit integer",
+                "-9223372036854776000",
+                "-9223372036854775809",
+            ),
+            ("1e999", "a finite number", "", "1e999"),
+            ("-1.0E400", "a finite number", "", "-1.0E400"),
+            ("2.00", "", "2", "2.00"),
+            ("7", "", "7", "7"),
+        ] {
+            let text = format!("{{\"f\":{raw}}}");
+            let (_, given) = decode(text.as_bytes()).unwrap().remove(0);
+            let given = given.unwrap();
+            let refusal = given
+                .check_untyped(b"f")
+                .map_or_else(|error| error.to_string(), |()| std::string::String::new());
+            let expected = format!("BADVALUE field \"f\" takes {untyped}, not \"{raw}\"");
+            assert_eq!(
+                refusal,
+                if untyped.is_empty() {
+                    std::string::String::new()
+                } else {
+                    expected
+                }
+            );
+            let taken = |field_type: FieldType| {
+                let taken = field_type.take(b"f", given.clone());
+                taken.map_or(std::string::String::new(), |text| {
+                    std::string::String::from_utf8_lossy(&text).into_owned()
+                })
+            };
+            assert_eq!([taken(Float), taken(Json)], [float, json], "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_nested_value_that_is_none_is_named_with_its_field() {
         let nested =
             "BADVALUE field \"f\" takes JSON of at most 32 levels and without repeated keys, not ";
         let deep = format!("\"{}\"...", "[".repeat(64));
         for (raw, expected) in [
-            (
-                "18446744073709551616".into(),
-                "BADVALUE field \"f\" takes a 64-bit integer, not \"18446744073709551616\"".into(),
-            ),
-            (
-                "-9223372036854775809".into(),
-                "BADVALUE field \"f\" takes a 64-bit integer, not \"-9223372036854775809\"".into(),
-            ),
-            (
-                "1e999".into(),
-                "BADVALUE field \"f\" takes a finite number, not \"1e999\"".into(),
-            ),
-            (
-                "-1.0E400".into(),
-                "BADVALUE field \"f\" takes a finite number, not \"-1.0E400\"".into(),
-            ),
             (
                 r#"{"a":1,"\u0061":2}"#.into(),
                 format!("{nested}{}", r#""{\"a\":1,\"\\u0061\":2}""#),
@@ -403,7 +432,7 @@ mod tests {
                 "[".repeat(1_000_000) + &"]".repeat(1_000_000),
                 nested.to_string() + &deep,
             ),
-        ] as [(String, String); 8]
+        ] as [(String, String); 4]
         {
             assert_eq!(error(format!("{{\"f\":{raw}}}").as_bytes()), expected);
         }
@@ -472,7 +501,7 @@ mod tests {
             (
                 "digits",
                 format!("{{\"a\":{}}}", "1".repeat(1_000_000)),
-                false,
+                true,
             ),
             (
                 "decimals",
@@ -498,9 +527,15 @@ mod tests {
         match decode(text) {
             Ok(fields) => {
                 for (field, given) in fields {
-                    let Some(Given { text, field_type }) = given else {
+                    let Some(Given {
+                        text, field_type, ..
+                    }) = given
+                    else {
                         continue;
                     };
+                    if field_type.is_none() {
+                        continue; // a number for a declared type to judge
+                    }
                     let canonical = field_type.and_then(|t| t.canonical(&text));
                     prop_assert_eq!(canonical.as_deref(), Some(&*text), "field {:?}", field);
                 }

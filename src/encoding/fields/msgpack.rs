@@ -88,10 +88,7 @@ fn value<'a>(reader: &mut Reader<'a>, field: &[u8]) -> Result<Option<Given<'a>>,
             (FieldType::Json, json.into())
         }
     };
-    Ok(Some(Given {
-        text,
-        field_type: Some(field_type),
-    }))
+    Ok(Some(Given::typed(field_type, text)))
 }
 
 /// Writes an item of the field's value, with all that it contains, as JSON without white space.

@@ -19,6 +19,8 @@ use std::ffi::CStr;
 /// All that one flush asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requests<'a> {
+    /// Under which it waited for its COMMIT.
+    pub token: Option<&'a [u8]>,
     /// Pairs that travel in every event.
     pub meta: Vec<Pair<'a>>,
     /// Whether the reply names changed fields and events.

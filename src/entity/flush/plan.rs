@@ -31,12 +31,13 @@ pub fn plan<'a>(
         planner.meta = requests.meta;
         planner.with_events = requests.with_events;
         for (id, request) in requests.list {
+            let of_token = |error: Error| error.of_token(requests.token);
             let state = match states.remove(id) {
                 Some(state) => state,
                 None if declaration.stateless => Stored::Nothing,
-                None => stored.load(id)?,
+                None => stored.load(id).map_err(of_token)?,
             };
-            let step = planner.step(id, request, &state)?;
+            let step = planner.step(id, request, &state).map_err(of_token)?;
             if again.contains(id) {
                 states.insert(id, state.after(step.write.as_ref()));
             }
