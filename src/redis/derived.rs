@@ -3,6 +3,7 @@
 //! a flush that was sent with ONCE. They are read and written by native commands.
 
 use super::{call, cluster, keys};
+use crate::entity::declaration::{Declaration, Stream};
 use crate::error::{Error, Quoted};
 use redis_module::{Context, RedisString};
 use std::collections::HashMap;
@@ -82,9 +83,20 @@ pub struct Once<'c> {
 }
 
 impl<'c> Once<'c> {
-    pub fn of(ctx: &'c Context, key: &[u8], token: &[u8]) -> Result<Self, Error> {
+    pub fn of(
+        ctx: &'c Context,
+        key: &[u8],
+        declaration: &Declaration,
+        token: &[u8],
+    ) -> Result<Self, Error> {
         let name = name(ctx, key, ONCE, token)?;
-        Ok(Once { ctx, name })
+        let here = keys::current_database(ctx);
+        let is_it = |stream: &Stream| stream.key == *name && stream.is_in(here);
+        // The flush may be about to make it, and the reply would take its place.
+        match declaration.streams.iter().any(is_it) {
+            true => Err(keys::wrong_type(&name, EXPECTED)),
+            false => Ok(Once { ctx, name }),
+        }
     }
 
     pub fn get(&self) -> Result<Option<Vec<u8>>, Error> {

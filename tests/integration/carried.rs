@@ -2,9 +2,10 @@
 
 use super::flush::declared;
 
-/// The events that a cursor reads of `s`, one a line, without id and entity, as RESP3 has them.
-fn read(server: &super::support::Server) -> String {
-    let reply = server.connect_resp3().run("DIRTY.CONSUME s CURSOR c");
+/// The events that a cursor reads of a stream, each without id and entity, as RESP3 has them.
+pub fn read_all(server: &super::support::Server, stream: &str) -> Vec<String> {
+    let read = format!("DIRTY.CONSUME {stream} CURSOR c COUNT 1000");
+    let reply = server.connect_resp3().run(&read);
     let events = reply.split("{id: ").skip(1).map(|event| {
         let (_, event) = event.split_once(", entity: user, ").expect("an event");
         let event = event.split("], position: ").next().unwrap_or_default();
@@ -14,7 +15,12 @@ fn read(server: &super::support::Server) -> String {
             .expect("its end")
             .to_string()
     });
-    events.collect::<Vec<_>>().join("\n")
+    events.collect()
+}
+
+/// Those of `s`, one a line.
+fn read(server: &super::support::Server) -> String {
+    read_all(server, "s").join("\n")
 }
 
 #[test]
@@ -118,7 +124,7 @@ fn with_events_the_reply_names_what_changed_and_what_was_published() {
 }
 
 /// `1795247741340-1]]` as `ID-1]]`.
-fn without_ms(word: &str) -> String {
+pub fn without_ms(word: &str) -> String {
     match word.split_once('-') {
         Some((ms, seq)) if ms.len() == 13 && ms.bytes().all(|byte| byte.is_ascii_digit()) => {
             format!("ID-{seq}")

@@ -296,8 +296,10 @@ DEBUG SET-SKIP-CHECKSUM-VALIDATION 1 => OK
 "#,
     );
     let payload = dump(&mut redis, "user");
+    let (body, footer) = payload.split_at(payload.len() - FOOTER);
     let (mut refused, mut restored) = (0, 0);
-    for forged in forgeries(&payload) {
+    for forged in forgeries(body) {
+        let forged = [&forged, footer].concat();
         let restore: [&[u8]; 5] = [b"RESTORE", b"forged", b"0", &forged, b"REPLACE"];
         match redis.raw(&restore).as_str() {
             "OK" => restored += 1,
@@ -330,10 +332,9 @@ DEBUG SET-SKIP-CHECKSUM-VALIDATION 1 => OK
 }
 
 /// Each byte changed, left out and doubled, every length, and two bytes changed at a time.
-fn forgeries(dump: &[u8]) -> Vec<Vec<u8>> {
-    let (body, footer) = dump.split_at(dump.len() - FOOTER);
+pub fn forgeries(body: &[u8]) -> Vec<Vec<u8>> {
     let mut forged = Vec::new();
-    let mut push = |parts: &[&[u8]]| forged.push([&parts.concat(), footer].concat());
+    let mut push = |parts: &[&[u8]]| forged.push(parts.concat());
     for at in 0..body.len() {
         let (before, byte, after) = (&body[..at], body[at], &body[at + 1..]);
         let flipped = (0..8).map(|bit| byte ^ 1 << bit);

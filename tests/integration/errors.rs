@@ -49,6 +49,21 @@ const SEED: &[&str] = &[
     "SELECT 1",
     "SET there text",
     "SELECT 0",
+    // Types with other rules.
+    "DIRTY.DECLARE versioned VERSION v TYPES 1 i int STREAM versioned-changes",
+    "DIRTY.FLUSH versioned SNAPSHOT 1 2 v 5 a x SNAPSHOT 2 1 v 5 DELETE 2 1 v 6",
+    "DIRTY.DECLARE stateless STATELESS TYPES 1 i int STREAM stateless-changes",
+    "DIRTY.DECLARE numbered STREAM its-numbers STREAM numbers FORMAT FLUXAORM",
+    "DIRTY.DECLARE numbered1 STREAM numbers1 FORMAT FLUXAORM1",
+    // What waits, what was done once, and what is neither, at keys of the declarations' own.
+    "DIRTY.FLUSH user DEFER waiting SNAPSHOT 1 1 status gone",
+    "DIRTY.FLUSH user DEFER failing UPDATE 404 0",
+    "HSET user@deferred junk text",
+    "SET to-list@deferred text",
+    "DIRTY.FLUSH user ONCE done DELETE 404",
+    "SET user@once:foreign text",
+    "RPUSH user@once:list a",
+    "DIRTY.DECLARE taken PREFIX taken@ STREAM taken-changes",
 ];
 
 const STREAMS: &[&str] = &[
@@ -60,10 +75,15 @@ const STREAMS: &[&str] = &[
     "user:stream",
 ];
 
-const TABLES: &[&str] = &[DECLARE, FLUSH, GET, INFO, CONSUME, ACK];
+const TABLES: &[&str] = &[
+    DECLARE, FLUSH, COMMIT, ABORT, DEFERRED, GET, INFO, CONSUME, ACK,
+];
 
 const DECLARE: &str = include_str!("errors/declare.txt");
 const FLUSH: &str = include_str!("errors/flush.txt");
+const COMMIT: &str = include_str!("errors/commit.txt");
+const ABORT: &str = include_str!("errors/abort.txt");
+const DEFERRED: &str = include_str!("errors/deferred.txt");
 const GET: &str = include_str!("errors/get.txt");
 const INFO: &str = include_str!("errors/info.txt");
 const CONSUME: &str = include_str!("errors/consume.txt");
@@ -77,6 +97,21 @@ fn wrong_declarations_are_refused_and_change_nothing() {
 #[test]
 fn wrong_flushes_are_refused_and_change_nothing() {
     is_refused(FLUSH);
+}
+
+#[test]
+fn wrong_commits_are_refused_and_change_nothing() {
+    is_refused(COMMIT);
+}
+
+#[test]
+fn wrong_aborts_are_refused_and_change_nothing() {
+    is_refused(ABORT);
+}
+
+#[test]
+fn wrong_deferreds_are_refused_and_change_nothing() {
+    is_refused(DEFERRED);
 }
 
 #[test]
@@ -147,6 +182,13 @@ DIRTY.FLUSH user SNAPSHOT 3 1 i ? => BADVALUE field "i" takes a 64-bit signed in
 DIRTY.FLUSH user SNAPSHOT 3 1 j ? => BADVALUE field "j" takes JSON of at most 32 levels and without repeated keys, not ?
 DIRTY.FLUSH user UPDATE ? 0 => NOENTITY there is no entity ?
 DIRTY.FLUSH user INSERT ? 1 a b INSERT ? 1 a c => EXISTS entity ? exists with other values
+DIRTY.FLUSH user DEFER ? FLY => ERR unknown operation "FLY"
+DIRTY.FLUSH versioned SNAPSHOT 1 1 v ? => BADVALUE field "v" takes a 64-bit signed integer, not ?
+DIRTY.FLUSH numbered TOUCH ?
+  => BADVALUE the id ? is not a 64-bit unsigned integer, as FORMAT FLUXAORM of the stream "numbers" needs
+DIRTY.COMMIT ? t => NODECL no entity type is declared at ?
+DIRTY.ABORT ? t => NODECL no entity type is declared at ?
+DIRTY.DEFERRED user ? => ERR unknown option ?
 DIRTY.DECLARE new ? => ERR unknown option ?
 DIRTY.DECLARE new STREAM s OPS ? => ERR OPS must be letters of IUD or NONE, not ?
 DIRTY.DECLARE new STREAM s MAXLEN ? => ERR MAXLEN must be an integer from 0 to 9223372036854775807, not ?
@@ -316,14 +358,22 @@ CONFIG SET maxmemory 1 => OK
 DIRTY.DECLARE new STREAM s => OOM command not allowed when used memory > 'maxmemory'.
 DIRTY.FLUSH user SNAPSHOT 3 1 a b => OOM command not allowed when used memory > 'maxmemory'.
 DIRTY.FLUSH user DELETE 1 => OOM command not allowed when used memory > 'maxmemory'.
+DIRTY.FLUSH user DEFER t DELETE 1 => OOM command not allowed when used memory > 'maxmemory'.
+DIRTY.COMMIT user waiting => OOM command not allowed when used memory > 'maxmemory'.
 # Who reads goes on reading.
 DIRTY.GET user 2 => [[]]
+DIRTY.DEFERRED versioned => []
 DIRTY.ACK stream GROUP readers 5-5 => (0)
 CONFIG SET maxmemory 0 => OK
 EVAL_RO return\_redis.pcall('DIRTY.DECLARE','new','STREAM','s') 0
   => ERR Write commands are not allowed from read-only scripts.
 EVAL_RO return\_redis.pcall('DIRTY.FLUSH','user','DELETE','1') 0
   => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY.COMMIT','user','waiting') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY.ABORT','user','waiting') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.call('DIRTY.DEFERRED','versioned') 0 => []
 EVAL_RO return\_redis.pcall('DIRTY.CONSUME','user-changes','CURSOR','c') 0
   => ERR Write commands are not allowed from read-only scripts.
 EVAL_RO return\_redis.pcall('DIRTY.ACK','stream','GROUP','readers','1-1') 0
@@ -339,6 +389,10 @@ EVAL_RO return\_redis.pcall('DIRTY.ACK','stream','GROUP','readers','1-1') 0
         r#"
 DIRTY.DECLARE new STREAM s => READONLY You can't write against a read only replica.
 DIRTY.FLUSH user DELETE 1 => READONLY You can't write against a read only replica.
+DIRTY.FLUSH user ONCE done DELETE 1 => READONLY You can't write against a read only replica.
+DIRTY.COMMIT user waiting => READONLY You can't write against a read only replica.
+DIRTY.ABORT user waiting => READONLY You can't write against a read only replica.
+DIRTY.DEFERRED versioned => []
 DIRTY.CONSUME user-changes CURSOR c => READONLY You can't write against a read only replica.
 DIRTY.ACK stream GROUP readers 1-1 => READONLY You can't write against a read only replica.
 DIRTY.GET user 1 => [[status active i (5)]]
@@ -348,46 +402,6 @@ DIRTY.GET nothing 1 => NODECL no entity type is declared at "nothing"
     assert_eq!(redis.digest(), before);
 }
 
-const CROSS_SLOT: &str = r#"
-DIRTY.DECLARE user{7} STREAM user-changes
-  => CROSSSLOT the key "user-changes" is in another slot than the declaration; give all of them the same {tag}
-DIRTY.DECLARE user{7} STREAM a{7} STREAM b{8}
-  => CROSSSLOT the key "b{8}" is in another slot than the declaration; give all of them the same {tag}
-DIRTY.DECLARE user{7} PREFIX user: STREAM a{7}
-  => CROSSSLOT the key "user:" is in another slot than the declaration; give all of them the same {tag}
-DIRTY.DECLARE user{7} PREFIX {8}: STREAM a{7}
-  => CROSSSLOT the key "{8}:" is in another slot than the declaration; give all of them the same {tag}
-DIRTY.DECLARE user STREAM {user}-changes
-  => CROSSSLOT the key "user:" is in another slot than the declaration; give all of them the same {tag}
-DIRTY.DECLARE user{7} TAGS 1 ID dirty=A
-  => CROSSSLOT the key "dirty_A" is in another slot than the declaration; give all of them the same {tag}
-DIRTY.DECLARE user{7} STREAM a{7} DB 1
-  => ERR a cluster has no other databases: DB and POOL are refused
-DIRTY.DECLARE user{7} TAGS 1 ID dirtyStream=a{7}/p/ POOL p 1
-  => ERR a cluster has no other databases: DB and POOL are refused
-"#;
-
-#[test]
-fn in_a_cluster_all_keys_of_a_declaration_must_be_in_its_slot() {
-    let server = Server::with(&["--cluster-enabled", "yes"]);
-    let mut redis = server.connect();
-    redis.ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    server.wait_for_line("CLUSTER INFO", "cluster_state:ok");
-    let before = redis.digest();
-    redis.expect(CROSS_SLOT);
-    assert_eq!(redis.digest(), before);
-    redis.expect(
-        r#"
-DIRTY.DECLARE user{7} STREAM a{7} STREAM {7}b => OK
-DIRTY.DECLARE user PREFIX {user}: STREAM {user}-changes => OK
-DIRTY.FLUSH user{7} SNAPSHOT 1 1 a b => [insert]
-HGETALL user{7}:1 => [a b]
-XLEN {7}b => (1)
-"#,
-    );
-}
-
-/// Of a user who may run every command, but on keys `user*` alone.
 /// Each command of the table gets its reply, in RESP2 and RESP3, and changes nothing.
 fn is_refused(table: &str) {
     let (server, mut redis) = seeded();

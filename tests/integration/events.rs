@@ -343,6 +343,8 @@ XLEN few => (4)
 pub struct Event {
     pub id: u64,
     #[serde(default)]
+    pub v: Option<i64>,
+    #[serde(default)]
     pub ch: BTreeMap<String, Change>,
 }
 

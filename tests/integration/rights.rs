@@ -129,6 +129,50 @@ EXEC => [[delete]]
 }
 
 #[test]
+fn the_declaration_lends_its_own_keys_to_who_may_defer_and_flush_once() {
+    let (server, mut admin) = seeded();
+    admin.run("HDEL user@deferred junk");
+    let mut app = user(&server, "+@all %W~user");
+    app.expect(
+        r#"
+DIRTY.FLUSH user ONCE t DEFER t SNAPSHOT 8 1 a b => [deferred]
+DIRTY.FLUSH user DEFER u DELETE 8 => [deferred]
+EVAL return\_redis.call('DIRTY.COMMIT','user','t') 0 => [[insert]]
+DIRTY.COMMIT user u unknown => [[delete] nil]
+DIRTY.FLUSH user ONCE v TOUCH 1 => [touch]
+DIRTY.FLUSH user ONCE v TOUCH 1 => [touch]
+DIRTY.FLUSH user DEFER w DELETE 8 => [deferred]
+DIRTY.ABORT user w failing => (2)
+"#,
+    );
+    // What it lends may not be read or written by hand.
+    let before = state(&mut admin);
+    for command in [
+        "HGETALL user@deferred",
+        "HDEL user@deferred waiting",
+        "DEL user@once:t",
+        "GET user@once:t",
+        "DIRTY.DEFERRED user",
+        "DIRTY.COMMIT versioned t",
+        "DIRTY.ABORT versioned t",
+    ] {
+        assert_eq!(app.run(command), NO_KEY, "{command}");
+    }
+    assert_eq!(state(&mut admin), before);
+    let mut reader = user(&server, "+@all %R~user");
+    let waiting = reader.run("DIRTY.DEFERRED user");
+    assert!(waiting.starts_with("[[waiting ("), "{waiting}");
+    for command in [
+        "DIRTY.COMMIT user waiting",
+        "DIRTY.ABORT user waiting",
+        "DIRTY.FLUSH user DEFER t TOUCH 1",
+    ] {
+        assert_eq!(reader.run(command), NO_KEY, "{command}");
+    }
+    assert_eq!(state(&mut admin), before);
+}
+
+#[test]
 fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
     const YES: &str = "OK";
     const NO: &str = r"This user has no permissions to access the \'user\' key";
@@ -139,9 +183,17 @@ fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
         ("%R~user", "DIRTY.INFO user", YES),
         ("%R~user", "DIRTY.FLUSH user DELETE 1", NO),
         ("%R~user", "DIRTY.DECLARE user STREAM s", NO),
+        ("%R~user", "DIRTY.FLUSH user DEFER t DELETE 1", NO),
+        ("%R~user", "DIRTY.COMMIT user t", NO),
+        ("%R~user", "DIRTY.ABORT user t", NO),
+        ("%R~user", "DIRTY.DEFERRED user", YES),
         ("%R~user", "DIRTY.CONSUME user CURSOR c", NO),
         ("%R~user", "DIRTY.ACK user CURSOR c 1-1", NO),
         ("%W~user", "DIRTY.FLUSH user DELETE 1", YES),
+        ("%W~user", "DIRTY.FLUSH user ONCE t DEFER t DELETE 1", YES),
+        ("%W~user", "DIRTY.COMMIT user t u", YES),
+        ("%W~user", "DIRTY.ABORT user t u", YES),
+        ("%W~user", "DIRTY.DEFERRED user", NO),
         ("%W~user", "DIRTY.GET user 1", NO),
         ("%W~user", "DIRTY.INFO user", NO),
         ("%W~user", "DIRTY.CONSUME user CURSOR c", NO),

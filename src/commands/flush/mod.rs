@@ -60,7 +60,7 @@ impl Command for Flush {
         let once = match parsed.once {
             None => None,
             Some(asked) => {
-                let once = Once::of(ctx, &call.key, asked.token)?;
+                let once = Once::of(ctx, &call.key, declaration, asked.token)?;
                 if let Some(answer) = first_answer(&once)? {
                     reply(call.reply(), &answer);
                     return Ok(());

@@ -1,0 +1,68 @@
+//! In a cluster: keys of one declaration, and of what is derived from its own, in one slot.
+
+use super::support::{cases, Server};
+
+const CROSS_SLOT: &str = r#"
+DIRTY.DECLARE user{7} STREAM user-changes
+  => CROSSSLOT the key "user-changes" is in another slot than the declaration; give all of them the same {tag}
+DIRTY.DECLARE user{7} STREAM a{7} STREAM b{8}
+  => CROSSSLOT the key "b{8}" is in another slot than the declaration; give all of them the same {tag}
+DIRTY.DECLARE user{7} PREFIX user: STREAM a{7}
+  => CROSSSLOT the key "user:" is in another slot than the declaration; give all of them the same {tag}
+DIRTY.DECLARE user{7} PREFIX {8}: STREAM a{7}
+  => CROSSSLOT the key "{8}:" is in another slot than the declaration; give all of them the same {tag}
+DIRTY.DECLARE user STREAM {user}-changes
+  => CROSSSLOT the key "user:" is in another slot than the declaration; give all of them the same {tag}
+DIRTY.DECLARE user{7} TAGS 1 ID dirty=A
+  => CROSSSLOT the key "dirty_A" is in another slot than the declaration; give all of them the same {tag}
+DIRTY.DECLARE user{7} STREAM a{7} DB 1
+  => ERR a cluster has no other databases: DB and POOL are refused
+DIRTY.DECLARE user{7} TAGS 1 ID dirtyStream=a{7}/p/ POOL p 1
+  => ERR a cluster has no other databases: DB and POOL are refused
+"#;
+
+#[test]
+fn in_a_cluster_all_keys_of_a_declaration_must_be_in_its_slot() {
+    let server = Server::with(&["--cluster-enabled", "yes"]);
+    let mut redis = server.connect();
+    redis.ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    server.wait_for_line("CLUSTER INFO", "cluster_state:ok");
+    let before = redis.digest();
+    redis.expect(CROSS_SLOT);
+    assert_eq!(redis.digest(), before);
+    redis.expect(
+        r#"
+DIRTY.DECLARE user{7} STREAM a{7} STREAM {7}b => OK
+DIRTY.DECLARE user PREFIX {user}: STREAM {user}-changes => OK
+DIRTY.FLUSH user{7} SNAPSHOT 1 1 a b => [insert]
+HGETALL user{7}:1 => [a b]
+XLEN {7}b => (1)
+DIRTY.FLUSH user{7} ONCE t DEFER t INSERT 2 0 => [deferred]
+DIRTY.DEFERRED user{7} MINAGE 600000 => []
+DIRTY.COMMIT user{7} t => [[insert]]
+DIRTY.ABORT user{7} t => (0)
+TYPE user{7}@once:t => string
+DIRTY.FLUSH user SNAPSHOT 1 1 a b => [insert]
+"#,
+    );
+    // The prefix and the stream have the tag, but the declaration's key, which others are derived from.
+    let before = redis.digest();
+    for (command, key) in cases(OTHER_SLOT) {
+        let crossed = format!(
+            "CROSSSLOT the key \"{key}\" is in another slot than the declaration; \
+             give all of them the same {{tag}}"
+        );
+        assert_eq!(redis.run(&command), crossed, "{command}");
+    }
+    assert_eq!(redis.digest(), before);
+}
+
+/// Lines `command => the key that is in another slot`.
+const OTHER_SLOT: &str = r#"
+DIRTY.FLUSH user DEFER t INSERT 2 0 => user@deferred
+DIRTY.COMMIT user t => user@deferred
+DIRTY.ABORT user t => user@deferred
+DIRTY.DEFERRED user => user@deferred
+DIRTY.FLUSH user ONCE t INSERT 2 0 => user@once:t
+DIRTY.FLUSH user ONCE t DEFER t INSERT 2 0 => user@once:t
+"#;

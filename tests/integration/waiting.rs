@@ -1,0 +1,375 @@
+//! What waits for its COMMIT, as a hash of the declaration's own: listed, dropped, kept, replicated.
+
+use super::carried::read_all;
+use super::data_type::forgeries;
+use super::flush::declared;
+use super::replication::{appended, AOF};
+use super::support::{cases, words, Server};
+use redis::Value;
+use std::time::Duration;
+
+/// A flush by hand, deferred at this time.
+fn deferred_at(ms: u64, operations: u8) -> Vec<u8> {
+    let (ms, operations) = (ms.to_be_bytes(), [operations]);
+    [
+        b"\x94\x01\xcf".as_slice(),
+        &ms,
+        &operations,
+        b"\x92\xc4\x06DELETE\xc4\x011",
+    ]
+    .concat()
+}
+
+#[test]
+fn deferred_tells_what_waits_the_oldest_first() {
+    let (_server, mut redis) = declared("STREAM s");
+    let script = "local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2] / 1000)";
+    let now = redis.raw(&["EVAL", script, "0"]);
+    let now: u64 = now.trim_matches(['(', ')']).parse().expect("a time");
+    assert_eq!(redis.run("DIRTY.DEFERRED user"), "[]");
+    let mut put = |token: &[u8], at_ms, operations| {
+        let waiting = deferred_at(at_ms, operations);
+        redis.value(&[b"HSET".as_slice(), b"user@deferred", token, &waiting]);
+    };
+    put(b"b", now - 100_000, 3);
+    put(b"\xff", now - 500_000, 1);
+    put(b"", now - 300_000, 2);
+    // Those of one ms by token; when the clock goes back, nothing is younger than new.
+    put(b"a", now - 100_000, 4);
+    put(b"future", now + 100_000, 5);
+    redis.run("DIRTY.FLUSH user DEFER new TOUCH 1 DELETE 2");
+    let expected = [
+        "\\xff 500 1",
+        "\"\" 300 2",
+        "a 100 4",
+        "b 100 3",
+        "new 0 2",
+        "future 0 5",
+    ];
+    for (options, count) in [
+        ("", 6),
+        ("MINAGE 0", 6),
+        ("minage 50000", 4),
+        ("MINAGE 100000", 4),
+        ("MINAGE 200000", 2),
+        ("MINAGE 500000", 1),
+        ("MINAGE 600000", 0),
+        ("MINAGE 9007199254740992", 0),
+    ] {
+        let reply = redis.run(&format!("DIRTY.DEFERRED user {options}"));
+        assert_eq!(in_seconds(&reply), expected[..count], "{options}");
+    }
+    // To be deferred again makes none younger.
+    std::thread::sleep(Duration::from_millis(20));
+    redis.run("DIRTY.FLUSH user DEFER new TOUCH 1 DELETE 2");
+    let old = redis.run("DIRTY.DEFERRED user MINAGE 20");
+    assert!(old.contains("[new ("), "{old}");
+}
+
+/// Each flush as `token age ops`, the age in whole seconds.
+fn in_seconds(reply: &str) -> Vec<String> {
+    let flushes = reply.split(['[', ']']).map(str::trim);
+    let seconds = |age: &str| age.trim_matches(['(', ')']).parse::<u64>().expect("an age") / 1000;
+    let flush = |flush: &str| match flush.split(' ').collect::<Vec<_>>().as_slice() {
+        [token, age, operations] => {
+            format!(
+                "{token} {} {}",
+                seconds(age),
+                operations.trim_matches(['(', ')'])
+            )
+        }
+        other => panic!("{other:?}"),
+    };
+    flushes
+        .filter(|flush| !flush.is_empty())
+        .map(flush)
+        .collect()
+}
+
+#[test]
+fn abort_drops_and_counts() {
+    let (_server, mut redis) = declared("STREAM s");
+    redis.expect(
+        r#"
+DIRTY.ABORT user a => (0)
+DIRTY.FLUSH user DEFER a INSERT 1 0 => [deferred]
+DIRTY.FLUSH user DEFER b INSERT 2 0 => [deferred]
+DIRTY.FLUSH user DEFER c INSERT 3 0 => [deferred]
+DIRTY.ABORT user x a b a => (2)
+DIRTY.ABORT user a b => (0)
+DIRTY.COMMIT user a b => [nil nil]
+HLEN user@deferred => (1)
+DIRTY.ABORT user c => (1)
+# The hash vanishes with its last flush.
+DBSIZE => (1)
+DIRTY.DEFERRED user => []
+"#,
+    );
+}
+
+#[test]
+fn what_waits_survives_restarts_and_failover() {
+    let always = ["--appendonly", "yes", "--appendfsync", "always"];
+    for options in [&["--save", "3600 1"][..], &always, &AOF] {
+        let mut primary = Server::with(options);
+        let replica = Server::replica_of(&primary);
+        let mut redis = primary.connect();
+        for command in [
+            "DIRTY.DECLARE user STREAM s",
+            "DIRTY.FLUSH user DEFER \\xff META 1 a b INSERT 1 1 a \\x00\\xff",
+            "DIRTY.FLUSH user DEFER gone DELETE 1",
+            "DIRTY.FLUSH user DEFER done SEED 2 0",
+            "DIRTY.ABORT user gone",
+            "DIRTY.COMMIT user done",
+        ] {
+            redis.run(command);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        let digest = redis.digest();
+        primary.wait_for_replica(&replica);
+        primary.restart();
+        let mut promoted = replica.connect();
+        promoted.ok(&["REPLICAOF", "NO", "ONE"]);
+        for (server, redis) in [
+            (&primary, &mut primary.connect()),
+            (&replica, &mut promoted),
+        ] {
+            assert_eq!(redis.digest(), digest, "{options:?}");
+            let waiting = redis.run("DIRTY.DEFERRED user MINAGE 20");
+            let (start, end) = ("[[\\xff (", ") (1)]]");
+            assert!(
+                waiting.starts_with(start) && waiting.ends_with(end),
+                "{waiting}"
+            );
+            redis.expect(
+                "DIRTY.COMMIT user gone done \\xff => [nil nil [insert]]\n\
+                 HGETALL user:1 => [a \\x00\\xff]",
+            );
+            let read = read_all(server, "s");
+            assert_eq!(read, ["entity_id: 1, op: insert, meta: {a: b}"]);
+        }
+    }
+}
+
+#[test]
+fn something_else_in_the_hash_is_told_and_left_alone() {
+    let (_server, mut redis) = declared("STREAM s");
+    redis.run("DIRTY.FLUSH user DEFER good INSERT 1 0");
+    let junk: &[&[u8]] = &[
+        b"",
+        b"text",
+        b"5",
+        b"\x94\x01\x05\x01",
+        b"\x94\x02\x05\x01\x92\xc4\x06DELETE\xc4\x011",
+        b"\x94\x01\x05\x01\xdd\xff\xff\xff\xff",
+        b"\xff",
+    ];
+    let not_one = "WRONGTYPE the field \"j\" of the key \"user@deferred\" holds something else \
+                   than a deferred flush";
+    let taken = "EXISTS another flush waits under the token \"j\"";
+    for junk in junk {
+        redis.value(&[b"HSET".as_slice(), b"user@deferred", b"j", junk]);
+        let before = redis.digest();
+        for (command, reply) in [
+            ("DIRTY.COMMIT user j", not_one),
+            ("DIRTY.COMMIT user good j", not_one),
+            ("DIRTY.DEFERRED user", not_one),
+            ("DIRTY.FLUSH user DEFER j DELETE 1", taken),
+        ] {
+            assert_eq!(redis.run(command), reply, "{}", junk.escape_ascii());
+            assert_eq!(redis.digest(), before, "{}", junk.escape_ascii());
+        }
+    }
+    // What no flush of ours says is parsed like any.
+    for (args, reply) in [
+        (
+            b"\x90".as_slice(),
+            "ERR a flush needs at least one operation",
+        ),
+        (b"\x91\xc4\x03FLY", "ERR unknown operation \"FLY\""),
+        (b"\x91\xc4\x06DELETE", "ERR DELETE lacks an id"),
+    ] {
+        let waiting = [b"\x94\x01\x05\x01", args].concat();
+        redis.value(&[b"HSET".as_slice(), b"user@deferred", b"j", &waiting]);
+        let reply = format!("{reply}, in the flush that waits under the token \"j\"");
+        assert_eq!(redis.run("DIRTY.COMMIT user good j"), reply);
+    }
+    redis.expect(
+        "DIRTY.ABORT user j => (1)\n\
+         DIRTY.COMMIT user good => [[insert]]",
+    );
+}
+
+#[test]
+fn what_was_forged_is_refused_or_taken_but_never_ends_the_server() {
+    let (server, mut redis) = declared("STREAM s");
+    redis.run("DIRTY.FLUSH user DEFER t WITHEVENTS META 1 a b SNAPSHOT 1 1 a x TOUCH 1 DELETE 2");
+    redis.run("DIRTY.FLUSH user ONCE t WITHEVENTS SNAPSHOT 1 1 a x TOUCH 1 DELETE 2");
+    let mut stored = |command: &str| match redis.value(&words(command)) {
+        Value::BulkString(bytes) => bytes,
+        other => panic!("{other:?}"),
+    };
+    let waiting = forgeries(&stored("HGET user@deferred t"));
+    let answers = forgeries(&stored("GET user@once:t"));
+    let (mut refused, mut taken) = (0, 0);
+    let mut count = |reply: String| match reply.starts_with('[') {
+        true => taken += 1,
+        false => refused += 1,
+    };
+    for forged in waiting {
+        redis.value(&[b"HSET".as_slice(), b"user@deferred", b"t", &forged]);
+        let deferred = redis.run("DIRTY.DEFERRED user");
+        assert!(
+            deferred.starts_with("[[t (") || deferred.starts_with("WRONGTYPE "),
+            "{deferred}"
+        );
+        count(redis.run("DIRTY.COMMIT user t"));
+        assert_eq!(redis.run("PING"), "PONG");
+    }
+    for forged in answers {
+        redis.value(&[b"SET".as_slice(), b"user@once:t", &forged]);
+        count(redis.run("DIRTY.FLUSH user ONCE t DELETE 1"));
+        assert_eq!(redis.run("PING"), "PONG");
+    }
+    assert!(
+        refused > 1000 && taken > 500,
+        "{refused} refused, {taken} taken"
+    );
+    assert!(!server.log().contains("panic"), "{}", server.log());
+}
+
+#[test]
+fn a_key_that_holds_something_else_is_left_alone() {
+    let (_server, mut redis) = declared("PREFIX user@ STREAM s");
+    for make in [
+        "SET user@deferred text",
+        "RPUSH user@deferred a",
+        "SADD user@deferred a",
+        "ZADD user@deferred 1 a",
+        "XADD user@deferred 1-1 a b",
+        "DIRTY.DECLARE user@deferred STREAM x",
+    ] {
+        redis.run("DEL user@deferred");
+        redis.run(make);
+        let before = redis.digest();
+        for command in [
+            "DIRTY.FLUSH user DEFER t DELETE 1",
+            "DIRTY.COMMIT user t",
+            "DIRTY.ABORT user t",
+            "DIRTY.DEFERRED user",
+        ] {
+            let error = "WRONGTYPE the key \"user@deferred\" holds something else than a hash of deferred flushes";
+            assert_eq!(redis.run(command), error, "{make}: {command}");
+            assert_eq!(redis.digest(), before, "{make}: {command}");
+        }
+    }
+    // It is neither a snapshot's nor a stream's.
+    redis.expect(
+        r#"
+DEL user@deferred => (1)
+DIRTY.FLUSH user INSERT deferred 1 a x
+  => WRONGTYPE the snapshot of entity "deferred" would be stored at "user@deferred", another key of its declaration
+DIRTY.GET user deferred
+  => WRONGTYPE the snapshot of entity "deferred" would be stored at "user@deferred", another key of its declaration
+DIRTY.DECLARE user STREAM s STREAM user@deferred
+  => ERR stream "user@deferred" would be one of the declaration's own keys
+DIRTY.DECLARE user STREAM user@deferred DB 1 => OK
+"#,
+    );
+}
+
+#[test]
+fn each_command_replicates_exactly_its_effects() {
+    let server = Server::with(&AOF);
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user STREAM s MAXLEN 2 PAYLOAD KEYS");
+    let (_, mut start) = appended(&server, 0);
+    for (command, expected) in [
+        (
+            "FLUSH user DEFER a INSERT 1 1 a x",
+            vec!["HSET user@deferred a BYTES"],
+        ),
+        ("FLUSH user DEFER a INSERT 1 1 a x", vec![]),
+        ("FLUSH user DEFER a INSERT 1 1 a y", vec![]),
+        (
+            "FLUSH user DEFER b UPDATE 1 1 a y DELETE 1",
+            vec!["HSET user@deferred b BYTES"],
+        ),
+        (
+            "FLUSH user DEFER c UPDATE 404 0",
+            vec!["HSET user@deferred c BYTES"],
+        ),
+        (
+            "FLUSH user DEFER d DELETE 1",
+            vec!["HSET user@deferred d BYTES"],
+        ),
+        ("DEFERRED user", vec![]),
+        ("COMMIT user a c b", vec![]),
+        ("COMMIT user x", vec![]),
+        (
+            "COMMIT user a x b a",
+            vec![
+                "MULTI",
+                "HSET user:1 a x",
+                "XADD s ms-1 s BYTES",
+                "HSET user:1 a y",
+                "XADD s ms-2 s BYTES",
+                "DEL user:1",
+                "XADD s ms-3 s BYTES",
+                "XTRIM s MAXLEN = 2",
+                "HDEL user@deferred a b",
+                "EXEC",
+            ],
+        ),
+        ("COMMIT user a b", vec![]),
+        ("COMMIT user d", vec!["HDEL user@deferred d"]),
+        ("ABORT user x", vec![]),
+        ("ABORT user c x", vec!["HDEL user@deferred c x"]),
+        ("ABORT user c", vec![]),
+    ] {
+        redis.run(&format!("DIRTY.{command}"));
+        let (commands, end) = appended(&server, start);
+        assert_eq!(commands, expected, "{command}");
+        start = end;
+    }
+}
+
+/// Lines `command => keys whose watchers fail`.
+const TOUCHED: &str = r#"
+FLUSH user DEFER t UPDATE 1 1 a z => user@deferred
+FLUSH user DEFER old UPDATE 1 1 a y => -
+DEFERRED user => -
+ABORT user old => user@deferred
+ABORT user none => -
+COMMIT user old => user:1 s user@deferred
+COMMIT user nothing => user@deferred
+COMMIT user none => -
+COMMIT user old bad => -
+"#;
+
+#[test]
+fn a_watching_transaction_fails_when_a_commit_changed_its_key_and_else_does_not() {
+    let (server, mut redis) = declared("STREAM s");
+    let mut watching = server.connect();
+    for (command, changed) in cases(TOUCHED) {
+        for key in ["user", "user:1", "s", "user@deferred"] {
+            redis.expect(
+                "FLUSHALL => OK\n\
+                 DIRTY.DECLARE user STREAM s => OK\n\
+                 DIRTY.FLUSH user INSERT 1 1 a x => [insert]\n\
+                 DIRTY.FLUSH user DEFER old UPDATE 1 1 a y => [deferred]\n\
+                 DIRTY.FLUSH user DEFER nothing UPDATE 1 1 a x => [deferred]\n\
+                 DIRTY.FLUSH user DEFER bad UPDATE 404 0 => [deferred]",
+            );
+            watching.ok(&["WATCH", key]);
+            redis.run(&format!("DIRTY.{command}"));
+            watching.ok(&["MULTI"]);
+            watching.ok(&["PING"]);
+            let expected = match changed.split(' ').any(|changed| changed == key) {
+                true => "nil",
+                false => "[PONG]",
+            };
+            assert_eq!(watching.run("EXEC"), expected, "{command}: {key}");
+        }
+    }
+}
