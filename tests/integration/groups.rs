@@ -98,7 +98,7 @@ fn concurrent_consumers_that_crash_lose_nothing_and_share_nothing() {
         let (mut ack, mut handled) = (String::new(), Vec::new());
         for call in 0.. {
             let arguments =
-                format!("s GROUP g c{consumer} {ack} CLAIM 300 MAXPENDING 7 COUNT 7 BLOCK 600");
+                format!("s GROUP g c{consumer} {ack} CLAIM 1500 MAXPENDING 7 COUNT 7 BLOCK 3000");
             let batch = consume(&mut redis, &arguments);
             if batch.ids.is_empty() {
                 return handled;

@@ -16,6 +16,7 @@ mod groups;
 mod history;
 mod ids;
 mod listeners;
+mod lives;
 mod persistence;
 mod replication;
 mod retention;
