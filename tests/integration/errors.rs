@@ -13,6 +13,7 @@ const SEED: &[&str] = &[
     "DIRTY.CONSUME user-changes CURSOR reader",
     // A key of each other type, also where snapshots are.
     "SET string text",
+    "SET poor:dead text",
     "RPUSH list a",
     "HSET hash a 1",
     "SADD set a",
@@ -60,7 +61,7 @@ const STREAMS: &[&str] = &[
     "user:stream",
 ];
 
-const TABLES: &[&str] = &[DECLARE, FLUSH, GET, INFO, CONSUME, ACK];
+const TABLES: &[&str] = &[DECLARE, FLUSH, GET, INFO, CONSUME, ACK, STATS];
 
 const DECLARE: &str = include_str!("errors/declare.txt");
 const FLUSH: &str = include_str!("errors/flush.txt");
@@ -68,6 +69,7 @@ const GET: &str = include_str!("errors/get.txt");
 const INFO: &str = include_str!("errors/info.txt");
 const CONSUME: &str = include_str!("errors/consume.txt");
 const ACK: &str = include_str!("errors/ack.txt");
+const STATS: &str = include_str!("errors/stats.txt");
 
 #[test]
 fn wrong_declarations_are_refused_and_change_nothing() {
@@ -97,6 +99,11 @@ fn wrong_consumes_are_refused_and_change_nothing() {
 #[test]
 fn wrong_acks_are_refused_and_change_nothing() {
     is_refused(ACK);
+}
+
+#[test]
+fn wrong_stats_are_refused_and_change_nothing() {
+    is_refused(STATS);
 }
 
 #[test]
