@@ -60,6 +60,7 @@ fn an_acknowledgement_never_moves_a_cursor_backwards() {
     let mut redis = stream_of(&server, 6);
     let ids = consume(&mut redis, "s CURSOR look").ids;
     let last = &ids[3];
+    std::thread::sleep(Duration::from_millis(5)); // older than 0 ms
     for acknowledged in [
         format!("DIRTY.ACK s CURSOR c {last}"),
         format!("DIRTY.CONSUME s CURSOR c ACK {last} COUNT 1"),

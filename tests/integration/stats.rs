@@ -76,7 +76,8 @@ fn agrees(redis: &mut Conn) {
         let entries = asked(redis, &format!("XRANGE s ({position} +"));
         let lag = i64::try_from(items(&entries).len()).unwrap();
         assert_eq!(told["lag"], Value::Int(lag), "{name}");
-        if group["lag"] != Value::Nil {
+        // Redis loses count by deletions.
+        if group["lag"] != Value::Nil && stream["entries-added"] == stream["length"] {
             assert_eq!(told["lag"], group["lag"], "{name}");
         }
         if position == "0-0" {
