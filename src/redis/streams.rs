@@ -90,14 +90,21 @@ impl Content {
         match self.first {
             None => 0,
             Some(first) if position < first => self.length,
-            _ if self.is_whole => self.last.seq.saturating_sub(position.seq),
-            _ => match position.succeeding() {
-                None => 0,
-                from => {
-                    let count = Ids::new(&Key::read(ctx, stream), from, None).count();
-                    u64::try_from(count).unwrap_or(u64::MAX)
+            _ if position >= self.last => 0,
+            _ => {
+                let key = Key::read(ctx, stream);
+                // A position may be a time just as well, or any id.
+                let is_entry = || {
+                    Ids::new(&key, Some(position), Some(position))
+                        .next()
+                        .is_some()
+                };
+                if self.is_whole && is_entry() {
+                    return self.last.seq.saturating_sub(position.seq);
                 }
-            },
+                let count = Ids::new(&key, position.succeeding(), None).count();
+                u64::try_from(count).unwrap_or(u64::MAX)
+            }
         }
     }
 }

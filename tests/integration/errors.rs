@@ -13,6 +13,7 @@ const SEED: &[&str] = &[
     "DIRTY.CONSUME user-changes CURSOR reader",
     // A key of each other type, also where snapshots are.
     "SET string text",
+    "SET poor:dead text",
     "RPUSH list a",
     "HSET hash a 1",
     "SADD set a",
@@ -80,6 +81,7 @@ const STREAMS: &[&str] = &[
 
 const TABLES: &[&str] = &[
     DECLARE, FLUSH, COMMIT, ABORT, DEFERRED, GET, INFO, CONSUME, ACK, FAIL, LEAVE, REDRIVE, SEEK,
+    STATS,
 ];
 
 const DECLARE: &str = include_str!("errors/declare.txt");
@@ -95,6 +97,7 @@ const FAIL: &str = include_str!("errors/fail.txt");
 const LEAVE: &str = include_str!("errors/leave.txt");
 const REDRIVE: &str = include_str!("errors/redrive.txt");
 const SEEK: &str = include_str!("errors/seek.txt");
+const STATS: &str = include_str!("errors/stats.txt");
 
 #[test]
 fn wrong_declarations_are_refused_and_change_nothing() {
@@ -159,6 +162,11 @@ fn wrong_redrives_are_refused_and_change_nothing() {
 #[test]
 fn wrong_seeks_are_refused_and_change_nothing() {
     is_refused(SEEK);
+}
+
+#[test]
+fn wrong_stats_are_refused_and_change_nothing() {
+    is_refused(STATS);
 }
 
 #[test]

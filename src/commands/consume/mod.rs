@@ -63,7 +63,7 @@ impl Command for Consume {
                         position: batch.position,
                         stream: streams::state(call.ctx, &call.key)?.unwrap_or_default(),
                     },
-                    watch: Watch::new(&options.reader),
+                    watch: Watch::new(&options, call.args),
                 };
                 blocking::wait::<Self>(call.ctx, &call.key, timeout_ms, waiting)?;
             }
@@ -115,7 +115,8 @@ impl Waits for Consume {
     }
 
     fn look(ctx: &Context, stream: &RedisString, waiting: &mut Waiting) -> Result<Look, Error> {
-        waiting.watch.look(ctx, stream, waiting.waited.position)
+        let position = &mut waiting.waited.position;
+        waiting.watch.look(ctx, stream, position)
     }
 
     fn give_up(reply: Reply, waiting: &Waiting) {

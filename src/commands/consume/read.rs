@@ -371,6 +371,15 @@ impl Start {
                 }
             }
             Start::Now => last_ids::get(call.ctx, &call.key),
+            // Events count from 1: unless others have added it, this is a time, and no event before the
+            // first one of that ms was missed.
+            Start::After(id) if id.seq == 0 => {
+                let entry = groups::entry(call.ctx, &call.key, id)?;
+                Ok(match entry.view().length() {
+                    0 => id.preceding(),
+                    _ => id,
+                })
+            }
             Start::After(id) => Ok(id),
             Start::SinceMs(ms) => Ok(EventId { ms, seq: 0 }.preceding()),
         }

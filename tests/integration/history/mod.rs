@@ -328,7 +328,7 @@ fn every_history_does_what_the_model_says() {
     }
 }
 
-fn rand() -> u64 {
+pub fn rand() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     u64::try_from(now.expect("after 1970").as_nanos() & u128::from(u64::MAX)).expect("64 bits")
 }
