@@ -149,6 +149,8 @@ pub enum Error {
     },
     /// A DEFER whose token another flush has.
     TokenTaken(Quoted),
+    /// STATELESS came or went since the DEFER.
+    DeferredOtherwise(Quoted),
     /// Something else under a token.
     NotDeferred {
         token: Quoted,
@@ -191,6 +193,8 @@ pub enum Error {
         events: usize,
         count: u64,
     },
+    /// All events of one command.
+    EventsTooLarge(usize),
     /// A native command that the module ran answered with an error; it speaks for itself.
     Server(String),
     Internal,
@@ -328,6 +332,10 @@ impl fmt::Display for Error {
             }
             SameField { options, field } => write!(f, "ERR {options} cannot both be {field}"),
             TokenTaken(token) => write!(f, "EXISTS another flush waits under the token {token}"),
+            DeferredOtherwise(token) => write!(
+                f,
+                "ERR STATELESS was switched since the flush under the token {token} was deferred; abort it"
+            ),
             NotDeferred { token, key } => write!(
                 f,
                 "WRONGTYPE the field {token} of the key {key} holds something else than a deferred flush"
@@ -376,6 +384,7 @@ impl fmt::Display for Error {
                     " cannot take {events} more: at most {count} entries may wait until every group has acknowledged them"
                 )
             }
+            EventsTooLarge(most) => write!(f, "LIMIT the events of one command are more than {most} bytes"),
             Server(message) => f.write_str(message),
             Internal => write!(f, "ERR internal error in the module dirty, see the server's log"),
         }

@@ -2,7 +2,7 @@ use super::flush::{execute, reply, Parsed};
 use crate::args::Args;
 use crate::encoding::waiting;
 use crate::entity::flush::{Answer, Requests};
-use crate::error::Error;
+use crate::error::{Error, Quoted};
 use crate::redis::derived::Deferred;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::{cluster, declarations};
@@ -39,7 +39,13 @@ impl Command for Commit {
             let value = value.map(|value| {
                 waiting::decode_deferred(&value).ok_or_else(|| deferred.not_one(token))
             });
-            waiting.push(value.transpose()?);
+            let value = value.transpose()?;
+            // Its UPDATE would be read in another way.
+            let is_other = |flush: &waiting::Deferred| flush.stateless != declaration.stateless;
+            if value.as_ref().is_some_and(is_other) {
+                return Err(Error::DeferredOtherwise(Quoted::new(token)));
+            }
+            waiting.push(value);
         }
         let found = call.args.iter().zip(&waiting);
         let args: Vec<(&[u8], Vec<&[u8]>)> = found
@@ -62,11 +68,16 @@ impl Command for Commit {
                 })
             })
             .collect();
-        let mut outcomes = execute(call, declaration, flushes?)?.into_iter();
+        let (writes, outcomes) = execute(call, declaration, flushes?)?;
+        let mut outcomes = outcomes.into_iter();
         let done: Vec<&[u8]> = args.iter().map(|(token, _)| *token).collect();
-        if !done.is_empty() {
-            deferred.remove(&done)?;
-        }
+        let removed = match done.is_empty() {
+            true => Ok(0),
+            false => deferred.remove(&done),
+        };
+        // Listeners may commit too, and must not find these tokens.
+        writes.notify();
+        removed?;
         call.reply().array(waiting.len());
         for value in waiting {
             match value.and_then(|_| outcomes.next()) {

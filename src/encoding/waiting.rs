@@ -3,7 +3,7 @@
 //!
 //! | what | array |
 //! | --- | --- |
-//! | a flush that waits for its COMMIT | `[1, ms, ops, [argument…]]`: when it was deferred, how many operations, the arguments of DIRTY.FLUSH behind the key without DEFER and ONCE |
+//! | a flush that waits for its COMMIT | `[1, ms, ops, stateless, [argument…]]`: when it was deferred, how many operations, whether the type was STATELESS, whose UPDATE reads differently, the arguments of DIRTY.FLUSH behind the key without DEFER and ONCE |
 //! | the first reply to a flush with ONCE | `[1, answer]`, as [`Answer`] is written by serde |
 
 use crate::entity::flush::Answer;
@@ -16,21 +16,23 @@ const VERSION: u8 = 1;
 pub struct Deferred {
     pub at_ms: u64,
     pub operations: u64,
+    pub stateless: bool,
     pub args: Vec<ByteBuf>,
 }
 
-pub fn encode_deferred(at_ms: u64, operations: u64, args: &[&[u8]]) -> Vec<u8> {
+pub fn encode_deferred(at_ms: u64, operations: u64, stateless: bool, args: &[&[u8]]) -> Vec<u8> {
     let args: Vec<&Bytes> = args.iter().map(|arg| Bytes::new(arg)).collect();
     // Writing to memory cannot fail, and every length is known.
-    rmp_serde::to_vec(&(VERSION, at_ms, operations, args)).unwrap_or_default()
+    rmp_serde::to_vec(&(VERSION, at_ms, operations, stateless, args)).unwrap_or_default()
 }
 
 pub fn decode_deferred(bytes: &[u8]) -> Option<Deferred> {
-    let (version, at_ms, operations, args) =
-        rmp_serde::from_slice::<(u8, u64, u64, Vec<ByteBuf>)>(bytes).ok()?;
+    let (version, at_ms, operations, stateless, args) =
+        rmp_serde::from_slice::<(u8, u64, u64, bool, Vec<ByteBuf>)>(bytes).ok()?;
     (version == VERSION).then_some(Deferred {
         at_ms,
         operations,
+        stateless,
         args,
     })
 }
@@ -52,25 +54,26 @@ mod tests {
 
     #[test]
     fn deferred_flushes_come_back_as_they_were_and_no_part_of_them_does() {
-        let bytes = encode_deferred(5, 2, &[b"DELETE", b"\xff\x00", b""]);
+        let bytes = encode_deferred(5, 2, true, &[b"DELETE", b"\xff\x00", b""]);
         assert_eq!(
             bytes,
-            b"\x94\x01\x05\x02\x93\xc4\x06DELETE\xc4\x02\xff\x00\xc4\x00"
+            b"\x95\x01\x05\x02\xc3\x93\xc4\x06DELETE\xc4\x02\xff\x00\xc4\x00"
         );
         let args = [b"DELETE".as_slice(), b"\xff\x00", b""];
         let expected = Deferred {
             at_ms: 5,
             operations: 2,
+            stateless: true,
             args: args.map(ByteBuf::from).into(),
         };
         assert_eq!(decode_deferred(&bytes), Some(expected));
         for end in 0..bytes.len() {
             assert_eq!(decode_deferred(&bytes[..end]), None, "cut at {end}");
         }
-        let later = [b"\x94\x02", &bytes[2..]].concat();
+        let later = [b"\x95\x02", &bytes[2..]].concat();
         assert_eq!(decode_deferred(&later), None);
         assert_eq!(
-            decode_deferred(b"\x94\x01\x05\x02\xdd\xff\xff\xff\xff"),
+            decode_deferred(b"\x95\x01\x05\x02\xc3\xdd\xff\xff\xff\xff"),
             None
         );
     }

@@ -68,6 +68,9 @@ impl Snapshot {
                 None => self.push(field.as_ref(), value),
             }
         }
+        if gone.is_empty() {
+            return;
+        }
         let mut index = 0usize..;
         self.fields
             .retain(|_| index.next().is_some_and(|index| !gone.contains(&index)));

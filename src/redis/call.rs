@@ -7,7 +7,7 @@ use std::ffi::{c_char, c_int, CStr};
 use std::marker::PhantomData;
 
 /// How a command is run: its errors come as replies, scripts' rules apply to it.
-const READ: &CStr = c"vES";
+const READ: &CStr = c"v!ES";
 /// As READ, and its effects go to replicas and the AOF.
 const WRITE: &CStr = c"v!ES";
 /// As WRITE for a part of a command that has passed the server's own checks: it must not fail half-way.

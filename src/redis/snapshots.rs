@@ -29,6 +29,25 @@ impl<'c> Stored<'c> {
             cursor: unsafe { api!(RedisModule_ScanCursorCreate()) },
         }
     }
+
+    /// The key of a snapshot, if nothing else of the declaration at this key lives there.
+    pub fn check_key(
+        ctx: &Context,
+        key: &[u8],
+        declaration: &Declaration,
+        id: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let name = declaration.snapshot_key(id);
+        let here = keys::current_database(ctx);
+        let is_stream = |stream: &Stream| stream.key == name && stream.is_in(here);
+        match declaration.streams.iter().any(is_stream) || derived::is_one(key, &name) {
+            true => Err(Error::SnapshotIsTaken {
+                id: Quoted::new(id),
+                key: Quoted::new(&name),
+            }),
+            false => Ok(name),
+        }
+    }
 }
 
 impl Drop for Stored<'_> {
@@ -40,15 +59,7 @@ impl Drop for Stored<'_> {
 
 impl Snapshots for Stored<'_> {
     fn load(&mut self, id: &[u8]) -> Result<flush::Stored, Error> {
-        let name = self.declaration.snapshot_key(id);
-        let here = keys::current_database(self.ctx);
-        let is_stream = |stream: &Stream| stream.key == name && stream.is_in(here);
-        if self.declaration.streams.iter().any(is_stream) || derived::is_one(self.key, &name) {
-            return Err(Error::SnapshotIsTaken {
-                id: Quoted::new(id),
-                key: Quoted::new(&name),
-            });
-        }
+        let name = Self::check_key(self.ctx, self.key, self.declaration, id)?;
         let key = Key::read(self.ctx, &keys::string(&name));
         if !key.holds(&name, raw::REDISMODULE_KEYTYPE_HASH, "a hash")? {
             return Ok(flush::Stored::Nothing);

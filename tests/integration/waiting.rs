@@ -189,7 +189,7 @@ fn something_else_in_the_hash_is_told_and_left_alone() {
         (b"\x91\xc4\x03FLY", "ERR unknown operation \"FLY\""),
         (b"\x91\xc4\x06DELETE", "ERR DELETE lacks an id"),
     ] {
-        let waiting = [b"\x94\x01\x05\x01", args].concat();
+        let waiting = [b"\x95\x01\x05\x01\xc2", args].concat();
         redis.value(&[b"HSET".as_slice(), b"user@deferred", b"j", &waiting]);
         let reply = format!("{reply}, in the flush that waits under the token \"j\"");
         assert_eq!(redis.run("DIRTY.COMMIT user good j"), reply);

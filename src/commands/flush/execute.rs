@@ -22,12 +22,13 @@ pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
     }
 }
 
-/// Carries out flushes as one unit, and says for each what came of its operations.
-pub fn execute(
-    call: &Call,
+/// Carries out flushes as one unit, and says for each what came of its operations. Listeners are told by
+/// the caller, when nothing is left to write.
+pub fn execute<'c>(
+    call: &Call<'c>,
     declaration: &Declaration,
     flushes: Vec<Requests>,
-) -> Result<Vec<Vec<Outcome>>, Error> {
+) -> Result<(Writes<'c>, Vec<Vec<Outcome>>), Error> {
     let ctx = call.ctx;
     let origin = origin(call);
     let lengths: Vec<usize> = flushes.iter().map(|flush| flush.list.len()).collect();
@@ -35,14 +36,13 @@ pub fn execute(
     let plan = plan(declaration, origin, flushes, &mut stored)?;
     let publishers = prepare(ctx, declaration, &plan, origin.now_ms)?;
     let (writes, outcomes) = apply(ctx, declaration, plan, publishers, origin.now_ms);
-    writes.notify();
-
     stats::count(&stats::FLUSHES, lengths.len());
     let mut outcomes = outcomes.into_iter();
     let flushes = lengths.into_iter();
-    Ok(flushes
+    let outcomes = flushes
         .map(|length| outcomes.by_ref().take(length).collect())
-        .collect())
+        .collect();
+    Ok((writes, outcomes))
 }
 
 /// The streams that get events, by index of the declaration, each found fit to take them.

@@ -11,6 +11,7 @@ use crate::entity::flush::{check, Answer};
 use crate::error::{Error, Quoted};
 use crate::redis::derived::{Deferred, Once};
 use crate::redis::entry::{Call, Command, KeyUse};
+use crate::redis::snapshots::Stored;
 use crate::redis::{cluster, declarations, streams};
 use std::ffi::CStr;
 
@@ -68,17 +69,22 @@ impl Command for Flush {
                 Some((once, asked.lifetime_ms))
             }
         };
-        let answer = match parsed.defer {
-            Some(token) => defer(call, declaration, token, parsed)?,
+        let (writes, answer) = match parsed.defer {
+            Some(token) => (None, defer(call, declaration, token, parsed)?),
             None => {
-                let mut done = execute(call, declaration, vec![parsed.requests])?;
-                Answer::Done(done.pop().unwrap_or_default())
+                let (writes, mut done) = execute(call, declaration, vec![parsed.requests])?;
+                (Some(writes), Answer::Done(done.pop().unwrap_or_default()))
             }
         };
-        if let Some((once, lifetime_ms)) = once {
+        let remembered = once.map_or(Ok(()), |(once, lifetime_ms)| {
             let value = waiting::encode_answer(&answer);
-            once.set(&value, streams::now_ms(), lifetime_ms)?;
+            once.set(&value, streams::now_ms(), lifetime_ms)
+        });
+        // A listener may answer by the same flush, so it hears when the token is there.
+        if let Some(writes) = writes {
+            writes.notify();
         }
+        remembered?;
         reply(call.reply(), &answer);
         Ok(())
     }
@@ -103,14 +109,24 @@ fn defer(
     parsed: Parsed,
 ) -> Result<Answer, Error> {
     let operations = u64::try_from(parsed.requests.list.len()).unwrap_or(u64::MAX);
+    let ids = parsed.requests.list.iter().map(|(id, _)| *id);
+    let mut ids = ids;
+    ids.try_for_each(|id| {
+        let is_free = Stored::check_key(call.ctx, &call.key, declaration, id);
+        is_free.map(drop)
+    })?;
     check(declaration, execute::origin(call), parsed.requests)?;
     let deferred = Deferred::of(call.ctx, &call.key)?;
-    let value = waiting::encode_deferred(streams::now_ms(), operations, &parsed.kept);
+    let (now_ms, stateless) = (streams::now_ms(), declaration.stateless);
+    let value = waiting::encode_deferred(now_ms, operations, stateless, &parsed.kept);
     match deferred.get(token)? {
         None => deferred.put(token, &value)?,
         Some(known) => {
             // The same again is a client that has lost the reply. Another flush must not vanish.
-            let args = |bytes: &[u8]| waiting::decode_deferred(bytes).map(|known| known.args);
+            let args = |bytes: &[u8]| {
+                let flush = waiting::decode_deferred(bytes);
+                flush.map(|flush| (flush.stateless, flush.args))
+            };
             if args(&known) != args(&value) {
                 return Err(Error::TokenTaken(Quoted::new(token)));
             }

@@ -82,6 +82,8 @@ pub(super) struct Planner<'d, 'a> {
     /// A stream whose format names entities by numbers only.
     numeric: Option<&'d Stream>,
     pub plan: Plan<'a>,
+    /// What the streams are to take.
+    pub bytes: usize,
 }
 
 /// The operations that store fields.
@@ -103,6 +105,7 @@ impl<'d, 'a> Planner<'d, 'a> {
             with_events: false,
             numeric: streams.find(|stream| stream.format.has_numeric_ids()),
             plan: Plan::default(),
+            bytes: 0,
         }
     }
 
@@ -152,7 +155,7 @@ impl<'d, 'a> Planner<'d, 'a> {
             version: self.known_version(stored),
             ..Happening::new(Operation::Update)
         };
-        let publications = self.publish(id, &happening);
+        let publications = self.publish(id, &happening)?;
         Ok(self.done(id, Effect::Touch, &[], None, publications))
     }
 
@@ -201,7 +204,7 @@ impl<'d, 'a> Planner<'d, 'a> {
                 happening.images = Images::new(&types, state, &diff.changes);
             }
             happening.changes = &diff.changes;
-            publications = self.publish(id, &happening);
+            publications = self.publish(id, &happening)?;
         }
         let changed = self.changed(&diff.changes);
         let mut write = diff.into_write(state);
@@ -277,7 +280,7 @@ impl<'d, 'a> Planner<'d, 'a> {
             happening.images = Images::new(&types, Some(state), &[]).of_delete();
         }
         happening.changes = &changes;
-        let publications = self.publish(id, &happening);
+        let publications = self.publish(id, &happening)?;
         Ok(self.done(id, Effect::Delete, &changes, Some(write), publications))
     }
 

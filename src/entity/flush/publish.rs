@@ -8,8 +8,13 @@ use crate::entity::diff::Types;
 use crate::entity::event::{Bytes, Change, Event, Image, Value, Version};
 use crate::entity::operation::{Operation, Operations};
 use crate::entity::snapshot::Snapshot;
+use crate::error::Error;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+/// How much the events of one command may add up to: META and images go into each of them, so a short
+/// command could ask for more than there is memory, and the server looks at maxmemory only before it.
+const MAX_BYTES: usize = 512 * 1024 * 1024;
 
 /// What happened to an entity, with as much of its fields as any stream wants to tell.
 pub struct Happening<'s> {
@@ -134,7 +139,7 @@ impl Planner<'_, '_> {
     }
 
     /// Encodes the event for each stream that wants it.
-    pub fn publish(&mut self, id: &[u8], happening: &Happening) -> Vec<Publication> {
+    pub fn publish(&mut self, id: &[u8], happening: &Happening) -> Result<Vec<Publication>, Error> {
         let changed = || happening.changes.iter().map(|change| &*change.field);
         let returned = happening.returned();
         let mut publications: Vec<Publication> = Vec::new();
@@ -172,11 +177,20 @@ impl Planner<'_, '_> {
                     self.plan.entries.len().saturating_sub(1)
                 }
             };
+            let entry_bytes = self
+                .plan
+                .entries
+                .get(entry)
+                .map_or(0, |entry| entry.iter().map(|(_, value)| value.len()).sum());
+            self.bytes = self.bytes.saturating_add(entry_bytes);
+            if self.bytes > MAX_BYTES {
+                return Err(Error::EventsTooLarge(MAX_BYTES));
+            }
             publications.push(Publication {
                 stream: index,
                 entry,
             });
         }
-        publications
+        Ok(publications)
     }
 }

@@ -42,7 +42,7 @@ impl<'a> Planner<'_, 'a> {
             },
             ..Happening::new(operation)
         };
-        let publications = self.publish(id, &happening);
+        let publications = self.publish(id, &happening)?;
         Ok(self.done(id, operation.into(), &changes, None, publications))
     }
 
