@@ -209,7 +209,8 @@ impl Reading<'_> {
         Ok((last, gap.min(u64::try_from(lost).unwrap_or(0))))
     }
 
-    /// Adds pending entries, but none twice, and those that were delivered too often to the dead.
+    /// Adds pending entries, but none twice, and those that were delivered too often to the dead. Others
+    /// take the place of what is not delivered after all: a reader that gets none has none left.
     fn claim(
         &self,
         batch: &mut Batch,
@@ -218,7 +219,7 @@ impl Reading<'_> {
         whose: &Whose,
         left: &mut u64,
     ) -> Result<(), Error> {
-        let mut buried = 0usize;
+        let (mut buried, mut looked_at) = (0usize, 0u64);
         while *left > 0 {
             let have: HashSet<EventId> = batch.parts.iter().flat_map(Part::claimed).collect();
             let most = left.saturating_add(u64::try_from(have.len()).unwrap_or(0));
@@ -234,6 +235,7 @@ impl Reading<'_> {
             };
             let (worn, pending): (Vec<_>, Vec<_>) = pending.into_iter().partition(is_worn);
             buried = buried.saturating_add(worn.len());
+            let mut has_made_room = !worn.is_empty();
             for worn in &worn {
                 self.bury(batch, reader, worn)?;
             }
@@ -249,9 +251,15 @@ impl Reading<'_> {
                     self.group.acknowledge(&rejected)?;
                 }
                 *left = left.saturating_sub(part.kept());
+                has_made_room |= part.kept() < claimed;
+                looked_at = looked_at.saturating_add(claimed);
                 batch.parts.push(part);
             }
-            if worn.is_empty() || buried >= BURIED {
+            if !has_made_room {
+                return Ok(());
+            }
+            if buried >= BURIED || looked_at >= LOOKED_AT {
+                batch.is_cut = true;
                 return Ok(());
             }
         }
