@@ -56,7 +56,7 @@ impl Command for Fail {
             call.reply().status(c"dead");
             return Ok(());
         }
-        dead.note(&group, failed.id, first_ms, failed.message)?;
+        dead.note(&group, failed.id, first_ms, now_ms, failed.message)?;
         if failed.now {
             group.make_due(&pending.consumer, failed.id)?;
         }

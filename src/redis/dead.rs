@@ -34,10 +34,11 @@ pub struct Dead<'c> {
     pub key: RedisString,
 }
 
-/// A first failure, and the words of the last.
+/// When an entry first failed, when it last did, and the words of the last.
 #[derive(Default)]
 pub struct Failure {
     pub first_ms: Option<u64>,
+    pub last_ms: Option<u64>,
     pub message: Vec<u8>,
 }
 
@@ -110,7 +111,7 @@ impl<'c> Dead<'c> {
                 // Somebody else's entry may have such fields of its own; ours come last.
                 let own = fields.len().saturating_sub(ADDED.len());
                 let (own, added) = fields.split_at_checked(own).unwrap_or((&fields, &[]));
-                let is_ours = added.iter().map(|(field, _)| *field).eq(ADDED);
+                let is_ours = added.iter().map(|(field, _)| *field).eq(ADDED) && !own.is_empty();
                 let kept = if is_ours { own } else { &fields };
                 let words = kept.iter().flat_map(|(field, value)| [*field, *value]);
                 append(self.ctx, self.stream, words.map(keys::string))?;
@@ -136,13 +137,12 @@ impl<'c> Dead<'c> {
         let field = failure_field(group, id);
         let reply = call::read(self.ctx, c"HGET", &[&self.failures(), &field])?;
         let text = reply.view().text().unwrap_or_default();
-        let space = text.iter().position(|&byte| byte == b' ');
-        let Some((first, message)) = space.and_then(|at| text.split_at_checked(at)) else {
-            return Ok(Failure::default());
-        };
+        let mut parts = text.splitn(3, |&byte| byte == b' ');
+        let mut ms = || parts.next().and_then(crate::entity::decimal::parse);
         Ok(Failure {
-            first_ms: crate::entity::decimal::parse(first),
-            message: message.get(1..).unwrap_or_default().to_vec(),
+            first_ms: ms(),
+            last_ms: ms(),
+            message: parts.next().unwrap_or_default().to_vec(),
         })
     }
 
@@ -152,10 +152,12 @@ impl<'c> Dead<'c> {
         group: &Group,
         id: EventId,
         first_ms: u64,
+        last_ms: u64,
         message: &[u8],
     ) -> Result<(), Error> {
         let key = self.failures();
-        let value = keys::string(&[first_ms.to_string().as_bytes(), b" ", message].concat());
+        let times = format!("{first_ms} {last_ms} ");
+        let value = keys::string(&[times.as_bytes(), message].concat());
         let field = failure_field(group, id);
         call::write(self.ctx, c"HSET", &[&key, &field, &value])?;
         let ms = keys::string(FAILURES_MS.as_bytes());
@@ -165,13 +167,24 @@ impl<'c> Dead<'c> {
     /// Forgets the failures of entries that are done.
     pub fn forget(&self, group: &Group, ids: &[EventId]) -> Result<(), Error> {
         let key = self.failures();
-        let there = call::read(self.ctx, c"EXISTS", &[&key])?;
-        if ids.is_empty() || there.view().integer() != Some(1) {
+        // A key of somebody else's by that name is no reason to refuse what is done already.
+        let holds = call::read(self.ctx, c"TYPE", &[&key])?;
+        if ids.is_empty() || holds.view().text() != Some(b"hash") {
             return Ok(());
         }
         let fields: Vec<RedisString> = ids.iter().map(|id| failure_field(group, *id)).collect();
         let args: Vec<&RedisString> = std::iter::once(&key).chain(&fields).collect();
         call::write(self.ctx, c"HDEL", &args).map(drop)
+    }
+
+    /// Refuses if something else is stored where failures are remembered.
+    pub fn check_failures(&self) -> Result<(), Error> {
+        let key = self.failures();
+        let holds = call::read(self.ctx, c"TYPE", &[&key])?;
+        match holds.view().text() {
+            Some(b"hash" | b"none") => Ok(()),
+            _ => Err(keys::wrong_type(&key, "a hash")),
+        }
     }
 
     fn failures(&self) -> RedisString {

@@ -95,6 +95,15 @@ impl Pending {
         })
     }
 
+    /// When it was delivered last; `None` if it was made due at once since.
+    pub fn delivered_ms(&self, now_ms: u64) -> Option<u64> {
+        // Time 0 then, and some ms may have passed since it was looked at.
+        const DAY_MS: u64 = 86_400_000;
+        now_ms
+            .checked_sub(self.idle_ms)
+            .filter(|&delivered_ms| delivered_ms > DAY_MS)
+    }
+
     pub fn event_id(&self) -> EventId {
         EventId::parse(&self.id).unwrap_or_default()
     }

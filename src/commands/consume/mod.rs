@@ -81,6 +81,7 @@ pub fn check_dead(call: &Call, is_needed: bool, named: Option<&[u8]>) -> Result<
     }
     let dead = Dead::of(call.ctx, &call.key, named)?;
     streams::state(call.ctx, &dead.key)?;
+    dead.check_failures()?;
     match named {
         Some(key) => rights::check_write(call.ctx, [key]),
         None => Ok(()),

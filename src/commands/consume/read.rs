@@ -270,7 +270,10 @@ impl Reading<'_> {
         let dead = Dead::of(self.call.ctx, &self.call.key, reader.dead)?;
         let id = worn.event_id();
         let failure = dead.failure(self.group, id)?;
-        let last_ms = streams::now_ms().saturating_sub(worn.idle_ms);
+        let now_ms = streams::now_ms();
+        // What FAIL NOW and LEAVE have made due was delivered at a time that nobody knows any longer.
+        let last_ms = failure.last_ms.max(worn.delivered_ms(now_ms));
+        let last_ms = last_ms.unwrap_or(now_ms);
         let message = match failure.message.as_slice() {
             b"" => format!("delivered {} times and not acknowledged", worn.deliveries).into_bytes(),
             message => message.to_vec(),
