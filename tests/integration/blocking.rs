@@ -13,7 +13,7 @@ fn server() -> (Server, Conn) {
 }
 
 /// A connection that waits in DIRTY.CONSUME.
-fn waiting(server: &Server, reader: &str, block: &str) -> Conn {
+pub fn waiting(server: &Server, reader: &str, block: &str) -> Conn {
     let mut redis = server.connect();
     let before = blocked(server);
     let command = format!("DIRTY.CONSUME s {reader} BLOCK {block}");
@@ -22,7 +22,7 @@ fn waiting(server: &Server, reader: &str, block: &str) -> Conn {
     redis
 }
 
-fn blocked(server: &Server) -> usize {
+pub fn blocked(server: &Server) -> usize {
     let info = server.connect().run("INFO clients");
     let line = info
         .split("\\r\\n")
@@ -30,7 +30,7 @@ fn blocked(server: &Server) -> usize {
     line.unwrap().parse().unwrap()
 }
 
-fn reply(redis: &mut Conn) -> String {
+pub fn reply(redis: &mut Conn) -> String {
     super::support::text(&redis.receive().unwrap())
 }
 

@@ -4,7 +4,7 @@ use super::support::{text, Conn, Server};
 use redis::Value;
 
 /// A stream `s` with inserts of the entities 1 to n, and a connection.
-fn stream_of(server: &Server, n: usize) -> Conn {
+pub fn stream_of(server: &Server, n: usize) -> Conn {
     let mut redis = server.connect();
     redis.run("DIRTY.DECLARE user STREAM s");
     for id in 1..=n {
@@ -15,29 +15,37 @@ fn stream_of(server: &Server, n: usize) -> Conn {
 
 /// The parts of a reply that tests look at.
 #[derive(Debug, PartialEq)]
-struct Read {
+pub struct Read {
     /// entity_id of each event, or `raw`, with its deliveries where it has some: `7`, `7x2`.
-    events: Vec<String>,
-    ids: Vec<String>,
-    position: String,
-    missed: String,
+    pub events: Vec<String>,
+    pub ids: Vec<String>,
+    pub position: String,
+    pub missed: String,
 }
 
-fn consume(redis: &mut Conn, arguments: &str) -> Read {
+pub fn consume(redis: &mut Conn, arguments: &str) -> Read {
     let reply = redis.value(&super::support::words(&format!(
         "DIRTY.CONSUME {arguments}"
     )));
     read(&reply)
 }
 
-fn read(reply: &Value) -> Read {
-    let field = |of: &Value, name: &str| -> Option<Value> {
-        let Value::Array(flat) = of else {
-            panic!("{}", text(of));
-        };
-        let at = flat.iter().step_by(2).position(|key| text(key) == name)?;
-        Some(flat[2 * at + 1].clone())
-    };
+/// Of a map, as either protocol writes it.
+pub fn field(of: &Value, name: &str) -> Option<Value> {
+    match of {
+        Value::Array(flat) => {
+            let at = flat.iter().step_by(2).position(|key| text(key) == name)?;
+            Some(flat[2 * at + 1].clone())
+        }
+        Value::Map(pairs) => {
+            let (_, value) = pairs.iter().find(|(key, _)| text(key) == name)?;
+            Some(value.clone())
+        }
+        other => panic!("{}", text(other)),
+    }
+}
+
+pub fn read(reply: &Value) -> Read {
     let Some(Value::Array(events)) = field(reply, "events") else {
         panic!("{}", text(reply));
     };
@@ -60,7 +68,7 @@ fn read(reply: &Value) -> Read {
     }
 }
 
-fn events(redis: &mut Conn, arguments: &str) -> String {
+pub fn events(redis: &mut Conn, arguments: &str) -> String {
     consume(redis, arguments).events.join(" ")
 }
 

@@ -39,6 +39,9 @@ const SEED: &[&str] = &[
     "DIRTY.DECLARE to-last STREAM fine STREAM last",
     "XADD full 18446744073709551615-18446744073709551615 a b",
     "XADD last 18446744073709551615-18446744073709551614 a b",
+    // Streams whose dead, or whose failures, have no place.
+    "SET full:dead text",
+    "SET last:failures text",
     // One whose second stream has no room, since a group has read nothing.
     "DIRTY.DECLARE to-no-room STREAM fine STREAM no-room MAXLEN 1 ONFULL REFUSE",
     "XGROUP CREATE no-room readers 0 MKSTREAM",
@@ -60,7 +63,9 @@ const STREAMS: &[&str] = &[
     "user:stream",
 ];
 
-const TABLES: &[&str] = &[DECLARE, FLUSH, GET, INFO, CONSUME, ACK];
+const TABLES: &[&str] = &[
+    DECLARE, FLUSH, GET, INFO, CONSUME, ACK, FAIL, LEAVE, REDRIVE, SEEK,
+];
 
 const DECLARE: &str = include_str!("errors/declare.txt");
 const FLUSH: &str = include_str!("errors/flush.txt");
@@ -68,6 +73,10 @@ const GET: &str = include_str!("errors/get.txt");
 const INFO: &str = include_str!("errors/info.txt");
 const CONSUME: &str = include_str!("errors/consume.txt");
 const ACK: &str = include_str!("errors/ack.txt");
+const FAIL: &str = include_str!("errors/fail.txt");
+const LEAVE: &str = include_str!("errors/leave.txt");
+const REDRIVE: &str = include_str!("errors/redrive.txt");
+const SEEK: &str = include_str!("errors/seek.txt");
 
 #[test]
 fn wrong_declarations_are_refused_and_change_nothing() {
@@ -97,6 +106,26 @@ fn wrong_consumes_are_refused_and_change_nothing() {
 #[test]
 fn wrong_acks_are_refused_and_change_nothing() {
     is_refused(ACK);
+}
+
+#[test]
+fn wrong_failures_are_refused_and_change_nothing() {
+    is_refused(FAIL);
+}
+
+#[test]
+fn who_is_not_there_cannot_leave_and_changes_nothing() {
+    is_refused(LEAVE);
+}
+
+#[test]
+fn wrong_redrives_are_refused_and_change_nothing() {
+    is_refused(REDRIVE);
+}
+
+#[test]
+fn wrong_seeks_are_refused_and_change_nothing() {
+    is_refused(SEEK);
 }
 
 #[test]
@@ -164,6 +193,14 @@ DIRTY.CONSUME stream CURSOR c ACK ? => ERR invalid event id ?, expected ms-seq
 DIRTY.ACK stream GROUP readers ? => ERR invalid event id ?, expected ms-seq
 DIRTY.ACK stream CURSOR ? 1-1 => ERR no cursor ? on the stream "stream"
 DIRTY.ACK ? CURSOR c 1-1 => ERR no cursor "c" on the stream ?
+DIRTY.CONSUME stream GROUP g c WHERE OPS ? => ERR OPS must be letters of IUD, not ?
+DIRTY.CONSUME ? GROUP g c MAXDELIVERIES 1 DEAD ? => ERR the stream ? cannot take its own dead
+DIRTY.FAIL stream GROUP ? 1-1 why => ERR no group ? on the stream "stream"
+DIRTY.FAIL ? GROUP g 1-1 why => ERR no group "g" on the stream ?
+DIRTY.FAIL stream GROUP readers 1-1 why ? => ERR unknown option ?
+DIRTY.LEAVE stream ? g c => ERR the reader must be GROUP, not ?
+DIRTY.SEEK stream GROUP readers ? => ERR invalid start ?, expected 0, $, an event id or a time in ms
+DIRTY.REDRIVE stream ? => ERR unknown option ?
 "#;
 
 #[test]

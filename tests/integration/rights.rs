@@ -159,7 +159,7 @@ const NO_KEY: &str =
     "NOPERM this user has no permissions to access one of the keys used as arguments";
 
 /// A connection of a user `app` with these rights and no others.
-fn user(server: &Server, rights: &str) -> Conn {
+pub fn user(server: &Server, rights: &str) -> Conn {
     let mut admin = server.connect();
     let setuser = format!("ACL SETUSER app reset on >secret {rights}");
     assert_eq!(admin.run(&setuser), "OK");

@@ -1,0 +1,469 @@
+//! Groups: CLAIM, MAXPENDING, MAXDELIVERIES, ACK … DELETE and WHERE, beside native clients.
+
+use super::blocking::{reply, waiting};
+use super::consume::{consume, events, stream_of};
+use super::rights::user;
+use super::support::{text, Conn, Server};
+use redis::Value;
+use std::collections::BTreeMap;
+
+/// How many entries are pending, as XPENDING counts them.
+fn pending(redis: &mut Conn, group: &str) -> usize {
+    let summary = redis.run(&format!("XPENDING s {group}"));
+    let count = summary[2..].split(')').next();
+    count.unwrap().parse().unwrap()
+}
+
+/// The seqs of what is pending, of whom and how often delivered: `1:a:2`.
+pub fn held(redis: &mut Conn, group: &str) -> String {
+    let rows = redis.run(&format!("XPENDING s {group} - + 100"));
+    let rows = rows.split('[').filter(|row| row.contains('-'));
+    let row = |row: &str| {
+        let words: Vec<&str> = row.split([' ', ']']).collect();
+        let seq = words[0].split('-').nth(1).unwrap();
+        format!("{seq}:{}:{}", words[1], words[3].trim_matches(['(', ')']))
+    };
+    rows.map(row).collect::<Vec<_>>().join(" ")
+}
+
+/// The seqs of a stream's entries.
+pub fn seqs(redis: &mut Conn, stream: &str) -> String {
+    let Value::Array(entries) = redis.value(&["XRANGE", stream, "-", "+"]) else {
+        panic!("no stream {stream}");
+    };
+    let seq = |entry: &Value| match entry {
+        Value::Array(parts) => text(&parts[0]).split('-').nth(1).unwrap().to_string(),
+        other => panic!("{other:?}"),
+    };
+    entries.iter().map(seq).collect::<Vec<_>>().join(" ")
+}
+
+pub fn both(server: &Server) -> [Conn; 2] {
+    [server.connect(), server.connect_resp3()]
+}
+
+#[test]
+fn idle_entries_are_claimed_whoever_held_them_and_those_that_are_gone_are_told() {
+    for protocol in 0..2 {
+        let server = Server::start();
+        let mut redis = stream_of(&server, 8);
+        let reader = &mut both(&server)[protocol];
+        let first = consume(reader, "s GROUP g a COUNT 3");
+        assert_eq!(events(reader, "s GROUP g b COUNT 3"), "4 5 6");
+        redis.run("XTRIM s MAXLEN = 7");
+        redis.run(&format!("XDEL s {}", first.ids[2]));
+        assert_eq!(events(reader, "s GROUP g c CLAIM 60000 COUNT 1"), "7");
+        let claimed = consume(reader, "s GROUP g b CLAIM 0 COUNT 5");
+        // Its own, too; and others in place of those that are gone.
+        assert_eq!(claimed.events.join(" "), "2x2 4x2 5x2 6x2 7x2");
+        assert_eq!(claimed.missed, "(2)");
+        assert_eq!(held(&mut redis, "g"), "2:b:2 4:b:2 5:b:2 6:b:2 7:b:2");
+        // Told once; and where all of them are gone, nothing is pending any longer.
+        assert_eq!(consume(reader, "s GROUP g d CLAIM 0").missed, "(0)");
+        redis.run("XTRIM s MAXLEN 0");
+        let claimed = consume(reader, "s GROUP g e CLAIM 0");
+        let told = (claimed.events.len(), &*claimed.missed);
+        assert_eq!(told, (0, "(6)"));
+        assert_eq!(held(&mut redis, "g"), "");
+        assert_eq!(consume(reader, "s GROUP g e CLAIM 0").missed, "(0)");
+    }
+}
+
+#[test]
+fn a_consumer_gets_its_own_pending_entries_first_and_no_others() {
+    let server = Server::start();
+    stream_of(&server, 6);
+    for (protocol, reader) in both(&server).iter_mut().enumerate() {
+        let group = format!("s GROUP g{protocol}");
+        assert_eq!(events(reader, &format!("{group} a COUNT 2")), "1 2");
+        assert_eq!(events(reader, &format!("{group} b COUNT 2")), "3 4");
+        let again = format!("{group} b PENDING COUNT 3");
+        assert_eq!(events(reader, &again), "3x2 4x2 5");
+        assert_eq!(events(reader, &again), "3x3 4x3 5x2");
+        assert_eq!(events(reader, &format!("{group} c PENDING")), "6");
+        // Own ones first, then idle ones, none twice.
+        let all = events(reader, &format!("{group} b PENDING CLAIM 0"));
+        assert_eq!(all, "3x4 4x4 5x3 1x2 2x2 6x2");
+    }
+}
+
+/// Consumers on threads, of which some vanish between delivery and acknowledgement.
+#[test]
+fn concurrent_consumers_that_crash_lose_nothing_and_share_nothing() {
+    const EVENTS: usize = 400;
+    let server = Server::start();
+    let work = |consumer: usize| {
+        let [resp2, resp3] = both(&server);
+        let mut redis = if consumer < 3 { resp2 } else { resp3 };
+        let (mut ack, mut handled) = (String::new(), Vec::new());
+        for call in 0.. {
+            let arguments =
+                format!("s GROUP g c{consumer} {ack} CLAIM 1500 MAXPENDING 7 COUNT 7 BLOCK 3000");
+            let batch = consume(&mut redis, &arguments);
+            if batch.ids.is_empty() {
+                return handled;
+            }
+            if consumer >= 3 && call == 5 {
+                return handled; // its connection is cut
+            }
+            ack = format!("ACK {} {}", batch.ids.len(), batch.ids.join(" "));
+            handled.extend(batch.events);
+        }
+        handled
+    };
+    let mut redis = stream_of(&server, 0);
+    redis.run("DIRTY.CONSUME s GROUP g c0");
+    let handled: Vec<String> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..6).map(|n| scope.spawn(move || work(n))).collect();
+        for id in 0..EVENTS {
+            redis.run(&format!("DIRTY.FLUSH user INSERT {id} 0"));
+        }
+        let handled = workers.into_iter().map(|worker| worker.join().unwrap());
+        handled.flatten().collect()
+    });
+    let mut times: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut again = 0;
+    for event in &handled {
+        let id = event.split('x').next().unwrap().parse().unwrap();
+        *times.entry(id).or_default() += 1;
+        again += usize::from(event.contains('x'));
+    }
+    assert_eq!(times.len(), EVENTS, "each was handled");
+    assert_eq!(handled.len(), EVENTS, "and by one consumer only");
+    // What three consumers took with them.
+    assert!((3..=21).contains(&again), "{again}");
+    assert_eq!(pending(&mut redis, "g"), 0);
+}
+
+#[test]
+fn a_consumer_gets_no_more_new_entries_than_it_may_hold() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 9);
+    let [mut reader, mut other] = both(&server);
+    let held = consume(&mut reader, "s GROUP g a MAXPENDING 3");
+    assert_eq!(held.events, ["1", "2", "3"]);
+    assert_eq!(events(&mut reader, "s GROUP g a MAXPENDING 3"), "");
+    let ack = format!("s GROUP g a ACK 1 {} MAXPENDING 3", held.ids[1]);
+    assert_eq!(events(&mut reader, &ack), "4");
+    // Each consumer has its own measure, and COUNT still counts.
+    assert_eq!(
+        events(&mut other, "s GROUP g b MAXPENDING 3 COUNT 2"),
+        "5 6"
+    );
+    assert_eq!(events(&mut other, "s GROUP g b MAXPENDING 3 COUNT 2"), "7");
+    // It bounds new entries only, and what is claimed counts.
+    let claimed = events(&mut other, "s GROUP g b CLAIM 0 MAXPENDING 7");
+    assert_eq!(claimed, "1x2 3x2 4x2 5x2 6x2 7x2 8");
+    assert_eq!(
+        events(&mut other, "s GROUP g b MAXPENDING 7 PENDING COUNT 2"),
+        "1x3 3x3"
+    );
+    // An entry that comes does not wake a reader that holds enough; what it acknowledges does.
+    let mut waits = waiting(&server, "GROUP g b MAXPENDING 7", "250");
+    redis.run("DIRTY.FLUSH user INSERT 10 0");
+    assert_eq!(reply(&mut waits), "[events [] position nil missed (0)]");
+    let all = format!(
+        "s GROUP g b ACK 2 {} {} MAXPENDING 7",
+        held.ids[0], held.ids[2]
+    );
+    assert_eq!(events(&mut other, &all), "9 10");
+}
+
+#[test]
+fn an_entry_claimed_once_too_often_goes_to_the_dead_stream() {
+    for (protocol, (option, dead)) in [("", "s:dead"), ("DEAD other", "other")].iter().enumerate() {
+        let server = Server::start();
+        let mut redis = stream_of(&server, 6);
+        let reader = &mut both(&server)[protocol];
+        assert_eq!(events(reader, "s GROUP g a COUNT 2"), "1 2");
+        assert_eq!(events(reader, "s GROUP g b CLAIM 0 COUNT 3"), "1x2 2x2 3");
+        let claim = format!("CLAIM 0 MAXDELIVERIES 2 {option}");
+        // In place of the dead ones come others, up to COUNT.
+        let claimed = consume(reader, &format!("s GROUP g c {claim} COUNT 2"));
+        assert_eq!(
+            (claimed.events.join(" ").as_str(), &*claimed.missed),
+            ("3x2 4", "(0)")
+        );
+        assert_eq!(seqs(&mut redis, dead), "1 2");
+        assert_eq!(seqs(&mut redis, "s"), "1 2 3 4 5 6");
+        assert_eq!(held(&mut redis, "g"), "3:c:2 4:c:1");
+        // Also by PENDING, and what the stream has no longer does not die, but is missed.
+        redis.run("XTRIM s MAXLEN 3");
+        let own = consume(
+            reader,
+            &format!("s GROUP g c PENDING MAXDELIVERIES 2 {option} COUNT 1"),
+        );
+        assert_eq!(
+            (own.events.join(" ").as_str(), &*own.missed),
+            ("4x2", "(1)")
+        );
+        let own = events(
+            reader,
+            &format!("s GROUP g c PENDING MAXDELIVERIES 2 {option} COUNT 1"),
+        );
+        assert_eq!(own, "5");
+        assert_eq!(seqs(&mut redis, dead), "1 2 3");
+        let fields = redis.run(&format!("XREVRANGE {dead} + - COUNT 1"));
+        assert!(fields.contains("dead-deliveries 2 dead-first"), "{fields}");
+        assert!(fields.contains("-4 dead-group g dead-consumer c dead-error delivered 2 times and not acknowledged dead-"), "{fields}");
+    }
+}
+
+/// What a stream and its groups are, but for how long somebody was idle.
+fn snapshot(redis: &mut Conn) -> [String; 4] {
+    [
+        redis.digest(),
+        held(redis, "g"),
+        redis.run("XINFO STREAM s"),
+        redis.run("KEYS *"),
+    ]
+}
+
+#[test]
+fn a_dead_key_that_cannot_be_one_is_refused_before_anything_changes() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 3);
+    let first = consume(&mut redis, "s GROUP g a COUNT 2");
+    for command in ["RPUSH list x", "SET s:dead x"] {
+        redis.run(command);
+    }
+    let ack = format!("ACK 1 {} DELETE", first.ids[0]);
+    let before = snapshot(&mut redis);
+    for (options, error) in [
+        (
+            "",
+            "WRONGTYPE the key \"s:dead\" holds something else than a stream",
+        ),
+        (
+            "DEAD list",
+            "WRONGTYPE the key \"list\" holds something else than a stream",
+        ),
+        ("DEAD s", "ERR the stream \"s\" cannot take its own dead"),
+        (
+            "DEAD user",
+            "WRONGTYPE the key \"user\" holds something else than a stream",
+        ),
+    ] {
+        for reader in &mut both(&server) {
+            for command in [
+                format!("DIRTY.CONSUME s GROUP g b {ack} CLAIM 0 MAXDELIVERIES 1 {options}"),
+                format!("DIRTY.CONSUME s GROUP g b CLAIM 0 MAXDELIVERIES 9 BLOCK 0 {options}"),
+                format!("DIRTY.CONSUME s GROUP new b MAXDELIVERIES 9 {options}"),
+                format!(
+                    "DIRTY.FAIL s GROUP g {} why MAXDELIVERIES 1 {options}",
+                    first.ids[1]
+                ),
+            ] {
+                assert_eq!(reader.run(&command), error, "{command}");
+                assert_eq!(snapshot(&mut redis), before, "{command}");
+            }
+        }
+    }
+    // Without MAXDELIVERIES nobody dies of CONSUME.
+    assert_eq!(events(&mut redis, "s GROUP g b CLAIM 0 COUNT 2"), "1x2 2x2");
+}
+
+#[test]
+fn a_named_dead_key_needs_rights_and_the_default_one_comes_with_its_stream() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 4);
+    let no = "NOPERM this user may not write the key \"other\"";
+    for rights in ["~s", "~s %R~other", "~s %W~other"] {
+        let mut app = user(&server, &format!("+@all {rights}"));
+        let id = consume(&mut app, "s GROUP g a CLAIM 0 COUNT 1").ids[0].clone();
+        let before = snapshot(&mut redis);
+        for command in [
+            "DIRTY.CONSUME s GROUP g a CLAIM 0 MAXDELIVERIES 1 DEAD other",
+            &format!("DIRTY.FAIL s GROUP g {id} why MAXDELIVERIES 1 DEAD other"),
+            "DIRTY.REDRIVE s DEAD other",
+        ] {
+            assert_eq!(app.run(command), no, "{rights}: {command}");
+            assert_eq!(snapshot(&mut redis), before, "{rights}: {command}");
+        }
+        let fail = format!("DIRTY.FAIL s GROUP g {id} why MAXDELIVERIES 1");
+        assert_eq!(app.run(&fail), "dead", "{rights}");
+        assert!(app.run("XLEN s:dead").starts_with("NOPERM"));
+    }
+    assert_eq!(seqs(&mut redis, "s:dead"), "1 2 3");
+    assert_eq!(
+        user(&server, "+@all ~s").run("DIRTY.REDRIVE s COUNT 1"),
+        "(1)"
+    );
+    let mut app = user(&server, "+@all ~s ~other");
+    consume(&mut app, "s GROUP g a COUNT 1");
+    events(&mut app, "s GROUP g a CLAIM 0 MAXDELIVERIES 1 DEAD other");
+    assert_eq!(seqs(&mut redis, "other"), "1");
+}
+
+#[test]
+fn an_entry_acknowledged_with_delete_goes_when_every_group_and_cursor_is_done_with_it() {
+    for protocol in 0..2 {
+        let server = Server::start();
+        let mut redis = stream_of(&server, 5);
+        let replica = Server::replica_of(&server);
+        let reader = &mut both(&server)[protocol];
+        let ids = consume(reader, "s GROUP g c").ids;
+        assert_eq!(events(reader, "s GROUP h c COUNT 3"), "1 2 3");
+        assert_eq!(events(reader, "s CURSOR k COUNT 1"), "1");
+        for (command, left) in [
+            ("DIRTY.ACK s GROUP g DELETE 1 2", "1 2 3 4 5"), // pending in h, and k is before it
+            ("DIRTY.ACK s CURSOR k 4", "1 2 3 4 5"),
+            (
+                "DIRTY.CONSUME s GROUP h c ACK 1 2 DELETE COUNT 1",
+                "1 3 4 5",
+            ), // this reads 4
+            ("DIRTY.ACK s GROUP h DELETE 3", "1 3 4 5"), // pending in g
+            ("DIRTY.CONSUME s GROUP g c ACK 1 3 DELETE", "1 4 5"),
+            ("DIRTY.ACK s GROUP h 1", "1 4 5"), // DELETE was not asked for
+            ("DIRTY.ACK s GROUP g DELETE 1", "4 5"),
+            ("DIRTY.CONSUME s GROUP g c ACK 2 5 4 DELETE", "4 5"), // h has 4, and has not read 5
+            ("DIRTY.CONSUME s GROUP h c COUNT 1", "4 5"),
+            ("DIRTY.ACK s GROUP h DELETE 5 4", "5"), // k has acknowledged 4 only
+            ("DIRTY.ACK s CURSOR k 5", "5"),
+            ("DIRTY.ACK s GROUP h DELETE 5", ""),
+        ] {
+            let id = |word: &str| match word.parse::<usize>() {
+                // Neither counts nor protocol numbers: those are the words after ACK and COUNT.
+                Ok(seq) => ids[seq - 1].clone(),
+                Err(_) => word.to_string(),
+            };
+            let mut words: Vec<String> = command.split(' ').map(id).collect();
+            for (at, word) in command.split(' ').enumerate() {
+                let is_count = word == "COUNT" || (word == "ACK" && at > 0);
+                if is_count {
+                    words[at + 1] = command.split(' ').nth(at + 1).unwrap().to_string();
+                }
+            }
+            let reply = reader.raw(&words);
+            assert!(!reply.starts_with("ERR"), "{words:?}: {reply}");
+            assert_eq!(seqs(&mut redis, "s"), left, "{command}");
+        }
+        server.wait_for_replica(&replica);
+        assert_eq!(seqs(&mut replica.connect(), "s"), "");
+        assert_eq!(replica.connect().digest(), redis.digest());
+        // Nobody has missed what all were done with.
+        redis.run("DIRTY.FLUSH user INSERT 6 0");
+        for group in ["GROUP g c", "GROUP h c", "CURSOR k"] {
+            let read = consume(reader, &format!("s {group}"));
+            assert_eq!(
+                (read.events, &*read.missed),
+                (vec!["6".into()], "(0)"),
+                "{group}"
+            );
+        }
+    }
+}
+
+#[test]
+fn native_clients_and_readers_work_on_one_group_each_seeing_what_the_other_did() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 8);
+    redis.run("XGROUP CREATE s g 0");
+    for (protocol, mut reader) in both(&server).into_iter().enumerate() {
+        if protocol == 1 {
+            redis.run("XGROUP DESTROY s g");
+            redis.run("XGROUP CREATE s g 0");
+        }
+        redis.run("XREADGROUP GROUP g native COUNT 2 STREAMS s >");
+        let read = consume(&mut reader, "s GROUP g dirty COUNT 3");
+        assert_eq!(read.events, ["3", "4", "5"]);
+        redis.run("XREADGROUP GROUP g native COUNT 1 STREAMS s >");
+        assert_eq!(
+            held(&mut redis, "g"),
+            "1:native:1 2:native:1 3:dirty:1 4:dirty:1 5:dirty:1 6:native:1"
+        );
+        assert_eq!(
+            redis.run(&format!("XACK s g {} {}", read.ids[0], read.ids[0])),
+            "(1)"
+        );
+        assert_eq!(
+            events(&mut reader, "s GROUP g dirty PENDING COUNT 2"),
+            "4x2 5x2"
+        );
+        assert_eq!(
+            redis.run(&format!("DIRTY.ACK s GROUP g {}", read.ids[1])),
+            "(1)"
+        );
+        let start = &read.ids[1];
+        redis.run(&format!("XAUTOCLAIM s g native 0 {start} COUNT 1"));
+        assert_eq!(
+            held(&mut redis, "g"),
+            "1:native:1 2:native:1 5:native:3 6:native:1"
+        );
+        // What a native client claims by XAUTOCLAIM counts as a delivery, also on the way to the dead.
+        let claimed = events(
+            &mut reader,
+            "s GROUP g dirty CLAIM 0 MAXDELIVERIES 3 COUNT 3",
+        );
+        assert_eq!(claimed, "1x2 2x2 6x2");
+        assert_eq!(held(&mut redis, "g"), "1:dirty:2 2:dirty:2 6:dirty:2");
+        // A native client's own pending entries, and what is new, follow on.
+        redis.run("XREADGROUP GROUP g native STREAMS s >");
+        assert_eq!(events(&mut reader, "s GROUP g native PENDING"), "7x2 8x2");
+        assert_eq!(redis.run("XGROUP DELCONSUMER s g native"), "(2)");
+        assert_eq!(redis.run("XGROUP SETID s g 0"), "OK");
+        assert_eq!(events(&mut reader, "s GROUP g late COUNT 1"), "1");
+    }
+}
+
+#[test]
+fn native_and_other_consumers_at_once_share_each_event_once() {
+    const EVENTS: usize = 300;
+    let server = Server::start();
+    let mut redis = stream_of(&server, 0);
+    redis.run("XGROUP CREATE s g 0 MKSTREAM");
+    let native = |consumer: String| {
+        let mut redis = server.connect();
+        let mut seqs = Vec::new();
+        loop {
+            let read = format!("XREADGROUP GROUP g {consumer} COUNT 3 BLOCK 500 STREAMS s >");
+            let reply = redis.run(&read);
+            if reply == "nil" {
+                return seqs;
+            }
+            for word in reply.split(['[', ' ']) {
+                if let Some((ms, seq)) = word.split_once('-').filter(|(ms, _)| ms.len() == 13) {
+                    assert_eq!(redis.run(&format!("XACK s g {ms}-{seq}")), "(1)");
+                    seqs.push(seq.parse::<usize>().unwrap());
+                }
+            }
+        }
+    };
+    let ours = |consumer: String, mut redis: Conn| {
+        let (mut seqs, mut ack) = (Vec::new(), String::new());
+        loop {
+            let command = format!("s GROUP g {consumer} {ack} COUNT 3 BLOCK 500");
+            let ids = consume(&mut redis, &command).ids;
+            if ids.is_empty() {
+                return seqs;
+            }
+            ack = format!("ACK {} {}", ids.len(), ids.join(" "));
+            seqs.extend(
+                ids.iter()
+                    .map(|id| id.split('-').nth(1).unwrap().parse::<usize>().unwrap()),
+            );
+        }
+    };
+    let mut seqs: Vec<usize> = std::thread::scope(|scope| {
+        let [resp2, resp3] = both(&server);
+        let (native, ours) = (&native, &ours);
+        let workers = [
+            scope.spawn(|| native("n1".into())),
+            scope.spawn(|| native("n2".into())),
+            scope.spawn(|| ours("d1".into(), resp2)),
+            scope.spawn(|| ours("d2".into(), resp3)),
+        ];
+        for id in 0..EVENTS {
+            redis.run(&format!("DIRTY.FLUSH user INSERT {id} 0"));
+        }
+        let shares = workers.map(|worker| worker.join().unwrap());
+        assert!(
+            shares.iter().all(|share| !share.is_empty()),
+            "each has a share"
+        );
+        shares.concat()
+    });
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=EVENTS).collect::<Vec<_>>());
+    assert_eq!(pending(&mut redis, "g"), 0);
+}

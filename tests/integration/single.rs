@@ -1,0 +1,256 @@
+//! SINGLE: one active consumer of a group, in order, one at a time, with failover.
+
+use super::blocking::{reply, waiting};
+use super::consume::{consume, events, stream_of};
+use super::groups::held;
+use super::support::{wait_until, Conn, Server};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// What a consumer has handled: its name, the event's seq, and whether it got it again.
+type Handled = (&'static str, usize, bool);
+
+/// Three consumers on threads. Whoever is active when the signal comes vanishes with what it was
+/// delivered; before and after that, one at a time handles events.
+#[test]
+fn when_the_active_consumer_dies_another_goes_on_with_what_it_held_in_order() {
+    const EVENTS: usize = 150;
+    const LEASE: Duration = Duration::from_millis(400);
+    let server = Server::start();
+    let mut redis = stream_of(&server, 0);
+    redis.run("XGROUP CREATE s g 0 MKSTREAM");
+    let log: Mutex<Vec<Handled>> = Mutex::default();
+    let (at_work, may_die) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let deaths: Mutex<Vec<(&str, Instant, String)>> = Mutex::default();
+    let takeovers: Mutex<Vec<(&str, Instant)>> = Mutex::default();
+    let (done, at_the_end) = (AtomicBool::new(false), AtomicBool::new(false));
+    let work = |name: &'static str, mut conn: Conn, block: &str| {
+        let (mut ack, mut was_active) = (String::new(), false);
+        while !done.load(SeqCst) {
+            let arguments = format!("s GROUP g {name} {ack} SINGLE 400 COUNT 5 BLOCK {block}");
+            let batch = consume(&mut conn, &arguments);
+            ack.clear();
+            if batch.ids.is_empty() {
+                continue;
+            }
+            assert_eq!(at_work.fetch_add(1, SeqCst), 0, "two are at work");
+            if !std::mem::replace(&mut was_active, true) {
+                takeovers.lock().unwrap().push((name, Instant::now()));
+            }
+            let seqs: Vec<usize> = (batch.ids.iter())
+                .map(|id| id.split('-').nth(1).unwrap().parse().unwrap())
+                .collect();
+            if may_die.load(SeqCst) > 0 && deaths.lock().unwrap().len() < may_die.load(SeqCst) {
+                let first = seqs[0].to_string();
+                drop(conn); // between delivery and acknowledgement
+                deaths.lock().unwrap().push((name, Instant::now(), first));
+                at_work.fetch_sub(1, SeqCst);
+                return;
+            }
+            for (seq, event) in seqs.into_iter().zip(&batch.events) {
+                std::thread::sleep(Duration::from_millis(1));
+                log.lock().unwrap().push((name, seq, event.contains('x')));
+            }
+            ack = format!("ACK {} {}", batch.ids.len(), batch.ids.join(" "));
+            at_work.fetch_sub(1, SeqCst);
+        }
+        at_the_end.store(true, SeqCst);
+    };
+    std::thread::scope(|scope| {
+        let work = &work;
+        // One polls, the others wait; one speaks RESP3.
+        let (a, b, c) = (server.connect(), server.connect_resp3(), server.connect());
+        scope.spawn(move || work("a", a, "0"));
+        scope.spawn(move || work("b", b, "5000"));
+        scope.spawn(move || work("c", c, "20"));
+        for id in 1..=EVENTS {
+            redis.run(&format!("DIRTY.FLUSH user INSERT {id} 0"));
+            if id % 50 == 0 && id < EVENTS {
+                let handled = || log.lock().unwrap().len();
+                let before = handled();
+                may_die.fetch_add(1, SeqCst);
+                wait_until("events handled after a death", || {
+                    redis.run("DIRTY.FLUSH user TOUCH 1");
+                    handled() > before + 10 && deaths.lock().unwrap().len() == may_die.load(SeqCst)
+                });
+            }
+        }
+        wait_until("all to be handled", || {
+            redis.run("XINFO GROUPS s").contains("pending (0)")
+                && redis
+                    .run("XINFO GROUPS s")
+                    .contains(&redis.run("XREVRANGE s + - COUNT 1")[2..20])
+        });
+        done.store(true, SeqCst);
+        // Who waits for ever is woken, and those that have the turn no longer see the end.
+        while !at_the_end.load(SeqCst) {
+            redis.run("DIRTY.FLUSH user TOUCH 1");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let (log, deaths, takeovers) = (
+        log.into_inner().unwrap(),
+        deaths.into_inner().unwrap(),
+        takeovers.into_inner().unwrap(),
+    );
+    let seqs: Vec<usize> = log.iter().map(|(_, seq, _)| *seq).collect();
+    let all: Vec<usize> = (1..=seqs.len()).collect();
+    assert_eq!(seqs, all, "each once and in order");
+    assert_eq!((deaths.len(), takeovers.len()), (2, 3));
+    for (number, (dead, died, first)) in deaths.iter().enumerate() {
+        let (heir, took_over) = takeovers[number + 1];
+        assert_ne!(*dead, heir);
+        let after = took_over.duration_since(*died);
+        assert!((LEASE / 2..LEASE * 5).contains(&after), "{after:?}");
+        let (by, _, again) = log
+            .iter()
+            .find(|(_, seq, _)| seq.to_string() == *first)
+            .unwrap();
+        assert_eq!(
+            (*by, *again),
+            (heir, true),
+            "what the dead one held comes first"
+        );
+    }
+}
+
+#[test]
+fn whoever_is_not_active_gets_nothing_until_the_lease_is_over_and_then_what_is_pending_first() {
+    for resp3 in [false, true] {
+        let server = Server::start();
+        let mut redis = stream_of(&server, 6);
+        let open = || {
+            if resp3 {
+                server.connect_resp3()
+            } else {
+                server.connect()
+            }
+        };
+        let (mut a, mut b, mut c) = (open(), open(), open());
+        let first = consume(&mut a, "s GROUP g a SINGLE 300 COUNT 2");
+        assert_eq!(first.events, ["1", "2"]);
+        for options in ["", "COUNT 5", "PENDING CLAIM 0", "MAXDELIVERIES 1"] {
+            let read = events(&mut b, &format!("s GROUP g b SINGLE 300 {options}"));
+            assert_eq!(read, "", "{options}");
+        }
+        assert_eq!(events(&mut c, "s GROUP g c SINGLE 300 BLOCK 20"), "");
+        // A call by the active one, though it finds nothing more, keeps the turn.
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(500) {
+            assert_eq!(events(&mut a, "s GROUP g a SINGLE 300 MAXPENDING 2"), "");
+            assert_eq!(events(&mut b, "s GROUP g b SINGLE 300"), "");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::thread::sleep(Duration::from_millis(310));
+        assert_eq!(
+            events(&mut b, "s GROUP g b SINGLE 300 COUNT 3"),
+            "1x2 2x2 3"
+        );
+        assert_eq!(held(&mut redis, "g"), "1:b:2 2:b:2 3:b:1");
+        // Its former holder may still acknowledge, and gets nothing for it.
+        let late = format!("s GROUP g a ACK 1 {} SINGLE 300", first.ids[0]);
+        assert_eq!(events(&mut a, &late), "");
+        assert_eq!(held(&mut redis, "g"), "2:b:2 3:b:1");
+        assert_eq!(
+            a.run(&format!("DIRTY.ACK s GROUP g {}", first.ids[1])),
+            "(1)"
+        );
+        assert_eq!(events(&mut b, "s GROUP g b SINGLE 300"), "4 5 6");
+        assert_eq!(held(&mut redis, "g"), "3:b:1 4:b:1 5:b:1 6:b:1");
+    }
+}
+
+#[test]
+fn what_others_held_comes_in_order_however_many_there_were_and_before_what_is_new() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 9);
+    // Without SINGLE they have shared, and died.
+    for (name, seqs) in [("a", "1 2"), ("b", "3 4"), ("a", "5 6"), ("c", "7")] {
+        assert_eq!(
+            events(
+                &mut redis,
+                &format!("s GROUP g {name} COUNT {}", seqs.split(' ').count())
+            ),
+            seqs
+        );
+    }
+    std::thread::sleep(Duration::from_millis(110));
+    let mut next =
+        |count: usize| events(&mut redis, &format!("s GROUP g d SINGLE 100 COUNT {count}"));
+    assert_eq!(next(3), "1x2 2x2 3x2");
+    assert_eq!(next(3), "4x2 5x2 6x2");
+    assert_eq!(next(2), "7x2 8");
+    assert_eq!(next(2), "9");
+}
+
+#[test]
+fn a_blocked_active_reader_keeps_its_lease() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 0);
+    let mut active = waiting(&server, "GROUP g a SINGLE 200", "0");
+    let mut passive = server.connect_resp3();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(700) {
+        assert_eq!(events(&mut passive, "s GROUP g b SINGLE 200"), "");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let consumers = redis.run("XINFO CONSUMERS s g");
+    assert!(
+        !consumers.contains("name b"),
+        "who has no turn: {consumers}"
+    );
+    let mut waits = waiting(&server, "GROUP g c SINGLE 200", "0");
+    redis.run("DIRTY.FLUSH user INSERT 7 0");
+    assert!(reply(&mut active).contains("entity_id 7"));
+    assert_eq!(held(&mut redis, "g"), "1:a:1");
+    // Now it is silent: who waits wakes with what it holds.
+    let start = Instant::now();
+    let woken = reply(&mut waits);
+    let waited = start.elapsed();
+    assert!(
+        woken.contains("entity_id 7") && woken.contains("deliveries (2)"),
+        "{woken}"
+    );
+    assert!((150..1000).contains(&waited.as_millis()), "{waited:?}");
+}
+
+#[test]
+fn a_blocked_active_reader_whose_connection_is_cut_is_followed_by_one_that_waits() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 0);
+    let active = waiting(&server, "GROUP g a SINGLE 200", "0");
+    let mut first = waiting(&server, "GROUP g b SINGLE 200", "0");
+    let mut second = waiting(&server, "GROUP g c SINGLE 200", "0");
+    drop(active);
+    server.wait_for_blocked(2);
+    redis.run("DIRTY.FLUSH user INSERT 7 0");
+    // One of them, not both; the other when that one is silent.
+    let mut deliveries = [reply(&mut first), reply(&mut second)].map(|woken| {
+        assert!(woken.contains("entity_id 7"), "{woken}");
+        woken.split("deliveries ").nth(1).unwrap()[..3].to_string()
+    });
+    deliveries.sort();
+    assert_eq!(deliveries, ["(1)", "(2)"]);
+}
+
+#[test]
+fn the_active_one_leaves_and_the_next_goes_on_at_once() {
+    for resp3 in [false, true] {
+        let server = Server::start();
+        let mut redis = stream_of(&server, 3);
+        let mut next = if resp3 {
+            server.connect_resp3()
+        } else {
+            server.connect()
+        };
+        assert_eq!(
+            events(&mut redis, "s GROUP g a SINGLE 60000 COUNT 2"),
+            "1 2"
+        );
+        assert_eq!(events(&mut next, "s GROUP g b SINGLE 60000"), "");
+        assert_eq!(redis.run("DIRTY.LEAVE s GROUP g a"), "(2)");
+        assert_eq!(events(&mut next, "s GROUP g b SINGLE 60000"), "1x2 2x2 3");
+        assert_eq!(events(&mut redis, "s GROUP g a SINGLE 60000"), "");
+    }
+}
