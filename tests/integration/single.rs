@@ -195,6 +195,11 @@ fn a_blocked_active_reader_keeps_its_lease() {
         assert_eq!(events(&mut passive, "s GROUP g b SINGLE 200"), "");
         std::thread::sleep(Duration::from_millis(20));
     }
+    let consumers = redis.run("XINFO CONSUMERS s g");
+    assert!(
+        !consumers.contains("name b"),
+        "who has no turn: {consumers}"
+    );
     let mut waits = waiting(&server, "GROUP g c SINGLE 200", "0");
     redis.run("DIRTY.FLUSH user INSERT 7 0");
     assert!(reply(&mut active).contains("entity_id 7"));
