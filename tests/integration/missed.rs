@@ -412,3 +412,39 @@ fn a_reader_that_starts_at_a_time_has_missed_nothing_before_it() {
         }
     }
 }
+
+#[test]
+fn a_number_alone_ends_the_waiting() {
+    for (reader, is_later) in [
+        ("GROUP g c", false),
+        ("CURSOR c", false),
+        ("CURSOR c LAG 200", true),
+    ] {
+        let server = Server::start();
+        let mut redis = stream_of(&server, 0);
+        told(&mut redis, reader);
+        flush(&mut redis, 1..=3);
+        let second = ids(&mut redis)[1].clone();
+        redis.run(&format!("XDEL s {second}"));
+        let start = std::time::Instant::now();
+        let filtered = format!("{reader} BLOCK 5000 WHERE OPS D");
+        assert_eq!(told(&mut redis, &filtered), " (1)", "{reader}");
+        let waited = start.elapsed().as_millis();
+        assert!(waited < 3000 && (!is_later || waited > 100), "{waited} ms");
+    }
+}
+
+#[test]
+fn no_more_are_missed_than_there_ever_were() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 3);
+    for reader in READERS {
+        consume(&mut redis, &format!("s {reader}"));
+        acknowledge(&mut redis, reader);
+    }
+    redis.run("XADD s 99999999999999-77 foreign entry");
+    redis.run("XDEL s 99999999999999-77");
+    for reader in READERS {
+        assert_eq!(told(&mut redis, reader), " (1)", "{reader}");
+    }
+}

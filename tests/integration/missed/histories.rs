@@ -320,7 +320,7 @@ impl Run<'_> {
 
     /// Every event was got once or missed, by every group, in order.
     fn finish(mut self) {
-        for reader in 0..2 {
+        for (reader, name) in READERS.iter().enumerate().take(2) {
             let reading = Reading {
                 reader,
                 consumer: 0,
@@ -334,7 +334,7 @@ impl Run<'_> {
             let at = &self.model.readers[&reader];
             assert!(at.got.is_sorted_by(|a, b| a < b));
             let told = at.got.len() as u64 + at.rejected.len() as u64 + at.missed;
-            assert_eq!(told, self.model.last + 1 - at.first, "{}", READERS[reader]);
+            assert_eq!(told, self.model.last + 1 - at.first, "{name}");
         }
     }
 }
