@@ -4,7 +4,7 @@ use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use crate::redis::dead::{Dead, Death};
 use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::{keys, streams};
+use crate::redis::{blocking, keys, streams};
 use std::ffi::CStr;
 
 /// ```text
@@ -59,6 +59,7 @@ impl Command for Fail {
         dead.note(&group, failed.id, first_ms, now_ms, failed.message)?;
         if failed.now {
             group.make_due(&pending.consumer, failed.id)?;
+            blocking::signal(call.ctx, &call.key);
         }
         call.reply().status(c"retry");
         Ok(())

@@ -3,7 +3,7 @@ use crate::args::Args;
 use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::groups::Whose;
-use crate::redis::keys;
+use crate::redis::{blocking, keys};
 use std::ffi::CStr;
 
 /// ```text
@@ -49,6 +49,7 @@ impl Command for Leave {
             left = left.saturating_add(group.hand_on(&held)?);
         }
         group.remove_consumer(&consumer)?;
+        blocking::signal(call.ctx, &call.key);
         call.reply().integer(left);
         Ok(())
     }

@@ -123,6 +123,12 @@ fn stop_timer<C: Waits>(ctx: &Context, waiting: &mut Waiting<C>) {
     }
 }
 
+/// Wakes those who wait on a key that a command has changed in a way that the server does not announce.
+pub fn signal(ctx: &Context, key: &RedisString) {
+    // SAFETY: a live context and key name.
+    unsafe { api!(RedisModule_SignalKeyAsReady(ctx.ctx, key.inner)) };
+}
+
 fn writes_are_paused() -> bool {
     // SAFETY: takes nothing.
     unsafe { api!(RedisModule_AvoidReplicaTraffic()) != 0 }

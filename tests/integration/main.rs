@@ -6,6 +6,7 @@ mod blocking;
 mod carried;
 mod cluster;
 mod consume;
+mod crowd;
 mod cursors;
 mod data_type;
 mod dead;

@@ -12,10 +12,10 @@ use std::time::Duration;
 fn deferred_at(ms: u64, operations: u8) -> Vec<u8> {
     let (ms, operations) = (ms.to_be_bytes(), [operations]);
     [
-        b"\x94\x01\xcf".as_slice(),
+        b"\x95\x01\xcf".as_slice(),
         &ms,
         &operations,
-        b"\x92\xc4\x06DELETE\xc4\x011",
+        b"\xc2\x92\xc4\x06DELETE\xc4\x011",
     ]
     .concat()
 }
@@ -159,9 +159,9 @@ fn something_else_in_the_hash_is_told_and_left_alone() {
         b"",
         b"text",
         b"5",
-        b"\x94\x01\x05\x01",
-        b"\x94\x02\x05\x01\x92\xc4\x06DELETE\xc4\x011",
-        b"\x94\x01\x05\x01\xdd\xff\xff\xff\xff",
+        b"\x95\x01\x05\x01\xc2",
+        b"\x95\x02\x05\x01\xc2\x92\xc4\x06DELETE\xc4\x011",
+        b"\x95\x01\x05\x01\xc2\xdd\xff\xff\xff\xff",
         b"\xff",
     ];
     let not_one = "WRONGTYPE the field \"j\" of the key \"user@deferred\" holds something else \

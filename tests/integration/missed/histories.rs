@@ -137,8 +137,11 @@ impl Model {
                 .pending
                 .iter()
                 .filter(|(_, held)| held.0 == reading.consumer);
-            let own: Vec<u64> = own.map(|(seq, _)| *seq).take(left).collect();
+            let own: Vec<u64> = own.map(|(seq, _)| *seq).collect();
             for seq in own {
+                if left == 0 {
+                    break;
+                }
                 if !self.alive.contains_key(&seq) {
                     at.pending.remove(&seq);
                     missed += 1;

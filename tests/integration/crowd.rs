@@ -1,0 +1,131 @@
+//! A thousand readers that wait.
+
+use super::support::{text, words, Conn, Server};
+
+const READERS: usize = 1000;
+
+fn started() -> (Server, Conn) {
+    let server = Server::with(&["--maxclients", "2000"]);
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user STREAM s");
+    (server, redis)
+}
+
+/// As many connections that wait, each in a command of its own.
+fn waiting(server: &Server, command: impl Fn(usize) -> String) -> Vec<Conn> {
+    let readers: Vec<Conn> = (0..READERS)
+        .map(|reader| {
+            let mut redis = server.connect();
+            redis.send(&words(&command(reader))).expect("a connection");
+            redis
+        })
+        .collect();
+    server.wait_for_blocked(READERS);
+    readers
+}
+
+/// What the module says of it.
+fn blocked(redis: &mut Conn) -> String {
+    let info = redis.run("INFO dirty");
+    let (_, blocked) = info
+        .split_once("dirty_consumers_blocked:")
+        .expect("a counter");
+    blocked.trim_end_matches("\\r\\n").to_string()
+}
+
+fn reply(redis: &mut Conn) -> String {
+    text(&redis.receive().expect("a reply"))
+}
+
+#[test]
+fn a_thousand_consumers_of_one_group_wake_in_the_order_in_which_they_came() {
+    let (server, mut redis) = started();
+    let consumer = |reader| format!("DIRTY.CONSUME s GROUP g c{reader} COUNT 1 BLOCK 0");
+    let mut readers: Vec<Conn> = Vec::new();
+    for reader in 0..READERS {
+        let mut redis = server.connect();
+        redis.send(&words(&consumer(reader))).expect("a connection");
+        // The order in which they are read must be the order in which they come.
+        if reader % 50 == 0 {
+            server.wait_for_blocked(reader + 1);
+        }
+        readers.push(redis);
+    }
+    server.wait_for_blocked(READERS);
+    for entity in 0..READERS {
+        redis.run(&format!("DIRTY.FLUSH user INSERT {entity} 0"));
+    }
+    let mut got: Vec<usize> = Vec::new();
+    for reader in &mut readers {
+        let woken = reply(reader);
+        let (_, id) = woken.split_once("entity_id ").expect("an event");
+        got.push(
+            id.split(' ')
+                .next()
+                .and_then(|id| id.parse().ok())
+                .expect("an id"),
+        );
+    }
+    // Those that came within one turn of the server's may be in any order among themselves.
+    let late = got
+        .iter()
+        .enumerate()
+        .map(|(place, id)| place.abs_diff(*id));
+    assert!(late.max() < Some(60), "{got:?}");
+    got.sort_unstable();
+    assert_eq!(got, (0..READERS).collect::<Vec<_>>());
+    assert_eq!(blocked(&mut redis), "0");
+}
+
+#[test]
+fn a_thousand_readers_of_as_many_streams_cost_nothing_and_vanish_with_their_connections() {
+    let (server, mut redis) = started();
+    for claim in ["", "CLAIM 60000"] {
+        let mut readers = waiting(&server, |reader| {
+            format!("DIRTY.CONSUME s{reader} GROUP g c {claim} BLOCK 0")
+        });
+        assert_eq!(blocked(&mut redis), READERS.to_string());
+        // A flush elsewhere wakes nobody.
+        redis.run("DIRTY.FLUSH user SNAPSHOT 1 0 DELETE 1");
+        let used = |redis: &mut Conn| -> f64 {
+            let seconds = ["used_cpu_user", "used_cpu_sys"].map(|field| redis.info(field));
+            seconds
+                .iter()
+                .map(|text| text.parse::<f64>().expect("seconds"))
+                .sum()
+        };
+        let before = used(&mut redis);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let spent = used(&mut redis) - before;
+        assert!(spent < 0.25, "{spent} s of CPU in half a second");
+        for (number, reader) in readers.iter_mut().enumerate().step_by(100) {
+            redis.run(&format!("XADD s{number} * a b"));
+            assert!(reply(reader).contains("fields [a b]"));
+        }
+        drop(readers);
+        server.wait_for_blocked(0);
+        assert_eq!(blocked(&mut redis), "0");
+        redis.run("FLUSHALL");
+        redis.run("DIRTY.DECLARE user STREAM s");
+    }
+}
+
+#[test]
+fn what_fails_or_is_left_wakes_a_reader_that_claims() {
+    for then in ["FAIL s GROUP g ID broken NOW", "LEAVE s GROUP g w1"] {
+        let (server, mut redis) = started();
+        redis.run("DIRTY.FLUSH user INSERT 7 0");
+        let read = redis.run("DIRTY.CONSUME s GROUP g w1");
+        let (_, id) = read.split_once("[id ").expect("an event");
+        let id = id.split(' ').next().expect("an id");
+        let mut reader = server.connect();
+        let command = "DIRTY.CONSUME s GROUP g w2 CLAIM 60000 BLOCK 20000";
+        reader.send(&words(command)).expect("a connection");
+        server.wait_for_blocked(1);
+        let start = std::time::Instant::now();
+        redis.run(&format!("DIRTY.{}", then.replace("ID", id)));
+        let woken = reply(&mut reader);
+        assert!(woken.contains("entity_id 7"), "{then}: {woken}");
+        assert!(start.elapsed().as_secs() < 5, "{then}");
+    }
+}
