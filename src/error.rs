@@ -86,6 +86,7 @@ pub enum Error {
     DuplicateStream(Quoted),
     DuplicatePool(Quoted),
     ReservedField,
+    ReservedConsumer,
     NoStreams,
     /// An option that means nothing without another one.
     Needs(&'static str, &'static str),
@@ -297,6 +298,7 @@ impl fmt::Display for Error {
             PayloadOfFormat { format, payload } => {
                 write!(f, "ERR FORMAT {format} cannot carry PAYLOAD {payload}")
             }
+            ReservedConsumer => write!(f, "ERR the consumer \"dirty:left\" is reserved"),
             NoStreams => write!(f, "ERR a declaration needs at least one stream"),
             EmptyPrefix => write!(f, "ERR PREFIX must not be empty"),
             StreamIsKey(stream) => {

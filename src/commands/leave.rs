@@ -1,4 +1,4 @@
-use super::consume::group;
+use super::consume::{consumer, group};
 use crate::args::Args;
 use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
@@ -30,7 +30,7 @@ impl Command for Leave {
             });
         }
         let name = args.next("GROUP", "a group")?;
-        let consumer = keys::string(args.next("GROUP", "a consumer")?);
+        let consumer = keys::string(consumer(&mut args)?);
         if let Some(got) = args.take() {
             return Err(Error::UnknownOption(Quoted::new(got)));
         }

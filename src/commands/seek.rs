@@ -2,7 +2,7 @@ use super::consume::{group, no_reader, Start};
 use crate::args::Args;
 use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::keys;
+use crate::redis::{blocking, keys};
 use std::ffi::CStr;
 
 /// ```text
@@ -42,6 +42,7 @@ impl Command for Seek {
             Some(_) => group.set_position(position)?,
             None => group.create(position)?,
         }
+        blocking::signal(call.ctx, &call.key);
         call.reply().status(c"OK");
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::error::Error;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A command whose clients may wait on its key.
 pub trait Waits: Command {
@@ -47,6 +47,15 @@ struct Waiting<C: Waits> {
 
 /// Writes are paused for a failover: whoever has something to write looks again this much later.
 const PAUSED_MS: u64 = 100;
+
+/// Wake-ups by timers whose writes may still be waking others. They do so outside of any command, and
+/// then 7.0.15 remembers a client that was woken in vain, even when it is gone: so nobody is.
+static OUTSIDE_COMMANDS: AtomicUsize = AtomicUsize::new(0);
+
+/// The server has come round to those who were woken: it does so before it sleeps, this is after.
+unsafe extern "C" fn on_woken(_data: *mut c_void) {
+    OUTSIDE_COMMANDS.fetch_sub(1, Relaxed);
+}
 
 /// Whether a client may wait here: not within MULTI, a script or another module's call.
 pub fn is_allowed(ctx: &Context) -> bool {
@@ -148,6 +157,12 @@ unsafe extern "C" fn on_time<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut
         Ok(Look::Wake) | Err(_) => {
             waiting.due = true;
             let client = waiting.client;
+            OUTSIDE_COMMANDS.fetch_add(1, Relaxed);
+            // SAFETY: a function that stays, and no data.
+            unsafe {
+                let on_woken = Some(on_woken as unsafe extern "C" fn(_));
+                api!(RedisModule_EventLoopAddOneShot(on_woken, null_mut()))
+            };
             // SAFETY: the client is blocked; this runs `on_timeout`, and `free` later on.
             unsafe { api!(RedisModule_UnblockClient(client, data)) };
         }
@@ -179,6 +194,10 @@ unsafe extern "C" fn on_ready<C: Waits>(
     }
     let woken = wake(&ctx, argv, argc, waiting);
     match woken {
+        Ok(false) if OUTSIDE_COMMANDS.load(Relaxed) > 0 => {
+            C::give_up(Reply::new(&ctx), &waiting.memory);
+            raw::REDISMODULE_OK as c_int
+        }
         Ok(false) => {
             // What is not due yet will be.
             let Waiting { key, memory, .. } = waiting;

@@ -129,3 +129,34 @@ fn what_fails_or_is_left_wakes_a_reader_that_claims() {
         assert!(start.elapsed().as_secs() < 5, "{then}");
     }
 }
+
+/// 7.0.15 remembers a client that a timer's write has woken in vain, also when it is gone.
+#[test]
+fn a_reader_that_a_timer_wakes_in_vain_may_be_killed() {
+    let (server, mut redis) = started();
+    redis.run("DIRTY.FLUSH user INSERT 7 0");
+    redis.run("DIRTY.CONSUME s GROUP g crashed");
+    let wait = |command: &str| {
+        let mut reader = server.connect();
+        let id = reader.run("CLIENT ID");
+        reader.send(&words(command)).expect("a connection");
+        (reader, id.trim_matches(['(', ')']).to_string())
+    };
+    let _timer = wait("DIRTY.CONSUME other GROUP g w SINGLE 200 BLOCK 0");
+    let (mut vain, id) = wait("DIRTY.CONSUME s:dead GROUP g x BLOCK 0 WHERE OPS D");
+    let _buries = wait("DIRTY.CONSUME s GROUP g y CLAIM 100 MAXDELIVERIES 1 BLOCK 3000");
+    server.wait_for_line("XLEN s:dead", "(1)");
+    // Not in vain at all: it is answered, since nothing else is safe then.
+    assert!(reply(&mut vain).starts_with("[events [] "));
+    redis.run(&format!("CLIENT KILL ID {id}"));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(redis.run("PING"), "PONG");
+}
+
+#[test]
+fn who_holds_what_others_left_is_no_consumer() {
+    let (_server, mut redis) = started();
+    let error = "ERR the consumer \"dirty:left\" is reserved";
+    assert_eq!(redis.run("DIRTY.CONSUME s GROUP g dirty:left"), error);
+    assert_eq!(redis.run("DIRTY.LEAVE s GROUP g dirty:left"), error);
+}

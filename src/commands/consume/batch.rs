@@ -45,6 +45,8 @@ struct Delivered<'r> {
     entry: Entry<'r>,
     fields: Vec<(&'r [u8], &'r [u8])>,
     deliveries: Option<i64>,
+    /// This reader meets it for the first time.
+    is_new: bool,
     is_rejected: bool,
 }
 
@@ -124,9 +126,8 @@ impl<'b> Decoded<'b> {
     /// How many events this reader can no longer get: those before the new ones it gets, and what was
     /// found lost already.
     fn missed(&self) -> u64 {
-        let is_new = |delivered: &Delivered| delivered.deliveries.is_none_or(|times| times == 1);
         let new = self.entries.iter().filter_map(|(delivered, event)| {
-            let id = EventId::parse(delivered.entry.id).filter(|_| is_new(delivered))?;
+            let id = EventId::parse(delivered.entry.id).filter(|_| delivered.is_new)?;
             Some((id, event.is_some()))
         });
         let before = self.batch.before.map_or(0, |before| missed(before, new));
@@ -232,6 +233,7 @@ impl Part {
                         again.find(|(again, _)| Some(*again) == id).map(|(_, n)| *n)
                     }
                 },
+                is_new: !matches!(self.kind, Kind::Again { .. }),
                 is_rejected: self.rejected.contains(&place),
             })
             .collect()

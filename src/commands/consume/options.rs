@@ -6,6 +6,7 @@ use crate::entity::event_id::EventId;
 use crate::entity::filter::{Filter, Shard};
 use crate::entity::operation::Operations;
 use crate::error::{Error, Quoted};
+use crate::redis::groups::LEFT;
 use std::collections::BTreeSet;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl<'a> Options<'a> {
         let reader = if args.keyword("GROUP") {
             Reader::Group(GroupReader {
                 name: args.next("GROUP", "a group")?,
-                consumer: args.next("GROUP", "a consumer")?,
+                consumer: consumer(&mut args)?,
                 ..GroupReader::default()
             })
         } else if args.keyword("CURSOR") {
@@ -248,6 +249,14 @@ fn operations(args: &mut Args) -> Result<Operations, Error> {
         choices: "letters of IUD",
         got: Quoted::new(letters),
     })
+}
+
+/// A consumer's name: not that which holds what others have left.
+pub fn consumer<'a>(args: &mut Args<'a>) -> Result<&'a [u8], Error> {
+    match args.next("GROUP", "a consumer")? {
+        LEFT => Err(Error::ReservedConsumer),
+        consumer => Ok(consumer),
+    }
 }
 
 /// How often an entry may be delivered.

@@ -24,6 +24,8 @@ enum Kind {
         consumer: RedisString,
         claim_ms: Option<u64>,
         lease_ms: Option<u64>,
+        /// MAXPENDING may stand against new entries: then only writes wake.
+        takes_new: bool,
     },
     Cursor {
         lag_ms: Option<u64>,
@@ -49,6 +51,7 @@ impl Watch {
                     consumer: keys::string(group.consumer),
                     claim_ms: group.claim_ms,
                     lease_ms: group.lease_ms,
+                    takes_new: group.max_pending.is_none(),
                 },
                 Reader::Cursor(cursor) => Kind::Cursor {
                     lag_ms: cursor.lag_ms,
@@ -95,6 +98,7 @@ impl Watch {
                 consumer,
                 claim_ms,
                 lease_ms,
+                takes_new,
             } => {
                 let lease = match lease_ms {
                     None => Look::Never,
@@ -102,7 +106,9 @@ impl Watch {
                         // Not our turn: whatever is claimable is another's to claim.
                         Turn::Others { free_in_ms } => return Ok(later(free_in_ms)),
                         Turn::Mine { others_hold: true } => return Ok(Look::Wake),
-                        Turn::Mine { .. } if has_new(&group)? => return Ok(Look::Wake),
+                        Turn::Mine { .. } if *takes_new && has_new(&group)? => {
+                            return Ok(Look::Wake)
+                        }
                         // A reader that waits is not silent.
                         Turn::Mine { .. } => later(ms / 2),
                     },
@@ -143,11 +149,11 @@ fn look_at_claimable(group: &Group, claim_ms: u64) -> Result<Look, Error> {
 
 /// Whether the group has something to read.
 fn has_new(group: &Group) -> Result<bool, Error> {
-    let position = group.state()?.map(|state| state.position);
-    let last = streams::state(group.ctx, group.stream)?
-        .unwrap_or_default()
-        .last;
-    Ok(position.is_some_and(|position| position < last))
+    let Some(state) = group.state()? else {
+        return Ok(false);
+    };
+    let next = groups::range(group.ctx, group.stream, state.position, EventId::MAX, 1)?;
+    Ok(next.is_some_and(|reply| groups::entries(reply.view()).next().is_some()))
 }
 
 /// Whether there is something old enough that the filter takes. A reader that its timer wakes cannot wait
