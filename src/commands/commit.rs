@@ -57,7 +57,6 @@ impl Command for Commit {
         let flushes: Result<Vec<_>, Error> = args
             .iter()
             .map(|(token, args)| {
-                // As it is declared now, whatever it was when they were deferred.
                 let parsed = Parsed::parse(Args::new(args), declaration.stateless);
                 let requests = parsed
                     .map_err(|error| error.of_token(Some(token)))?

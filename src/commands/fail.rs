@@ -1,4 +1,4 @@
-use super::consume::{check_dead, event_id, group, max_deliveries};
+use super::consume::{check_dead, event_id, group, max_deliveries, no_group};
 use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
@@ -78,11 +78,7 @@ struct Failed<'a> {
 impl<'a> Failed<'a> {
     fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         if !args.keyword("GROUP") {
-            return Err(Error::NotOneOf {
-                of: "the reader",
-                choices: "GROUP",
-                got: Quoted::new(args.take().unwrap_or_default()),
-            });
+            return Err(no_group(args));
         }
         let mut failed = Failed {
             group: args.next("GROUP", "a group")?,

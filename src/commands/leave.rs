@@ -1,4 +1,4 @@
-use super::consume::{consumer, group};
+use super::consume::{consumer, group, no_group};
 use crate::args::Args;
 use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
@@ -23,11 +23,7 @@ impl Command for Leave {
     fn run(call: &Call) -> Result<(), Error> {
         let mut args = Args::new(call.args);
         if !args.keyword("GROUP") {
-            return Err(Error::NotOneOf {
-                of: "the reader",
-                choices: "GROUP",
-                got: Quoted::new(args.take().unwrap_or_default()),
-            });
+            return Err(no_group(args));
         }
         let name = args.next("GROUP", "a group")?;
         let consumer = keys::string(consumer(&mut args)?);

@@ -6,19 +6,19 @@ use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_char, c_int, CStr};
 use std::marker::PhantomData;
 
-/// How a command is run: its errors come as replies, scripts' rules apply to it.
-const READ: &CStr = c"v!ES";
-/// As READ, and its effects go to replicas and the AOF.
-const WRITE: &CStr = c"v!ES";
-/// As WRITE for a part of a command that has passed the server's own checks: it must not fail half-way.
+/// How a command is run: its errors come as replies, scripts' rules apply to it, its effects go to replicas
+/// and the AOF. A read has none of its own, but without `!` those would be lost that other modules have
+/// in answer to its events.
+const CHECKED: &CStr = c"v!ES";
+/// As CHECKED for a part of a command that has passed the server's own checks: it must not fail half-way.
 const EFFECT: &CStr = c"v!E";
 
 pub fn read(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
-    call(ctx, command, READ, args)
+    call(ctx, command, CHECKED, args)
 }
 
 pub fn write(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
-    call(ctx, command, WRITE, args)
+    call(ctx, command, CHECKED, args)
 }
 
 pub fn effect(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {

@@ -27,6 +27,7 @@ pub struct Batch {
 pub struct Part {
     reply: call::Reply,
     kind: Kind,
+    length: u64,
     /// By place: those that the reader does not want.
     rejected: HashSet<usize>,
 }
@@ -160,8 +161,10 @@ impl Part {
         let mut part = Part {
             reply,
             kind,
+            length: 0,
             rejected: HashSet::new(),
         };
+        part.length = u64::try_from(part.entries().count()).unwrap_or(u64::MAX);
         if !filter.is_empty() {
             let takes = |entry: Entry| filter.takes(event::decode(&entry.fields()).as_ref());
             let entries = part.entries().enumerate();
@@ -182,7 +185,7 @@ impl Part {
 
     /// How many entries it has, rejected ones too.
     pub fn length(&self) -> u64 {
-        u64::try_from(self.entries().count()).unwrap_or(u64::MAX)
+        self.length
     }
 
     /// How many the reader gets.

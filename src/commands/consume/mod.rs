@@ -4,7 +4,7 @@ mod read;
 mod turn;
 mod watch;
 
-pub use options::{consumer, event_id, max_deliveries, no_reader, Start};
+pub use options::{consumer, event_id, max_deliveries, no_group, no_reader, Start};
 pub use read::acknowledge;
 
 use crate::args::Args;

@@ -282,10 +282,19 @@ impl Start {
 }
 
 /// The error of what stands where GROUP or CURSOR must.
-pub fn no_reader(mut args: Args) -> Error {
+pub fn no_reader(args: Args) -> Error {
+    not_among(args, "GROUP or CURSOR")
+}
+
+/// The error of what stands where GROUP must.
+pub fn no_group(args: Args) -> Error {
+    not_among(args, "GROUP")
+}
+
+fn not_among(mut args: Args, choices: &'static str) -> Error {
     Error::NotOneOf {
         of: "the reader",
-        choices: "GROUP or CURSOR",
+        choices,
         got: Quoted::new(args.take().unwrap_or_default()),
     }
 }

@@ -48,14 +48,14 @@ pub fn read(call: &Call, options: &Options, waited: Option<&Waited>) -> Result<B
             }
         }
     };
+    let reading = Reading {
+        call,
+        group: &group,
+        options,
+        is_waking: waited.is_some(),
+    };
     match &options.reader {
-        Reader::Group(reader) => Reading {
-            call,
-            group: &group,
-            options,
-            is_waking: waited.is_some(),
-        }
-        .of_group(reader, state),
+        Reader::Group(reader) => reading.of_group(reader, state),
         Reader::Cursor(reader) => {
             state.check_cursor(&name)?;
             let position = match (waited, reader.ack) {
@@ -67,13 +67,7 @@ pub fn read(call: &Call, options: &Options, waited: Option<&Waited>) -> Result<B
                 (None, Some(id)) => advance(&group, state.position, id)?,
                 (None, None) => state.position,
             };
-            Reading {
-                call,
-                group: &group,
-                options,
-                is_waking: waited.is_some(),
-            }
-            .of_cursor(reader, position)
+            reading.of_cursor(reader, position)
         }
     }
 }

@@ -109,12 +109,9 @@ fn defer(
     parsed: Parsed,
 ) -> Result<Answer, Error> {
     let operations = u64::try_from(parsed.requests.list.len()).unwrap_or(u64::MAX);
-    let ids = parsed.requests.list.iter().map(|(id, _)| *id);
-    let mut ids = ids;
-    ids.try_for_each(|id| {
-        let is_free = Stored::check_key(call.ctx, &call.key, declaration, id);
-        is_free.map(drop)
-    })?;
+    for (id, _) in &parsed.requests.list {
+        Stored::check_key(call.ctx, &call.key, declaration, id)?;
+    }
     check(declaration, execute::origin(call), parsed.requests)?;
     let deferred = Deferred::of(call.ctx, &call.key)?;
     let (now_ms, stateless) = (streams::now_ms(), declaration.stateless);

@@ -294,26 +294,13 @@ fn check(redis: &mut Conn, replica: &mut Conn, declared: &Declared, history: &[C
 
 #[test]
 fn every_history_does_what_the_model_says() {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<u64>().expect("a number"))
-    };
-    let seed = number("SEED").unwrap_or_else(rand);
+    let (seed, mut runner) = runner();
     let primary = Server::with(&["--appendonly", "yes", "--appendfsync", "no"]);
     let replica = Server::replica_of(&primary);
     let mut redis = primary.connect();
     let mut follower = replica.connect();
-    let config = Config {
-        cases: number("HISTORIES").map_or(200, |cases| u32::try_from(cases).expect("fewer")),
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let connections = std::cell::RefCell::new((&mut redis, &mut follower));
-    let result = TestRunner::new_with_rng(config, rng).run(&history(), |(declared, history)| {
+    let result = runner.run(&history(), |(declared, history)| {
         let mut connections = connections.borrow_mut();
         let (redis, follower) = &mut *connections;
         check(redis, follower, &declared, &history);
@@ -326,6 +313,24 @@ fn every_history_does_what_the_model_says() {
             .collect();
         panic!("SEED={seed}: {why}, after\n{}", commands.join("\n"));
     }
+}
+
+/// Runs as many cases as HISTORIES says, those of SEED or others, which it tells.
+pub fn runner() -> (u64, TestRunner) {
+    let number = |name: &str| {
+        let text = std::env::var(name).ok();
+        text.map(|text| text.parse::<u64>().expect("a number"))
+    };
+    let seed = number("SEED").unwrap_or_else(rand);
+    let config = Config {
+        cases: number("HISTORIES").map_or(200, |cases| u32::try_from(cases).expect("fewer")),
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    (seed, TestRunner::new_with_rng(config, rng))
 }
 
 pub fn rand() -> u64 {

@@ -7,7 +7,7 @@ use crate::consume::{consume, Read};
 use crate::support::{text, Conn, Server};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+use proptest::test_runner::TestError;
 
 use std::collections::BTreeMap;
 
@@ -377,22 +377,10 @@ fn check(redis: &mut Conn, max: Option<usize>, history: &[Step]) {
 
 #[test]
 fn every_event_is_got_or_missed_by_every_reader() {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok();
-        text.map(|text| text.parse::<u64>().expect("a number"))
-    };
-    let seed = number("SEED").unwrap_or_else(crate::history::rand);
+    let (seed, mut runner) = crate::history::runner();
     let server = Server::start();
     let redis = std::cell::RefCell::new(server.connect());
-    let config = Config {
-        cases: number("HISTORIES").map_or(200, |cases| u32::try_from(cases).expect("fewer")),
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let result = TestRunner::new_with_rng(config, rng).run(&history(), |(max, history)| {
+    let result = runner.run(&history(), |(max, history)| {
         check(&mut redis.borrow_mut(), max, &history);
         Ok(())
     });
