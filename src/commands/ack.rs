@@ -1,4 +1,4 @@
-use super::consume::{acknowledge, advance, event_id, group, no_reader};
+use super::consume::{acknowledge, advance, check_deletions, event_id, group, no_reader};
 use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
@@ -24,6 +24,7 @@ impl Command for Ack {
     fn run(call: &Call) -> Result<(), Error> {
         match parse(Args::new(call.args))? {
             Acknowledged::Group { name, delete, ids } => {
+                check_deletions(call, delete)?;
                 let name = keys::string(name);
                 let pending = acknowledge(call, &group(call, &name), &ids, delete)?;
                 call.reply().integer(pending);

@@ -2,7 +2,7 @@ use super::consume::{check_dead, event_id, group, max_deliveries, no_group};
 use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
-use crate::redis::dead::{Dead, Death};
+use crate::redis::dead::{Dead, Death, Failure};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::{blocking, keys, streams};
 use std::ffi::CStr;
@@ -41,12 +41,14 @@ impl Command for Fail {
             })?;
         let dead = Dead::of(call.ctx, &call.key, failed.dead)?;
         let now_ms = streams::now_ms();
-        let first_ms = dead.failure(&group, failed.id)?.first_ms.unwrap_or(now_ms);
+        let before = dead.failure(&group, failed.id)?;
+        let first_ms = before.first_ms.unwrap_or(now_ms);
+        let consumer = before.of(&pending);
         let deliveries = u64::try_from(pending.deliveries).unwrap_or(0);
         if failed.max_deliveries.is_some_and(|most| deliveries >= most) {
             let death = Death {
                 id: failed.id,
-                consumer: &pending.consumer,
+                consumer,
                 message: failed.message,
                 deliveries: pending.deliveries,
                 first_ms,
@@ -56,9 +58,16 @@ impl Command for Fail {
             call.reply().status(c"dead");
             return Ok(());
         }
-        dead.note(&group, failed.id, first_ms, now_ms, failed.message)?;
+        let failure = Failure {
+            first_ms: Some(first_ms),
+            last_ms: Some(now_ms),
+            consumer: consumer.to_vec(),
+            message: failed.message.to_vec(),
+        };
+        dead.note(&group, failed.id, &failure)?;
         if failed.now {
-            group.make_due(&pending.consumer, failed.id)?;
+            // Were it left with its consumer, that would count as one which has just read.
+            group.hand_on(&[pending])?;
             blocking::signal(call.ctx, &call.key);
         }
         call.reply().status(c"retry");

@@ -12,7 +12,7 @@ use std::ffi::CStr;
 /// ```
 ///
 /// Puts dead entries back at the end of their stream, without what says why they died: those with these
-/// ids, else the oldest, COUNT (100) at most. Replies how many.
+/// ids, else the oldest 100, COUNT at most. Replies how many.
 pub struct Redrive;
 
 const DEFAULT_COUNT: u64 = 100;
@@ -71,7 +71,8 @@ impl<'a> Asked<'a> {
         }
         Ok(Asked {
             dead,
-            count: count.unwrap_or(DEFAULT_COUNT),
+            // Who names them wants them all.
+            count: count.unwrap_or(DEFAULT_COUNT.max(u64::try_from(ids.len()).unwrap_or(u64::MAX))),
             ids,
         })
     }

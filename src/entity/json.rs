@@ -196,7 +196,8 @@ mod tests {
             let start = Instant::now();
             assert_eq!(canonical(&text).is_some(), fits, "{name}");
             let taken = start.elapsed();
-            assert!(taken < Duration::from_secs(1), "{name}: {taken:?}");
+            // What is not linear takes minutes; machines may be busy.
+            assert!(taken < Duration::from_secs(10), "{name}: {taken:?}");
         }
     }
 

@@ -13,13 +13,17 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub trait Waits: Command {
     /// What is remembered of the call while the client waits.
     type Memory;
+    /// What it waits for.
+    type Found;
 
-    /// Runs the command again when the key may have something; false: nothing yet, wait on.
-    fn wake(call: &entry::Call, memory: &mut Self::Memory) -> Result<bool, Error>;
+    /// Runs the command again when the key may have something; `None`: nothing yet, wait on.
+    fn wake(call: &entry::Call, memory: &mut Self::Memory) -> Result<Option<Self::Found>, Error>;
 
-    /// Looks whether waking would find something that no write to the key announces, and when to look
+    /// Looks whether waking may find something that no write to the key announces, and when to look
     /// again.
-    fn look(ctx: &Context, key: &RedisString, memory: &mut Self::Memory) -> Result<Look, Error>;
+    fn look(ctx: &Context, key: &RedisString, memory: &Self::Memory) -> Result<Look, Error>;
+
+    fn reply(reply: Reply, memory: &Self::Memory, found: Self::Found);
 
     /// The reply when the time is up.
     fn give_up(reply: Reply, memory: &Self::Memory);
@@ -27,7 +31,7 @@ pub trait Waits: Command {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// There is something.
+    /// There may be something.
     Wake,
     /// Nothing before so many ms have passed.
     Later(u64),
@@ -39,16 +43,21 @@ pub enum Look {
 struct Waiting<C: Waits> {
     memory: C::Memory,
     key: RedisString,
+    /// The arguments behind the key.
+    args: Vec<Vec<u8>>,
     client: *mut raw::RedisModuleBlockedClient,
     timer: Option<raw::RedisModuleTimerID>,
-    /// It is woken by its timer, and not given up.
-    due: bool,
+    /// What its timer has found for it.
+    found: Option<Result<C::Found, Error>>,
 }
 
 /// Writes are paused for a failover: whoever has something to write looks again this much later.
 const PAUSED_MS: u64 = 100;
 
-/// Wake-ups by timers whose writes may still be waking others. They do so outside of any command, and
+/// Who has looked in vain looks again this much later, at least: others want to be served, too.
+const PATIENCE_MS: u64 = 10;
+
+/// Looks by timers whose writes may still be waking others. They do so outside of any command, and
 /// then 7.0.15 remembers a client that was woken in vain, even when it is gone: so nobody is.
 static OUTSIDE_COMMANDS: AtomicUsize = AtomicUsize::new(0);
 
@@ -67,21 +76,18 @@ pub fn is_allowed(ctx: &Context) -> bool {
     flags as u32 & denied == 0
 }
 
-/// Lets the client wait on the key; 0 ms is for ever. The server keeps its arguments meanwhile.
-pub fn wait<C: Waits>(
-    ctx: &Context,
-    key: &RedisString,
-    timeout_ms: i64,
-    mut memory: C::Memory,
-) -> Result<(), Error> {
-    let look = C::look(ctx, key, &mut memory)?;
-    let mut keys = [key.inner];
+/// Lets the client wait on the call's key; 0 ms is for ever.
+pub fn wait<C: Waits>(call: &entry::Call, timeout_ms: i64, memory: C::Memory) -> Result<(), Error> {
+    let ctx = call.ctx;
+    let look = C::look(ctx, &call.key, &memory)?;
+    let mut keys = [call.key.inner];
     let waiting = Box::into_raw(Box::new(Waiting::<C> {
         memory,
-        key: super::keys::string(key),
+        key: super::keys::string(&call.key),
+        args: call.args.iter().map(|arg| arg.to_vec()).collect(),
         client: null_mut(),
         timer: None,
-        due: false,
+        found: None,
     }));
     stats::count(&stats::BLOCKED, 1);
     // SAFETY: blocking is allowed; what is passed is given back to `free` exactly once, whatever ends the
@@ -96,6 +102,10 @@ pub fn wait<C: Waits>(
             keys.as_mut_ptr(),
             1,
             waiting.cast(),
+        ));
+        api!(RedisModule_SetDisconnectCallback(
+            (*waiting).client,
+            Some(on_disconnect::<C>)
         ));
         set_timer(ctx, &mut *waiting, look);
     }
@@ -148,25 +158,62 @@ unsafe extern "C" fn on_time<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut
     // SAFETY: set by `set_timer` for a client that still waits.
     let waiting = unsafe { &mut *data.cast::<Waiting<C>>() };
     waiting.timer = None;
-    let look = match writes_are_paused() {
-        true => Ok(Look::Later(PAUSED_MS)),
-        false => entry::guard(&ctx, || C::look(&ctx, &waiting.key, &mut waiting.memory)),
+    if writes_are_paused() {
+        return set_timer(&ctx, waiting, Look::Later(PAUSED_MS));
+    }
+    if let Ok(look @ (Look::Later(_) | Look::Never)) = waiting.look(&ctx) {
+        return set_timer(&ctx, waiting, look);
+    }
+    // An error is the client's to hear, too.
+    OUTSIDE_COMMANDS.fetch_add(1, Relaxed);
+    // SAFETY: a function that stays, and no data.
+    unsafe {
+        let on_woken = Some(on_woken as unsafe extern "C" fn(_));
+        api!(RedisModule_EventLoopAddOneShot(on_woken, null_mut()))
     };
-    match look {
-        // An error is the client's to hear, too.
-        Ok(Look::Wake) | Err(_) => {
-            waiting.due = true;
-            let client = waiting.client;
-            OUTSIDE_COMMANDS.fetch_add(1, Relaxed);
-            // SAFETY: a function that stays, and no data.
-            unsafe {
-                let on_woken = Some(on_woken as unsafe extern "C" fn(_));
-                api!(RedisModule_EventLoopAddOneShot(on_woken, null_mut()))
+    match waiting.wake(&ctx) {
+        Ok(None) => {
+            let look = match waiting.look(&ctx) {
+                Ok(Look::Never) => Look::Never,
+                Ok(Look::Later(ms)) => Look::Later(ms.max(PATIENCE_MS)),
+                Ok(Look::Wake) | Err(_) => Look::Later(PATIENCE_MS),
             };
-            // SAFETY: the client is blocked; this runs `on_timeout`, and `free` later on.
-            unsafe { api!(RedisModule_UnblockClient(client, data)) };
+            set_timer(&ctx, waiting, look);
         }
-        Ok(look) => set_timer(&ctx, waiting, look),
+        found => {
+            waiting.found = found.transpose();
+            let client = waiting.client;
+            // SAFETY: the client is blocked; this runs `on_timeout` at once and `free` later on.
+            unsafe { api!(RedisModule_UnblockClient(client, data)) };
+            // What the server has found must not outlive this context.
+            waiting.found = None;
+        }
+    }
+}
+
+impl<C: Waits> Waiting<C> {
+    fn look(&self, ctx: &Context) -> Result<Look, Error> {
+        entry::guard(ctx, || C::look(ctx, &self.key, &self.memory))
+    }
+
+    fn wake(&mut self, ctx: &Context) -> Result<Option<C::Found>, Error> {
+        let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
+        let call = entry::Call {
+            ctx,
+            key: super::keys::string(&self.key),
+            args: &args,
+        };
+        entry::guard(ctx, || C::wake(&call, &mut self.memory))
+    }
+
+    /// Ends the waiting. `free` may come after the timer, so that is stopped here.
+    fn reply(&mut self, ctx: &Context, found: Option<Result<C::Found, Error>>) {
+        stop_timer(ctx, self);
+        match found {
+            Some(Ok(found)) => C::reply(Reply::new(ctx), &self.memory, found),
+            Some(Err(error)) => entry::refuse(ctx, &error),
+            None => C::give_up(Reply::new(ctx), &self.memory),
+        }
     }
 }
 
@@ -180,68 +227,50 @@ unsafe fn waiting<'m, C: Waits>(ctx: *mut raw::RedisModuleCtx) -> &'m mut Waitin
 /// Only native commands may run in here: 7.0.15 ends by an assertion if a callback that lets the client
 /// wait on has opened an expired key or replicated by itself.
 unsafe extern "C" fn on_ready<C: Waits>(
-    raw_ctx: *mut raw::RedisModuleCtx,
-    argv: *mut *mut raw::RedisModuleString,
-    argc: c_int,
+    ctx: *mut raw::RedisModuleCtx,
+    _argv: *mut *mut raw::RedisModuleString,
+    _argc: c_int,
 ) -> c_int {
-    let ctx = Context::new(raw_ctx);
     // SAFETY: called for a client that `wait` blocked.
-    let waiting = unsafe { waiting::<C>(raw_ctx) };
+    let waiting = unsafe { waiting::<C>(ctx) };
+    let ctx = Context::new(ctx);
     if writes_are_paused() {
         // A write from here would end the server. The reader asks again.
-        C::give_up(Reply::new(&ctx), &waiting.memory);
+        waiting.reply(&ctx, None);
         return raw::REDISMODULE_OK as c_int;
     }
-    let woken = wake(&ctx, argv, argc, waiting);
-    match woken {
-        Ok(false) if OUTSIDE_COMMANDS.load(Relaxed) > 0 => {
-            C::give_up(Reply::new(&ctx), &waiting.memory);
-            raw::REDISMODULE_OK as c_int
-        }
-        Ok(false) => {
-            // What is not due yet will be.
-            let Waiting { key, memory, .. } = waiting;
-            let look = entry::guard(&ctx, || C::look(&ctx, key, memory));
-            set_timer(&ctx, waiting, look.unwrap_or(Look::Wake));
-            raw::REDISMODULE_ERR as c_int
-        }
-        Ok(true) => raw::REDISMODULE_OK as c_int,
-        Err(error) => {
-            entry::refuse(&ctx, &error);
-            raw::REDISMODULE_OK as c_int
-        }
+    let found = waiting.wake(&ctx).transpose();
+    if found.is_none() && OUTSIDE_COMMANDS.load(Relaxed) == 0 {
+        // What is not due yet will be.
+        let look = waiting.look(&ctx);
+        set_timer(&ctx, waiting, look.unwrap_or(Look::Wake));
+        return raw::REDISMODULE_ERR as c_int;
     }
-}
-
-fn wake<C: Waits>(
-    ctx: &Context,
-    argv: *mut *mut raw::RedisModuleString,
-    argc: c_int,
-    waiting: &mut Waiting<C>,
-) -> Result<bool, Error> {
-    entry::call::<C, bool>(ctx, argv, argc, |call| C::wake(call, &mut waiting.memory))
+    waiting.reply(&ctx, found);
+    raw::REDISMODULE_OK as c_int
 }
 
 unsafe extern "C" fn on_timeout<C: Waits>(
-    raw_ctx: *mut raw::RedisModuleCtx,
-    argv: *mut *mut raw::RedisModuleString,
-    argc: c_int,
+    ctx: *mut raw::RedisModuleCtx,
+    _argv: *mut *mut raw::RedisModuleString,
+    _argc: c_int,
 ) -> c_int {
-    let ctx = Context::new(raw_ctx);
     // SAFETY: called for a client that `wait` blocked.
-    let waiting = unsafe { waiting::<C>(raw_ctx) };
-    if std::mem::replace(&mut waiting.due, false) {
-        match wake(&ctx, argv, argc, waiting) {
-            Ok(true) => return raw::REDISMODULE_OK as c_int,
-            Ok(false) => {} // somebody else was served in between
-            Err(error) => {
-                entry::refuse(&ctx, &error);
-                return raw::REDISMODULE_OK as c_int;
-            }
-        }
-    }
-    C::give_up(Reply::new(&ctx), &waiting.memory);
+    let waiting = unsafe { waiting::<C>(ctx) };
+    let ctx = Context::new(ctx);
+    let found = waiting.found.take();
+    waiting.reply(&ctx, found);
     raw::REDISMODULE_OK as c_int
+}
+
+/// Nothing is to be read for a client that is gone.
+unsafe extern "C" fn on_disconnect<C: Waits>(
+    ctx: *mut raw::RedisModuleCtx,
+    _client: *mut raw::RedisModuleBlockedClient,
+) {
+    // SAFETY: called for a client that `wait` blocked.
+    let waiting = unsafe { waiting::<C>(ctx) };
+    stop_timer(&Context::new(ctx), waiting);
 }
 
 unsafe extern "C" fn free<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut c_void) {

@@ -6,7 +6,8 @@
 //!
 //! Only native commands run here, so that readers may be woken to it.
 
-use super::groups::{self, Group};
+use super::deletions::Deletions;
+use super::groups::{self, Group, Pending, LEFT};
 use super::{call, cluster, keys, streams};
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
@@ -34,11 +35,12 @@ pub struct Dead<'c> {
     pub key: RedisString,
 }
 
-/// When an entry first failed, when it last did, and the words of the last.
+/// When an entry first failed, when it last did, whose failure that was, and its words.
 #[derive(Default)]
 pub struct Failure {
     pub first_ms: Option<u64>,
     pub last_ms: Option<u64>,
+    pub consumer: Vec<u8>,
     pub message: Vec<u8>,
 }
 
@@ -99,6 +101,9 @@ impl<'c> Dead<'c> {
         }
         group.acknowledge(&[death.id])?;
         self.forget(group, &[death.id])?;
+        if let Some(deletions) = Deletions::of(self.ctx, self.stream) {
+            deletions.settle(&[death.id])?;
+        }
         Ok(entries.is_some())
     }
 
@@ -136,28 +141,13 @@ impl<'c> Dead<'c> {
     pub fn failure(&self, group: &Group, id: EventId) -> Result<Failure, Error> {
         let field = failure_field(group, id);
         let reply = call::read(self.ctx, c"HGET", &[&self.failures(), &field])?;
-        let text = reply.view().text().unwrap_or_default();
-        let mut parts = text.splitn(3, |&byte| byte == b' ');
-        let mut ms = || parts.next().and_then(crate::entity::decimal::parse);
-        Ok(Failure {
-            first_ms: ms(),
-            last_ms: ms(),
-            message: parts.next().unwrap_or_default().to_vec(),
-        })
+        Ok(Failure::read(reply.view().text().unwrap_or_default()).unwrap_or_default())
     }
 
     /// Remembers a failure.
-    pub fn note(
-        &self,
-        group: &Group,
-        id: EventId,
-        first_ms: u64,
-        last_ms: u64,
-        message: &[u8],
-    ) -> Result<(), Error> {
+    pub fn note(&self, group: &Group, id: EventId, failure: &Failure) -> Result<(), Error> {
         let key = self.failures();
-        let times = format!("{first_ms} {last_ms} ");
-        let value = keys::string(&[times.as_bytes(), message].concat());
+        let value = keys::string(&failure.written());
         let field = failure_field(group, id);
         call::write(self.ctx, c"HSET", &[&key, &field, &value])?;
         let ms = keys::string(FAILURES_MS.as_bytes());
@@ -189,6 +179,38 @@ impl<'c> Dead<'c> {
 
     fn failures(&self) -> RedisString {
         keys::string(&[self.stream, FAILURES].concat())
+    }
+}
+
+impl Failure {
+    /// Whose a pending entry is, or was before it was handed on.
+    pub fn of<'p>(&'p self, pending: &'p Pending) -> &'p [u8] {
+        match pending.consumer.as_slice() == LEFT && !self.consumer.is_empty() {
+            true => &self.consumer,
+            false => &pending.consumer,
+        }
+    }
+
+    /// The times, how long the consumer's name is, the name, and the words: `1000 2000 5 alice no disk`.
+    fn written(&self) -> Vec<u8> {
+        let ms = |ms: Option<u64>| ms.unwrap_or(0);
+        let (first, last, length) = (ms(self.first_ms), ms(self.last_ms), self.consumer.len());
+        let numbers = format!("{first} {last} {length} ");
+        [numbers.as_bytes(), &self.consumer, b" ", &self.message].concat()
+    }
+
+    fn read(text: &[u8]) -> Option<Failure> {
+        let mut parts = text.splitn(4, |&byte| byte == b' ');
+        let mut number = || parts.next().and_then(crate::entity::decimal::parse);
+        let (first_ms, last_ms) = (number(), number());
+        let length = usize::try_from(number()?).ok()?;
+        let (consumer, rest) = parts.next()?.split_at_checked(length)?;
+        Some(Failure {
+            first_ms,
+            last_ms,
+            consumer: consumer.to_vec(),
+            message: rest.strip_prefix(b" ")?.to_vec(),
+        })
     }
 }
 

@@ -115,8 +115,11 @@ pub enum Whose<'c> {
     Own(&'c RedisString),
     /// All that others hold.
     Others(&'c RedisString),
+    All,
     /// Those that anybody has held this long.
-    Idle { ms: u64 },
+    Idle {
+        ms: u64,
+    },
 }
 
 /// Who reads through a group.
@@ -127,7 +130,8 @@ pub struct Consumer {
     pub idle_ms: u64,
 }
 
-/// Holds entries that a consumer which left has handed on. It never reads.
+/// Holds entries that are due at once: those of a consumer that left, and those that failed. It never
+/// reads.
 pub const LEFT: &[u8] = b"dirty:left";
 
 impl Group<'_> {
@@ -200,6 +204,7 @@ impl Group<'_> {
         match whose {
             Whose::Own(consumer) => args.extend([&first, &last, &count_text, consumer]),
             Whose::Others(consumer) => return self.pending_of_others(consumer, count),
+            Whose::All => return self.pending_after(None, count),
             Whose::Idle { .. } => args.extend([&idle, &idle_ms, &first, &last, &count_text]),
         }
         let reply = self.run(call::read, c"XPENDING", &args)?;
@@ -280,22 +285,8 @@ impl Group<'_> {
         self.write(c"XREADGROUP", &args).map(drop)
     }
 
-    /// Makes a pending entry due at once, whoever claims it, without counting that as a delivery.
-    pub fn make_due(&self, consumer: &[u8], id: EventId) -> Result<(), Error> {
-        let args = [
-            self.stream,
-            self.name,
-            &keys::string(consumer),
-            &text("0"),
-            &text(&id.to_string()),
-            &text("TIME"),
-            &text("0"),
-            &text("JUSTID"),
-        ];
-        self.write(c"XCLAIM", &args).map(drop)
-    }
-
-    /// Hands pending entries to nobody, due at once. How many the stream still has.
+    /// Hands pending entries to nobody, due at once, without counting that as a delivery. How many the
+    /// stream still has.
     pub fn hand_on(&self, pending: &[Pending]) -> Result<i64, Error> {
         let (left, zero) = (keys::string(LEFT), text("0"));
         let (time, just_id) = (text("TIME"), text("JUSTID"));
@@ -353,7 +344,7 @@ const PAGE: u64 = 1000;
 impl Whose<'_> {
     fn idle_ms(&self) -> String {
         match self {
-            Whose::Own(_) | Whose::Others(_) => "0".into(),
+            Whose::Own(_) | Whose::Others(_) | Whose::All => "0".into(),
             Whose::Idle { ms } => ms.to_string(),
         }
     }
@@ -398,17 +389,19 @@ pub fn all(ctx: &Context, stream: &RedisString) -> Result<Vec<(RedisString, Stat
     named.collect()
 }
 
-/// Deletes those of these entries that every group of the stream has read and acknowledged.
-pub fn delete_acknowledged(
+/// Those of these entries that some group of the stream has not read or not acknowledged.
+pub fn unacknowledged(
     ctx: &Context,
     stream: &RedisString,
-    ids: &[EventId],
-) -> Result<(), Error> {
-    let mut done: BTreeSet<EventId> = ids.iter().copied().collect();
+    ids: &BTreeSet<EventId>,
+) -> Result<BTreeSet<EventId>, Error> {
+    let (mut done, mut waiting) = (ids.clone(), BTreeSet::new());
     for (name, state) in all(ctx, stream)? {
-        done.retain(|id| *id <= state.position);
+        if let Some(unread) = state.position.succeeding() {
+            waiting.append(&mut done.split_off(&unread));
+        }
         let (Some(first), Some(last)) = (done.first().copied(), done.last().copied()) else {
-            return Ok(());
+            break;
         };
         if state.pending == 0 {
             continue;
@@ -423,19 +416,14 @@ pub fn delete_acknowledged(
             let page = group.pending_after(Some(after), PAGE)?;
             for pending in &page {
                 after = pending.event_id();
-                done.remove(&after);
+                waiting.extend(done.take(&after));
             }
             if page.is_empty() || after >= last {
                 break;
             }
         }
     }
-    let ids: Vec<RedisString> = done.iter().map(|id| text(&id.to_string())).collect();
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let args: Vec<&RedisString> = std::iter::once(stream).chain(&ids).collect();
-    call::write(ctx, c"XDEL", &args).map(drop)
+    Ok(waiting)
 }
 
 /// Up to count entries after a position, and not after `until`.

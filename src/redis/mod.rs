@@ -6,6 +6,7 @@ pub mod call;
 pub mod cluster;
 pub mod dead;
 pub mod declarations;
+pub mod deletions;
 pub mod derived;
 pub mod entry;
 pub mod groups;

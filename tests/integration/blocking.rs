@@ -1,6 +1,7 @@
 //! BLOCK: a reader waits, the server does not.
 
-use super::support::{words, Conn, Server};
+use super::consume::consume;
+use super::support::{wait_until, words, Conn, Server};
 use std::time::{Duration, Instant};
 
 const READERS: [&str; 2] = ["GROUP g c", "CURSOR c"];
@@ -339,18 +340,77 @@ fn many_groups_of_one_stream_wake_without_looking_at_each_other() {
 #[test]
 fn a_primary_that_becomes_a_replica_sends_its_readers_away() {
     let (server, mut redis) = server();
-    let mut reader = waiting(&server, "GROUP g c", "0");
+    redis.run("DIRTY.FLUSH user INSERT 1 0");
+    let mut readers: Vec<Conn> = TIMED
+        .iter()
+        .map(|reader| waiting(&server, reader, "0"))
+        .collect();
     let primary = Server::start();
     redis.run(&format!("REPLICAOF 127.0.0.1 {}", primary.port));
-    let reply = reply(&mut reader);
-    assert!(reply.starts_with("UNBLOCKED"), "{reply}");
+    for reader in &mut readers {
+        let reply = reply(reader);
+        assert!(reply.starts_with("UNBLOCKED"), "{reply}");
+    }
+    // Nobody's timer writes to a replica.
+    std::thread::sleep(Duration::from_millis(250));
+    assert_eq!(redis.run("PING"), "PONG");
+}
+
+/// Readers that wait for a write, and for what comes with time.
+const TIMED: [&str; 4] = [
+    "GROUP g c FROM $",
+    "GROUP h c CLAIM 100 FROM $",
+    "GROUP i c SINGLE 100 FROM $",
+    "CURSOR k LAG 100 FROM $",
+];
+
+#[test]
+fn readers_that_wait_when_the_primary_steps_down_read_on_from_the_new_one() {
+    let (primary, mut redis) = server();
+    let replica = Server::replica_of(&primary);
+    redis.run("DIRTY.FLUSH user INSERT 1 0");
+    // What these hold is claimable after the failover only.
+    for group in ["h", "i"] {
+        redis.run(&format!("DIRTY.CONSUME s GROUP {group} gone"));
+    }
+    let mut readers: Vec<Conn> = TIMED
+        .iter()
+        .map(|reader| waiting(&primary, &reader.replace("100", "1000"), "0"))
+        .collect();
+    primary.wait_for_replica(&replica);
+    let to = format!("FAILOVER TO 127.0.0.1 {} TIMEOUT 10000", replica.port);
+    assert_eq!(redis.run(&to), "OK");
+    for reader in &mut readers {
+        let reply = reply(reader);
+        assert!(reply.starts_with("UNBLOCKED"), "{reply}");
+    }
+    replica.wait_for_line("INFO replication", "role:master");
+    let mut redis = replica.connect();
+    redis.run("DIRTY.FLUSH user INSERT 2 0");
+    for (reader, expected) in TIMED
+        .iter()
+        .zip([&["2"][..], &["2", "1"], &["2", "1"], &["2"]])
+    {
+        let mut got = Vec::new();
+        wait_until("all that is to be read", || {
+            let read = consume(
+                &mut redis,
+                &format!("s {reader} PENDING BLOCK 200")
+                    .replace("k LAG 100 FROM $ PENDING", "k LAG 100"),
+            );
+            got.extend(read.events);
+            expected
+                .iter()
+                .all(|id| got.iter().any(|event| event.split('x').next() == Some(id)))
+        });
+    }
 }
 
 #[test]
 fn a_server_with_waiting_readers_stops_at_once() {
     let (mut server, _) = server();
-    let _readers: Vec<Conn> = (0..10)
-        .map(|_| waiting(&server, "GROUP g c", "0"))
+    let _readers: Vec<Conn> = (0..12)
+        .map(|reader| waiting(&server, TIMED[reader % TIMED.len()], "0"))
         .collect();
     let start = Instant::now();
     server.restart();

@@ -78,7 +78,7 @@ fn a_poisoned_event_fails_is_tried_again_dies_and_comes_back() {
             reader.raw(&fail(b"second", &[&["NOW"][..], &limit].concat())),
             "retry"
         );
-        assert_eq!(held(&mut redis, "g"), "1:b:2 2:b:1");
+        assert_eq!(held(&mut redis, "g"), "1:dirty:left:2 2:b:1");
         assert_eq!(events(&mut reader, "s GROUP g c\\xc3 CLAIM 5000"), "1x3");
         let message = b"\0\r\n\xff third: \xe2\x82\xac ";
         let last_at = now_ms();
@@ -293,6 +293,16 @@ fn redrive_takes_the_ones_it_is_told_and_leaves_what_others_keep_there_as_it_is(
             [("a".into(), "b".into()), ("dead-id".into(), "1-1".into())]
         );
     }
+}
+
+#[test]
+fn redrive_takes_all_that_are_named() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 150);
+    events(&mut redis, "s GROUP g a COUNT 150");
+    events(&mut redis, "s GROUP g a PENDING MAXDELIVERIES 1 COUNT 150");
+    let ids = ids(&mut redis, "s:dead").join(" ");
+    assert_eq!(redis.run(&format!("DIRTY.REDRIVE s {ids}")), "(150)");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use super::blocking::{reply, waiting};
 use super::consume::{consume, events, stream_of};
 use super::rights::user;
-use super::support::{text, Conn, Server};
+use super::support::{text, wait_until, Conn, Server};
 use redis::Value;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// How many entries are pending, as XPENDING counts them.
 fn pending(redis: &mut Conn, group: &str) -> usize {
@@ -314,13 +315,14 @@ fn an_entry_acknowledged_with_delete_goes_when_every_group_and_cursor_is_done_wi
             ), // this reads 4
             ("DIRTY.ACK s GROUP h DELETE 3", "1 3 4 5"), // pending in g
             ("DIRTY.CONSUME s GROUP g c ACK 1 3 DELETE", "1 4 5"),
-            ("DIRTY.ACK s GROUP h 1", "1 4 5"), // DELETE was not asked for
+            ("DIRTY.ACK s GROUP h 1", "4 5"), // g has asked for it
             ("DIRTY.ACK s GROUP g DELETE 1", "4 5"),
-            ("DIRTY.CONSUME s GROUP g c ACK 2 5 4 DELETE", "4 5"), // h has 4, and has not read 5
+            ("DIRTY.CONSUME s GROUP g c ACK 1 4", "4 5"), // nobody has asked
+            ("DIRTY.CONSUME s GROUP g c ACK 1 5 DELETE", "4 5"), // h has not read it
             ("DIRTY.CONSUME s GROUP h c COUNT 1", "4 5"),
-            ("DIRTY.ACK s GROUP h DELETE 5 4", "5"), // k has acknowledged 4 only
-            ("DIRTY.ACK s CURSOR k 5", "5"),
-            ("DIRTY.ACK s GROUP h DELETE 5", ""),
+            ("DIRTY.ACK s GROUP h DELETE 4", "5"),
+            ("DIRTY.ACK s GROUP h 5", "5"), // k has acknowledged 4 only
+            ("DIRTY.ACK s CURSOR k 5", ""),
         ] {
             let id = |word: &str| match word.parse::<usize>() {
                 // Neither counts nor protocol numbers: those are the words after ACK and COUNT.
@@ -466,4 +468,122 @@ fn native_and_other_consumers_at_once_share_each_event_once() {
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=EVENTS).collect::<Vec<_>>());
     assert_eq!(pending(&mut redis, "g"), 0);
+}
+
+#[test]
+fn who_waits_to_claim_is_not_told_of_what_it_does_not_get() {
+    for resp3 in [false, true] {
+        let server = Server::start();
+        let mut redis = stream_of(&server, 3);
+        assert_eq!(events(&mut redis, "s GROUP g a"), "1 2 3");
+        // The filter rejects them, or they were delivered too often.
+        for (options, left) in [("WHERE OPS D", 0), ("MAXDELIVERIES 1", 0)] {
+            redis.run("XGROUP SETID s g 0");
+            redis.run("XGROUP DELCONSUMER s g a");
+            assert_eq!(events(&mut redis, "s GROUP g a"), "1 2 3");
+            let mut waits = match resp3 {
+                true => server.connect_resp3(),
+                false => server.connect(),
+            };
+            let line = format!("DIRTY.CONSUME s GROUP g b CLAIM 100 BLOCK 600 {options}");
+            let start = Instant::now();
+            waits.send(&line.split(' ').collect::<Vec<_>>()).unwrap();
+            wait_until("the entries to be gone", || {
+                pending(&mut redis, "g") == left
+            });
+            assert!(start.elapsed() < Duration::from_millis(500));
+            let reply = text(&waits.receive().unwrap());
+            assert!(
+                start.elapsed() > Duration::from_millis(550),
+                "{options}: {reply}"
+            );
+            assert!(reply.contains("events") && reply.contains("[]"), "{reply}");
+        }
+        assert_eq!(seqs(&mut redis, "s:dead"), "1 2 3");
+        // And those that it gets come at their time.
+        redis.run("DIRTY.FLUSH user DELETE 1");
+        assert_eq!(events(&mut redis, "s GROUP g a FROM $"), "1");
+        let start = Instant::now();
+        let claimed = "s GROUP g b CLAIM 200 BLOCK 5000 MAXDELIVERIES 2 WHERE OPS D";
+        assert_eq!(events(&mut redis, claimed), "1x2");
+        assert!((190..1000).contains(&start.elapsed().as_millis()));
+    }
+}
+
+#[test]
+fn an_acknowledgement_elsewhere_makes_room_for_a_reader_that_waits() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 4);
+    let held = consume(&mut redis, "s GROUP g a COUNT 2");
+    let mut waits = waiting(&server, "GROUP g a MAXPENDING 2", "10000");
+    let start = Instant::now();
+    redis.run(&format!("DIRTY.ACK s GROUP g {}", held.ids[0]));
+    assert!(reply(&mut waits).contains("entity_id 3"));
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn what_failed_now_is_anybodys_that_claims_or_asks_for_what_is_pending() {
+    for options in ["CLAIM 60000", "PENDING"] {
+        for consumer in ["a", "b"] {
+            let server = Server::start();
+            let mut redis = stream_of(&server, 1);
+            let id = consume(&mut redis, "s GROUP g a").ids.remove(0);
+            redis.run(&format!("DIRTY.FAIL s GROUP g {id} why NOW"));
+            let next = format!("s GROUP g {consumer} {options}");
+            assert_eq!(events(&mut redis, &next), "1x2", "{next}");
+        }
+    }
+}
+
+#[test]
+fn somebody_elses_key_in_the_place_of_deletions_is_refused_before_anything_changes() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 1);
+    let id = consume(&mut redis, "s GROUP g a").ids.remove(0);
+    redis.run("SET s:done mine");
+    let before = redis.digest();
+    for command in [
+        format!("DIRTY.ACK s GROUP g DELETE {id}"),
+        format!("DIRTY.CONSUME s GROUP g a ACK 1 {id} DELETE"),
+    ] {
+        let refused = "WRONGTYPE the key \"s:done\" holds something else than a sorted set";
+        assert_eq!(redis.run(&command), refused);
+    }
+    assert_eq!(redis.digest(), before);
+    assert_eq!(redis.run(&format!("DIRTY.ACK s GROUP g {id}")), "(1)");
+}
+
+#[test]
+fn deletions_that_were_asked_for_outlive_a_restart_and_wait_for_what_there_is_only() {
+    let mut server = Server::with(&["--appendonly", "yes"]);
+    let mut redis = stream_of(&server, 3);
+    for group in ["g", "h"] {
+        consume(&mut redis, &format!("s GROUP {group} a"));
+    }
+    let ids = consume(&mut redis, "s CURSOR look").ids;
+    redis.run(&format!("DIRTY.ACK s CURSOR look {}", ids[2]));
+    // Not there, trimmed, and not read yet.
+    redis.run(&format!("XDEL s {}", ids[0]));
+    redis.run("DIRTY.FLUSH user INSERT 4 0");
+    let ack = format!(
+        "DIRTY.ACK s GROUP g DELETE 1-1 {} 9999999999999-9 {}",
+        ids[0], ids[1]
+    );
+    assert_eq!(redis.run(&ack), "(2)");
+    assert_eq!(redis.run("ZCARD s:done"), "(1)");
+    assert_eq!(redis.run(&ack), "(0)", "sent again");
+    let ttl: i64 = redis
+        .run("PTTL s:done")
+        .trim_matches(['(', ')'])
+        .parse()
+        .unwrap();
+    assert!((604_000_000..=604_800_000).contains(&ttl), "{ttl}");
+    server.restart();
+    let mut redis = server.connect();
+    assert_eq!(redis.run(&format!("DIRTY.ACK s GROUP h {}", ids[1])), "(1)");
+    assert_eq!(
+        (seqs(&mut redis, "s"), redis.run("EXISTS s:done")),
+        ("3 4".into(), "(0)".into())
+    );
 }

@@ -16,6 +16,8 @@ fn effects(server: &Server, start: usize) -> (Vec<String>, usize) {
         // An id within a longer text.
         false => match word.split_once('-') {
             Some((ms, seq)) if ms.len() == 13 => format!("ms-{seq}"),
+            // As a sorted set orders it.
+            Some((ms, seq)) if ms.len() == 20 => format!("0ms-{}", seq.trim_start_matches('0')),
             _ => word.to_string(),
         },
     };
@@ -47,14 +49,14 @@ fn each_step_replicates_exactly_its_effects() {
         [&first[..], commands, &last[..]].concat()
     };
     let failure = [
-        "HSET s:failures ms-1 g ms ms why".to_string(),
+        "HSET s:failures ms-1 g ms ms 1 a why".to_string(),
         "PEXPIREAT s:failures ms".into(),
     ];
     for (command, expected) in [
         ("DIRTY.FAIL s GROUP g #1 why", transaction(&failure)),
         (
             "DIRTY.FAIL s GROUP g #1 why NOW",
-            transaction(&[&failure[..], &[claim("a", 1, "0", 1)]].concat()),
+            transaction(&[&failure[..], &[claim("dirty:left", 1, "0", 1)]].concat()),
         ),
         (
             "DIRTY.FAIL s GROUP g #1 why MAXDELIVERIES 1",
@@ -86,11 +88,19 @@ fn each_step_replicates_exactly_its_effects() {
         ),
         (
             "DIRTY.CONSUME s GROUP g b ACK 1 #2 DELETE CLAIM 60000 MAXPENDING 1",
-            vec!["XACK s g ms-2".into()],
+            transaction(&[
+                "XACK s g ms-2".into(),
+                "ZADD s:done 0 0ms-2".into(), // k is before it
+                "PEXPIREAT s:done ms".into(),
+            ]),
         ),
         (
             "DIRTY.ACK s CURSOR k #3",
-            vec!["XGROUP SETID s k ms-3".into()],
+            transaction(&[
+                "XGROUP SETID s k ms-3".into(),
+                "XDEL s ms-2".into(),
+                "ZREM s:done 0ms-2".into(),
+            ]),
         ),
         (
             "DIRTY.ACK s GROUP g DELETE #2 #3",

@@ -254,3 +254,63 @@ fn the_active_one_leaves_and_the_next_goes_on_at_once() {
         assert_eq!(events(&mut redis, "s GROUP g a SINGLE 60000"), "");
     }
 }
+
+/// It was not its turn when it asked for them after a restart.
+#[test]
+fn who_takes_the_turn_anew_goes_on_with_what_it_held_itself() {
+    for count in [1, 100] {
+        let server = Server::start();
+        let mut redis = stream_of(&server, 5);
+        assert_eq!(
+            events(&mut redis, "s GROUP g a SINGLE 150 COUNT 3"),
+            "1 2 3"
+        );
+        std::thread::sleep(Duration::from_millis(160));
+        let first = consume(&mut redis, "s GROUP g b SINGLE 150 COUNT 1");
+        assert_eq!(first.events, ["1x2"]);
+        redis.run(&format!("DIRTY.ACK s GROUP g {}", first.ids[0]));
+        assert_eq!(events(&mut redis, "s GROUP g a SINGLE 150 PENDING"), "");
+        std::thread::sleep(Duration::from_millis(160));
+        let mut got = Vec::new();
+        while got.len() < 4 {
+            let next = format!("s GROUP g a SINGLE 10000 COUNT {count}");
+            got.extend(consume(&mut redis, &next).events);
+        }
+        assert_eq!(got.join(" "), "2x2 3x2 4 5", "COUNT {count}");
+    }
+    // As the one that waits for it.
+    let server = Server::start();
+    let mut redis = stream_of(&server, 2);
+    assert_eq!(events(&mut redis, "s GROUP g a SINGLE 200"), "1 2");
+    std::thread::sleep(Duration::from_millis(210));
+    assert_eq!(events(&mut redis, "s GROUP g b SINGLE 200 COUNT 1"), "1x2");
+    let mut waits = waiting(&server, "GROUP g a SINGLE 200", "5000");
+    assert!(reply(&mut waits).contains("entity_id 1"));
+}
+
+#[test]
+fn who_has_lost_the_turn_does_not_get_it_back_by_failing_what_it_held() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 3);
+    let held_by_a = consume(&mut redis, "s GROUP g a SINGLE 200 COUNT 2");
+    std::thread::sleep(Duration::from_millis(210));
+    // Only one of them is b's now.
+    assert_eq!(events(&mut redis, "s GROUP g b SINGLE 200 COUNT 1"), "1x2");
+    for id in &held_by_a.ids {
+        let fail = format!("DIRTY.FAIL s GROUP g {id} late NOW");
+        assert_eq!(redis.run(&fail), "retry");
+        assert_eq!(events(&mut redis, "s GROUP g a SINGLE 200"), "");
+    }
+    assert_eq!(events(&mut redis, "s GROUP g b SINGLE 200"), "1x3 2x2 3");
+    // Who failed is remembered.
+    std::thread::sleep(Duration::from_millis(210));
+    let reader = "s GROUP g c SINGLE 200 MAXDELIVERIES 2 COUNT 1";
+    assert_eq!(events(&mut redis, reader), "3x2");
+    let dead = redis.run("XRANGE s:dead - +");
+    for consumer in [
+        "dead-consumer b dead-error late dead-deliveries 3",
+        "dead-consumer b dead-error late dead-deliveries 2",
+    ] {
+        assert!(dead.contains(consumer), "{dead}");
+    }
+}

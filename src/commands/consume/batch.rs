@@ -66,9 +66,9 @@ impl Batch {
         Self::new(None, position)
     }
 
-    /// Whether there is nothing to tell the reader: no entry, none lost, and nothing more to look at.
+    /// Whether there is nothing to tell the reader: no entry, and none lost.
     pub fn is_empty(&self) -> bool {
-        if self.is_cut || self.lost > 0 || self.parts.iter().any(|part| part.kept() > 0) {
+        if self.lost > 0 || self.parts.iter().any(|part| part.kept() > 0) {
             return false;
         }
         // Without an entry there is no gap before it.

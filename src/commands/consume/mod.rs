@@ -12,6 +12,7 @@ use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use crate::redis::blocking::{self, Look, Waits};
 use crate::redis::dead::Dead;
+use crate::redis::deletions::Deletions;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::groups::{self, Group};
 use crate::redis::reply::Reply;
@@ -21,6 +22,7 @@ use options::{GroupReader, Options, Reader};
 use read::{read, Waited};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use watch::Watch;
 
 /// ```text
@@ -53,6 +55,7 @@ impl Command for Consume {
         let options = Options::parse(Args::new(call.args))?;
         if let Reader::Group(reader) = &options.reader {
             check_dead(call, reader.max_deliveries.is_some(), reader.dead)?;
+            check_deletions(call, reader.delete)?;
         }
         let batch = read(call, &options, None)?;
         match options.block {
@@ -61,11 +64,14 @@ impl Command for Consume {
                     waited: Waited {
                         start: batch.before,
                         position: batch.position,
+                        is_cut: batch.is_cut,
                         stream: streams::state(call.ctx, &call.key)?.unwrap_or_default(),
                     },
-                    watch: Watch::new(&options, call.args),
+                    watch: Watch::new(&options),
+                    raw: options.raw,
+                    room: WaitsForRoom::of(&options),
                 };
-                blocking::wait::<Self>(call.ctx, &call.key, timeout_ms, waiting)?;
+                blocking::wait::<Self>(call, timeout_ms, waiting)?;
             }
             _ => batch.reply(call.reply(), options.raw),
         }
@@ -88,35 +94,75 @@ pub fn check_dead(call: &Call, is_needed: bool, named: Option<&[u8]>) -> Result<
     }
 }
 
+/// Looks whether deletions can be asked for before anything is acknowledged.
+pub fn check_deletions(call: &Call, is_asked: bool) -> Result<(), Error> {
+    match Deletions::of(call.ctx, &call.key).filter(|_| is_asked) {
+        Some(deletions) => deletions.check(),
+        None => Ok(()),
+    }
+}
+
 /// What is remembered of a reader while it waits.
 pub struct Waiting {
     waited: Waited,
     watch: Watch,
+    raw: bool,
+    #[expect(dead_code, reason = "counts as long as it lives")]
+    room: Option<WaitsForRoom>,
+}
+
+/// A waiting reader for whom an ACK elsewhere may make room.
+struct WaitsForRoom;
+
+static WAIT_FOR_ROOM: AtomicUsize = AtomicUsize::new(0);
+
+impl WaitsForRoom {
+    fn of(options: &Options) -> Option<Self> {
+        match &options.reader {
+            Reader::Group(reader) if reader.max_pending.is_some() => {
+                WAIT_FOR_ROOM.fetch_add(1, Relaxed);
+                Some(WaitsForRoom)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Drop for WaitsForRoom {
+    fn drop(&mut self) {
+        WAIT_FOR_ROOM.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Waits for Consume {
     type Memory = Waiting;
+    type Found = Batch;
 
-    fn wake(call: &Call, waiting: &mut Waiting) -> Result<bool, Error> {
+    fn wake(call: &Call, waiting: &mut Waiting) -> Result<Option<Batch>, Error> {
         let options = Options::parse(Args::new(call.args))?;
         let waited = &mut waiting.waited;
         let batch = match waited.read_on(call, &options)? {
             Some(batch) => batch,
             None => read(call, &options, Some(waited))?,
         };
-        let found = !batch.is_empty();
-        if found {
-            batch.reply(call.reply(), options.raw);
-        } else {
-            // Past what the filter has rejected.
-            waited.position = batch.position.or(waited.position);
+        if !batch.is_empty() {
+            return Ok(Some(batch));
         }
-        Ok(found)
+        // Past what the filter has rejected.
+        waited.position = batch.position.or(waited.position);
+        waited.is_cut = batch.is_cut;
+        Ok(None)
     }
 
-    fn look(ctx: &Context, stream: &RedisString, waiting: &mut Waiting) -> Result<Look, Error> {
-        let position = &mut waiting.waited.position;
-        waiting.watch.look(ctx, stream, position)
+    fn look(ctx: &Context, stream: &RedisString, waiting: &Waiting) -> Result<Look, Error> {
+        match waiting.waited.is_cut {
+            true => Ok(Look::Wake),
+            false => waiting.watch.look(ctx, stream, waiting.waited.position),
+        }
+    }
+
+    fn reply(reply: Reply, waiting: &Waiting, batch: Batch) {
+        batch.reply(reply, waiting.raw);
     }
 
     fn give_up(reply: Reply, waiting: &Waiting) {
@@ -202,5 +248,8 @@ pub fn advance(cursor: &Group, position: EventId, id: EventId) -> Result<EventId
         return Ok(position);
     }
     cursor.set_position(next)?;
+    if let Some(deletions) = Deletions::of(cursor.ctx, cursor.stream) {
+        deletions.settle_range(position, next)?;
+    }
     Ok(next)
 }

@@ -3,15 +3,18 @@
 use super::batch::{Batch, Part};
 use super::options::{CursorReader, GroupReader, Options, Reader, Start};
 use super::turn::{turn, Turn};
-use super::{advance, group};
+use super::{advance, group, WAIT_FOR_ROOM};
 use crate::entity::event_id::EventId;
 use crate::error::Error;
+use crate::redis::blocking;
 use crate::redis::dead::{Dead, Death};
+use crate::redis::deletions::Deletions;
 use crate::redis::entry::Call;
-use crate::redis::groups::{self, Group, Pending, State, Whose};
+use crate::redis::groups::{self, Group, Pending, State, Whose, LEFT};
 use crate::redis::{keys, last_ids, streams};
 use redis_module::RedisString;
 use std::collections::HashSet;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// How many entries one call looks at, at least, when a filter rejects most of them.
 const LOOKED_AT: u64 = 10_000;
@@ -25,6 +28,8 @@ pub struct Waited {
     pub start: Option<EventId>,
     /// Past what its filter has rejected since.
     pub position: Option<EventId>,
+    /// There may be more, which was not looked at yet.
+    pub is_cut: bool,
     /// The stream's state when it began.
     pub stream: streams::State,
 }
@@ -89,41 +94,40 @@ impl Reading<'_> {
         let consumer = keys::string(reader.consumer);
         let mut batch = Batch::new(Some(state.position), None);
         let mut left = self.options.count;
-        let mut is_taking_over = false;
-        if let Some(lease_ms) = reader.lease_ms {
-            match turn(group, &consumer, lease_ms)? {
-                Turn::Others { .. } => return Ok(Batch::empty(None)),
-                Turn::Mine { others_hold } => is_taking_over = others_hold,
-            }
-        }
         // What was acknowledged just now may have been all; then there is nothing to look for.
         let is_pending = state.pending > 0;
-        if reader.pending && is_pending {
-            self.claim(
-                &mut batch,
-                reader,
-                &consumer,
-                &Whose::Own(&consumer),
-                &mut left,
-            )?;
-        }
-        if is_taking_over {
-            self.claim(
-                &mut batch,
-                reader,
-                &consumer,
-                &Whose::Others(&consumer),
-                &mut left,
-            )?;
+        let nobody = keys::string(LEFT);
+        let own = [Whose::Own(&consumer), Whose::Own(&nobody)];
+        let mut claims = Vec::new();
+        let mut takes_all = false;
+        match reader.lease_ms {
+            None if reader.pending && is_pending => claims.extend(own),
+            None => {}
+            Some(lease_ms) => match turn(group, &consumer, lease_ms)? {
+                Turn::Others { .. } => return Ok(Batch::empty(None)),
+                Turn::Mine {
+                    is_new,
+                    others_hold,
+                    ..
+                } => {
+                    group.touch(&consumer)?;
+                    takes_all = is_new || reader.pending;
+                    match takes_all {
+                        true => claims.push(Whose::All),
+                        false if others_hold => claims.push(Whose::Others(&consumer)),
+                        false => {}
+                    }
+                }
+            },
         }
         if let Some(ms) = reader.claim_ms.filter(|_| is_pending) {
-            self.claim(
-                &mut batch,
-                reader,
-                &consumer,
-                &Whose::Idle { ms },
-                &mut left,
-            )?;
+            claims.push(Whose::Idle { ms });
+        }
+        for whose in &claims {
+            self.claim(&mut batch, reader, &consumer, whose, &mut left)?;
+        }
+        if takes_all && left == 0 {
+            self.hand_on_rest(&batch, &consumer)?;
         }
         let room = match reader.max_pending {
             None => left,
@@ -136,6 +140,20 @@ impl Reading<'_> {
             self.new_entries(&mut batch, &consumer, room, state.position)?;
         }
         Ok(batch)
+    }
+
+    /// A consumer that has just taken its turn has no room for all that it held before: it goes on with
+    /// the rest in its place among the others', not when it asks for its own.
+    fn hand_on_rest(&self, batch: &Batch, consumer: &RedisString) -> Result<(), Error> {
+        let given: HashSet<EventId> = batch.parts.iter().flat_map(Part::claimed).collect();
+        let mut rest = self
+            .group
+            .pending(&Whose::Own(consumer), u64::from(u32::MAX))?;
+        rest.retain(|pending| !given.contains(&pending.event_id()));
+        match rest.is_empty() {
+            true => Ok(()),
+            false => self.group.hand_on(&rest).map(drop),
+        }
     }
 
     /// How many entries a consumer holds, as far as that matters.
@@ -162,7 +180,7 @@ impl Reading<'_> {
             position = part.last().unwrap_or(position);
             let rejected = part.rejected();
             if !rejected.is_empty() {
-                self.group.acknowledge(&rejected)?;
+                self.reject(&rejected)?;
             }
             batch.parts.push(part);
             looked_at = looked_at.saturating_add(length);
@@ -182,6 +200,15 @@ impl Reading<'_> {
             batch.lost = batch.lost.saturating_add(lost);
         }
         Ok(())
+    }
+
+    /// Acknowledges what the filter does not take.
+    fn reject(&self, ids: &[EventId]) -> Result<(), Error> {
+        self.group.acknowledge(ids)?;
+        match Deletions::of(self.call.ctx, &self.call.key) {
+            Some(deletions) => deletions.settle(ids),
+            None => Ok(()),
+        }
     }
 
     /// The stream's last id, and how many events that came after a position are gone from its end.
@@ -242,7 +269,7 @@ impl Reading<'_> {
                 batch.lost = batch.lost.saturating_add(gone);
                 let rejected = part.rejected();
                 if !rejected.is_empty() {
-                    self.group.acknowledge(&rejected)?;
+                    self.reject(&rejected)?;
                 }
                 *left = left.saturating_sub(part.kept());
                 has_made_room |= part.kept() < claimed;
@@ -274,7 +301,7 @@ impl Reading<'_> {
         };
         let death = Death {
             id,
-            consumer: &worn.consumer,
+            consumer: failure.of(worn),
             message: &message,
             deliveries: worn.deliveries,
             first_ms: failure.first_ms.unwrap_or(last_ms),
@@ -340,9 +367,15 @@ pub fn acknowledge(
         if let Ok(dead) = Dead::of(call.ctx, &call.key, None) {
             dead.forget(group, ids)?;
         }
+        if WAIT_FOR_ROOM.load(Relaxed) > 0 {
+            blocking::signal(call.ctx, &call.key);
+        }
     }
-    if delete {
-        groups::delete_acknowledged(call.ctx, &call.key, ids)?;
+    if let Some(deletions) = Deletions::of(call.ctx, &call.key) {
+        match delete {
+            true => deletions.ask(group, ids)?,
+            false => deletions.settle(ids)?,
+        }
     }
     Ok(acknowledged)
 }

@@ -11,8 +11,12 @@ use redis_module::RedisString;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Turn {
     Mine {
+        /// It was another's, or nobody's: what is pending comes first, whoever was reading it.
+        is_new: bool,
         /// Whether entries are pending that others were reading: they come first.
         others_hold: bool,
+        /// Whether it has pending entries itself.
+        holds: bool,
     },
     Others {
         /// When the lease runs out, if the active one stays silent.
@@ -20,14 +24,9 @@ pub enum Turn {
     },
 }
 
-/// Takes or keeps the turn, if it is to be had.
+/// Whose turn it is, without taking it.
 pub fn turn(group: &Group, consumer: &RedisString, lease_ms: u64) -> Result<Turn, Error> {
-    let consumers = group.consumers()?;
-    let turn = decide(&consumers, consumer, lease_ms);
-    if let Turn::Mine { .. } = turn {
-        group.touch(consumer)?;
-    }
-    Ok(turn)
+    Ok(decide(&group.consumers()?, consumer, lease_ms))
 }
 
 fn decide(consumers: &[Consumer], own: &[u8], lease_ms: u64) -> Turn {
@@ -36,10 +35,14 @@ fn decide(consumers: &[Consumer], own: &[u8], lease_ms: u64) -> Turn {
         Some(active) if active.name != own && active.idle_ms < lease_ms => Turn::Others {
             free_in_ms: lease_ms.saturating_sub(active.idle_ms),
         },
-        _ => Turn::Mine {
+        active => Turn::Mine {
+            is_new: active.is_none_or(|active| active.name != own || active.idle_ms >= lease_ms),
             others_hold: consumers
                 .iter()
                 .any(|other| other.name != own && other.pending > 0),
+            holds: consumers
+                .iter()
+                .any(|consumer| consumer.name == own && consumer.pending > 0),
         },
     }
 }
@@ -50,22 +53,32 @@ mod tests {
 
     #[test]
     fn the_one_that_was_idle_for_the_shortest_time_is_active_until_its_lease_is_over() {
-        let mine = |others_hold| Turn::Mine { others_hold };
+        let mine = |is_new, others_hold, holds| Turn::Mine {
+            is_new,
+            others_hold,
+            holds,
+        };
         let others = |free_in_ms| Turn::Others { free_in_ms };
         for (consumers, expected) in [
-            (vec![], mine(false)),
-            (vec![("me", 0, 5)], mine(false)),
-            (vec![("me", 3, 500)], mine(false)),
+            (vec![], mine(true, false, false)),
+            (vec![("me", 0, 5)], mine(false, false, false)),
+            (vec![("me", 3, 500)], mine(true, false, true)),
             (vec![("other", 0, 40)], others(60)),
             (vec![("other", 0, 99), ("me", 0, 100)], others(1)),
-            (vec![("other", 7, 100)], mine(true)),
-            (vec![("other", 7, 50), ("me", 0, 20)], mine(true)),
+            (vec![("other", 7, 100)], mine(true, true, false)),
+            (
+                vec![("other", 7, 50), ("me", 1, 20)],
+                mine(false, true, true),
+            ),
             (
                 vec![("other", 0, 50), ("third", 0, 20), ("me", 0, 60)],
                 others(80),
             ),
             // Who has left never reads.
-            (vec![("dirty:left", 2, 0), ("me", 0, 60)], mine(true)),
+            (
+                vec![("dirty:left", 2, 0), ("me", 0, 60)],
+                mine(false, true, false),
+            ),
         ] {
             let known: Vec<Consumer> = consumers
                 .iter()

@@ -3,10 +3,7 @@
 
 use super::options::{Options, Reader};
 use super::turn::{turn, Turn};
-use crate::args::Args;
-use crate::encoding::event;
-use crate::entity::event_id::{missed, EventId};
-use crate::entity::filter::Filter;
+use crate::entity::event_id::EventId;
 use crate::error::Error;
 use crate::redis::blocking::Look;
 use crate::redis::groups::{self, Group, Whose};
@@ -29,8 +26,6 @@ enum Kind {
     },
     Cursor {
         lag_ms: Option<u64>,
-        /// The call's arguments, if it has a filter.
-        filtered: Option<Vec<Vec<u8>>>,
     },
 }
 
@@ -41,9 +36,7 @@ const SHORTEST_MS: u64 = 10;
 const LOOKED_AT: u64 = 1000;
 
 impl Watch {
-    /// Of what these arguments ask for.
-    pub fn new(options: &Options, args: &[&[u8]]) -> Self {
-        let own = || args.iter().map(|arg| arg.to_vec()).collect();
+    pub fn new(options: &Options) -> Self {
         Watch {
             name: keys::string(options.reader.name()),
             kind: match &options.reader {
@@ -55,18 +48,17 @@ impl Watch {
                 },
                 Reader::Cursor(cursor) => Kind::Cursor {
                     lag_ms: cursor.lag_ms,
-                    filtered: (!options.filter.is_empty()).then(own),
                 },
             },
         }
     }
 
-    /// Moves a cursor's position past what its filter rejects.
+    /// A cursor's position is where it has read to.
     pub fn look(
         &self,
         ctx: &Context,
         stream: &RedisString,
-        position: &mut Option<EventId>,
+        position: Option<EventId>,
     ) -> Result<Look, Error> {
         let group = Group {
             ctx,
@@ -74,18 +66,9 @@ impl Watch {
             name: &self.name,
         };
         match &self.kind {
-            Kind::Cursor { lag_ms: None, .. } => Ok(Look::Never),
-            Kind::Cursor {
-                lag_ms: Some(ms),
-                filtered: None,
-            } => look_at_age(&group, position, *ms, &Filter::default()),
-            Kind::Cursor {
-                lag_ms: Some(ms),
-                filtered: Some(args),
-            } => {
-                let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-                let filter = Options::parse(Args::new(&args))?.filter;
-                look_at_age(&group, position, *ms, &filter)
+            Kind::Cursor { lag_ms: None } => Ok(Look::Never),
+            Kind::Cursor { lag_ms: Some(ms) } => {
+                look_at_age(&group, position.unwrap_or_default(), *ms)
             }
             Kind::Group {
                 claim_ms: None,
@@ -105,12 +88,22 @@ impl Watch {
                     Some(ms) => match turn(&group, consumer, *ms)? {
                         // Not our turn: whatever is claimable is another's to claim.
                         Turn::Others { free_in_ms } => return Ok(later(free_in_ms)),
-                        Turn::Mine { others_hold: true } => return Ok(Look::Wake),
+                        Turn::Mine {
+                            others_hold: true, ..
+                        }
+                        | Turn::Mine {
+                            is_new: true,
+                            holds: true,
+                            ..
+                        } => return Ok(Look::Wake),
                         Turn::Mine { .. } if *takes_new && has_new(&group)? => {
                             return Ok(Look::Wake)
                         }
-                        // A reader that waits is not silent.
-                        Turn::Mine { .. } => later(ms / 2),
+                        Turn::Mine { .. } => {
+                            // A reader that waits is not silent.
+                            group.touch(consumer)?;
+                            later(ms / 2)
+                        }
                     },
                 };
                 let claim = match claim_ms {
@@ -156,43 +149,20 @@ fn has_new(group: &Group) -> Result<bool, Error> {
     Ok(next.is_some_and(|reply| groups::entries(reply.view()).next().is_some()))
 }
 
-/// Whether there is something old enough that the filter takes. A reader that its timer wakes cannot wait
-/// on, so what is rejected must not wake it.
-fn look_at_age(
-    cursor: &Group,
-    position: &mut Option<EventId>,
-    lag_ms: u64,
-    filter: &Filter,
-) -> Result<Look, Error> {
-    let now_ms = streams::now_ms();
-    let mut before = position.unwrap_or_default();
-    let page = if filter.is_empty() { 1 } else { LOOKED_AT };
-    let next = groups::range(cursor.ctx, cursor.stream, before, EventId::MAX, page)?;
+/// Whether the next entry is old enough.
+fn look_at_age(cursor: &Group, position: EventId, lag_ms: u64) -> Result<Look, Error> {
+    let next = groups::range(cursor.ctx, cursor.stream, position, EventId::MAX, 1)?;
+    let next = next.as_ref().and_then(|reply| {
+        let entry = groups::entries(reply.view()).next()?;
+        EventId::parse(entry.id)
+    });
     let Some(next) = next else {
         return Ok(Look::Never);
     };
-    let mut looked_at = 0u64;
-    for entry in groups::entries(next.view()) {
-        let Some(id) = EventId::parse(entry.id) else {
-            return Ok(Look::Wake);
-        };
-        // Older than lag_ms, so one ms more.
-        let due_ms = id.ms.saturating_add(lag_ms).saturating_add(1);
-        if let Some(ms) = due_ms.checked_sub(now_ms).filter(|ms| *ms > 0) {
-            return Ok(Look::Later(ms));
-        }
-        let fields = entry.fields();
-        let event = event::decode(&fields);
-        if filter.takes(event.as_ref()) || missed(before, [(id, event.is_some())]) > 0 {
-            return Ok(Look::Wake);
-        }
-        before = id;
-        *position = Some(id);
-        looked_at = looked_at.saturating_add(1);
-    }
-    // There may be more to look at, but not now: other clients wait, too.
-    Ok(match looked_at >= page {
-        true => later(0),
-        false => Look::Never,
+    // Older than lag_ms, so one ms more.
+    let due_ms = next.ms.saturating_add(lag_ms).saturating_add(1);
+    Ok(match due_ms.saturating_sub(streams::now_ms()) {
+        0 => Look::Wake,
+        ms => Look::Later(ms),
     })
 }

@@ -518,7 +518,8 @@ mod tests {
             let start = Instant::now();
             assert_eq!(decode(text.as_bytes()).is_ok(), fits, "{name}");
             let taken = start.elapsed();
-            assert!(taken < Duration::from_secs(1), "{name}: {taken:?}");
+            // What is not linear takes minutes; machines may be busy.
+            assert!(taken < Duration::from_secs(10), "{name}: {taken:?}");
         }
     }
 

@@ -534,7 +534,7 @@ mod tests {
             let start = Instant::now();
             assert_eq!(decode(&bytes).is_ok(), fits, "{header:02x?}");
             let taken = start.elapsed();
-            assert!(taken < Duration::from_secs(1), "{header:02x?}: {taken:?}");
+            assert!(taken < Duration::from_secs(10), "{header:02x?}: {taken:?}");
         }
     }
 
