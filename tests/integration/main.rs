@@ -15,6 +15,7 @@ mod deferred;
 mod errors;
 mod events;
 mod fake_delete;
+mod faults;
 mod filters;
 mod flush;
 mod formats;

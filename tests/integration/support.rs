@@ -13,6 +13,15 @@ pub struct Server {
     pub port: u16,
     pub dir: TempDir,
     options: Vec<String>,
+    start: Start,
+}
+
+/// How the server's process begins.
+#[derive(Clone, Copy)]
+enum Start {
+    Plain,
+    /// A write beyond the limit of a file's size is an error, and not the process's end.
+    SurvivesLargeFiles,
 }
 
 impl Server {
@@ -22,18 +31,28 @@ impl Server {
 
     /// With options as on redis-server's command line.
     pub fn with(options: &[&str]) -> Server {
+        Server::starting(Start::Plain, options)
+    }
+
+    /// One whose files may be limited (`prlimit`), as a full disk does.
+    pub fn that_survives_large_files(options: &[&str]) -> Server {
+        Server::starting(Start::SurvivesLargeFiles, options)
+    }
+
+    fn starting(start: Start, options: &[&str]) -> Server {
         let dir = tempfile::tempdir().expect("a folder");
         let options: Vec<String> = options.iter().map(|option| option.to_string()).collect();
         // Somebody else may take the port between asking for a free one and using it.
         for _ in 0..5 {
             let port = free_port();
-            let mut child = spawn(port, &dir, &options);
+            let mut child = spawn(start, port, &dir, &options);
             if answers(port, &mut child) {
                 return Server {
                     child,
                     port,
                     dir,
                     options,
+                    start,
                 };
             }
         }
@@ -64,8 +83,12 @@ impl Server {
     }
 
     pub fn start_again(&mut self) {
-        self.child = spawn(self.port, &self.dir, &self.options);
+        self.child = spawn(self.start, self.port, &self.dir, &self.options);
         assert!(answers(self.port, &mut self.child), "{}", self.log());
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn log(&self) -> String {
@@ -135,14 +158,22 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn spawn(port: u16, dir: &TempDir, options: &[String]) -> Child {
+fn spawn(start: Start, port: u16, dir: &TempDir, options: &[String]) -> Child {
     let server = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(dir.path().join("log"))
         .expect("a log");
-    Command::new(&server)
+    let mut command = match start {
+        Start::Plain => Command::new(&server),
+        Start::SurvivesLargeFiles => {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", &server]);
+            shell
+        }
+    };
+    command
         .args([
             "--port",
             &port.to_string(),
@@ -210,6 +241,15 @@ pub struct Conn {
 }
 
 impl Conn {
+    /// `None` if nobody is there.
+    pub fn try_to(port: u16) -> Option<Conn> {
+        let client = Client::open(("127.0.0.1", port)).ok()?;
+        let connection = client.get_connection().ok()?;
+        let patience = Some(Duration::from_secs(10));
+        connection.set_read_timeout(patience).ok()?;
+        Some(Conn { connection })
+    }
+
     /// Runs a command as `words` splits it and gives the reply as `text` writes it.
     pub fn run(&mut self, command: &str) -> String {
         self.raw(&words(command))

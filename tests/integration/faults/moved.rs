@@ -1,0 +1,206 @@
+//! Every key that the module writes, moved about as operators do: what comes back is what went.
+
+use crate::support::{words, Conn, Server};
+
+/// Keys of every kind: a declaration, snapshots, streams with groups and pending entries, a dead stream,
+/// failures, wishes to delete, what waits for COMMIT, a token.
+fn seed(redis: &mut Conn) -> Vec<String> {
+    redis.expect(
+        r#"
+DIRTY.DECLARE user VERSION v TOMBSTONE 3600000 STREAM s STREAM t FORMAT DEBEZIUM => OK
+DIRTY.FLUSH user SNAPSHOT 1 2 v 1 a b SNAPSHOT 2 1 v 1 SNAPSHOT 3 1 v 1 SNAPSHOT 4 1 v 1
+  => [insert insert insert insert]
+DIRTY.FLUSH user SNAPSHOT 5 1 v 1 DELETE 5 1 v 2 => [insert delete]
+DIRTY.FLUSH user ONCE token SNAPSHOT 1 2 v 2 a c => [update]
+DIRTY.FLUSH user DEFER waiting SNAPSHOT 1 2 v 3 a d => [deferred]
+"#,
+    );
+    let read = crate::consume::consume(redis, "s GROUP g me COUNT 4");
+    crate::consume::consume(redis, "s GROUP h me");
+    let ids = &read.ids;
+    for command in [
+        format!("DIRTY.FAIL s GROUP g {} first MAXDELIVERIES 1", ids[0]),
+        format!("DIRTY.FAIL s GROUP g {} second", ids[1]),
+        format!("DIRTY.ACK s GROUP g DELETE {}", ids[2]),
+        format!("DIRTY.SEEK t CURSOR k {}", ids[1]),
+    ] {
+        let reply = redis.run(&command);
+        assert!(
+            ["dead", "retry", "(1)", "OK"].contains(&&*reply),
+            "{command}: {reply}"
+        );
+    }
+    let mut keys: Vec<String> = words(&redis.run("KEYS *").replace(['[', ']'], " "))
+        .into_iter()
+        .map(|key| String::from_utf8(key).unwrap())
+        .collect();
+    keys.sort();
+    let expected = "s s:dead s:done s:failures t user user:1 user:2 user:3 user:4 user:5 \
+                    user@deferred user@once:token";
+    assert_eq!(keys.join(" "), expected);
+    keys
+}
+
+/// What the same clients do next, and what they are told; times and ids apart.
+fn goes_on(redis: &mut Conn) -> Vec<String> {
+    let mut replies = Vec::new();
+    for command in [
+        "DIRTY.INFO user",
+        "DIRTY.FLUSH user SNAPSHOT 5 1 v 1",
+        "DIRTY.FLUSH user ONCE token SNAPSHOT 1 2 v 9 a z",
+        "DIRTY.COMMIT user waiting",
+        "DIRTY.FLUSH user SNAPSHOT 2 2 v 2 b c SNAPSHOT 6 1 v 1",
+        "DIRTY.GET user 1 2 3 4 5 6",
+        "XPENDING s g",
+        "DIRTY.CONSUME s GROUP g me PENDING CLAIM 0 MAXDELIVERIES 1 COUNT 2",
+        "DIRTY.CONSUME s GROUP h me PENDING",
+        "DIRTY.CONSUME t CURSOR k COUNT 3",
+        "XRANGE s:dead - +",
+        "HVALS s:failures",
+        "ZRANGE s:done 0 -1",
+        "DIRTY.REDRIVE s",
+        "DIRTY.STATS s",
+        "XRANGE s - +",
+    ] {
+        let reply = redis.run(command);
+        replies.push(format!("{command}: {}", without_times(&reply)));
+    }
+    replies
+}
+
+/// Numbers of a stream's ms, of ages and of memory differ between runs.
+fn without_times(reply: &str) -> String {
+    let is_time = |digits: &str| digits.len() >= 13;
+    let mut out = String::new();
+    let mut digits = String::new();
+    for c in reply.chars().chain(['\0']) {
+        if c.is_ascii_digit() {
+            digits.push(c);
+            continue;
+        }
+        out += if is_time(&digits) { "ms" } else { &digits };
+        digits.clear();
+        out.push(c);
+    }
+    let mut kept = Vec::new();
+    let mut words = out.split(' ');
+    while let Some(word) = words.next() {
+        kept.push(word);
+        let varies = ["bytes", "idle-ms"].contains(&word) || word.ends_with("-seconds");
+        if varies {
+            words.next();
+        }
+    }
+    kept.join(" ")
+}
+
+fn raw(redis: &mut Conn, words: &[&[u8]]) -> Vec<u8> {
+    match redis.value(words) {
+        redis::Value::BulkString(bytes) => bytes,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_key_that_was_moved_about_is_what_it_was() {
+    let untouched = {
+        let server = Server::start();
+        let mut redis = server.connect();
+        seed(&mut redis);
+        goes_on(&mut redis)
+    };
+    let other = Server::start();
+    type Way = fn(&mut Conn, &str, &Server);
+    let ways: [(&str, Way); 7] = [
+        ("COPY", |redis, key, _| {
+            let copy = format!("COPY {key} elsewhere => (1)\nDEL {key} => (1)\nCOPY elsewhere {key} => (1)\nDEL elsewhere => (1)");
+            redis.expect(&copy);
+        }),
+        ("COPY DB", |redis, key, _| {
+            let copy = format!("COPY {key} {key} DB 1 => (1)\nDEL {key} => (1)\nSELECT 1 => OK\nCOPY {key} {key} DB 0 => (1)\nDEL {key} => (1)\nSELECT 0 => OK");
+            redis.expect(&copy);
+        }),
+        ("RENAME", |redis, key, _| {
+            redis.expect(&format!(
+                "RENAME {key} elsewhere => OK\nRENAME elsewhere {key} => OK"
+            ));
+        }),
+        ("MOVE", |redis, key, _| {
+            let there =
+                format!("MOVE {key} 1 => (1)\nSELECT 1 => OK\nMOVE {key} 0 => (1)\nSELECT 0 => OK");
+            redis.expect(&there);
+        }),
+        ("SWAPDB", |redis, _, _| {
+            redis.expect("SWAPDB 0 1 => OK\nSWAPDB 1 0 => OK");
+        }),
+        ("RESTORE", |redis, key, _| {
+            let dump = raw(redis, &[b"DUMP", key.as_bytes()]);
+            let ttl = redis.run(&format!("PTTL {key}"));
+            let ttl = ttl.trim_matches(['(', ')']).replace("-1", "0");
+            let words: [&[u8]; 5] = [
+                b"RESTORE",
+                key.as_bytes(),
+                ttl.as_bytes(),
+                &dump,
+                b"REPLACE",
+            ];
+            redis.run(&format!("DEL {key}"));
+            assert_eq!(redis.raw(&words), "OK");
+        }),
+        ("MIGRATE", |redis, key, other| {
+            let port = other.port;
+            redis.expect(&format!("MIGRATE 127.0.0.1 {port} {key} 0 5000 => OK"));
+            let mut there = other.connect();
+            let back = redis.run("CONFIG GET port");
+            let back = back
+                .trim_matches(['[', ']'])
+                .split(' ')
+                .next_back()
+                .unwrap();
+            there.expect(&format!("MIGRATE 127.0.0.1 {back} {key} 0 5000 => OK"));
+        }),
+    ];
+    for (name, way) in ways {
+        let server = Server::start();
+        let mut redis = server.connect();
+        let keys = seed(&mut redis);
+        let digest = redis.digest();
+        for key in &keys {
+            way(&mut redis, key, &other);
+        }
+        assert_eq!(redis.digest(), digest, "{name}");
+        assert_eq!(goes_on(&mut redis), untouched, "{name}");
+    }
+}
+
+#[test]
+fn what_was_saved_and_loaded_is_what_it_was() {
+    let untouched = {
+        let server = Server::start();
+        let mut redis = server.connect();
+        seed(&mut redis);
+        goes_on(&mut redis)
+    };
+    for preamble in ["yes", "no"] {
+        for way in ["DEBUG RELOAD", "DEBUG LOADAOF", "BGREWRITEAOF", "restart"] {
+            let options = ["--appendonly", "yes", "--aof-use-rdb-preamble", preamble];
+            let mut server = Server::with(&options);
+            let mut redis = server.connect();
+            seed(&mut redis);
+            let digest = redis.digest();
+            match way {
+                "restart" => server.restart(),
+                "BGREWRITEAOF" => {
+                    redis.run(way);
+                    server.wait_for_line("INFO persistence", "aof_rewrite_in_progress:0");
+                    server.wait_for_line("INFO persistence", "aof_last_bgrewrite_status:ok");
+                    server.restart();
+                }
+                way => assert_eq!(redis.run(way), "OK"),
+            }
+            let mut redis = server.connect();
+            assert_eq!(redis.digest(), digest, "{way} {preamble}");
+            assert_eq!(goes_on(&mut redis), untouched, "{way} {preamble}");
+        }
+    }
+}
