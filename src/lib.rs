@@ -10,6 +10,24 @@
 //! | [`commands`] | one file per command |
 //! | [`redis`] | everything that calls the Redis module API |
 
+// Nothing that a client sends, or that Redis passes, may end the server. Tests may panic: that is how they
+// fail.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod args;
 mod commands;
 mod encoding;

@@ -119,7 +119,7 @@ fn describe<C: Command>(ctx: &Context) -> bool {
         since: c"0.1.0".as_ptr(),
         history: std::ptr::null_mut(),
         tips: std::ptr::null(),
-        arity: -words,
+        arity: words.saturating_neg(),
         key_specs: key_specs.as_mut_ptr(),
         args: std::ptr::null_mut(),
     };

@@ -150,7 +150,7 @@ impl Serialize for Name<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(self.0) {
             Ok(name) if !name.starts_with(ESCAPE) => serializer.serialize_str(name),
-            _ => serializer.serialize_str(&(ESCAPE.to_owned() + &STANDARD.encode(self.0))),
+            _ => serializer.serialize_str(&format!("{ESCAPE}{}", STANDARD.encode(self.0))),
         }
     }
 }
@@ -226,7 +226,7 @@ fn literal(field_type: FieldType, text: &[u8]) -> Option<Cow<'_, str>> {
     Some(match (field_type, &*canonical) {
         (FieldType::Bool, "1") => "true".into(),
         (FieldType::Bool, _) => "false".into(),
-        (FieldType::Float, number) if !number.contains(['.', 'e']) => canonical + ".0",
+        (FieldType::Float, number) if !number.contains(['.', 'e']) => format!("{number}.0").into(),
         _ => canonical,
     })
 }
