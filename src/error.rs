@@ -37,6 +37,8 @@ impl fmt::Display for Quoted {
     }
 }
 
+pub const INTERNAL: &str = "ERR internal error in the module dirty, see the server's log";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The whole command is too short or, for commands of fixed length, too long.
@@ -388,7 +390,7 @@ impl fmt::Display for Error {
             }
             EventsTooLarge(most) => write!(f, "LIMIT the events of one command are more than {most} bytes"),
             Server(message) => f.write_str(message),
-            Internal => write!(f, "ERR internal error in the module dirty, see the server's log"),
+            Internal => f.write_str(INTERNAL),
         }
     }
 }

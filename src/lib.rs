@@ -41,7 +41,7 @@ use commands::{
     stats::Stats,
 };
 use redis::declarations::TYPE as DECLARATION_TYPE;
-use redis::{entry, last_ids, stats as counters};
+use redis::{entry, guard, last_ids, stats as counters};
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
 
 #[cfg(not(test))]
@@ -69,10 +69,25 @@ fn register_commands(ctx: &Context) -> bool {
         && entry::register::<Leave>(ctx) // DIRTY.LEAVE stream GROUP group consumer: hand on its events
         && entry::register::<Redrive>(ctx) // DIRTY.REDRIVE stream: the dead, once more
         && entry::register::<Stats>(ctx) // DIRTY.STATS stream: its size and its readers
+        && register_deliberate_panic(ctx)
+}
+
+#[cfg(not(feature = "deliberate-panic"))]
+fn register_deliberate_panic(_ctx: &Context) -> bool {
+    true
+}
+
+#[cfg(feature = "deliberate-panic")]
+fn register_deliberate_panic(ctx: &Context) -> bool {
+    entry::register::<guard::deliberate::Panic>(ctx)
 }
 
 fn init(ctx: &Context, _args: &[RedisString]) -> Status {
-    entry::log_panics();
+    guard::log_panics();
+    guard::catch("loading the module", || load(ctx)).unwrap_or(Status::Err)
+}
+
+fn load(ctx: &Context) -> Status {
     // A forged payload is an error to look at, not the end of the server; and keys are signalled when
     // they were changed, not whenever they were opened.
     ctx.set_module_options(

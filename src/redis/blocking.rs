@@ -2,7 +2,7 @@
 
 use super::entry::{self, Command};
 use super::reply::Reply;
-use super::{api::api, stats};
+use super::{api::api, guard, stats};
 use crate::error::Error;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
@@ -54,7 +54,7 @@ static OUTSIDE_COMMANDS: AtomicUsize = AtomicUsize::new(0);
 
 /// The server has come round to those who were woken: it does so before it sleeps, this is after.
 unsafe extern "C" fn on_woken(_data: *mut c_void) {
-    OUTSIDE_COMMANDS.fetch_sub(1, Relaxed);
+    OUTSIDE_COMMANDS.fetch_sub(1, Relaxed); // nothing here can panic
 }
 
 /// Whether a client may wait here: not within MULTI, a script or another module's call.
@@ -145,12 +145,16 @@ fn writes_are_paused() -> bool {
 
 unsafe extern "C" fn on_time<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut c_void) {
     let ctx = Context::new(ctx);
+    let _ = guard::catch("a timer", || look_or_wake::<C>(&ctx, data));
+}
+
+fn look_or_wake<C: Waits>(ctx: &Context, data: *mut c_void) {
     // SAFETY: set by `set_timer` for a client that still waits.
     let waiting = unsafe { &mut *data.cast::<Waiting<C>>() };
     waiting.timer = None;
     let look = match writes_are_paused() {
         true => Ok(Look::Later(PAUSED_MS)),
-        false => entry::guard(&ctx, || C::look(&ctx, &waiting.key, &mut waiting.memory)),
+        false => guard::refuse("a look", || C::look(ctx, &waiting.key, &mut waiting.memory)),
     };
     match look {
         // An error is the client's to hear, too.
@@ -166,7 +170,7 @@ unsafe extern "C" fn on_time<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut
             // SAFETY: the client is blocked; this runs `on_timeout`, and `free` later on.
             unsafe { api!(RedisModule_UnblockClient(client, data)) };
         }
-        Ok(look) => set_timer(&ctx, waiting, look),
+        Ok(look) => set_timer(ctx, waiting, look),
     }
 }
 
@@ -185,29 +189,48 @@ unsafe extern "C" fn on_ready<C: Waits>(
     argc: c_int,
 ) -> c_int {
     let ctx = Context::new(raw_ctx);
-    // SAFETY: called for a client that `wait` blocked.
-    let waiting = unsafe { waiting::<C>(raw_ctx) };
+    answer(&ctx, "a woken client", || {
+        // SAFETY: called for a client that `wait` blocked.
+        let waiting = unsafe { waiting::<C>(raw_ctx) };
+        serve(&ctx, argv, argc, waiting)
+    })
+}
+
+/// Whoever waits gets an answer, come what may.
+fn answer(ctx: &Context, entry: &'static str, run: impl FnOnce() -> c_int) -> c_int {
+    guard::catch(entry, run).unwrap_or_else(|| {
+        entry::refuse(ctx, &Error::Internal);
+        raw::REDISMODULE_OK as c_int
+    })
+}
+
+fn serve<C: Waits>(
+    ctx: &Context,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+    waiting: &mut Waiting<C>,
+) -> c_int {
     if writes_are_paused() {
         // A write from here would end the server. The reader asks again.
-        C::give_up(Reply::new(&ctx), &waiting.memory);
+        C::give_up(Reply::new(ctx), &waiting.memory);
         return raw::REDISMODULE_OK as c_int;
     }
-    let woken = wake(&ctx, argv, argc, waiting);
+    let woken = wake(ctx, argv, argc, waiting);
     match woken {
         Ok(false) if OUTSIDE_COMMANDS.load(Relaxed) > 0 => {
-            C::give_up(Reply::new(&ctx), &waiting.memory);
+            C::give_up(Reply::new(ctx), &waiting.memory);
             raw::REDISMODULE_OK as c_int
         }
         Ok(false) => {
             // What is not due yet will be.
             let Waiting { key, memory, .. } = waiting;
-            let look = entry::guard(&ctx, || C::look(&ctx, key, memory));
-            set_timer(&ctx, waiting, look.unwrap_or(Look::Wake));
+            let look = guard::refuse("a look", || C::look(ctx, key, memory));
+            set_timer(ctx, waiting, look.unwrap_or(Look::Wake));
             raw::REDISMODULE_ERR as c_int
         }
         Ok(true) => raw::REDISMODULE_OK as c_int,
         Err(error) => {
-            entry::refuse(&ctx, &error);
+            entry::refuse(ctx, &error);
             raw::REDISMODULE_OK as c_int
         }
     }
@@ -219,7 +242,9 @@ fn wake<C: Waits>(
     argc: c_int,
     waiting: &mut Waiting<C>,
 ) -> Result<bool, Error> {
-    entry::call::<C, bool>(ctx, argv, argc, |call| C::wake(call, &mut waiting.memory))
+    entry::call::<C, bool>("a wake-up", ctx, argv, argc, |call| {
+        C::wake(call, &mut waiting.memory)
+    })
 }
 
 unsafe extern "C" fn on_timeout<C: Waits>(
@@ -228,25 +253,38 @@ unsafe extern "C" fn on_timeout<C: Waits>(
     argc: c_int,
 ) -> c_int {
     let ctx = Context::new(raw_ctx);
-    // SAFETY: called for a client that `wait` blocked.
-    let waiting = unsafe { waiting::<C>(raw_ctx) };
+    answer(&ctx, "the end of a wait", || {
+        // SAFETY: called for a client that `wait` blocked.
+        let waiting = unsafe { waiting::<C>(raw_ctx) };
+        end(&ctx, argv, argc, waiting)
+    })
+}
+
+fn end<C: Waits>(
+    ctx: &Context,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+    waiting: &mut Waiting<C>,
+) -> c_int {
     if std::mem::replace(&mut waiting.due, false) {
-        match wake(&ctx, argv, argc, waiting) {
+        match wake(ctx, argv, argc, waiting) {
             Ok(true) => return raw::REDISMODULE_OK as c_int,
             Ok(false) => {} // somebody else was served in between
             Err(error) => {
-                entry::refuse(&ctx, &error);
+                entry::refuse(ctx, &error);
                 return raw::REDISMODULE_OK as c_int;
             }
         }
     }
-    C::give_up(Reply::new(&ctx), &waiting.memory);
+    C::give_up(Reply::new(ctx), &waiting.memory);
     raw::REDISMODULE_OK as c_int
 }
 
 unsafe extern "C" fn free<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut c_void) {
     stats::BLOCKED.fetch_sub(1, Relaxed);
+    let ctx = Context::new(ctx);
     // SAFETY: boxed by `wait`, freed once.
     let mut waiting = unsafe { Box::from_raw(data.cast::<Waiting<C>>()) };
-    stop_timer(&Context::new(ctx), &mut waiting);
+    stop_timer(&ctx, &mut waiting); // whatever comes, it must not outlive its client
+    let _ = guard::catch("a client that goes", || drop(waiting));
 }

@@ -2,7 +2,7 @@
 
 use super::ids::Ids;
 use super::keys::{self, Key};
-use super::{api::api, call, last_ids, retention::Retention, writes::Writes};
+use super::{api::api, call, last_ids, log, retention::Retention, writes::Writes};
 use crate::encoding::event::Entry;
 use crate::entity::declaration::Stream;
 use crate::entity::event_id::EventId;
@@ -240,8 +240,8 @@ impl<'d> Publisher<'d> {
         });
         match added.flatten() {
             Some(id) => self.last = id,
-            None => ctx.log_warning(&format!(
-                "dirty: an event was lost, since the stream {} took no entry",
+            None => log::warning(&format!(
+                "an event was lost, since the stream {} took no entry",
                 Quoted::new(&self.stream.key)
             )),
         }

@@ -26,6 +26,7 @@ mod listeners;
 mod lives;
 mod missed;
 mod once;
+mod panics;
 mod persistence;
 mod replication;
 mod retention;

@@ -2,7 +2,7 @@
 
 use redis::{Client, Connection, RedisConnectionInfo, Value};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -13,6 +13,7 @@ pub struct Server {
     pub port: u16,
     pub dir: TempDir,
     options: Vec<String>,
+    module: PathBuf,
 }
 
 impl Server {
@@ -22,18 +23,24 @@ impl Server {
 
     /// With options as on redis-server's command line.
     pub fn with(options: &[&str]) -> Server {
+        Server::of(module(), options)
+    }
+
+    /// With another build of the module.
+    pub fn of(module: PathBuf, options: &[&str]) -> Server {
         let dir = tempfile::tempdir().expect("a folder");
         let options: Vec<String> = options.iter().map(|option| option.to_string()).collect();
         // Somebody else may take the port between asking for a free one and using it.
         for _ in 0..5 {
             let port = free_port();
-            let mut child = spawn(port, &dir, &options);
+            let mut child = spawn(&module, port, &dir, &options);
             if answers(port, &mut child) {
                 return Server {
                     child,
                     port,
                     dir,
                     options,
+                    module,
                 };
             }
         }
@@ -64,7 +71,7 @@ impl Server {
     }
 
     pub fn start_again(&mut self) {
-        self.child = spawn(self.port, &self.dir, &self.options);
+        self.child = spawn(&self.module, self.port, &self.dir, &self.options);
         assert!(answers(self.port, &mut self.child), "{}", self.log());
     }
 
@@ -135,7 +142,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn spawn(port: u16, dir: &TempDir, options: &[String]) -> Child {
+fn spawn(module: &Path, port: u16, dir: &TempDir, options: &[String]) -> Child {
     let server = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
     let log = std::fs::OpenOptions::new()
         .create(true)
@@ -157,7 +164,7 @@ fn spawn(port: u16, dir: &TempDir, options: &[String]) -> Child {
             "--repl-diskless-sync-delay",
             "0",
         ])
-        .args(["--loadmodule", module().to_str().expect("a path")])
+        .args(["--loadmodule", module.to_str().expect("a path")])
         .args(options)
         .current_dir(dir.path())
         .stdout(Stdio::from(log.try_clone().expect("a log")))
