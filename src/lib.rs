@@ -41,7 +41,7 @@ use commands::{
     stats::Stats,
 };
 use redis::declarations::TYPE as DECLARATION_TYPE;
-use redis::{entry, guard, last_ids, stats as counters};
+use redis::{config, entry, guard, last_ids, stats as counters};
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
 
 #[cfg(not(test))]
@@ -82,18 +82,22 @@ fn register_deliberate_panic(ctx: &Context) -> bool {
     entry::register::<guard::deliberate::Panic>(ctx)
 }
 
-fn init(ctx: &Context, _args: &[RedisString]) -> Status {
+fn init(ctx: &Context, args: &[RedisString]) -> Status {
     guard::log_panics();
-    guard::catch("loading the module", || load(ctx)).unwrap_or(Status::Err)
+    guard::catch("loading the module", || load(ctx, args)).unwrap_or(Status::Err)
 }
 
-fn load(ctx: &Context) -> Status {
+fn load(ctx: &Context, args: &[RedisString]) -> Status {
     // A forged payload is an error to look at, not the end of the server; and keys are signalled when
     // they were changed, not whenever they were opened.
     ctx.set_module_options(
         ModuleOptions::HANDLE_IO_ERRORS | ModuleOptions::NO_IMPLICIT_SIGNAL_MODIFIED,
     );
-    match register_commands(ctx) && last_ids::register(ctx) && counters::register(ctx) {
+    match config::register(ctx, args)
+        && register_commands(ctx)
+        && last_ids::register(ctx)
+        && counters::register(ctx)
+    {
         true => Status::Ok,
         false => Status::Err,
     }

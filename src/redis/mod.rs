@@ -4,6 +4,7 @@ pub mod api;
 pub mod blocking;
 pub mod call;
 pub mod cluster;
+pub mod config;
 pub mod dead;
 pub mod declarations;
 pub mod derived;

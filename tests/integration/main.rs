@@ -22,6 +22,7 @@ mod groups;
 mod history;
 mod ids;
 mod latency;
+mod limits;
 mod listeners;
 mod lives;
 mod missed;

@@ -234,7 +234,7 @@ DIRTY.CONSUME s GROUP g other => [events [] position nil missed (0)]
 #[test]
 fn a_module_that_panics_while_it_is_loaded_is_refused() {
     let dir = tempfile::tempdir().expect("a folder");
-    let output = Command::new(std::env::var("REDIS_SERVER").unwrap_or("redis-server".into()))
+    let output = super::support::server()
         .args([
             "--unixsocket",
             "socket",

@@ -90,16 +90,7 @@ impl Server {
     }
 
     fn open(&self, info: RedisConnectionInfo) -> Conn {
-        let address = redis::ConnectionAddr::Tcp("127.0.0.1".into(), self.port);
-        let info = redis::IntoConnectionInfo::into_connection_info(address)
-            .expect("an address")
-            .set_redis_settings(info);
-        let client = Client::open(info).expect("a client");
-        let connection = client.get_connection().expect("a connection");
-        // A reply that does not come is a failure, not a test that hangs.
-        let patience = Some(Duration::from_secs(30));
-        connection.set_read_timeout(patience).expect("a timeout");
-        Conn { connection }
+        open(self.port, info)
     }
 
     /// Waits until the reply to a command has this line.
@@ -137,19 +128,36 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> u16 {
+/// A RESP2 connection to a server that somebody else has started.
+pub fn connect(port: u16) -> Conn {
+    open(port, RedisConnectionInfo::default())
+}
+
+fn open(port: u16, info: RedisConnectionInfo) -> Conn {
+    let address = redis::ConnectionAddr::Tcp("127.0.0.1".into(), port);
+    let info = redis::IntoConnectionInfo::into_connection_info(address)
+        .expect("an address")
+        .set_redis_settings(info);
+    let client = Client::open(info).expect("a client");
+    let connection = client.get_connection().expect("a connection");
+    // A reply that does not come is a failure, not a test that hangs.
+    let patience = Some(Duration::from_secs(30));
+    connection.set_read_timeout(patience).expect("a timeout");
+    Conn { connection }
+}
+
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     listener.local_addr().expect("its address").port()
 }
 
 fn spawn(module: &Path, port: u16, dir: &TempDir, options: &[String]) -> Child {
-    let server = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(dir.path().join("log"))
         .expect("a log");
-    Command::new(&server)
+    server()
         .args([
             "--port",
             &port.to_string(),
@@ -170,10 +178,15 @@ fn spawn(module: &Path, port: u16, dir: &TempDir, options: &[String]) -> Child {
         .stdout(Stdio::from(log.try_clone().expect("a log")))
         .stderr(Stdio::from(log))
         .spawn()
-        .unwrap_or_else(|error| panic!("{server} does not start: {error}"))
+        .unwrap_or_else(|error| panic!("redis-server does not start: {error}"))
 }
 
-fn module() -> PathBuf {
+/// The server's program, without any options.
+pub fn server() -> Command {
+    Command::new(std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into()))
+}
+
+pub fn module() -> PathBuf {
     let built = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/target/release/libdirty_streams.so"
@@ -184,7 +197,7 @@ fn module() -> PathBuf {
 }
 
 /// Whether the server takes commands before long.
-fn answers(port: u16, child: &mut Child) -> bool {
+pub fn answers(port: u16, child: &mut Child) -> bool {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(20) {
         if child.try_wait().expect("a child").is_some() {

@@ -8,6 +8,7 @@ use crate::entity::decimal;
 use crate::entity::declaration::{Declaration, Stream};
 use crate::entity::diff::{Diff, Scope, Types};
 use crate::entity::event::{Change, Pair, Value, Version};
+use crate::entity::limits::Limits;
 use crate::entity::operation::Operation;
 use crate::entity::snapshot::Snapshot;
 use crate::entity::value::FieldType;
@@ -20,10 +21,11 @@ use std::collections::{HashMap, HashSet};
 pub fn plan<'a>(
     declaration: &Declaration,
     origin: Origin,
+    limits: Limits,
     flushes: Vec<Requests<'a>>,
     stored: &mut impl Snapshots,
 ) -> Result<Plan<'a>, Error> {
-    let mut planner = Planner::new(declaration, origin);
+    let mut planner = Planner::new(declaration, origin, limits);
     // Only of an entity that comes again is the new state remembered.
     let again = repeated(&flushes);
     let mut states: HashMap<&[u8], Stored> = HashMap::new();
@@ -48,8 +50,13 @@ pub fn plan<'a>(
 }
 
 /// Refuses what no state of the entities could make right, for a flush that waits for its COMMIT.
-pub fn check(declaration: &Declaration, origin: Origin, requests: Requests) -> Result<(), Error> {
-    let mut planner = Planner::new(declaration, origin);
+pub fn check(
+    declaration: &Declaration,
+    origin: Origin,
+    limits: Limits,
+    requests: Requests,
+) -> Result<(), Error> {
+    let mut planner = Planner::new(declaration, origin, limits);
     for (id, request) in requests.list {
         match planner.step(id, request, &Stored::Nothing) {
             Ok(_) | Err(Error::NoEntity(_)) => {}
@@ -76,6 +83,7 @@ fn repeated<'a>(flushes: &[Requests<'a>]) -> HashSet<&'a [u8]> {
 pub(super) struct Planner<'d, 'a> {
     pub declaration: &'d Declaration,
     pub origin: Origin<'d>,
+    pub limits: Limits,
     /// Of the flush at hand.
     pub meta: Vec<Pair<'a>>,
     pub with_events: bool,
@@ -84,7 +92,13 @@ pub(super) struct Planner<'d, 'a> {
     pub plan: Plan<'a>,
     /// What the streams are to take.
     pub bytes: usize,
+    /// How many fields were looked at.
+    work: usize,
 }
+
+/// How many fields the operations of one command may look at: those that are stored and given, and those
+/// that changed once more for each stream. A million takes some 0.2 s.
+const MAX_WORK: usize = 10_000_000;
 
 /// The operations that store fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,16 +110,18 @@ enum Storing {
 }
 
 impl<'d, 'a> Planner<'d, 'a> {
-    fn new(declaration: &'d Declaration, origin: Origin<'d>) -> Self {
+    fn new(declaration: &'d Declaration, origin: Origin<'d>, limits: Limits) -> Self {
         let mut streams = declaration.streams.iter();
         Planner {
             declaration,
             origin,
+            limits,
             meta: Vec::new(),
             with_events: false,
             numeric: streams.find(|stream| stream.format.has_numeric_ids()),
             plan: Plan::default(),
             bytes: 0,
+            work: 0,
         }
     }
 
@@ -116,6 +132,9 @@ impl<'d, 'a> Planner<'d, 'a> {
         stored: &Stored,
     ) -> Result<Step<'a>, Error> {
         self.check_id(id)?;
+        let given = request.fields().map(Vec::len);
+        let given = given.fold(0, usize::saturating_add);
+        self.work(given.saturating_add(stored.entity().map_or(0, Snapshot::len)))?;
         match request {
             Request::Touch => self.touch(id, stored),
             request if self.declaration.stateless => self.stateless(id, request),
@@ -125,6 +144,15 @@ impl<'d, 'a> Planner<'d, 'a> {
             Request::Update(fields) => self.store(id, Storing::Update, fields, stored),
             Request::Seed(fields) => self.store(id, Storing::Seed, fields, stored),
             Request::Replace { .. } => Err(Error::Internal), // parsed for stateless types only
+        }
+    }
+
+    /// Counts fields that are looked at.
+    pub fn work(&mut self, fields: usize) -> Result<(), Error> {
+        self.work = self.work.saturating_add(fields);
+        match self.work > MAX_WORK {
+            true => Err(Error::TooMuchWork(MAX_WORK)),
+            false => Ok(()),
         }
     }
 
@@ -174,6 +202,10 @@ impl<'d, 'a> Planner<'d, 'a> {
             Storing::Snapshot | Storing::Insert | Storing::Seed => Scope::Whole,
         };
         let diff = Diff::new(&types, state, fields, scope)?;
+        // One that had more before, by other limits or by other hands, may still change.
+        if diff.remaining() > state.map_or(0, Snapshot::len) {
+            self.limits.check_count(id, diff.remaining())?;
+        }
         if version.is_some_and(|version| self.known_version(stored) >= Some(version)) {
             return Ok(self.nothing(id, Effect::Stale));
         }
@@ -468,6 +500,7 @@ mod tests {
         let plan = plan(
             &declaration(),
             Origin::default(),
+            Limits::NONE,
             vec![all(list)],
             &mut stored(),
         )
@@ -572,6 +605,7 @@ mod tests {
         let plan = plan(
             &declaration(),
             Origin::default(),
+            Limits::NONE,
             vec![all(vec![touch, delete(), delete()])],
             &mut fake,
         )
