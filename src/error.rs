@@ -400,7 +400,7 @@ impl fmt::Display for Error {
             EntitiesTooLarge => write!(f, "LIMIT these entities are too large for one reply; name fewer ids"),
             TooMuchWork(most) => write!(
                 f,
-                "LIMIT the operations of this command look at more than {most} fields, all of them together"
+                "LIMIT the operations of this command look at more than {most} fields all together, of which a written one counts ten"
             ),
             Full {
                 stream,
