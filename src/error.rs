@@ -37,6 +37,8 @@ impl fmt::Display for Quoted {
     }
 }
 
+pub const INTERNAL: &str = "ERR internal error in the module dirty, see the server's log";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// The whole command is too short or, for commands of fixed length, too long.
@@ -182,10 +184,23 @@ pub enum Error {
     },
     CrossSlot(Quoted),
     NoPermission(Quoted),
-    EventTooLarge {
-        stream: Quoted,
-        bytes: usize,
+    /// More than a setting allows.
+    TooMuch {
+        got: usize,
+        what: &'static str,
+        of: Option<Quoted>,
+        setting: &'static str,
+        most: usize,
     },
+    /// All events of one command.
+    EventsTooLarge {
+        setting: &'static str,
+        most: usize,
+    },
+    /// All that a DIRTY.GET would give.
+    EntitiesTooLarge,
+    /// More fields than one command may look at.
+    TooMuchWork(usize),
     /// A stream with ONFULL REFUSE has no room for the events of a flush.
     Full {
         stream: Quoted,
@@ -194,8 +209,6 @@ pub enum Error {
         events: usize,
         count: u64,
     },
-    /// All events of one command.
-    EventsTooLarge(usize),
     /// A native command that the module ran answered with an error; it speaks for itself.
     Server(String),
     Internal,
@@ -367,9 +380,27 @@ impl fmt::Display for Error {
                 write!(f, "CROSSSLOT the key {key} is in another slot than the declaration; give all of them the same {{tag}}")
             }
             NoPermission(key) => write!(f, "NOPERM this user may not write the key {key}"),
-            EventTooLarge { stream, bytes } => write!(
+            TooMuch {
+                got,
+                what,
+                of,
+                setting,
+                most,
+            } => {
+                write!(f, "LIMIT {got} {what}")?;
+                if let Some(of) = of {
+                    write!(f, " {of}")?;
+                }
+                write!(f, ", but {setting} is {most}")
+            }
+            EventsTooLarge { setting, most } => write!(
                 f,
-                "LIMIT an event of {bytes} bytes is too large for the stream {stream}"
+                "LIMIT the events of this command are larger than {setting}, which is {most}"
+            ),
+            EntitiesTooLarge => write!(f, "LIMIT these entities are too large for one reply; name fewer ids"),
+            TooMuchWork(most) => write!(
+                f,
+                "LIMIT the operations of this command look at more than {most} fields all together, of which a written one counts ten"
             ),
             Full {
                 stream,
@@ -386,9 +417,8 @@ impl fmt::Display for Error {
                     " cannot take {events} more: at most {count} entries may wait until every group has acknowledged them"
                 )
             }
-            EventsTooLarge(most) => write!(f, "LIMIT the events of one command are more than {most} bytes"),
             Server(message) => f.write_str(message),
-            Internal => write!(f, "ERR internal error in the module dirty, see the server's log"),
+            Internal => f.write_str(INTERNAL),
         }
     }
 }

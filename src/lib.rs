@@ -10,6 +10,24 @@
 //! | [`commands`] | one file per command |
 //! | [`redis`] | everything that calls the Redis module API |
 
+// Nothing that a client sends, or that Redis passes, may end the server. Tests may panic: that is how they
+// fail.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
+
 mod args;
 mod commands;
 mod encoding;
@@ -23,7 +41,7 @@ use commands::{
     stats::Stats,
 };
 use redis::declarations::TYPE as DECLARATION_TYPE;
-use redis::{entry, last_ids, stats as counters};
+use redis::{config, entry, guard, last_ids, stats as counters};
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
 
 #[cfg(not(test))]
@@ -51,16 +69,35 @@ fn register_commands(ctx: &Context) -> bool {
         && entry::register::<Leave>(ctx) // DIRTY.LEAVE stream GROUP group consumer: hand on its events
         && entry::register::<Redrive>(ctx) // DIRTY.REDRIVE stream: the dead, once more
         && entry::register::<Stats>(ctx) // DIRTY.STATS stream: its size and its readers
+        && register_deliberate_panic(ctx)
 }
 
-fn init(ctx: &Context, _args: &[RedisString]) -> Status {
-    entry::log_panics();
+#[cfg(not(feature = "deliberate-panic"))]
+fn register_deliberate_panic(_ctx: &Context) -> bool {
+    true
+}
+
+#[cfg(feature = "deliberate-panic")]
+fn register_deliberate_panic(ctx: &Context) -> bool {
+    entry::register::<guard::deliberate::Panic>(ctx)
+}
+
+fn init(ctx: &Context, args: &[RedisString]) -> Status {
+    guard::log_panics();
+    guard::catch("loading the module", || load(ctx, args)).unwrap_or(Status::Err)
+}
+
+fn load(ctx: &Context, args: &[RedisString]) -> Status {
     // A forged payload is an error to look at, not the end of the server; and keys are signalled when
     // they were changed, not whenever they were opened.
     ctx.set_module_options(
         ModuleOptions::HANDLE_IO_ERRORS | ModuleOptions::NO_IMPLICIT_SIGNAL_MODIFIED,
     );
-    match register_commands(ctx) && last_ids::register(ctx) && counters::register(ctx) {
+    match config::register(ctx, args)
+        && register_commands(ctx)
+        && last_ids::register(ctx)
+        && counters::register(ctx)
+    {
         true => Status::Ok,
         false => Status::Err,
     }

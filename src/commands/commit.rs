@@ -2,10 +2,11 @@ use super::flush::{execute, reply, Parsed};
 use crate::args::Args;
 use crate::encoding::waiting;
 use crate::entity::flush::{Answer, Requests};
+use crate::entity::limits::Limits;
 use crate::error::{Error, Quoted};
 use crate::redis::derived::Deferred;
 use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::{cluster, declarations};
+use crate::redis::{cluster, config, declarations};
 use std::collections::HashSet;
 use std::ffi::CStr;
 
@@ -57,7 +58,9 @@ impl Command for Commit {
         let flushes: Result<Vec<_>, Error> = args
             .iter()
             .map(|(token, args)| {
-                let parsed = Parsed::parse(Args::new(args), declaration.stateless);
+                // Each was within the limits when it came.
+                let stateless = declaration.stateless;
+                let parsed = Parsed::parse(Args::new(args), stateless, &Limits::NONE);
                 let requests = parsed
                     .map_err(|error| error.of_token(Some(token)))?
                     .requests;
@@ -67,7 +70,12 @@ impl Command for Commit {
                 })
             })
             .collect();
-        let (writes, outcomes) = execute(call, declaration, flushes?)?;
+        let flushes = flushes?;
+        if flushes.len() > 1 {
+            let ops = flushes.iter().map(|flush| flush.list.len());
+            config::limits().check_ops(ops.fold(0, usize::saturating_add))?;
+        }
+        let (writes, outcomes) = execute(call, declaration, flushes)?;
         let mut outcomes = outcomes.into_iter();
         let done: Vec<&[u8]> = args.iter().map(|(token, _)| *token).collect();
         let removed = match done.is_empty() {

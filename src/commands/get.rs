@@ -1,9 +1,14 @@
 use crate::entity::flush::Snapshots;
+use crate::entity::snapshot::NOTHING;
 use crate::error::Error;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::snapshots::Stored;
-use crate::redis::{cluster, declarations};
+use crate::redis::{cluster, config, declarations};
 use std::ffi::CStr;
+
+/// Of one reply.
+const MAX_FIELDS: usize = 10_000_000;
+const MAX_BYTES: usize = 512 * 1024 * 1024;
 
 /// ```text
 /// DIRTY.GET key id [id …]
@@ -22,10 +27,22 @@ impl Command for Get {
     fn run(call: &Call) -> Result<(), Error> {
         let declaration = declarations::load(call.ctx, &call.key)?;
         cluster::check(call.ctx, &call.key, &declaration)?;
+        config::limits().check_ids(call.args.len())?;
         let mut stored = Stored::new(call.ctx, &call.key, &declaration);
-        let load = |id: &&[u8]| match declaration.stateless {
-            true => Ok(Default::default()),
-            false => stored.load(id),
+        let (mut fields, mut bytes) = (0usize, 0usize);
+        let load = |id: &&[u8]| {
+            if declaration.stateless {
+                return Ok(Default::default());
+            }
+            let entity = stored.load(id)?;
+            let snapshot = entity.entity().unwrap_or(&NOTHING);
+            fields = fields.saturating_add(snapshot.len());
+            bytes = bytes.saturating_add(snapshot.size());
+            // The same id may be named again and again.
+            match fields > MAX_FIELDS || bytes > MAX_BYTES {
+                true => Err(Error::EntitiesTooLarge),
+                false => Ok(entity),
+            }
         };
         let entities: Result<Vec<_>, _> = call.args.iter().map(load).collect();
         let (entities, reply) = (entities?, call.reply());

@@ -179,6 +179,11 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
         });
     }
 
+    /// How many fields the entity has afterwards.
+    pub fn remaining(&self) -> usize {
+        self.remaining
+    }
+
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }

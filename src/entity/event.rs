@@ -3,6 +3,7 @@
 use super::operation::Operation;
 use super::value::FieldType;
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes that an event borrows: from the command that makes it, or from the entry it is read from.
 pub type Bytes<'a> = Cow<'a, [u8]>;
@@ -46,15 +47,32 @@ pub struct Change<'a> {
 pub type Value<'a> = Option<(FieldType, Bytes<'a>)>;
 
 impl Event<'_> {
-    /// Whether this field changed, as far as the event tells.
-    pub fn changed(&self, field: &[u8]) -> bool {
-        let value = |image: &Image| {
-            let mut fields = image.iter();
-            let found = fields.find(|(name, _)| **name == *field);
-            found.and_then(|(_, value)| Some(value.as_ref()?.1.to_vec()))
+    /// Whether one of these fields changed, as far as the event tells.
+    pub fn changed(&self, fields: &BTreeSet<&[u8]>) -> bool {
+        let texts = |image: &'_ Image<'_>| -> BTreeMap<Vec<u8>, Vec<u8>> {
+            let named = image.iter().filter(|(field, _)| fields.contains(&**field));
+            named
+                .filter_map(|(field, value)| Some((field.to_vec(), value.as_ref()?.1.to_vec())))
+                .collect()
         };
-        self.changes.iter().any(|change| *change.field == *field)
-            || value(&self.before) != value(&self.after)
+        let mut changes = self.changes.iter();
+        changes.any(|change| fields.contains(&*change.field))
+            || texts(&self.before) != texts(&self.after)
+    }
+
+    /// The bytes of its texts, of those that may be many or large.
+    pub fn size(&self) -> usize {
+        let text = |value: &Value| value.as_ref().map_or(0, |(_, text)| text.len());
+        let changes = self.changes.iter().map(|change| {
+            let values = text(&change.old).saturating_add(text(&change.new));
+            values.saturating_add(change.field.len())
+        });
+        let images = self.before.iter().chain(self.after.iter());
+        let images = images.map(|(field, value)| field.len().saturating_add(text(value)));
+        let meta = self.meta.iter();
+        let meta = meta.map(|(name, value)| name.len().saturating_add(value.len()));
+        let sizes = changes.chain(images).chain(meta);
+        sizes.fold(0, usize::saturating_add)
     }
 
     /// What happened, as readers are told: a TOUCH where the format or the images tell it from an update.

@@ -3,7 +3,7 @@
 use super::event::Event;
 use super::operation::Operations;
 use crc::{Crc, CRC_16_XMODEM};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// The checksum by which Redis Cluster hashes keys, and SHARD entities.
 pub const CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
@@ -52,19 +52,20 @@ impl Filter<'_> {
             let hash = u64::from(CRC16.checksum(&event.id));
             hash.checked_rem(shard.count) == Some(shard.index)
         };
-        let has = |name: &[u8], value: &[u8]| {
-            let mut meta = event.meta.iter();
-            meta.any(|pair| *pair.0 == *name && *pair.1 == *value)
+        let has_meta = || {
+            let meta = event.meta.iter();
+            let meta: HashSet<(&[u8], &[u8])> =
+                meta.map(|(name, value)| (&**name, &**value)).collect();
+            self.meta.iter().all(|pair| meta.contains(pair))
         };
         self.entity.is_none_or(|entity| *event.entity == *entity)
             && self
                 .operations
                 .is_none_or(|operations| operations.contains(event.operation.into()))
             && self.fields.as_ref().is_none_or(|fields| {
-                Operations::from(event.operation) != Operations::UPDATE
-                    || fields.iter().any(|field| event.changed(field))
+                Operations::from(event.operation) != Operations::UPDATE || event.changed(fields)
             })
-            && self.meta.iter().all(|(name, value)| has(name, value))
+            && (self.meta.is_empty() || has_meta())
             && self.shard.is_none_or(is_of)
     }
 }

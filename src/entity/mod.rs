@@ -9,6 +9,7 @@ pub mod event_id;
 pub mod filter;
 pub mod flush;
 pub mod json;
+pub mod limits;
 pub mod operation;
 pub mod snapshot;
 pub mod tags;

@@ -80,6 +80,11 @@ impl Snapshot {
         self.fields.len()
     }
 
+    /// How many bytes it takes.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
         let (field, value) = self.fields.get(index)?;
         Some((

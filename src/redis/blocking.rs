@@ -2,7 +2,7 @@
 
 use super::entry::{self, Command};
 use super::reply::Reply;
-use super::{api::api, stats};
+use super::{api::api, guard, stats};
 use crate::error::Error;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
@@ -63,7 +63,7 @@ static OUTSIDE_COMMANDS: AtomicUsize = AtomicUsize::new(0);
 
 /// The server has come round to those who were woken: it does so before it sleeps, this is after.
 unsafe extern "C" fn on_woken(_data: *mut c_void) {
-    OUTSIDE_COMMANDS.fetch_sub(1, Relaxed);
+    OUTSIDE_COMMANDS.fetch_sub(1, Relaxed); // nothing here can panic
 }
 
 /// Whether a client may wait here: not within MULTI, a script or another module's call.
@@ -155,14 +155,18 @@ fn writes_are_paused() -> bool {
 
 unsafe extern "C" fn on_time<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut c_void) {
     let ctx = Context::new(ctx);
+    let _ = guard::catch("a timer", || look_or_wake::<C>(&ctx, data));
+}
+
+fn look_or_wake<C: Waits>(ctx: &Context, data: *mut c_void) {
     // SAFETY: set by `set_timer` for a client that still waits.
     let waiting = unsafe { &mut *data.cast::<Waiting<C>>() };
     waiting.timer = None;
     if writes_are_paused() {
-        return set_timer(&ctx, waiting, Look::Later(PAUSED_MS));
+        return set_timer(ctx, waiting, Look::Later(PAUSED_MS));
     }
-    if let Ok(look @ (Look::Later(_) | Look::Never)) = waiting.look(&ctx) {
-        return set_timer(&ctx, waiting, look);
+    if let Ok(look @ (Look::Later(_) | Look::Never)) = waiting.look(ctx) {
+        return set_timer(ctx, waiting, look);
     }
     // An error is the client's to hear, too.
     OUTSIDE_COMMANDS.fetch_add(1, Relaxed);
@@ -171,14 +175,14 @@ unsafe extern "C" fn on_time<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut
         let on_woken = Some(on_woken as unsafe extern "C" fn(_));
         api!(RedisModule_EventLoopAddOneShot(on_woken, null_mut()))
     };
-    match waiting.wake(&ctx) {
+    match waiting.wake(ctx) {
         Ok(None) => {
-            let look = match waiting.look(&ctx) {
+            let look = match waiting.look(ctx) {
                 Ok(Look::Never) => Look::Never,
                 Ok(Look::Later(ms)) => Look::Later(ms.max(PATIENCE_MS)),
                 Ok(Look::Wake) | Err(_) => Look::Later(PATIENCE_MS),
             };
-            set_timer(&ctx, waiting, look);
+            set_timer(ctx, waiting, look);
         }
         found => {
             waiting.found = found.transpose();
@@ -193,7 +197,7 @@ unsafe extern "C" fn on_time<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut
 
 impl<C: Waits> Waiting<C> {
     fn look(&self, ctx: &Context) -> Result<Look, Error> {
-        entry::guard(ctx, || C::look(ctx, &self.key, &self.memory))
+        guard::refuse("a look", || C::look(ctx, &self.key, &self.memory))
     }
 
     fn wake(&mut self, ctx: &Context) -> Result<Option<C::Found>, Error> {
@@ -203,7 +207,7 @@ impl<C: Waits> Waiting<C> {
             key: super::keys::string(&self.key),
             args: &args,
         };
-        entry::guard(ctx, || C::wake(&call, &mut self.memory))
+        guard::refuse("a wake-up", || C::wake(&call, &mut self.memory))
     }
 
     /// Ends the waiting. `free` may come after the timer, so that is stopped here.
@@ -231,22 +235,39 @@ unsafe extern "C" fn on_ready<C: Waits>(
     _argv: *mut *mut raw::RedisModuleString,
     _argc: c_int,
 ) -> c_int {
-    // SAFETY: called for a client that `wait` blocked.
-    let waiting = unsafe { waiting::<C>(ctx) };
+    answer(ctx, "a woken client", |ctx| {
+        // SAFETY: called for a client that `wait` blocked.
+        serve(ctx, unsafe { waiting::<C>(ctx.ctx) })
+    })
+}
+
+/// Whoever waits gets an answer, come what may.
+fn answer(
+    ctx: *mut raw::RedisModuleCtx,
+    entry: &'static str,
+    run: impl FnOnce(&Context) -> c_int,
+) -> c_int {
     let ctx = Context::new(ctx);
+    guard::catch(entry, || run(&ctx)).unwrap_or_else(|| {
+        entry::refuse(&ctx, &Error::Internal);
+        raw::REDISMODULE_OK as c_int
+    })
+}
+
+fn serve<C: Waits>(ctx: &Context, waiting: &mut Waiting<C>) -> c_int {
     if writes_are_paused() {
         // A write from here would end the server. The reader asks again.
-        waiting.reply(&ctx, None);
+        waiting.reply(ctx, None);
         return raw::REDISMODULE_OK as c_int;
     }
-    let found = waiting.wake(&ctx).transpose();
+    let found = waiting.wake(ctx).transpose();
     if found.is_none() && OUTSIDE_COMMANDS.load(Relaxed) == 0 {
         // What is not due yet will be.
-        let look = waiting.look(&ctx);
-        set_timer(&ctx, waiting, look.unwrap_or(Look::Wake));
+        let look = waiting.look(ctx);
+        set_timer(ctx, waiting, look.unwrap_or(Look::Wake));
         return raw::REDISMODULE_ERR as c_int;
     }
-    waiting.reply(&ctx, found);
+    waiting.reply(ctx, found);
     raw::REDISMODULE_OK as c_int
 }
 
@@ -255,12 +276,13 @@ unsafe extern "C" fn on_timeout<C: Waits>(
     _argv: *mut *mut raw::RedisModuleString,
     _argc: c_int,
 ) -> c_int {
-    // SAFETY: called for a client that `wait` blocked.
-    let waiting = unsafe { waiting::<C>(ctx) };
-    let ctx = Context::new(ctx);
-    let found = waiting.found.take();
-    waiting.reply(&ctx, found);
-    raw::REDISMODULE_OK as c_int
+    answer(ctx, "the end of a wait", |ctx| {
+        // SAFETY: called for a client that `wait` blocked.
+        let waiting = unsafe { waiting::<C>(ctx.ctx) };
+        let found = waiting.found.take();
+        waiting.reply(ctx, found);
+        raw::REDISMODULE_OK as c_int
+    })
 }
 
 /// Nothing is to be read for a client that is gone.
@@ -270,12 +292,16 @@ unsafe extern "C" fn on_disconnect<C: Waits>(
 ) {
     // SAFETY: called for a client that `wait` blocked.
     let waiting = unsafe { waiting::<C>(ctx) };
-    stop_timer(&Context::new(ctx), waiting);
+    let _ = guard::catch("a client that hangs up", || {
+        stop_timer(&Context::new(ctx), waiting);
+    });
 }
 
 unsafe extern "C" fn free<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut c_void) {
     stats::BLOCKED.fetch_sub(1, Relaxed);
+    let ctx = Context::new(ctx);
     // SAFETY: boxed by `wait`, freed once.
     let mut waiting = unsafe { Box::from_raw(data.cast::<Waiting<C>>()) };
-    stop_timer(&Context::new(ctx), &mut waiting);
+    stop_timer(&ctx, &mut waiting); // whatever comes, it must not outlive its client
+    let _ = guard::catch("a client that goes", || drop(waiting));
 }

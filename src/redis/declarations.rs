@@ -2,7 +2,7 @@
 //! the arguments of DIRTY.DECLARE that make it.
 
 use super::keys::{self, wrong_type, Key};
-use super::{api::api, writes::Writes};
+use super::{api::api, guard, writes::Writes};
 use crate::args::Args;
 use crate::encoding;
 use crate::entity::declaration::Declaration;
@@ -108,19 +108,24 @@ fn arguments(declaration: &Declaration) -> Vec<RedisString> {
 }
 
 unsafe extern "C" fn rdb_save(rdb: *mut raw::RedisModuleIO, value: *mut c_void) {
-    // SAFETY: the server passes a value of this type.
-    let args = encoding::declaration::encode(unsafe { declaration(value) });
-    raw::save_unsigned(rdb, u64::try_from(args.len()).unwrap_or(0));
-    for arg in args {
-        raw::save_slice(rdb, &arg);
-    }
+    // Encoded before anything is written. In a forked child a panic ends the saving; where there is none
+    // (SAVE, DUMP) the value stays empty, and loading says that it is bad.
+    guard::save("saving a declaration", || {
+        // SAFETY: the server passes a value of this type.
+        let args = encoding::declaration::encode(unsafe { declaration(value) });
+        raw::save_unsigned(rdb, u64::try_from(args.len()).unwrap_or(0));
+        for arg in args {
+            raw::save_slice(rdb, &arg);
+        }
+    });
 }
 
 unsafe extern "C" fn rdb_load(rdb: *mut raw::RedisModuleIO, version: c_int) -> *mut c_void {
-    match read(rdb, version) {
-        Some(declaration) => boxed(Arc::new(declaration)),
-        None => std::ptr::null_mut(), // the server says that the payload is bad
-    }
+    let loaded = guard::catch("loading a declaration", || {
+        Some(boxed(Arc::new(read(rdb, version)?)))
+    });
+    // Of null the server says that the payload is bad.
+    loaded.flatten().unwrap_or(std::ptr::null_mut())
 }
 
 fn read(rdb: *mut raw::RedisModuleIO, version: c_int) -> Option<Declaration> {
@@ -142,47 +147,56 @@ unsafe extern "C" fn aof_rewrite(
     key: *mut raw::RedisModuleString,
     value: *mut c_void,
 ) {
-    // SAFETY: the server passes a value of this type.
-    let args = arguments(unsafe { declaration(value) });
-    let argv: Vec<*mut raw::RedisModuleString> = args.iter().map(|arg| arg.inner).collect();
-    // SAFETY: format `sv` takes a string, a pointer and a length, which live throughout the call.
-    unsafe {
-        api!(RedisModule_EmitAOF(
-            aof,
-            c"DIRTY.DECLARE".as_ptr(),
-            c"sv".as_ptr(),
-            key,
-            argv.as_ptr(),
-            argv.len(),
-        ));
-    }
+    guard::save("rewriting a declaration", || {
+        // SAFETY: the server passes a value of this type.
+        let args = arguments(unsafe { declaration(value) });
+        let argv: Vec<*mut raw::RedisModuleString> = args.iter().map(|arg| arg.inner).collect();
+        // SAFETY: format `sv` takes a string, a pointer and a length, which live throughout the call.
+        unsafe {
+            api!(RedisModule_EmitAOF(
+                aof,
+                c"DIRTY.DECLARE".as_ptr(),
+                c"sv".as_ptr(),
+                key,
+                argv.as_ptr(),
+                argv.len(),
+            ));
+        }
+    });
 }
 
 unsafe extern "C" fn mem_usage(value: *const c_void) -> usize {
-    // SAFETY: the server passes a value of this type.
-    unsafe { declaration(value) }.memory()
+    guard::catch("measuring a declaration", || {
+        // SAFETY: the server passes a value of this type.
+        unsafe { declaration(value) }.memory()
+    })
+    .unwrap_or(0)
 }
 
 unsafe extern "C" fn digest(digest: *mut raw::RedisModuleDigest, value: *mut c_void) {
-    // SAFETY: the server passes a value of this type.
-    for arg in encoding::declaration::encode(unsafe { declaration(value) }) {
-        // SAFETY: the digest the server passes, and bytes with their length.
-        unsafe {
-            api!(RedisModule_DigestAddStringBuffer(
-                digest,
-                arg.as_ptr().cast::<c_char>(),
-                arg.len(),
-            ));
+    let _ = guard::catch("digesting a declaration", || {
+        // SAFETY: the server passes a value of this type.
+        for arg in encoding::declaration::encode(unsafe { declaration(value) }) {
+            // SAFETY: the digest the server passes, and bytes with their length.
+            unsafe {
+                api!(RedisModule_DigestAddStringBuffer(
+                    digest,
+                    arg.as_ptr().cast::<c_char>(),
+                    arg.len(),
+                ));
+            }
         }
-    }
-    // SAFETY: as above.
-    unsafe { api!(RedisModule_DigestEndSequence(digest)) };
+        // SAFETY: as above.
+        unsafe { api!(RedisModule_DigestEndSequence(digest)) };
+    });
 }
 
 /// May run on a background thread, which an Arc of plain data does not mind.
 unsafe extern "C" fn free(value: *mut c_void) {
-    // SAFETY: a value of this type, boxed once, and given back by the server once.
-    drop(unsafe { Box::from_raw(value.cast::<Arc<Declaration>>()) });
+    let _ = guard::catch("freeing a declaration", || {
+        // SAFETY: a value of this type, boxed once, and given back by the server once.
+        drop(unsafe { Box::from_raw(value.cast::<Arc<Declaration>>()) });
+    });
 }
 
 unsafe extern "C" fn copy(
@@ -190,6 +204,10 @@ unsafe extern "C" fn copy(
     _to: *mut raw::RedisModuleString,
     value: *const c_void,
 ) -> *mut c_void {
-    // SAFETY: the server passes a value of this type.
-    boxed(Arc::clone(unsafe { declaration(value) }))
+    let copied = guard::catch("copying a declaration", || {
+        // SAFETY: the server passes a value of this type.
+        boxed(Arc::clone(unsafe { declaration(value) }))
+    });
+    // Of null the server says that it cannot be copied.
+    copied.unwrap_or(std::ptr::null_mut())
 }

@@ -1,12 +1,10 @@
-//! Where Redis calls in: commands are registered here, and a panic that gets this far becomes an error
-//! reply and a line in the log instead of the end of the server.
+//! Where clients' commands come in.
 
 use super::reply::Reply;
-use super::{api::api, stats};
-use crate::error::Error;
+use super::{api::api, guard, stats};
+use crate::error::{Error, INTERNAL};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, CStr};
-use std::panic::{catch_unwind, AssertUnwindSafe};
 
 /// A command of the module. `run` replies itself, unless it returns an error: then nothing may have
 /// been replied or changed.
@@ -119,7 +117,7 @@ fn describe<C: Command>(ctx: &Context) -> bool {
         since: c"0.1.0".as_ptr(),
         history: std::ptr::null_mut(),
         tips: std::ptr::null(),
-        arity: -words,
+        arity: words.saturating_neg(),
         key_specs: key_specs.as_mut_ptr(),
         args: std::ptr::null_mut(),
     };
@@ -145,7 +143,7 @@ extern "C" fn enter<C: Command>(
     argc: c_int,
 ) -> c_int {
     let ctx = Context::new(raw_ctx);
-    if let Err(error) = call::<C, ()>(&ctx, argv, argc, C::run) {
+    if let Err(error) = call::<C, ()>("a command", &ctx, argv, argc, C::run) {
         refuse(&ctx, &error);
     }
     raw::REDISMODULE_OK as c_int
@@ -153,17 +151,19 @@ extern "C" fn enter<C: Command>(
 
 pub fn refuse(ctx: &Context, error: &Error) {
     stats::count(&stats::ERRORS, 1);
-    Reply::new(ctx).error(&error.to_string());
+    let line = guard::catch("a refusal", || error.to_string());
+    Reply::new(ctx).error(line.as_deref().unwrap_or(INTERNAL));
 }
 
 /// Runs a command, or what is left of it to do, on the arguments the server passes.
 pub fn call<C: Command, T>(
+    entry: &'static str,
     ctx: &Context,
     argv: *mut *mut raw::RedisModuleString,
     argc: c_int,
     run: impl FnOnce(&Call) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    guard(ctx, || {
+    guard::refuse(entry, || {
         let argc = usize::try_from(argc).unwrap_or(0);
         // SAFETY: the server passes argc strings that live throughout the call.
         let argv = unsafe { std::slice::from_raw_parts(argv, argc) };
@@ -182,22 +182,4 @@ pub fn call<C: Command, T>(
             args: &args,
         })
     })
-}
-
-pub fn guard<T>(ctx: &Context, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(result) => result,
-        Err(_) => {
-            // The panic's own words are in the log already, by the hook.
-            ctx.log_warning("dirty: a command panicked; it was answered with an error");
-            Err(Error::Internal)
-        }
-    }
-}
-
-/// Panics are written to the server's log, where somebody looks.
-pub fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        redis_module::MODULE_CONTEXT.log_warning(&format!("dirty: {panic}"));
-    }));
 }

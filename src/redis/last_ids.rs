@@ -2,7 +2,7 @@
 //! So what was once asked is kept, until anybody but us touches the stream: every event on the key or
 //! on the whole data set drops it.
 
-use super::{api::api, keys, streams};
+use super::{api::api, guard, keys, streams};
 use crate::entity::event_id::EventId;
 use crate::error::Error;
 use lazy_static::lazy_static;
@@ -135,11 +135,14 @@ extern "C" fn on_key(
     _event: *const c_char,
     key: *mut raw::RedisModuleString,
 ) -> c_int {
-    let mut cache = lock();
-    if cache.ours != key.addr() {
-        let database = keys::current_database(&Context::new(ctx));
-        cache.remove(database, RedisString::string_as_slice(key));
-    }
+    // An id that is known no longer to be right is asked for again when the stream refuses it.
+    let _ = guard::catch("a keyspace event", || {
+        let mut cache = lock();
+        if cache.ours != key.addr() {
+            let database = keys::current_database(&Context::new(ctx));
+            cache.remove(database, RedisString::string_as_slice(key));
+        }
+    });
     raw::REDISMODULE_OK as c_int
 }
 
@@ -149,5 +152,5 @@ extern "C" fn on_server(
     _subevent: u64,
     _data: *mut c_void,
 ) {
-    forget_all();
+    let _ = guard::catch("a server event", forget_all);
 }

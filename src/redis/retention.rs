@@ -3,7 +3,7 @@
 
 use super::ids::{self, Ids};
 use super::keys::{self, Key};
-use super::{api::api, groups, writes::Writes};
+use super::{api::api, groups, log, writes::Writes};
 use crate::entity::declaration::{MaxLen, OnFull, Stream};
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
@@ -88,8 +88,8 @@ impl<'d> Retention<'d> {
             .and_then(|()| self.trim_excess(key, name, writes));
         if let Err(error) = trimmed {
             // The events are there, and what should have gone goes with the next ones.
-            writes.context().log_warning(&format!(
-                "dirty: the stream {} was not trimmed: {error}",
+            log::warning(&format!(
+                "the stream {} was not trimmed: {error}",
                 Quoted::new(&self.stream.key)
             ));
         }

@@ -1,7 +1,7 @@
 //! Snapshots as native hashes: read in one pass, written field by field.
 
 use super::keys::{self, Key};
-use super::{api::api, derived, writes::Writes};
+use super::{api::api, derived, guard, writes::Writes};
 use crate::entity::declaration::{Declaration, Stream};
 use crate::entity::event::Version;
 use crate::entity::flush::{self, Snapshots, Write};
@@ -67,6 +67,7 @@ impl Snapshots for Stored<'_> {
         let mut collected = Collected {
             snapshot: Snapshot::with_capacity(key.length()),
             tombstone: None,
+            is_whole: true,
         };
         let target: *mut Collected = &mut collected;
         // SAFETY: an open hash, a cursor of ours, and a target that outlives the scan.
@@ -80,10 +81,14 @@ impl Snapshots for Stored<'_> {
             )) != 0
             {}
         }
+        if !collected.is_whole {
+            return Err(Error::Internal);
+        }
         Ok(match collected {
             Collected {
                 snapshot,
                 tombstone: Some(version),
+                ..
             } if snapshot.len() == 0 => flush::Stored::Tombstone(version),
             Collected { snapshot, .. } => flush::Stored::Entity(snapshot),
         })
@@ -94,6 +99,8 @@ struct Collected {
     snapshot: Snapshot,
     /// The version that the marker holds.
     tombstone: Option<Version>,
+    /// No field was left out by a panic.
+    is_whole: bool,
 }
 
 unsafe extern "C" fn collect(
@@ -107,16 +114,22 @@ unsafe extern "C" fn collect(
     if value.is_null() {
         return;
     }
-    let (field, value) = (
-        RedisString::string_as_slice(field),
-        RedisString::string_as_slice(value),
-    );
-    if field == MARKER {
-        collected.snapshot.marked = true;
-        let text = std::str::from_utf8(value).ok();
-        collected.tombstone = text.and_then(|text| text.parse().ok());
-    } else {
-        collected.snapshot.push(field, value);
+    let taken = guard::catch("a field", || {
+        let field = RedisString::string_as_slice(field);
+        collected.take(field, RedisString::string_as_slice(value));
+    });
+    collected.is_whole &= taken.is_some();
+}
+
+impl Collected {
+    fn take(&mut self, field: &[u8], value: &[u8]) {
+        if field == MARKER {
+            self.snapshot.marked = true;
+            let text = std::str::from_utf8(value).ok();
+            self.tombstone = text.and_then(|text| text.parse().ok());
+        } else {
+            self.snapshot.push(field, value);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `INFO dirty`: counters since the module was loaded.
 
-use super::api::api;
+use super::{api::api, guard};
 use crate::entity::flush::Effect;
 use redis_module::{raw, Context};
 use std::ffi::{c_int, CStr};
@@ -40,6 +40,10 @@ pub fn register(ctx: &Context) -> bool {
 }
 
 unsafe extern "C" fn info(ctx: *mut raw::RedisModuleInfoCtx, _for_crash_report: c_int) {
+    let _ = guard::catch("INFO", || tell(ctx));
+}
+
+fn tell(ctx: *mut raw::RedisModuleInfoCtx) {
     // SAFETY: the context the server passes; names end with a NUL. The section's empty name makes it
     // the module's own, `dirty`.
     unsafe {

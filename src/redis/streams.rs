@@ -2,24 +2,13 @@
 
 use super::ids::Ids;
 use super::keys::{self, Key};
-use super::{api::api, call, last_ids, retention::Retention, writes::Writes};
+use super::{api::api, call, last_ids, log, retention::Retention, writes::Writes};
 use crate::encoding::event::Entry;
 use crate::entity::declaration::Stream;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_long};
-
-/// Redis refuses entries of more than 1 GiB; half of that is also its own default limit of a value.
-const MAX_EVENT_BYTES: usize = 512 * 1024 * 1024;
-
-/// The size of an entry that counts against the limit.
-pub fn size(entry: &Entry) -> usize {
-    let sizes = entry
-        .iter()
-        .flat_map(|(field, value)| [field.len(), value.len()]);
-    sizes.fold(0, usize::saturating_add)
-}
 
 pub fn now_ms() -> u64 {
     // SAFETY: takes nothing.
@@ -156,20 +145,13 @@ pub struct Publisher<'d> {
 }
 
 impl<'d> Publisher<'d> {
-    /// Looks whether the stream can take this many events, the largest of this size; changes nothing.
+    /// Looks whether the stream can take this many events; changes nothing.
     pub fn prepare(
         ctx: &Context,
         stream: &'d Stream,
         now_ms: u64,
         events: usize,
-        largest: usize,
     ) -> Result<Self, Error> {
-        if largest > MAX_EVENT_BYTES {
-            return Err(Error::EventTooLarge {
-                stream: Quoted::new(&stream.key),
-                bytes: largest,
-            });
-        }
         let name = keys::string(&stream.key);
         let mut retention = Retention::new(stream);
         let opened = keys::in_database(ctx, stream.database, || {
@@ -240,8 +222,8 @@ impl<'d> Publisher<'d> {
         });
         match added.flatten() {
             Some(id) => self.last = id,
-            None => ctx.log_warning(&format!(
-                "dirty: an event was lost, since the stream {} took no entry",
+            None => log::warning(&format!(
+                "an event was lost, since the stream {} took no entry",
                 Quoted::new(&self.stream.key)
             )),
         }

@@ -311,6 +311,7 @@ fn hostile_sizes_are_refused_before_long() {
     let tags = many(30_000, " ", |i| format!("f{i} dirty=A{i}"));
     let tag = many(50_000, ",", |i| format!("A{i}"));
     let acks = many(100_000, " ", |i| format!("7-{i}"));
+    redis.run("CONFIG SET dirty.max-ops 100000");
     let mut slow = Vec::new();
     let deep =
         "BADVALUE field \"j\" takes JSON of at most 32 levels and without repeated keys, not";

@@ -172,6 +172,7 @@ fn texts_and_maps_of_any_length_have_the_shortest_header() {
         let events = events(&mut redis, "s");
         assert!(events.last() == Some(&expected.concat()), "{header:?}");
     }
+    redis.run("CONFIG SET dirty.max-fields 65536");
     for (fields, header) in [
         (15, b"\x8f".as_slice()),
         (16, b"\xde\x00\x10"),

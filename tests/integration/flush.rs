@@ -384,6 +384,7 @@ fn large_entities_change_like_small_ones() {
 #[test]
 fn many_operations_on_one_large_entity_do_not_take_long() {
     let (_server, mut redis) = declared("STREAM s PAYLOAD KEYS MAXLEN 10");
+    redis.run("CONFIG SET dirty.max-fields 20000");
     let pairs: Vec<String> = (0..20_000).map(|i| format!("f{i} x")).collect();
     redis.run(&format!(
         "DIRTY.FLUSH user SEED 1 20000 {}",

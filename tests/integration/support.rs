@@ -2,7 +2,7 @@
 
 use redis::{Client, Connection, RedisConnectionInfo, Value};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -13,6 +13,7 @@ pub struct Server {
     pub port: u16,
     pub dir: TempDir,
     options: Vec<String>,
+    module: PathBuf,
     start: Start,
 }
 
@@ -31,27 +32,33 @@ impl Server {
 
     /// With options as on redis-server's command line.
     pub fn with(options: &[&str]) -> Server {
-        Server::starting(Start::Plain, options)
+        Server::starting(Start::Plain, module(), options)
     }
 
     /// One whose files may be limited (`prlimit`), as a full disk does.
     pub fn that_survives_large_files(options: &[&str]) -> Server {
-        Server::starting(Start::SurvivesLargeFiles, options)
+        Server::starting(Start::SurvivesLargeFiles, module(), options)
     }
 
-    fn starting(start: Start, options: &[&str]) -> Server {
+    /// With another build of the module.
+    pub fn of(module: PathBuf, options: &[&str]) -> Server {
+        Server::starting(Start::Plain, module, options)
+    }
+
+    fn starting(start: Start, module: PathBuf, options: &[&str]) -> Server {
         let dir = tempfile::tempdir().expect("a folder");
         let options: Vec<String> = options.iter().map(|option| option.to_string()).collect();
         // Somebody else may take the port between asking for a free one and using it.
         for _ in 0..5 {
             let port = free_port();
-            let mut child = spawn(start, port, &dir, &options);
+            let mut child = spawn(start, &module, port, &dir, &options);
             if answers(port, &mut child) {
                 return Server {
                     child,
                     port,
                     dir,
                     options,
+                    module,
                     start,
                 };
             }
@@ -83,7 +90,13 @@ impl Server {
     }
 
     pub fn start_again(&mut self) {
-        self.child = spawn(self.start, self.port, &self.dir, &self.options);
+        self.child = spawn(
+            self.start,
+            &self.module,
+            self.port,
+            &self.dir,
+            &self.options,
+        );
         assert!(answers(self.port, &mut self.child), "{}", self.log());
     }
 
@@ -106,16 +119,7 @@ impl Server {
     }
 
     fn open(&self, info: RedisConnectionInfo) -> Conn {
-        let address = redis::ConnectionAddr::Tcp("127.0.0.1".into(), self.port);
-        let info = redis::IntoConnectionInfo::into_connection_info(address)
-            .expect("an address")
-            .set_redis_settings(info);
-        let client = Client::open(info).expect("a client");
-        let connection = client.get_connection().expect("a connection");
-        // A reply that does not come is a failure, not a test that hangs.
-        let patience = Some(Duration::from_secs(30));
-        connection.set_read_timeout(patience).expect("a timeout");
-        Conn { connection }
+        open(self.port, info)
     }
 
     /// Waits until the reply to a command has this line.
@@ -153,23 +157,42 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> u16 {
+/// A RESP2 connection to a server that somebody else has started.
+pub fn connect(port: u16) -> Conn {
+    open(port, RedisConnectionInfo::default())
+}
+
+fn open(port: u16, info: RedisConnectionInfo) -> Conn {
+    let address = redis::ConnectionAddr::Tcp("127.0.0.1".into(), port);
+    let info = redis::IntoConnectionInfo::into_connection_info(address)
+        .expect("an address")
+        .set_redis_settings(info);
+    let client = Client::open(info).expect("a client");
+    let connection = client.get_connection().expect("a connection");
+    // A reply that does not come is a failure, not a test that hangs.
+    let patience = Some(Duration::from_secs(30));
+    connection.set_read_timeout(patience).expect("a timeout");
+    Conn { connection }
+}
+
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     listener.local_addr().expect("its address").port()
 }
 
-fn spawn(start: Start, port: u16, dir: &TempDir, options: &[String]) -> Child {
-    let server = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
+fn spawn(start: Start, module: &Path, port: u16, dir: &TempDir, options: &[String]) -> Child {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
         .open(dir.path().join("log"))
         .expect("a log");
     let mut command = match start {
-        Start::Plain => Command::new(&server),
+        Start::Plain => server(),
         Start::SurvivesLargeFiles => {
             let mut shell = Command::new("sh");
-            shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", &server]);
+            shell
+                .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+                .arg(server().get_program());
             shell
         }
     };
@@ -188,16 +211,21 @@ fn spawn(start: Start, port: u16, dir: &TempDir, options: &[String]) -> Child {
             "--repl-diskless-sync-delay",
             "0",
         ])
-        .args(["--loadmodule", module().to_str().expect("a path")])
+        .args(["--loadmodule", module.to_str().expect("a path")])
         .args(options)
         .current_dir(dir.path())
         .stdout(Stdio::from(log.try_clone().expect("a log")))
         .stderr(Stdio::from(log))
         .spawn()
-        .unwrap_or_else(|error| panic!("{server} does not start: {error}"))
+        .unwrap_or_else(|error| panic!("redis-server does not start: {error}"))
 }
 
-fn module() -> PathBuf {
+/// The server's program, without any options.
+pub fn server() -> Command {
+    Command::new(std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into()))
+}
+
+pub fn module() -> PathBuf {
     let built = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/target/release/libdirty_streams.so"
@@ -208,7 +236,7 @@ fn module() -> PathBuf {
 }
 
 /// Whether the server takes commands before long.
-fn answers(port: u16, child: &mut Child) -> bool {
+pub fn answers(port: u16, child: &mut Child) -> bool {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(20) {
         if child.try_wait().expect("a child").is_some() {

@@ -9,7 +9,7 @@ use crate::redis::reply::Reply;
 use crate::redis::snapshots::{self, Stored};
 use crate::redis::streams::{self, Publisher};
 use crate::redis::writes::Writes;
-use crate::redis::{keys, stats};
+use crate::redis::{config, keys, stats};
 use redis_module::Context;
 use serde_bytes::ByteBuf;
 
@@ -33,7 +33,7 @@ pub fn execute<'c>(
     let origin = origin(call);
     let lengths: Vec<usize> = flushes.iter().map(|flush| flush.list.len()).collect();
     let mut stored = Stored::new(ctx, &call.key, declaration);
-    let plan = plan(declaration, origin, flushes, &mut stored)?;
+    let plan = plan(declaration, origin, config::limits(), flushes, &mut stored)?;
     let publishers = prepare(ctx, declaration, &plan, origin.now_ms)?;
     let (writes, outcomes) = apply(ctx, declaration, plan, publishers, origin.now_ms);
     stats::count(&stats::FLUSHES, lengths.len());
@@ -52,19 +52,18 @@ fn prepare<'d>(
     plan: &Plan,
     now_ms: u64,
 ) -> Result<Vec<Option<Publisher<'d>>>, Error> {
-    // How many events each is to take, and the largest.
-    let mut loads = vec![(0usize, 0usize); declaration.streams.len()];
+    // How many events each is to take.
+    let mut loads = vec![0usize; declaration.streams.len()];
     for publication in plan.steps.iter().flat_map(|step| &step.publications) {
-        let entry = plan.entries.get(publication.entry);
-        if let (Some(load), Some(entry)) = (loads.get_mut(publication.stream), entry) {
-            *load = (load.0.saturating_add(1), load.1.max(streams::size(entry)));
+        if let Some(load) = loads.get_mut(publication.stream) {
+            *load = load.saturating_add(1);
         }
     }
     let streams = declaration.streams.iter().zip(loads);
     streams
-        .map(|(stream, (events, largest))| match events {
+        .map(|(stream, events)| match events {
             0 => Ok(None),
-            _ => Publisher::prepare(ctx, stream, now_ms, events, largest).map(Some),
+            _ => Publisher::prepare(ctx, stream, now_ms, events).map(Some),
         })
         .collect()
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Quoted};
 use crate::redis::derived::{Deferred, Once};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::snapshots::Stored;
-use crate::redis::{cluster, declarations, streams};
+use crate::redis::{cluster, config, declarations, streams};
 use std::ffi::CStr;
 
 /// ```text
@@ -57,7 +57,11 @@ impl Command for Flush {
         let ctx = call.ctx;
         let declaration = &*declarations::load(ctx, &call.key)?;
         cluster::check(ctx, &call.key, declaration)?;
-        let parsed = Parsed::parse(Args::new(call.args), declaration.stateless)?;
+        let parsed = Parsed::parse(
+            Args::new(call.args),
+            declaration.stateless,
+            &config::limits(),
+        )?;
         let once = match parsed.once {
             None => None,
             Some(asked) => {
@@ -112,7 +116,8 @@ fn defer(
     for (id, _) in &parsed.requests.list {
         Stored::check_key(call.ctx, &call.key, declaration, id)?;
     }
-    check(declaration, execute::origin(call), parsed.requests)?;
+    let limits = config::limits();
+    check(declaration, execute::origin(call), limits, parsed.requests)?;
     let deferred = Deferred::of(call.ctx, &call.key)?;
     let (now_ms, stateless) = (streams::now_ms(), declaration.stateless);
     let value = waiting::encode_deferred(now_ms, operations, stateless, &parsed.kept);

@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::encoding::fields as encoded;
 use crate::entity::event::Pair;
 use crate::entity::flush::{Fields, Request, Requests};
+use crate::entity::limits::Limits;
 use crate::entity::value::Given;
 use crate::error::{Error, Quoted};
 use std::collections::HashSet;
@@ -29,7 +30,7 @@ pub struct Once<'a> {
 }
 
 impl<'a> Parsed<'a> {
-    pub fn parse(mut args: Args<'a>, stateless: bool) -> Result<Self, Error> {
+    pub fn parse(mut args: Args<'a>, stateless: bool, limits: &Limits) -> Result<Self, Error> {
         let mut parsed = Parsed::default();
         let mut seen = Vec::new();
         loop {
@@ -48,7 +49,12 @@ impl<'a> Parsed<'a> {
         if parsed.defer.is_some() {
             parsed.kept.extend(args.rest());
         }
-        parsed.requests.list = operations(args, stateless)?;
+        limits.check_pairs(parsed.requests.meta.len())?;
+        for (name, value) in &parsed.requests.meta {
+            limits.check_name(name)?;
+            limits.check_value(name, value)?;
+        }
+        parsed.requests.list = operations(args, stateless, limits)?;
         Ok(parsed)
     }
 
@@ -81,6 +87,7 @@ impl<'a> Parsed<'a> {
 fn operations<'a>(
     mut args: Args<'a>,
     stateless: bool,
+    limits: &Limits,
 ) -> Result<Vec<(&'a [u8], Request<'a>)>, Error> {
     if args.is_empty() {
         return Err(Error::NoOperations);
@@ -116,8 +123,14 @@ fn operations<'a>(
             let got = args.take().unwrap_or_default();
             return Err(Error::UnknownOperation(Quoted::new(got)));
         };
+        let (id, asked) = &request;
+        limits.check_name(id)?;
+        for fields in asked.fields() {
+            limits.check_fields(id, fields)?;
+        }
         list.push(request);
     }
+    limits.check_ops(list.len())?;
     Ok(list)
 }
 
@@ -197,7 +210,7 @@ mod tests {
 
     fn parse_line(line: &str) -> Result<String, String> {
         let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
-        let parsed = Parsed::parse(Args::new(&words), false);
+        let parsed = Parsed::parse(Args::new(&words), false, &Limits::NONE);
         let requests = parsed.map_err(|error| error.to_string())?.requests;
         let shown = requests.list.iter().map(|(id, request)| {
             let (name, fields) = match request {

@@ -43,6 +43,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
+use std::io;
 
 /// The entry's fields.
 pub const KEY: &[u8] = b"key";
@@ -53,7 +54,8 @@ const CONNECTOR: &str = "dirty";
 /// What a name begins with that is written as base64.
 const ESCAPE: &str = "base64:";
 
-pub fn encode(event: &Event, origin: Origin) -> Entry {
+/// `None` if it would have more bytes than this: an unprintable byte takes six.
+pub fn encode(event: &Event, origin: Origin, most: usize) -> Option<Entry> {
     let (before, after) = match event.operation {
         Operation::Insert => (None, Some(&*event.after)),
         Operation::Update => (Some(&*event.before), Some(&*event.after)),
@@ -87,12 +89,45 @@ pub fn encode(event: &Event, origin: Origin) -> Entry {
         ts_ms: origin.now_ms,
     };
     let key = Key { id: Id(&event.id) };
-    vec![(KEY, json(&key)), (VALUE, json(&envelope))]
+    Some(vec![
+        (KEY, json(&key, most)?),
+        (VALUE, json(&envelope, most)?),
+    ])
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
-    // Writing to memory cannot fail, and all names are strings.
-    serde_json::to_vec(value).unwrap_or_default()
+fn json(value: &impl Serialize, most: usize) -> Option<Vec<u8>> {
+    let mut json = Bounded {
+        bytes: Vec::with_capacity(128),
+        most,
+    };
+    // All names are strings, so nothing else can fail.
+    serde_json::to_writer(&mut json, value).ok()?;
+    Some(json.bytes)
+}
+
+/// Bytes that may become so many.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.bytes.len().saturating_add(bytes.len()) > self.most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The fields whose texts are not UTF-8.
@@ -150,7 +185,7 @@ impl Serialize for Name<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match std::str::from_utf8(self.0) {
             Ok(name) if !name.starts_with(ESCAPE) => serializer.serialize_str(name),
-            _ => serializer.serialize_str(&(ESCAPE.to_owned() + &STANDARD.encode(self.0))),
+            _ => serializer.serialize_str(&format!("{ESCAPE}{}", STANDARD.encode(self.0))),
         }
     }
 }
@@ -226,7 +261,7 @@ fn literal(field_type: FieldType, text: &[u8]) -> Option<Cow<'_, str>> {
     Some(match (field_type, &*canonical) {
         (FieldType::Bool, "1") => "true".into(),
         (FieldType::Bool, _) => "false".into(),
-        (FieldType::Float, number) if !number.contains(['.', 'e']) => canonical + ".0",
+        (FieldType::Float, number) if !number.contains(['.', 'e']) => format!("{number}.0").into(),
         _ => canonical,
     })
 }
@@ -362,7 +397,10 @@ mod tests {
     }
 
     fn encoded(event: &Event, origin: Origin) -> (String, String) {
-        let [key, value]: [(&[u8], Vec<u8>); 2] = encode(event, origin).try_into().unwrap();
+        let [key, value]: [(&[u8], Vec<u8>); 2] = encode(event, origin, usize::MAX)
+            .unwrap()
+            .try_into()
+            .unwrap();
         assert_eq!((key.0, value.0), (&b"key"[..], &b"value"[..]));
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(key.1), text(value.1))

@@ -21,13 +21,27 @@ pub struct Origin<'o> {
     pub now_ms: u64,
 }
 
-pub fn encode(format: Format, event: &Event, origin: Origin) -> Entry {
-    match format {
+/// `None` if the entry would be larger than this, most often without writing it.
+pub fn encode(format: Format, event: &Event, origin: Origin, most: usize) -> Option<Entry> {
+    // A format may leave out old values and shorten numbers, but all of it not to an eighth.
+    if event.size() / 8 > most {
+        return None;
+    }
+    let entry = match format {
         Format::MsgPack => vec![(msgpack::FIELD, msgpack::encode(event))],
         Format::FluxaOrm => vec![(msgpack::FIELD, fluxaorm::encode(event))],
         Format::FluxaOrm1 => fluxaorm1::encode(event),
-        Format::Debezium => debezium::encode(event, origin),
-    }
+        Format::Debezium => debezium::encode(event, origin, most)?,
+    };
+    (size(&entry) <= most).then_some(entry)
+}
+
+/// All bytes of an entry.
+pub fn size(entry: &Entry) -> usize {
+    let sizes = entry
+        .iter()
+        .flat_map(|(field, value)| [field.len(), value.len()]);
+    sizes.fold(0, usize::saturating_add)
 }
 
 /// The event in a stream entry's fields, whichever format it has and whoever wrote it; `None` if it is
@@ -335,7 +349,7 @@ pub mod tests {
                     event.id = number.to_string().into_bytes().into();
                 }
                 let origin = Origin { key: &key, database: 0, now_ms: number };
-                let entry = encode(format, &event, origin);
+                let entry = encode(format, &event, origin, usize::MAX).unwrap();
                 let mut fields = borrowed(&entry);
                 prop_assert_eq!(decode(&fields).map(owned), Some(carried(format, &event)), "{:?}", format);
                 fields.reverse();
@@ -346,7 +360,7 @@ pub mod tests {
         #[test]
         fn no_part_of_an_entry_is_an_event(event in events()) {
             for format in FORMATS {
-                let entry = encode(format, &event, Origin::default());
+                let entry = encode(format, &event, Origin::default(), usize::MAX).unwrap();
                 let fields = borrowed(&entry);
                 for index in 0..fields.len() {
                     let mut fewer = fields.clone();
@@ -375,13 +389,13 @@ pub mod tests {
             byte: u8,
         ) {
             for format in FORMATS {
-                let mut entry = encode(format, &event, Origin::default());
+                let mut entry = encode(format, &event, Origin::default(), usize::MAX).unwrap();
                 for index in 0..entry.len() {
                     if !entry[index].1.is_empty() {
                         *at.get_mut(&mut entry[index].1) = byte;
                     }
                     if let Some(event) = decode(&borrowed(&entry)).map(owned) {
-                        let again = encode(Format::MsgPack, &event, Origin::default());
+                        let again = encode(Format::MsgPack, &event, Origin::default(), usize::MAX).unwrap();
                         prop_assert_eq!(decode(&borrowed(&again)).map(owned), Some(carried(Format::MsgPack, &event)));
                     }
                 }

@@ -46,6 +46,22 @@ pub enum Request<'a> {
     Seed(Fields<'a>),
 }
 
+impl<'a> Request<'a> {
+    /// What it gives the entity; of a replacement, the old and the new.
+    pub fn fields(&self) -> impl Iterator<Item = &Fields<'a>> {
+        let (one, other) = match self {
+            Request::Snapshot(fields)
+            | Request::Insert(fields)
+            | Request::Update(fields)
+            | Request::Seed(fields)
+            | Request::Delete(Some(fields)) => (Some(fields), None),
+            Request::Replace { old, new } => (Some(old), Some(new)),
+            Request::Delete(None) | Request::Touch => (None, None),
+        };
+        one.into_iter().chain(other)
+    }
+}
+
 /// Fields and their new values; `None` is null.
 pub type Fields<'a> = Vec<(Bytes<'a>, Option<Given<'a>>)>;
 

@@ -6,15 +6,15 @@ use crate::encoding::event;
 use crate::entity::declaration::{Format, Payload, Stream};
 use crate::entity::diff::Types;
 use crate::entity::event::{Bytes, Change, Event, Image, Value, Version};
+use crate::entity::limits::EVENT_BYTES;
 use crate::entity::operation::{Operation, Operations};
 use crate::entity::snapshot::Snapshot;
 use crate::error::Error;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// How much the events of one command may add up to: META and images go into each of them, so a short
-/// command could ask for more than there is memory, and the server looks at maxmemory only before it.
-const MAX_BYTES: usize = 512 * 1024 * 1024;
+/// What an event counts besides its own bytes, since the smallest one takes time and room, too.
+const OVERHEAD: usize = 64;
 
 /// What happened to an entity, with as much of its fields as any stream wants to tell.
 pub struct Happening<'s> {
@@ -139,10 +139,22 @@ impl Planner<'_, '_> {
     }
 
     /// Encodes the event for each stream that wants it.
+    ///
+    /// META and images go into each event, so a short command could ask for more than there is memory,
+    /// and the server looks at maxmemory only before it: so they are limited all together.
     pub fn publish(&mut self, id: &[u8], happening: &Happening) -> Result<Vec<Publication>, Error> {
         let changed = || happening.changes.iter().map(|change| &*change.field);
         let returned = happening.returned();
+        let streams = self.declaration.streams.len();
+        self.work(streams.saturating_mul(happening.changes.len().max(1)))?;
+        let most = self.limits.event_bytes;
+        let too_large = || Error::EventsTooLarge {
+            setting: EVENT_BYTES,
+            most,
+        };
         let mut publications: Vec<Publication> = Vec::new();
+        // Streams of one payload and format share an entry.
+        let mut encoded = Vec::new();
         for (index, stream) in self.declaration.streams.iter().enumerate() {
             let wanted = match happening.touch {
                 true => stream.operations.contains(Operations::UPDATE),
@@ -151,14 +163,10 @@ impl Planner<'_, '_> {
             if !wanted {
                 continue;
             }
-            let same = publications.iter().find(|earlier| {
-                let earlier = self.declaration.streams.get(earlier.stream);
-                earlier.is_some_and(|earlier| {
-                    (earlier.payload, earlier.format) == (stream.payload, stream.format)
-                })
-            });
+            let kind = (stream.payload, stream.format);
+            let same = encoded.iter().find(|(earlier, _)| *earlier == kind);
             let entry = match same {
-                Some(earlier) => earlier.entry,
+                Some((_, entry)) => *entry,
                 None => {
                     let (before, after) = happening.images(stream);
                     let event = Event {
@@ -172,19 +180,19 @@ impl Planner<'_, '_> {
                         version: happening.version,
                         meta: self.meta.as_slice().into(),
                     };
-                    let entry = event::encode(stream.format, &event, self.origin);
+                    let most = most.saturating_sub(self.bytes);
+                    let entry = event::encode(stream.format, &event, self.origin, most);
+                    let entry = entry.ok_or_else(too_large)?;
+                    let index = self.plan.entries.len();
                     self.plan.entries.push(entry);
-                    self.plan.entries.len().saturating_sub(1)
+                    encoded.push((kind, index));
+                    index
                 }
             };
-            let entry_bytes = self
-                .plan
-                .entries
-                .get(entry)
-                .map_or(0, |entry| entry.iter().map(|(_, value)| value.len()).sum());
-            self.bytes = self.bytes.saturating_add(entry_bytes);
-            if self.bytes > MAX_BYTES {
-                return Err(Error::EventsTooLarge(MAX_BYTES));
+            let bytes = self.plan.entries.get(entry).map_or(0, event::size);
+            self.bytes = self.bytes.saturating_add(bytes).saturating_add(OVERHEAD);
+            if self.bytes > most {
+                return Err(too_large());
             }
             publications.push(Publication {
                 stream: index,

@@ -1,0 +1,101 @@
+//! The guard at each entry from Redis. A panic must not leave the module: in a function that C calls it
+//! ends the server. So it becomes a line in the log, and the safest answer that the entry has.
+
+use super::{api::api, log};
+use crate::error::Error;
+use redis_module::raw;
+use std::ffi::c_int;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+/// Runs what an entry does; `None` if it panicked. The entry's name stands in the log.
+pub fn catch<T>(entry: &'static str, run: impl FnOnce() -> T) -> Option<T> {
+    let run = || {
+        #[cfg(feature = "deliberate-panic")]
+        deliberate::strike(entry);
+        run()
+    };
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => Some(result),
+        Err(_) => {
+            // The panic's own words are in the log already, by the hook.
+            log::warning(&format!("{entry} panicked; the server goes on"));
+            None
+        }
+    }
+}
+
+/// For what answers a client.
+pub fn refuse<T>(entry: &'static str, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch(entry, run).unwrap_or(Err(Error::Internal))
+}
+
+/// For what writes the data set to a file. Half a value would make the file useless, so a child that was
+/// forked to write one ends at once, and its file is thrown away.
+pub fn save(entry: &'static str, run: impl FnOnce()) {
+    extern "C" {
+        /// Ends the process without a word to anybody, as the server ends its children.
+        fn _exit(status: c_int) -> !;
+    }
+    // SAFETY: without a context it tells of the process alone.
+    let is_child = || unsafe {
+        let flags = api!(RedisModule_GetContextFlags(std::ptr::null_mut()));
+        flags as u32 & raw::REDISMODULE_CTX_FLAGS_IS_CHILD != 0
+    };
+    if catch(entry, run).is_none() && is_child() {
+        // SAFETY: takes a number.
+        unsafe { _exit(1) };
+    }
+}
+
+/// Panics are written to the server's log, where somebody looks.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| log::warning(&panic.to_string())));
+}
+
+/// Of a build for tests: a panic at an entry that is named beforehand, by DIRTY.PANIC or, for what runs
+/// before any command, by the environment.
+#[cfg(feature = "deliberate-panic")]
+pub mod deliberate {
+    use crate::error::Error;
+    use crate::redis::entry::{Call, Command, KeyUse};
+    use std::ffi::CStr;
+    use std::sync::{LazyLock, Mutex, PoisonError};
+
+    static ARMED: LazyLock<Mutex<Option<Vec<u8>>>> = LazyLock::new(|| {
+        let entry = std::env::var("DIRTY_PANIC").ok();
+        Mutex::new(entry.map(String::into_bytes))
+    });
+
+    /// Panics if this entry is named, once.
+    pub fn strike(entry: &str) {
+        let mut armed = ARMED.lock().unwrap_or_else(PoisonError::into_inner);
+        if armed.as_deref() == Some(entry.as_bytes()) {
+            *armed = None;
+            drop(armed);
+            #[allow(clippy::panic)]
+            {
+                // Nothing in it is taken for a format, or for the line's end.
+                panic!("deliberate %s%n\0\r\nat {entry}");
+            }
+        }
+    }
+
+    /// ```text
+    /// DIRTY.PANIC entry
+    /// ```
+    pub struct Panic;
+
+    impl Command for Panic {
+        const NAME: &'static CStr = c"dirty.panic";
+        const SUMMARY: &'static CStr = c"Lets the next entry of this name panic.";
+        const FLAGS: &'static CStr = c"fast";
+        const KEY_USE: KeyUse = KeyUse::Read;
+        const MIN_ARGS: usize = 0;
+
+        fn run(call: &Call) -> Result<(), Error> {
+            *ARMED.lock().unwrap_or_else(PoisonError::into_inner) = Some(call.key.to_vec());
+            call.reply().status(c"OK");
+            Ok(())
+        }
+    }
+}

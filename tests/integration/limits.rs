@@ -1,0 +1,396 @@
+//! What one command may ask for: at each limit it is carried out, one past it it is refused with LIMIT and
+//! nothing has changed.
+
+use super::support::{cases, Conn, Server};
+
+fn started() -> (Server, Conn) {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.expect(
+        r#"
+DIRTY.DECLARE user TYPES 1 n int STREAM s STREAM t FORMAT DEBEZIUM => OK
+DIRTY.DECLARE stateless STATELESS STREAM s => OK
+DIRTY.DECLARE versioned VERSION v STREAM s => OK
+"#,
+    );
+    (server, redis)
+}
+
+/// How often anything was changed.
+fn writes(redis: &mut Conn) -> String {
+    redis.info("rdb_changes_since_last_save")
+}
+
+/// Runs a table of commands that are within the limits and of such as are not; those have no effect.
+fn expect(redis: &mut Conn, table: &str) {
+    for (command, reply) in cases(table) {
+        let before = (redis.digest(), writes(redis));
+        assert_eq!(redis.run(&command), reply, "{command}");
+        if reply.starts_with("LIMIT") {
+            assert_eq!((redis.digest(), writes(redis)), before, "{command}");
+        }
+    }
+}
+
+#[test]
+fn an_entity_has_at_most_max_fields() {
+    let (_server, mut redis) = started();
+    redis.expect("DIRTY.FLUSH user SNAPSHOT old 4 a 1 b 1 c 1 d 1 => [insert]");
+    redis.expect("CONFIG SET dirty.max-fields 3 => OK");
+    expect(
+        &mut redis,
+        r#"
+DIRTY.FLUSH user SNAPSHOT 1 3 a 1 b 1 c 1 => [insert]
+DIRTY.FLUSH user SNAPSHOT 1 4 a 1 b 1 c 1 d 1 => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
+DIRTY.FLUSH user INSERT 2 4 a 1 b 1 c 1 d 1 => LIMIT 4 fields of the entity "2", but dirty.max-fields is 3
+DIRTY.FLUSH user SEED 2 4 a 1 b 1 c 1 d 1 => LIMIT 4 fields of the entity "2", but dirty.max-fields is 3
+# NULL names fields, too.
+DIRTY.FLUSH user UPDATE 1 1 a 2 NULL 2 b c => [update]
+DIRTY.FLUSH user UPDATE 1 2 a 2 b 2 NULL 2 c d => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
+# Together with those that are stored.
+DIRTY.FLUSH user UPDATE 1 2 b 1 c 1 => [update]
+DIRTY.FLUSH user UPDATE 1 1 d 1 => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
+DIRTY.FLUSH user UPDATE 1 1 d 1 NULL 1 a => [update]
+# In one command, each operation for itself.
+DIRTY.FLUSH user TOUCH 1 UPDATE 1 1 a 1 => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
+DIRTY.FLUSH user DELETE 1 SNAPSHOT 1 3 a 1 b 1 c 1 => [delete insert]
+DIRTY.FLUSH user UPDATE 1 0 NULL 1 a UPDATE 1 1 d 1 => [update update]
+# One that had more by other limits may change and shrink, but not grow.
+DIRTY.FLUSH user UPDATE old 1 a 2 => [update]
+DIRTY.FLUSH user UPDATE old 1 e 1 => LIMIT 5 fields of the entity "old", but dirty.max-fields is 3
+DIRTY.FLUSH user UPDATE old 1 e 1 NULL 1 a => [update]
+DIRTY.FLUSH user UPDATE old 0 NULL 1 b => [update]
+DIRTY.FLUSH user TOUCH old DELETE old => [touch delete]
+# JSON and MessagePack.
+DIRTY.FLUSH user SNAPSHOT 3 JSON {"a":1,"b":null,"c":[1,2,3,4,5]} => [insert]
+DIRTY.FLUSH user SNAPSHOT 3 JSON {"a":1,"b":null,"c":1,"d":1} => LIMIT 4 fields of the entity "3", but dirty.max-fields is 3
+DIRTY.FLUSH user SNAPSHOT 3 MSGPACK \x83\xa1a\x01\xa1b\x01\xa1c\x01 => [update]
+DIRTY.FLUSH user SNAPSHOT 3 MSGPACK \x84\xa1a\x01\xa1b\x01\xa1c\x01\xa1d\x01 => LIMIT 4 fields of the entity "3", but dirty.max-fields is 3
+# A delete with a version.
+DIRTY.FLUSH versioned DELETE 1 3 v 1 a 1 b 1 => [none]
+DIRTY.FLUSH versioned DELETE 1 4 v 2 a 1 b 1 c 1 => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
+# Types without snapshots, the old and the new state each.
+DIRTY.FLUSH stateless UPDATE 1 3 a 1 2 b 1 2 c 1 2 => [update]
+DIRTY.FLUSH stateless UPDATE 1 4 a 1 2 b 1 2 c 1 2 d 1 2 => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
+DIRTY.FLUSH stateless UPDATE 1 JSON {"a":1,"b":1,"c":1} {"d":1} => [update]
+DIRTY.FLUSH stateless UPDATE 1 JSON {} {"a":1,"b":1,"c":1,"d":1} => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
+DIRTY.FLUSH stateless DELETE 1 4 a 1 b 1 c 1 d 1 => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
+# Pairs of META.
+DIRTY.FLUSH user META 3 a 1 b 1 c 1 TOUCH 1 => [touch]
+DIRTY.FLUSH user META 4 a 1 b 1 c 1 d 1 TOUCH 1 => LIMIT 4 pairs of META, but dirty.max-fields is 3
+# What waits for its COMMIT is looked at when it comes.
+DIRTY.FLUSH user DEFER token SNAPSHOT 9 4 a 1 b 1 c 1 d 1 => LIMIT 4 fields of the entity "9", but dirty.max-fields is 3
+"#,
+    );
+}
+
+#[test]
+fn a_command_has_at_most_max_ops() {
+    let (_server, mut redis) = started();
+    redis.expect(
+        r#"
+DIRTY.FLUSH user DEFER five TOUCH 1 TOUCH 1 TOUCH 1 TOUCH 1 TOUCH 1 => [deferred]
+CONFIG SET dirty.max-ops 3 => OK
+"#,
+    );
+    expect(
+        &mut redis,
+        r#"
+DIRTY.FLUSH user SNAPSHOT 1 0 SNAPSHOT 2 0 SNAPSHOT 3 0 => [insert insert insert]
+DIRTY.FLUSH user SNAPSHOT 4 0 SNAPSHOT 5 0 SNAPSHOT 6 0 SNAPSHOT 7 0 => LIMIT 4 operations, but dirty.max-ops is 3
+DIRTY.FLUSH stateless TOUCH 1 TOUCH 1 TOUCH 1 TOUCH 1 => LIMIT 4 operations, but dirty.max-ops is 3
+DIRTY.FLUSH user ONCE o DEFER d TOUCH 1 TOUCH 1 TOUCH 1 TOUCH 1 => LIMIT 4 operations, but dirty.max-ops is 3
+DIRTY.GET user 1 1 1 => [[] [] []]
+DIRTY.GET user 1 1 1 1 => LIMIT 4 ids, but dirty.max-ops is 3
+# Commits count all their operations; a flush that was accepted can be committed by itself.
+DIRTY.FLUSH user DEFER a TOUCH 1 TOUCH 2 => [deferred]
+DIRTY.FLUSH user DEFER b TOUCH 1 TOUCH 2 => [deferred]
+DIRTY.FLUSH user DEFER c TOUCH 3 => [deferred]
+DIRTY.COMMIT user a b => LIMIT 4 operations, but dirty.max-ops is 3
+DIRTY.COMMIT user a c unknown => [[touch touch] [touch] nil]
+DIRTY.COMMIT user b five => LIMIT 7 operations, but dirty.max-ops is 3
+DIRTY.COMMIT user five => [[touch touch touch touch touch]]
+DIRTY.COMMIT user b => [[touch touch]]
+"#,
+    );
+}
+
+#[test]
+fn a_value_has_at_most_max_value_bytes() {
+    let (_server, mut redis) = started();
+    redis.expect("DIRTY.FLUSH user SNAPSHOT old 1 a longer => [insert]");
+    redis.expect("DIRTY.FLUSH user DEFER waits SNAPSHOT 7 1 a 12345 => [deferred]");
+    redis.expect("CONFIG SET dirty.max-value-bytes 4 => OK");
+    expect(
+        &mut redis,
+        r#"
+DIRTY.FLUSH user SNAPSHOT 1 1 a 1234 => [insert]
+DIRTY.FLUSH user SNAPSHOT 1 1 a 12345 => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user SNAPSHOT 1 1 n 01234 => LIMIT 5 bytes in the value of "n", but dirty.max-value-bytes is 4
+# Its text, however it is written.
+DIRTY.FLUSH user SNAPSHOT 1 JSON {"a":"\u0001\u0002\u0003\u0004"} => [update]
+DIRTY.FLUSH user SNAPSHOT 1 JSON {"a":"12345"} => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user SNAPSHOT 1 JSON {"a":[12]} => [update]
+DIRTY.FLUSH user SNAPSHOT 1 JSON {"a":[123]} => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user SNAPSHOT 1 MSGPACK \x81\xa1a\xa41234 => [update]
+DIRTY.FLUSH user SNAPSHOT 1 MSGPACK \x81\xa1a\xa512345 => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user SNAPSHOT 1 MSGPACK \x81\xa1a\xce\xff\xff\xff\xff => LIMIT 10 bytes in the value of "a", but dirty.max-value-bytes is 4
+# Old ones, names, ids and META go where values go.
+DIRTY.FLUSH stateless UPDATE 1 1 a 1234 1 => [update]
+DIRTY.FLUSH stateless UPDATE 1 1 a 12345 1 => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user SNAPSHOT 1234 1 name x => [insert]
+DIRTY.FLUSH user SNAPSHOT 12345 0 => LIMIT 5 bytes in the name "12345", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user TOUCH 12345 => LIMIT 5 bytes in the name "12345", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user SNAPSHOT 1 1 names x => LIMIT 5 bytes in the name "names", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user SNAPSHOT 1 0 NULL 1 names => LIMIT 5 bytes in the name "names", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user META 1 name 1234 TOUCH 1234 => [touch]
+DIRTY.FLUSH user META 1 names 1 TOUCH 1 => LIMIT 5 bytes in the name "names", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user META 1 name 12345 TOUCH 1 => LIMIT 5 bytes in the value of "name", but dirty.max-value-bytes is 4
+# What is stored stays, and what was accepted is carried out.
+DIRTY.FLUSH user UPDATE old 1 b 1 => [update]
+DIRTY.COMMIT user waits => [[insert]]
+"#,
+    );
+}
+
+#[test]
+fn the_events_of_a_command_have_at_most_max_event_bytes() {
+    let (_server, mut redis) = started();
+    redis.expect("DIRTY.DECLARE one STREAM s PAYLOAD IMAGES => OK");
+    redis.expect("DIRTY.FLUSH one INSERT 1 1 a 0 => [insert]");
+    // One event: its own bytes, its field's name, and 64.
+    let update = |size: usize| format!("DIRTY.FLUSH one UPDATE 1 1 a {}", "x".repeat(size));
+    let mut least = None;
+    redis.expect("CONFIG SET dirty.max-event-bytes 400 => OK");
+    let too_large =
+        "LIMIT the events of this command are larger than dirty.max-event-bytes, which is 400";
+    for size in (1..400).rev() {
+        let before = (redis.digest(), writes(&mut redis));
+        let reply = redis.run(&update(size));
+        if reply == "[update]" {
+            least = Some(size);
+            break;
+        }
+        assert_eq!(reply, too_large);
+        assert_eq!((redis.digest(), writes(&mut redis)), before);
+    }
+    // {et: one, id: 1, ft: 2, b: {a: {t: s, v: 0}}, a: {a: {t: s, v: …}}}
+    let others = 1 + 7 + 4 + 4 + (2 + 1 + 2 + 1 + 4 + 4) + (2 + 1 + 2 + 1 + 4 + 2);
+    assert_eq!(
+        least,
+        Some(400 - 64 - 1 - others - 3),
+        "a str 16 has three bytes before its text"
+    );
+    // Each of several counts, and those of the same text in several streams do.
+    redis.expect("DIRTY.DECLARE two STREAM s PAYLOAD KEYS STREAM t PAYLOAD KEYS => OK");
+    redis.expect("DIRTY.FLUSH two SEED 1 0 => [seed]");
+    let touch = |n: usize| format!("DIRTY.FLUSH two{}", " TOUCH 1".repeat(n));
+    let bytes = 2 * (64 + 1 + 1 + 7 + 4 + 4);
+    assert_eq!(redis.run(&touch(400 / bytes)), "[touch touch]");
+    assert_eq!(redis.run(&touch(400 / bytes + 1)), too_large);
+    // A Debezium event is many times its value here.
+    redis.expect("CONFIG SET dirty.max-event-bytes 64mb => OK");
+    redis.expect("CONFIG SET dirty.max-value-bytes 64mb => OK");
+    redis.expect("DIRTY.DECLARE deb STREAM d FORMAT DEBEZIUM => OK");
+    let large = vec![1u8; 12 << 20];
+    let flush: [&[u8]; 7] = [
+        b"DIRTY.FLUSH",
+        b"deb",
+        b"SNAPSHOT",
+        b"1",
+        b"1",
+        b"a",
+        &large,
+    ];
+    let before = redis.digest();
+    let peak = |redis: &mut Conn| -> i64 { redis.info("used_memory_peak").parse().expect("bytes") };
+    let was = peak(&mut redis);
+    assert!(redis.raw(&flush).starts_with("LIMIT the events"));
+    assert!(
+        peak(&mut redis) - was < 300 << 20,
+        "{} bytes",
+        peak(&mut redis) - was
+    );
+    assert_eq!(redis.digest(), before);
+}
+
+/// Without the limit such a command would hold the server for half a minute.
+#[test]
+fn no_command_looks_at_more_fields_than_it_can_in_a_moment() {
+    let (_server, mut redis) = started();
+    redis.expect("DIRTY.DECLARE u STREAM u-s OPS NONE FIELDS 1 never PAYLOAD IMAGES => OK");
+    let fields: Vec<String> = (0..5000).map(|i| format!("f{i} v")).collect();
+    redis.run(&format!("DIRTY.FLUSH u SEED 1 5000 {}", fields.join(" ")));
+    let updates = |n: usize| {
+        let updates: Vec<String> = (0..n).map(|i| format!("UPDATE 1 1 f1 {i}")).collect();
+        format!("DIRTY.FLUSH u {}", updates.join(" "))
+    };
+    // 5000 are loaded; each operation tells them in images and counts an eighth of them for finding one,
+    // which is given, written and changed.
+    let most = (10_000_000 - 5000) / (5000 + 5000 / 8 + 1 + 10 + 1);
+    let before = (redis.digest(), writes(&mut redis));
+    assert_eq!(
+        redis.run(&updates(most + 1)),
+        "LIMIT the operations of this command look at more than 10000000 fields all together, of which a written one counts ten"
+    );
+    assert_eq!((redis.digest(), writes(&mut redis)), before);
+    assert!(redis.run(&updates(most)).starts_with("[update"));
+    let ids = " 1".repeat(2001);
+    assert_eq!(
+        redis.run(&format!("DIRTY.GET u{ids}")),
+        "LIMIT these entities are too large for one reply; name fewer ids"
+    );
+}
+
+#[test]
+fn limits_are_settings_of_the_server() {
+    let defaults = "[dirty.max-event-bytes 67108864 dirty.max-fields 10000 dirty.max-ops 10000 \
+                    dirty.max-value-bytes 16777216]";
+    let sorted = |redis: &mut Conn| {
+        let reply = redis.run("CONFIG GET dirty.*");
+        let mut words: Vec<&str> = reply.trim_matches(['[', ']']).split(' ').collect();
+        let mut pairs: Vec<String> = words.chunks_mut(2).map(|pair| pair.join(" ")).collect();
+        pairs.sort();
+        format!("[{}]", pairs.join(" "))
+    };
+    let server = Server::start();
+    let mut redis = server.connect();
+    assert_eq!(sorted(&mut redis), defaults);
+    for (command, refused) in [
+        ("CONFIG SET dirty.max-ops 0", "ERR CONFIG SET failed (possibly related to argument 'dirty.max-ops') - argument must be between 1 and 9223372036854775807 inclusive"),
+        ("CONFIG SET dirty.max-event-bytes 1gb", "ERR CONFIG SET failed (possibly related to argument 'dirty.max-event-bytes') - argument must be between 1 and 536870912 inclusive"),
+        ("CONFIG SET dirty.max-fields many", "ERR CONFIG SET failed (possibly related to argument 'dirty.max-fields') - argument couldn't be parsed into an integer"),
+    ] {
+        assert_eq!(redis.run(command), refused);
+    }
+    assert_eq!(sorted(&mut redis), defaults);
+    drop(server);
+
+    // Arguments of the module are defaults, and redis.conf goes before them.
+    let mut server = Server::with(&["max-ops", "7", "MAX-FIELDS", "8", "--dirty.max-fields", "9"]);
+    let mut redis = server.connect();
+    redis.expect("CONFIG GET dirty.max-ops => [dirty.max-ops 7]");
+    redis.expect("CONFIG GET dirty.max-fields => [dirty.max-fields 9]");
+    redis.expect("CONFIG SET dirty.max-value-bytes 1mb => OK");
+    redis.expect("CONFIG GET dirty.max-value-bytes => [dirty.max-value-bytes 1048576]");
+    server.restart();
+    let mut redis = server.connect();
+    redis.expect("CONFIG GET dirty.max-ops => [dirty.max-ops 7]");
+    redis.expect("CONFIG GET dirty.max-value-bytes => [dirty.max-value-bytes 16777216]");
+}
+
+#[test]
+fn config_rewrite_keeps_settings_where_they_are() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let conf = dir.path().join("redis.conf");
+    let module = super::support::module();
+    let port = super::support::free_port();
+    let text = format!(
+        "port {port}\nloadmodule {} max-ops 7\ndirty.max-fields 9\n",
+        module.display()
+    );
+    std::fs::write(&conf, text).expect("a file");
+    for expected in [["7", "9", "16777216"], ["7", "9", "1048576"]] {
+        let mut child = super::support::server()
+            .arg(&conf)
+            .current_dir(dir.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("redis-server");
+        assert!(super::support::answers(port, &mut child));
+        let mut redis = super::support::connect(port);
+        let settings = ["max-ops", "max-fields", "max-value-bytes"];
+        for (setting, value) in settings.into_iter().zip(expected) {
+            let reply = redis.run(&format!("CONFIG GET dirty.{setting}"));
+            assert_eq!(reply, format!("[dirty.{setting} {value}]"));
+        }
+        redis.expect("CONFIG SET dirty.max-value-bytes 1mb => OK");
+        redis.expect("CONFIG REWRITE => OK");
+        let _ = redis.try_run(&["SHUTDOWN"]);
+        child.wait().expect("its end");
+    }
+    let text = std::fs::read_to_string(&conf).expect("a file");
+    assert!(text.contains(" max-ops 7\n"), "{text}");
+    assert!(text.contains("\ndirty.max-fields 9\n"), "{text}");
+    assert!(text.contains("\ndirty.max-value-bytes 1mb\n"), "{text}");
+}
+
+#[test]
+fn settings_that_are_none_stop_the_server_from_starting() {
+    for (words, line) in [
+        (
+            vec!["max-ops"],
+            "the module's arguments are not understood: \"max-ops\"",
+        ),
+        (
+            vec!["max-ops", "0"],
+            "the module's arguments are not understood: \"0\"",
+        ),
+        (
+            vec!["max-ops", "x%n"],
+            "the module's arguments are not understood: \"x%n\"",
+        ),
+        (
+            vec!["max-event-bytes", "1073741824"],
+            "not understood: \"1073741824\"",
+        ),
+        (
+            vec!["others", "1"],
+            "the module's arguments are not understood: \"others\"",
+        ),
+        (
+            vec!["--dirty.max-ops", "0"],
+            "argument must be between 1 and",
+        ),
+    ] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let output = super::support::server()
+            .args(["--port", "0", "--unixsocket", "socket", "--loadmodule"])
+            .arg(super::support::module())
+            .args(&words)
+            .current_dir(dir.path())
+            .output()
+            .expect("redis-server");
+        let log = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {log}");
+        assert!(log.contains(line), "{words:?}: {log}");
+    }
+}
+
+#[test]
+fn nothing_is_refused_that_another_server_has_accepted() {
+    let aof = ["--appendonly", "yes", "--aof-use-rdb-preamble", "no"];
+    let mut server = Server::with(&aof);
+    let mut redis = server.connect();
+    let low = |redis: &mut Conn| {
+        for setting in [
+            "max-fields",
+            "max-ops",
+            "max-value-bytes",
+            "max-event-bytes",
+        ] {
+            redis.ok(&["CONFIG", "SET", &format!("dirty.{setting}"), "1"]);
+        }
+    };
+    let replica = Server::replica_of(&server);
+    low(&mut replica.connect());
+    redis.expect(
+        r#"
+DIRTY.DECLARE user TYPES 2 a int b int STREAM s FIELDS 2 a b STREAM t => OK
+DIRTY.FLUSH user META 2 m 11 n 22 SNAPSHOT 1 2 a 11 b 22 SNAPSHOT 2 2 a 11 b 22 => [insert insert]
+DIRTY.FLUSH user DEFER token SNAPSHOT 3 2 a 11 b 22 => [deferred]
+"#,
+    );
+    let digest = redis.digest();
+    server.wait_for_replica(&replica);
+    assert_eq!(replica.connect().digest(), digest);
+    drop(replica);
+    // And by whoever has it loaded.
+    low(&mut redis);
+    redis.expect("DEBUG LOADAOF => OK");
+    assert_eq!(redis.digest(), digest);
+    redis.expect("DEBUG RELOAD => OK");
+    assert_eq!(redis.digest(), digest);
+    server.restart();
+    assert_eq!(server.connect().digest(), digest);
+}

@@ -1,0 +1,254 @@
+//! A panic at each entry from Redis: a line in the log, the safest answer, and the server goes on. The
+//! module is another build of it, with a command that lets the next entry of a name panic.
+
+use super::support::{cases, wait_until, Conn, Server};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// Built once; cargo knows when it is fresh.
+static MODULE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--quiet", "--features", "deliberate-panic"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let messages = String::from_utf8(output.stdout).expect("text");
+    let path = messages
+        .split('"')
+        .find(|word| word.ends_with("libdirty_streams.so"));
+    // A copy: another build may take its place.
+    let built = PathBuf::from(path.expect("the module's path"));
+    let copy = built.with_file_name("libdirty_streams_that_panics.so");
+    std::fs::copy(built, &copy).expect("a copy");
+    copy
+});
+
+const INTERNAL: &str = "ERR internal error in the module dirty, see the server's log";
+
+fn started(options: &[&str]) -> (Server, Conn) {
+    let server = Server::of(MODULE.clone(), options);
+    let redis = server.connect();
+    (server, redis)
+}
+
+/// The next entry of this name panics.
+fn arm(redis: &mut Conn, entry: &str) {
+    assert_eq!(redis.raw(&["DIRTY.PANIC", entry]), "OK");
+}
+
+/// The log tells of the panic, whatever is in its words, and the server is still the same.
+fn survived(server: &Server, entry: &str) {
+    let log = server.log();
+    for line in [
+        "deliberate %s%n ",
+        &format!("at {entry}"),
+        &format!("dirty: {entry} panicked; the server goes on"),
+    ] {
+        assert!(log.contains(line), "{line} of {entry}: {log}");
+    }
+    assert_eq!(server.connect().run("PING"), "PONG");
+    assert!(!log.contains("BUG REPORT"), "{log}");
+}
+
+#[test]
+fn a_command_that_panics_is_answered_and_changes_nothing() {
+    let (server, mut redis) = started(&[]);
+    redis.expect("DIRTY.DECLARE user STREAM s => OK");
+    redis.expect("DIRTY.FLUSH user SNAPSHOT 1 2 a 1 b 2 => [insert]");
+    let before = redis.digest();
+    for (entry, command) in [
+        ("a command", "DIRTY.FLUSH user SNAPSHOT 1 1 a 2"),
+        ("a command", "DIRTY.DECLARE other STREAM s"),
+        ("a command", "DIRTY.CONSUME s GROUP g c"),
+        ("a command", "DIRTY.GET user 1"),
+        ("a field", "DIRTY.FLUSH user SNAPSHOT 1 1 a 2"),
+        ("a field", "DIRTY.GET user 1"),
+        ("a refusal", "DIRTY.FLUSH nothing SNAPSHOT 1 1 a 2"),
+    ] {
+        arm(&mut redis, entry);
+        assert_eq!(redis.run(command), INTERNAL, "{entry}: {command}");
+        survived(&server, entry);
+        assert_eq!(redis.digest(), before, "{entry}: {command}");
+    }
+    redis.expect("DIRTY.FLUSH user SNAPSHOT 1 2 a 1 b 3 => [update]");
+    let info = redis.run("INFO dirty");
+    assert!(info.contains("dirty_errors:7"), "{info}");
+}
+
+#[test]
+fn callbacks_of_the_data_type_and_of_events_that_panic_do_the_least_harm() {
+    let (server, mut redis) = started(&[]);
+    redis.expect(
+        r#"
+DIRTY.DECLARE user STREAM s => OK
+DIRTY.DECLARE more STREAM s => OK
+DIRTY.FLUSH user SNAPSHOT 1 1 a 1 => [insert]
+"#,
+    );
+    for (command, reply) in cases(
+        r#"
+INFO dirty => ""
+XADD s 99999999999999-9 a b => 99999999999999-9
+COPY user copied => ERR module key failed to copy
+MEMORY USAGE user => *
+DEBUG DIGEST-VALUE user => *
+DEL more => (1)
+FLUSHDB => OK
+"#,
+    ) {
+        let entry = match command.split(' ').next() {
+            Some("INFO") => "INFO",
+            Some("XADD") => "a keyspace event",
+            Some("COPY") => "copying a declaration",
+            Some("MEMORY") => "measuring a declaration",
+            Some("DEBUG") => "digesting a declaration",
+            Some("DEL") => "freeing a declaration",
+            _ => "a server event",
+        };
+        arm(&mut redis, entry);
+        let got = redis.run(&command);
+        assert!(
+            got == reply || (reply == "*" && !got.starts_with("ERR")),
+            "{command}: {got}"
+        );
+        survived(&server, entry);
+        if entry == "a keyspace event" {
+            // What the module believes of the stream is wrong now, and it finds out.
+            redis.expect(
+                "DIRTY.FLUSH user WITHEVENTS SNAPSHOT 1 1 a 2 => [[update [a] [s 99999999999999-10]]]",
+            );
+        }
+    }
+}
+
+#[test]
+fn a_save_or_rewrite_that_panics_fails_and_leaves_the_file_that_was_there() {
+    let (mut server, mut redis) = started(&["--appendonly", "yes", "--aof-use-rdb-preamble", "no"]);
+    redis.expect("DIRTY.DECLARE user STREAM s => OK");
+    for (entry, command, status) in [
+        ("saving a declaration", "BGSAVE", "rdb_last_bgsave_status"),
+        (
+            "rewriting a declaration",
+            "BGREWRITEAOF",
+            "aof_last_bgrewrite_status",
+        ),
+    ] {
+        arm(&mut redis, entry); // for each child that is forked
+        redis.run(command);
+        server.wait_for_line("INFO persistence", &format!("{status}:err"));
+        survived(&server, entry);
+        arm(&mut redis, "nothing");
+        redis.run(command);
+        server.wait_for_line("INFO persistence", &format!("{status}:ok"));
+    }
+    let digest = redis.digest();
+    server.restart();
+    assert_eq!(server.connect().digest(), digest);
+}
+
+#[test]
+fn a_dump_that_panics_cannot_be_restored_and_a_restore_that_panics_restores_nothing() {
+    let (server, mut redis) = started(&[]);
+    redis.expect("DIRTY.DECLARE user STREAM s => OK");
+    let dump = |redis: &mut Conn| match redis.value(&["DUMP", "user"]) {
+        redis::Value::BulkString(payload) => payload,
+        other => panic!("{other:?}"),
+    };
+    let whole = dump(&mut redis);
+    arm(&mut redis, "saving a declaration");
+    let empty = dump(&mut redis);
+    survived(&server, "saving a declaration");
+    let mut restore = |payload: &[u8]| {
+        let words: [&[u8]; 5] = [b"RESTORE", b"restored", b"0", payload, b"REPLACE"];
+        redis.raw(&words)
+    };
+    assert_eq!(restore(&empty), "ERR Bad data format");
+    assert_eq!(restore(&whole), "OK");
+    arm(&mut server.connect(), "loading a declaration");
+    assert_eq!(restore(&whole), "ERR Bad data format");
+    survived(&server, "loading a declaration");
+}
+
+#[test]
+fn who_waits_is_answered_when_what_would_wake_it_panics() {
+    let (server, mut redis) = started(&[]);
+    redis.expect(
+        r#"
+DIRTY.DECLARE user STREAM s => OK
+DIRTY.CONSUME s GROUP g other => [events [] position nil missed (0)]
+"#,
+    );
+    let empty = "[events [] position nil missed (0)]";
+    // What panics, how the client waits, whether an event comes meanwhile, its reply.
+    for (entry, wait, event, reply) in [
+        ("a wake-up", "BLOCK 20000", true, INTERNAL),
+        ("a woken client", "BLOCK 20000", true, INTERNAL),
+        ("a client that goes", "BLOCK 20000", true, "*"),
+        ("the end of a wait", "BLOCK 300", false, INTERNAL),
+        // Pending at another consumer, so that the client looks again when it is due.
+        ("a look", "CLAIM 300 BLOCK 20000", false, "*"),
+        ("a wake-up", "CLAIM 300 BLOCK 20000", false, INTERNAL),
+        ("a timer", "CLAIM 300 BLOCK 600", false, empty),
+    ] {
+        redis.run("DIRTY.FLUSH user TOUCH 1");
+        redis.run("FLUSHALL");
+        redis.run("DIRTY.DECLARE user STREAM s");
+        if wait.starts_with("CLAIM") {
+            redis.run("DIRTY.FLUSH user SNAPSHOT 1 0");
+            redis.run("DIRTY.CONSUME s GROUP g other");
+        }
+        let mut reader = server.connect();
+        let command = format!("DIRTY.CONSUME s GROUP g me {wait}");
+        let words: Vec<&str> = command.split(' ').collect();
+        reader.send(&words).expect("sent");
+        server.wait_for_blocked(1);
+        arm(&mut redis, entry);
+        if event {
+            redis.run("DIRTY.FLUSH user SNAPSHOT 1 0");
+        }
+        let got = super::support::text(&reader.receive().expect("a reply"));
+        match reply {
+            "*" => assert!(got.starts_with("[events [["), "{entry}: {got}"),
+            reply => assert_eq!(got, reply, "{entry} {wait}"),
+        }
+        wait_until("the log", || {
+            server.log().contains(&format!("{entry} panicked"))
+        });
+        survived(&server, entry);
+        wait_until("nobody to wait", || {
+            redis
+                .run("INFO dirty")
+                .contains("dirty_consumers_blocked:0")
+        });
+    }
+}
+
+#[test]
+fn a_module_that_panics_while_it_is_loaded_is_refused() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let output = super::support::server()
+        .args([
+            "--unixsocket",
+            "socket",
+            "--port",
+            "0",
+            "--loadmodule",
+            MODULE.to_str().expect("a path"),
+        ])
+        .env("DIRTY_PANIC", "loading the module")
+        .current_dir(dir.path())
+        .output()
+        .expect("redis-server");
+    let log = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("dirty: loading the module panicked"), "{log}");
+    assert!(!log.contains("BUG REPORT"), "{log}");
+}
