@@ -23,7 +23,7 @@ use commands::{
     stats::Stats,
 };
 use redis::declarations::TYPE as DECLARATION_TYPE;
-use redis::{entry, last_ids, stats as counters};
+use redis::{categories, entry, last_ids, stats as counters};
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
 
 #[cfg(not(test))]
@@ -60,6 +60,7 @@ fn init(ctx: &Context, _args: &[RedisString]) -> Status {
     ctx.set_module_options(
         ModuleOptions::HANDLE_IO_ERRORS | ModuleOptions::NO_IMPLICIT_SIGNAL_MODIFIED,
     );
+    categories::add(ctx);
     match register_commands(ctx) && last_ids::register(ctx) && counters::register(ctx) {
         true => Status::Ok,
         false => Status::Err,

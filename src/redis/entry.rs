@@ -2,7 +2,7 @@
 //! reply and a line in the log instead of the end of the server.
 
 use super::reply::Reply;
-use super::{api::api, stats};
+use super::{api::api, categories, stats};
 use crate::error::Error;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, CStr};
@@ -18,6 +18,8 @@ pub trait Command {
     const FLAGS: &'static CStr;
     /// What it does with its key, so what a user must be allowed to do with it.
     const KEY_USE: KeyUse;
+    /// The types of native data it works on, which name ACL categories.
+    const DATA: &'static [&'static str];
     /// How few arguments there may be behind the key.
     const MIN_ARGS: usize;
 
@@ -126,6 +128,7 @@ fn describe<C: Command>(ctx: &Context) -> bool {
     // SAFETY: a live context, a command that was just created; the server copies what it is told.
     let status = unsafe {
         let command = api!(RedisModule_GetCommand(ctx.ctx, C::NAME.as_ptr()));
+        categories::assign::<C>(ctx, command);
         api!(RedisModule_SetCommandInfo(command, &info))
     };
     status == raw::REDISMODULE_OK as c_int
