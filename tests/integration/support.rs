@@ -177,14 +177,22 @@ fn module() -> PathBuf {
 /// Whether the server takes commands before long.
 fn answers(port: u16, child: &mut Child) -> bool {
     let start = Instant::now();
+    let process = format!("process_id:{}\r\n", child.id());
     while start.elapsed() < Duration::from_secs(20) {
         if child.try_wait().expect("a child").is_some() {
             return false;
         }
-        let pong = Client::open(("127.0.0.1", port))
+        let asked = Client::open(("127.0.0.1", port))
             .and_then(|client| client.get_connection())
-            .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
-        if pong.is_ok() {
+            .and_then(|mut connection| {
+                // Refused while it loads.
+                redis::cmd("PING").query::<String>(&mut connection)?;
+                redis::cmd("INFO")
+                    .arg("server")
+                    .query::<String>(&mut connection)
+            });
+        // Another test's server may be here, while ours has not found out that the port is taken.
+        if asked.is_ok_and(|info| info.contains(&process)) {
             return true;
         }
         std::thread::sleep(Duration::from_millis(10));
