@@ -10,7 +10,8 @@ die() { echo "servers: $*" >&2; exit 1; }
 folder=$1
 suite=trixie
 packages=(redis-tools valkey-tools) # the servers themselves are in there, too
-[ ! -e "$folder/complete" ] || exit 0
+runs() { "$folder/$1" --version; }
+if { runs redis-8 && runs valkey-8; } >/dev/null 2>&1; then exit 0; fi
 
 for program in apt-get dpkg-deb; do
     command -v $program >/dev/null || die "there is no $program here, so the packages of Debian 13 cannot be had"
@@ -22,7 +23,7 @@ mirror=$(. /etc/os-release && apt-get indextargets --format '$(RELEASE) $(COMPON
 [ -n "$mirror" ] || die 'apt knows no mirror of this release, so the packages of Debian 13 cannot be had'
 
 # What is left by a run that was broken off goes first.
-rm -rf "$folder"
+rm -rf "$folder"/{apt,root}
 mkdir -p "$folder"/apt/{lists,archives}/partial "$folder/root"
 folder=$(cd "$folder" && pwd)
 : >"$folder/apt/status"
@@ -53,7 +54,7 @@ wrapper() {
 exec "$loader" --library-path "$libraries" --argv0 "$2" "$folder/root/usr/bin/$2" "\$@"
 END
     chmod +x "$folder/$1"
-    "$folder/$1" --version >>"$folder/log" 2>&1 || { cat "$folder/log" >&2; die "$2 does not start"; }
+    runs "$1" >>"$folder/log" 2>&1 || { cat "$folder/log" >&2; die "$2 does not start"; }
 }
 loader=$(find "$folder/root/usr/lib" -name 'ld-linux*.so.*' | head -n 1)
 [ -n "$loader" ] || die 'libc6 of Debian 13 has no loader'
@@ -63,4 +64,3 @@ ln -sf redis-check-rdb "$folder/root/usr/bin/redis-server"
 ln -sf valkey-check-rdb "$folder/root/usr/bin/valkey-server"
 wrapper redis-8 redis-server
 wrapper valkey-8 valkey-server
-: >"$folder/complete"
