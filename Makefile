@@ -7,10 +7,10 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Where the integration tests and the scripts find the module; set it to try another build.
 export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
 
-.PHONY: help run test build lint demo bench clean setup
+.PHONY: help run test test-servers build lint demo bench clean setup
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
 
 run: build ## start a Redis with the module in the foreground (PORT=6379)
 	@scripts/run.sh $(PORT) $(TARGET)/run-$(PORT)
@@ -19,6 +19,9 @@ test: build ## unit tests, integration tests against real servers, the README's 
 	cargo test
 	@scripts/check-readme.sh
 	@scripts/demo.sh
+
+test-servers: build ## the integration tests on Redis 8.0 and Valkey 8.1 of Debian 13 (TESTS="smoke flush")
+	@scripts/test-servers.sh $(TARGET)/servers $(TESTS)
 
 build: setup ## build the release module
 	cargo build --release

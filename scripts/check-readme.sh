@@ -76,6 +76,6 @@ lists() {
 cli COMMAND LIST FILTERBY MODULE dirty | tr '[:lower:]' '[:upper:]' | lists commands '^### \KDIRTY\.[A-Z]+'
 cli INFO dirty | grep -oP '^dirty_\w+' | lists 'INFO fields' '\bdirty_[a-z_]+'
 grep -oP '"\K[A-Z]{3,}(?= )' "$root/src/error.rs" | lists 'error codes' '^\| \*\*\K[A-Z]+'
-make -s -C "$root" help | grep -oP '^make \w+' | lists 'make targets' '^\| `\Kmake \w+'
+make -s -C "$root" help | grep -oP '^make [\w-]+' | lists 'make targets' '^\| `\Kmake [\w-]+'
 
 echo "README.md is true: $count lines were typed, and the replies are as it shows them."

@@ -41,7 +41,7 @@ use commands::{
     stats::Stats,
 };
 use redis::declarations::TYPE as DECLARATION_TYPE;
-use redis::{config, entry, guard, last_ids, stats as counters};
+use redis::{categories, config, entry, guard, last_ids, stats as counters};
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
 
 #[cfg(not(test))]
@@ -93,6 +93,7 @@ fn load(ctx: &Context, args: &[RedisString]) -> Status {
     ctx.set_module_options(
         ModuleOptions::HANDLE_IO_ERRORS | ModuleOptions::NO_IMPLICIT_SIGNAL_MODIFIED,
     );
+    categories::add(ctx);
     match config::register(ctx, args)
         && register_commands(ctx)
         && last_ids::register(ctx)

@@ -16,6 +16,7 @@ impl Command for Abort {
     const SUMMARY: &'static CStr = c"Drops flushes that were sent with DEFER.";
     const FLAGS: &'static CStr = c"write fast";
     const KEY_USE: KeyUse = KeyUse::Write;
+    const DATA: &'static [&'static str] = &["hash"];
     const MIN_ARGS: usize = 1;
 
     fn run(call: &Call) -> Result<(), Error> {

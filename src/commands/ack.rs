@@ -19,6 +19,7 @@ impl Command for Ack {
     const SUMMARY: &'static CStr = c"Acknowledges events that a group or cursor has read.";
     const FLAGS: &'static CStr = c"write fast";
     const KEY_USE: KeyUse = KeyUse::Write;
+    const DATA: &'static [&'static str] = &["stream"];
     const MIN_ARGS: usize = 3;
 
     fn run(call: &Call) -> Result<(), Error> {

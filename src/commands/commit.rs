@@ -23,6 +23,7 @@ impl Command for Commit {
     const SUMMARY: &'static CStr = c"Carries out flushes that were sent with DEFER.";
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::Write;
+    const DATA: &'static [&'static str] = &["hash", "stream"];
     const MIN_ARGS: usize = 1;
 
     fn run(call: &Call) -> Result<(), Error> {

@@ -30,6 +30,7 @@ impl Command for Declare {
         c"Declares an entity type: its streams, fields and where its snapshots are.";
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::Write;
+    const DATA: &'static [&'static str] = &[];
     const MIN_ARGS: usize = 0;
 
     fn run(call: &Call) -> Result<(), Error> {

@@ -18,6 +18,7 @@ impl Command for Deferred {
     const SUMMARY: &'static CStr = c"Lists flushes that wait for their COMMIT.";
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
+    const DATA: &'static [&'static str] = &["hash"];
     const MIN_ARGS: usize = 0;
 
     fn run(call: &Call) -> Result<(), Error> {

@@ -20,6 +20,7 @@ impl Command for Fail {
     const SUMMARY: &'static CStr = c"Says that handling an event has failed.";
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
+    const DATA: &'static [&'static str] = &["stream"];
     const MIN_ARGS: usize = 4;
 
     fn run(call: &Call) -> Result<(), Error> {

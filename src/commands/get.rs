@@ -22,6 +22,7 @@ impl Command for Get {
     const SUMMARY: &'static CStr = c"Returns typed snapshots of entities.";
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
+    const DATA: &'static [&'static str] = &["hash"];
     const MIN_ARGS: usize = 1;
 
     fn run(call: &Call) -> Result<(), Error> {

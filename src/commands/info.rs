@@ -18,6 +18,7 @@ impl Command for Info {
     const SUMMARY: &'static CStr = c"Returns a declaration, every option with its value in force.";
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
+    const DATA: &'static [&'static str] = &[];
     const MIN_ARGS: usize = 0;
 
     fn run(call: &Call) -> Result<(), Error> {

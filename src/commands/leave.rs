@@ -18,6 +18,7 @@ impl Command for Leave {
     const SUMMARY: &'static CStr = c"Removes a consumer and hands on what it has not acknowledged.";
     const FLAGS: &'static CStr = c"write";
     const KEY_USE: KeyUse = KeyUse::Write;
+    const DATA: &'static [&'static str] = &["stream"];
     const MIN_ARGS: usize = 3;
 
     fn run(call: &Call) -> Result<(), Error> {

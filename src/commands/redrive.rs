@@ -22,6 +22,7 @@ impl Command for Redrive {
     const SUMMARY: &'static CStr = c"Puts events that a group gave up on back into their stream.";
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
+    const DATA: &'static [&'static str] = &["stream"];
     const MIN_ARGS: usize = 0;
 
     fn run(call: &Call) -> Result<(), Error> {

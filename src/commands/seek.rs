@@ -18,6 +18,7 @@ impl Command for Seek {
     const SUMMARY: &'static CStr = c"Moves a group or cursor to another place in its stream.";
     const FLAGS: &'static CStr = c"write";
     const KEY_USE: KeyUse = KeyUse::Write;
+    const DATA: &'static [&'static str] = &["stream"];
     const MIN_ARGS: usize = 3;
 
     fn run(call: &Call) -> Result<(), Error> {

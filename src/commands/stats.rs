@@ -20,6 +20,7 @@ impl Command for Stats {
     const SUMMARY: &'static CStr = c"Returns how large a stream is and how far its readers are.";
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
+    const DATA: &'static [&'static str] = &["stream"];
     const MIN_ARGS: usize = 0;
 
     fn run(call: &Call) -> Result<(), Error> {

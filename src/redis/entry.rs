@@ -1,7 +1,7 @@
 //! Where clients' commands come in.
 
 use super::reply::Reply;
-use super::{api::api, guard, stats};
+use super::{api::api, categories, guard, stats};
 use crate::error::{Error, INTERNAL};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, CStr};
@@ -16,6 +16,8 @@ pub trait Command {
     const FLAGS: &'static CStr;
     /// What it does with its key, so what a user must be allowed to do with it.
     const KEY_USE: KeyUse;
+    /// The types of native data it works on, which name ACL categories.
+    const DATA: &'static [&'static str];
     /// How few arguments there may be behind the key.
     const MIN_ARGS: usize;
 
@@ -124,6 +126,7 @@ fn describe<C: Command>(ctx: &Context) -> bool {
     // SAFETY: a live context, a command that was just created; the server copies what it is told.
     let status = unsafe {
         let command = api!(RedisModule_GetCommand(ctx.ctx, C::NAME.as_ptr()));
+        categories::assign::<C>(ctx, command);
         api!(RedisModule_SetCommandInfo(command, &info))
     };
     status == raw::REDISMODULE_OK as c_int

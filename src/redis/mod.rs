@@ -3,6 +3,7 @@
 pub mod api;
 pub mod blocking;
 pub mod call;
+pub mod categories;
 pub mod cluster;
 pub mod config;
 pub mod dead;

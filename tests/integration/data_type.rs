@@ -147,9 +147,10 @@ fn a_declaration_is_dumped_copied_renamed_and_moved_like_any_value() {
             "COPY copied moved",
             "MOVE moved 1",
         ] {
+            let reply = redis.run(command);
             assert!(
-                ["OK", "(1)"].contains(&redis.run(command).as_str()),
-                "{command}"
+                ["OK", "(1)"].contains(&reply.as_str()),
+                "{command}: {reply}"
             );
         }
         for (database, names) in [("1", ["elsewhere", "moved"]), ("0", ["copied", "newname"])] {

@@ -152,6 +152,23 @@ fn the_count_goes_on_from_the_streams_last_id_whatever_others_did_to_it() {
     }
 }
 
+/// Valkey 8.1.1 takes a client along when it tells a module that listens of an event in another database.
+#[test]
+fn who_moves_or_copies_a_key_to_another_database_stays_in_the_own_one() {
+    let server = Server::start();
+    let mut redis = declared(&server);
+    redis.expect(
+        r#"
+COPY user copy DB 1 => (1)
+EXISTS user => (1)
+MOVE user 1 => (1)
+EXISTS copy user => (0)
+SELECT 1 => OK
+EXISTS copy user => (2)
+"#,
+    );
+}
+
 #[test]
 fn what_a_restored_stream_held_counts_on() {
     let server = Server::start();

@@ -49,6 +49,7 @@ impl Command for Consume {
         c"Acknowledges events of a stream and reads the next, as a group or cursor.";
     const FLAGS: &'static CStr = c"write blocking";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
+    const DATA: &'static [&'static str] = &["stream"];
     const MIN_ARGS: usize = 2;
 
     fn run(call: &Call) -> Result<(), Error> {

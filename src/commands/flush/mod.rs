@@ -51,6 +51,7 @@ impl Command for Flush {
     const SUMMARY: &'static CStr = c"Stores what became of entities and publishes what changed.";
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::Write;
+    const DATA: &'static [&'static str] = &["hash", "stream"];
     const MIN_ARGS: usize = 1;
 
     fn run(call: &Call) -> Result<(), Error> {
