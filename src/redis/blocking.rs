@@ -2,7 +2,7 @@
 
 use super::entry::{self, Command};
 use super::reply::Reply;
-use super::{api::api, stats};
+use super::{api::api, cluster, stats};
 use crate::error::Error;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
@@ -35,6 +35,16 @@ pub enum Look {
     Never,
 }
 
+impl Look {
+    pub fn sooner(self, other: Look) -> Look {
+        match (self, other) {
+            (Look::Wake, _) | (_, Look::Wake) => Look::Wake,
+            (Look::Never, look) | (look, Look::Never) => look,
+            (Look::Later(a), Look::Later(b)) => Look::Later(a.min(b)),
+        }
+    }
+}
+
 /// A client that waits.
 struct Waiting<C: Waits> {
     memory: C::Memory,
@@ -47,6 +57,10 @@ struct Waiting<C: Waits> {
 
 /// Writes are paused for a failover: whoever has something to write looks again this much later.
 const PAUSED_MS: u64 = 100;
+
+/// In a cluster a stream may leave for another node, and events with it, long before the server sends
+/// those who wait there after it: that is when the whole slot has been moved. So they look this often.
+const LEFT_MS: u64 = 1000;
 
 /// Wake-ups by timers whose writes may still be waking others. They do so outside of any command, and
 /// then 7.0.15 remembers a client that was woken in vain, even when it is gone: so nobody is.
@@ -106,6 +120,10 @@ pub fn wait<C: Waits>(
 /// key instead would do, but 7.0.15 remembers a client that such a signal woke in vain after it is gone.)
 fn set_timer<C: Waits>(ctx: &Context, waiting: &mut Waiting<C>, look: Look) {
     stop_timer(ctx, waiting);
+    let look = match cluster::is_enabled(ctx) {
+        true => look.sooner(Look::Later(LEFT_MS)),
+        false => look,
+    };
     let ms = match look {
         Look::Wake => 1,
         Look::Later(ms) => ms.max(1),
@@ -150,6 +168,7 @@ unsafe extern "C" fn on_time<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut
     waiting.timer = None;
     let look = match writes_are_paused() {
         true => Ok(Look::Later(PAUSED_MS)),
+        false if cluster::has_left(&ctx, &waiting.key) => Ok(Look::Wake),
         false => entry::guard(&ctx, || C::look(&ctx, &waiting.key, &mut waiting.memory)),
     };
     match look {
