@@ -1,0 +1,6 @@
+//! In a cluster: all keys of a declaration in one slot, slots that are moved, primaries that die.
+
+mod moving;
+mod pair;
+mod slots;
+mod waiting;
