@@ -166,7 +166,7 @@ fn spawn(port: u16, dir: &TempDir, options: &[String]) -> Child {
         .unwrap_or_else(|error| panic!("{server} does not start: {error}"))
 }
 
-fn module() -> PathBuf {
+pub fn module() -> PathBuf {
     let built = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/target/release/libdirty_streams.so"
