@@ -183,6 +183,8 @@ pub enum Error {
         key: Quoted,
     },
     CrossSlot(Quoted),
+    /// A slot is being moved, and this node does not have all that the command needs.
+    TryAgain,
     NoPermission(Quoted),
     /// More than a setting allows.
     TooMuch {
@@ -379,6 +381,9 @@ impl fmt::Display for Error {
             CrossSlot(key) => {
                 write!(f, "CROSSSLOT the key {key} is in another slot than the declaration; give all of them the same {{tag}}")
             }
+            TryAgain => f.write_str(
+                "TRYAGAIN the slot is being moved to another node, and not all keys of this command are here; send it again",
+            ),
             NoPermission(key) => write!(f, "NOPERM this user may not write the key {key}"),
             TooMuch {
                 got,

@@ -33,7 +33,7 @@ impl Command for Redrive {
         }
         // Both are streams or nothing.
         streams::state(call.ctx, &call.key)?;
-        streams::state(call.ctx, &dead.key)?;
+        dead.count()?;
         let count = dead.redrive(&asked.ids, asked.count)?;
         call.reply().unsigned(count);
         Ok(())

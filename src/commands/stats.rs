@@ -30,7 +30,7 @@ impl Command for Stats {
         let stream = &call.key;
         let content = Content::of(call.ctx, stream)?;
         let dead = match Dead::of(call.ctx, stream, None) {
-            Ok(dead) => streams::state(call.ctx, &dead.key)?.map_or(0, |dead| dead.length()),
+            Ok(dead) => dead.count()?,
             Err(_) => 0, // a cluster, where a stream without a tag has none
         };
         let groups: Result<Vec<GroupStats>, Error> = groups::all(call.ctx, stream)?

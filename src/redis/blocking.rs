@@ -2,7 +2,7 @@
 
 use super::entry::{self, Command};
 use super::reply::Reply;
-use super::{api::api, guard, stats};
+use super::{api::api, cluster, guard, stats};
 use crate::error::Error;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
@@ -39,6 +39,16 @@ pub enum Look {
     Never,
 }
 
+impl Look {
+    pub fn sooner(self, other: Look) -> Look {
+        match (self, other) {
+            (Look::Wake, _) | (_, Look::Wake) => Look::Wake,
+            (Look::Never, look) | (look, Look::Never) => look,
+            (Look::Later(a), Look::Later(b)) => Look::Later(a.min(b)),
+        }
+    }
+}
+
 /// A client that waits.
 struct Waiting<C: Waits> {
     memory: C::Memory,
@@ -56,6 +66,10 @@ const PAUSED_MS: u64 = 100;
 
 /// Who has looked in vain looks again this much later, at least: others want to be served, too.
 const PATIENCE_MS: u64 = 10;
+
+/// In a cluster a stream may leave for another node, and events with it, long before the server sends
+/// those who wait there after it: that is when the whole slot has been moved. So they look this often.
+const LEFT_MS: u64 = 1000;
 
 /// Looks by timers whose writes may still be waking others. They do so outside of any command, and
 /// then 7.0.15 remembers a client that was woken in vain, even when it is gone: so nobody is.
@@ -116,6 +130,10 @@ pub fn wait<C: Waits>(call: &entry::Call, timeout_ms: i64, memory: C::Memory) ->
 /// key instead would do, but 7.0.15 remembers a client that such a signal woke in vain after it is gone.)
 fn set_timer<C: Waits>(ctx: &Context, waiting: &mut Waiting<C>, look: Look) {
     stop_timer(ctx, waiting);
+    let look = match cluster::is_enabled(ctx) {
+        true => look.sooner(Look::Later(LEFT_MS)),
+        false => look,
+    };
     let ms = match look {
         Look::Wake => 1,
         Look::Later(ms) => ms.max(1),
@@ -165,7 +183,12 @@ fn look_or_wake<C: Waits>(ctx: &Context, data: *mut c_void) {
     if writes_are_paused() {
         return set_timer(ctx, waiting, Look::Later(PAUSED_MS));
     }
-    if let Ok(look @ (Look::Later(_) | Look::Never)) = waiting.look(ctx) {
+    // Who waits for a stream that is gone asks for it, and is told.
+    let look = match cluster::has_left(ctx, &waiting.key) {
+        true => Ok(Look::Wake),
+        false => waiting.look(ctx),
+    };
+    if let Ok(look @ (Look::Later(_) | Look::Never)) = look {
         return set_timer(ctx, waiting, look);
     }
     // An error is the client's to hear, too.

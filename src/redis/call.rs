@@ -47,10 +47,22 @@ fn call(
     }
     let reply = Reply { raw };
     match reply.view().kind() {
-        Kind::Error => Err(Error::Server(
-            String::from_utf8_lossy(reply.view().bytes()).into_owned(),
-        )),
+        Kind::Error => Err(refusal(reply.view().bytes())),
         _ => Ok(reply),
+    }
+}
+
+/// The server's own errors, but two that it has for modules alone: clients of a cluster know the codes with
+/// which it tells them the same, and act on them.
+fn refusal(message: &[u8]) -> Error {
+    const NOT_HERE: &str = "ERR Attempted to access a non local key";
+    let message = String::from_utf8_lossy(message);
+    if message.starts_with(NOT_HERE) {
+        Error::TryAgain
+    } else if message.ends_with(" while the cluster is down") {
+        Error::Server("CLUSTERDOWN The cluster is down".into())
+    } else {
+        Error::Server(message.into_owned())
     }
 }
 

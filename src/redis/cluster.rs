@@ -1,11 +1,18 @@
 //! In a cluster all keys of one declaration must be in one slot: the low-level API would write a key
 //! of another slot here without a word, and nobody would ever find it.
+//!
+//! While a slot is moved its keys go to the other node one by one. The server then looks where the one key
+//! is that a command names, and knows nothing of the others that the module will touch: what is missing here
+//! may exist there. So wherever a missing key means something, [`check_missing`] asks. A key that is here is
+//! nowhere else, and costs nothing.
 
 use super::api::api;
+use super::call;
+use super::keys::Key;
 use crate::entity::declaration::{hash_tag, Declaration};
 use crate::entity::filter::CRC16;
 use crate::error::{Error, Quoted};
-use redis_module::{raw, Context};
+use redis_module::{raw, Context, RedisString};
 
 fn slot(key: &[u8]) -> u16 {
     let hashed = hash_tag(key).and_then(|tag| key.get(tag)).unwrap_or(key);
@@ -43,7 +50,34 @@ pub fn check_key(ctx: &Context, declaration: &[u8], key: &[u8]) -> Result<(), Er
     }
 }
 
-fn is_enabled(ctx: &Context) -> bool {
+/// Refuses if a key that is missing on this node may be on another, since its slot is being moved. The
+/// command has named another key of the slot, by which the server has sent it here.
+///
+/// Once this has passed, the slot is not being moved, and every other key that is missing does not exist.
+pub fn check_missing(
+    ctx: &Context,
+    named: &RedisString,
+    missing: &RedisString,
+) -> Result<(), Error> {
+    if !is_enabled(ctx) {
+        return Ok(());
+    }
+    // The server judges as for any native command with several keys: where some are missing, it runs if
+    // the slot is at rest, and is refused on both sides of a move. An answer in the module's own words
+    // would need to know about moves, of which the module API tells nothing.
+    call::read(ctx, c"EXISTS", &[named, missing]).map(drop)
+}
+
+/// Whether a key has gone to another node, as far as can be told without the client that asked for it.
+pub fn has_left(ctx: &Context, key: &RedisString) -> bool {
+    is_enabled(ctx)
+        && matches!(call::read(ctx, c"EXISTS", &[key]), Err(Error::TryAgain))
+        // Else it is here, but of a slot that is not this node's yet, and the client has said ASKING.
+        && Key::read(ctx, key).is_missing()
+}
+
+/// Whether this server is a node of a cluster.
+pub fn is_enabled(ctx: &Context) -> bool {
     // SAFETY: a live context.
     let flags = unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) };
     flags as u32 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0

@@ -157,8 +157,12 @@ impl<'c> Dead<'c> {
     /// Forgets the failures of entries that are done.
     pub fn forget(&self, group: &Group, ids: &[EventId]) -> Result<(), Error> {
         let key = self.failures();
-        // A key of somebody else's by that name is no reason to refuse what is done already.
-        let holds = call::read(self.ctx, c"TYPE", &[&key])?;
+        // What is done already is not refused: neither for a key of somebody else's by that name, nor for
+        // one that has gone ahead to the node its slot is being moved to. It forgets by itself in a week.
+        let holds = match call::read(self.ctx, c"TYPE", &[&key]) {
+            Err(Error::TryAgain) => return Ok(()),
+            holds => holds?,
+        };
         if ids.is_empty() || holds.view().text() != Some(b"hash") {
             return Ok(());
         }
@@ -167,12 +171,21 @@ impl<'c> Dead<'c> {
         call::write(self.ctx, c"HDEL", &args).map(drop)
     }
 
+    /// How many dead there are. Refuses if something else is stored there.
+    pub fn count(&self) -> Result<u64, Error> {
+        match streams::state(self.ctx, &self.key)? {
+            Some(state) => Ok(state.length()),
+            None => cluster::check_missing(self.ctx, self.stream, &self.key).map(|()| 0),
+        }
+    }
+
     /// Refuses if something else is stored where failures are remembered.
     pub fn check_failures(&self) -> Result<(), Error> {
         let key = self.failures();
         let holds = call::read(self.ctx, c"TYPE", &[&key])?;
         match holds.view().text() {
-            Some(b"hash" | b"none") => Ok(()),
+            Some(b"hash") => Ok(()),
+            Some(b"none") => cluster::check_missing(self.ctx, self.stream, &key),
             _ => Err(keys::wrong_type(&key, "a hash")),
         }
     }

@@ -37,9 +37,12 @@ impl<'c> Deletions<'c> {
         })
     }
 
-    /// Refuses if something else is stored there.
+    /// Refuses if something else is stored there, or what is may be on another node of a cluster.
     pub fn check(&self) -> Result<(), Error> {
-        self.exist().map(drop)
+        match self.exist()? {
+            true => Ok(()),
+            false => cluster::check_missing(self.ctx, self.stream, &self.key),
+        }
     }
 
     fn exist(&self) -> Result<bool, Error> {

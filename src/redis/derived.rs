@@ -20,24 +20,32 @@ pub fn is_one(key: &[u8], name: &[u8]) -> bool {
 /// Flushes that wait for their COMMIT.
 pub struct Deferred<'c> {
     ctx: &'c Context,
+    key: &'c RedisString,
     name: RedisString,
 }
 
 impl<'c> Deferred<'c> {
-    pub fn of(ctx: &'c Context, key: &[u8]) -> Result<Self, Error> {
+    pub fn of(ctx: &'c Context, key: &'c RedisString) -> Result<Self, Error> {
         let name = name(ctx, key, DEFERRED, b"")?;
-        Ok(Deferred { ctx, name })
+        Ok(Deferred { ctx, key, name })
     }
 
     pub fn get(&self, token: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let token = keys::string(token);
         let reply = self.read(c"HGET", &[&self.name, &token])?;
-        Ok(reply.view().text().map(<[u8]>::to_vec))
+        let value = reply.view().text().map(<[u8]>::to_vec);
+        if value.is_none() {
+            cluster::check_missing(self.ctx, self.key, &self.name)?;
+        }
+        Ok(value)
     }
 
     /// Tokens and what waits under them.
     pub fn all(&self) -> Result<HashMap<Vec<u8>, Vec<u8>>, Error> {
         let reply = self.read(c"HGETALL", &[&self.name])?;
+        if reply.view().length() == 0 {
+            cluster::check_missing(self.ctx, self.key, &self.name)?;
+        }
         let texts: Vec<&[u8]> = reply.view().items().map(call::View::bytes).collect();
         let pairs = texts.chunks_exact(2);
         Ok(pairs
@@ -57,7 +65,11 @@ impl<'c> Deferred<'c> {
         let args: Vec<&RedisString> = std::iter::once(&self.name).chain(&tokens).collect();
         let reply = call::effect(self.ctx, c"HDEL", &args);
         let reply = reply.map_err(|error| self.wrong_type(error))?;
-        Ok(reply.view().integer().unwrap_or(0))
+        let removed = reply.view().integer().unwrap_or(0);
+        if removed == 0 {
+            cluster::check_missing(self.ctx, self.key, &self.name)?;
+        }
+        Ok(removed)
     }
 
     pub fn not_one(&self, token: &[u8]) -> Error {
@@ -79,13 +91,14 @@ impl<'c> Deferred<'c> {
 /// The first reply to a flush.
 pub struct Once<'c> {
     ctx: &'c Context,
+    key: &'c RedisString,
     name: RedisString,
 }
 
 impl<'c> Once<'c> {
     pub fn of(
         ctx: &'c Context,
-        key: &[u8],
+        key: &'c RedisString,
         declaration: &Declaration,
         token: &[u8],
     ) -> Result<Self, Error> {
@@ -95,14 +108,18 @@ impl<'c> Once<'c> {
         // The flush may be about to make it, and the reply would take its place.
         match declaration.streams.iter().any(is_it) {
             true => Err(keys::wrong_type(&name, EXPECTED)),
-            false => Ok(Once { ctx, name }),
+            false => Ok(Once { ctx, key, name }),
         }
     }
 
     pub fn get(&self) -> Result<Option<Vec<u8>>, Error> {
         let reply = call::read(self.ctx, c"GET", &[&self.name]);
         let reply = reply.map_err(|error| wrong_type(error, &self.name, EXPECTED))?;
-        Ok(reply.view().text().map(<[u8]>::to_vec))
+        let value = reply.view().text().map(<[u8]>::to_vec);
+        if value.is_none() {
+            cluster::check_missing(self.ctx, self.key, &self.name)?;
+        }
+        Ok(value)
     }
 
     /// Nobody else has written the key since `get` found nothing there.

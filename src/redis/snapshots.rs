@@ -1,7 +1,7 @@
 //! Snapshots as native hashes: read in one pass, written field by field.
 
 use super::keys::{self, Key};
-use super::{api::api, derived, guard, writes::Writes};
+use super::{api::api, cluster, derived, guard, writes::Writes};
 use crate::entity::declaration::{Declaration, Stream};
 use crate::entity::event::Version;
 use crate::entity::flush::{self, Snapshots, Write};
@@ -14,17 +14,20 @@ use std::ffi::{c_int, c_void};
 pub struct Stored<'c> {
     ctx: &'c Context,
     /// The declaration's.
-    key: &'c [u8],
+    key: &'c RedisString,
     declaration: &'c Declaration,
+    /// What is missing here does not exist.
+    is_settled: bool,
     cursor: *mut raw::RedisModuleScanCursor,
 }
 
 impl<'c> Stored<'c> {
-    pub fn new(ctx: &'c Context, key: &'c [u8], declaration: &'c Declaration) -> Self {
+    pub fn new(ctx: &'c Context, key: &'c RedisString, declaration: &'c Declaration) -> Self {
         Stored {
             ctx,
             key,
             declaration,
+            is_settled: false,
             // SAFETY: freed when this is dropped.
             cursor: unsafe { api!(RedisModule_ScanCursorCreate()) },
         }
@@ -60,8 +63,13 @@ impl Drop for Stored<'_> {
 impl Snapshots for Stored<'_> {
     fn load(&mut self, id: &[u8]) -> Result<flush::Stored, Error> {
         let name = Self::check_key(self.ctx, self.key, self.declaration, id)?;
-        let key = Key::read(self.ctx, &keys::string(&name));
+        let name_text = keys::string(&name);
+        let key = Key::read(self.ctx, &name_text);
         if !key.holds(&name, raw::REDISMODULE_KEYTYPE_HASH, "a hash")? {
+            if !self.is_settled {
+                cluster::check_missing(self.ctx, self.key, &name_text)?;
+                self.is_settled = true;
+            }
             return Ok(flush::Stored::Nothing);
         }
         let mut collected = Collected {

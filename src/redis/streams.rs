@@ -2,7 +2,7 @@
 
 use super::ids::Ids;
 use super::keys::{self, Key};
-use super::{api::api, call, last_ids, log, retention::Retention, writes::Writes};
+use super::{api::api, call, cluster, last_ids, log, retention::Retention, writes::Writes};
 use crate::encoding::event::Entry;
 use crate::entity::declaration::Stream;
 use crate::entity::event_id::EventId;
@@ -148,6 +148,7 @@ impl<'d> Publisher<'d> {
     /// Looks whether the stream can take this many events; changes nothing.
     pub fn prepare(
         ctx: &Context,
+        declared_at: &RedisString,
         stream: &'d Stream,
         now_ms: u64,
         events: usize,
@@ -158,7 +159,10 @@ impl<'d> Publisher<'d> {
             let key = Key::write(ctx, &name); // so that it expires now, if it must, and not later
             let last = match key.holds(&stream.key, raw::REDISMODULE_KEYTYPE_STREAM, "a stream")? {
                 true => last_ids::get(ctx, &name)?,
-                false => EventId::default(),
+                false => {
+                    cluster::check_missing(ctx, declared_at, &name)?;
+                    EventId::default()
+                }
             };
             // The ids it will take; almost always this is one addition.
             let mut id = last;

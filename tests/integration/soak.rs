@@ -85,10 +85,10 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// A number that looks random: xorshift.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -96,7 +96,7 @@ impl Dice {
     }
 }
 
-fn get<'v>(map: &'v Value, name: &str) -> &'v Value {
+pub fn get<'v>(map: &'v Value, name: &str) -> &'v Value {
     let Value::Array(items) = map else {
         panic!("no map: {}", text(map))
     };
@@ -233,7 +233,7 @@ impl Soak {
 }
 
 /// Repeats taken away: the order in which numbers came for the first time.
-fn first_times(numbers: &[u64]) -> Vec<u64> {
+pub fn first_times(numbers: &[u64]) -> Vec<u64> {
     let mut seen = BTreeSet::new();
     numbers
         .iter()

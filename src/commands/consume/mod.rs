@@ -87,7 +87,7 @@ pub fn check_dead(call: &Call, is_needed: bool, named: Option<&[u8]>) -> Result<
         return Ok(());
     }
     let dead = Dead::of(call.ctx, &call.key, named)?;
-    streams::state(call.ctx, &dead.key)?;
+    dead.count()?;
     dead.check_failures()?;
     match named {
         Some(key) => rights::check_write(call.ctx, [key]),
@@ -144,7 +144,13 @@ impl Waits for Consume {
         let waited = &mut waiting.waited;
         let batch = match waited.read_on(call, &options)? {
             Some(batch) => batch,
-            None => read(call, &options, Some(waited))?,
+            None => {
+                // A slot may have begun to move meanwhile.
+                if let Reader::Group(reader) = &options.reader {
+                    check_dead(call, reader.max_deliveries.is_some(), reader.dead)?;
+                }
+                read(call, &options, Some(waited))?
+            }
         };
         if !batch.is_empty() {
             return Ok(Some(batch));

@@ -380,6 +380,15 @@ pub fn acknowledge(
     Ok(acknowledged)
 }
 
+/// The stream's last id. It may not exist, and one may be known all the same: a node of a cluster that loses a
+/// slot it has keys of deletes them and tells nobody.
+fn last(call: &Call) -> Result<EventId, Error> {
+    match keys::Key::read(call.ctx, &call.key).is_missing() {
+        true => Ok(EventId::default()),
+        false => last_ids::get(call.ctx, &call.key),
+    }
+}
+
 impl Start {
     /// The position of a reader that starts here.
     pub fn position(self, call: &Call) -> Result<EventId, Error> {
@@ -394,10 +403,10 @@ impl Start {
                 });
                 match first {
                     Some(first) => Ok(first.preceding()),
-                    None => last_ids::get(call.ctx, &call.key),
+                    None => last(call),
                 }
             }
-            Start::Now => last_ids::get(call.ctx, &call.key),
+            Start::Now => last(call),
             // Events count from 1: unless others have added it, this is a time, and no event before the
             // first one of that ms was missed.
             Start::After(id) if id.seq == 0 => {

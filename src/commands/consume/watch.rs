@@ -116,16 +116,6 @@ impl Watch {
     }
 }
 
-impl Look {
-    fn sooner(self, other: Look) -> Look {
-        match (self, other) {
-            (Look::Wake, _) | (_, Look::Wake) => Look::Wake,
-            (Look::Never, look) | (look, Look::Never) => look,
-            (Look::Later(a), Look::Later(b)) => Look::Later(a.min(b)),
-        }
-    }
-}
-
 fn later(ms: u64) -> Look {
     Look::Later(ms.max(SHORTEST_MS))
 }

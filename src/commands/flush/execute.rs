@@ -34,7 +34,7 @@ pub fn execute<'c>(
     let lengths: Vec<usize> = flushes.iter().map(|flush| flush.list.len()).collect();
     let mut stored = Stored::new(ctx, &call.key, declaration);
     let plan = plan(declaration, origin, config::limits(), flushes, &mut stored)?;
-    let publishers = prepare(ctx, declaration, &plan, origin.now_ms)?;
+    let publishers = prepare(call, declaration, &plan, origin.now_ms)?;
     let (writes, outcomes) = apply(ctx, declaration, plan, publishers, origin.now_ms);
     stats::count(&stats::FLUSHES, lengths.len());
     let mut outcomes = outcomes.into_iter();
@@ -47,7 +47,7 @@ pub fn execute<'c>(
 
 /// The streams that get events, by index of the declaration, each found fit to take them.
 fn prepare<'d>(
-    ctx: &Context,
+    call: &Call,
     declaration: &'d Declaration,
     plan: &Plan,
     now_ms: u64,
@@ -63,7 +63,7 @@ fn prepare<'d>(
     streams
         .map(|(stream, events)| match events {
             0 => Ok(None),
-            _ => Publisher::prepare(ctx, stream, now_ms, events).map(Some),
+            _ => Publisher::prepare(call.ctx, &call.key, stream, now_ms, events).map(Some),
         })
         .collect()
 }

@@ -1,0 +1,8 @@
+//! In a cluster: all keys of a declaration in one slot, slots that are moved, primaries that die.
+
+mod load;
+mod moving;
+mod nodes;
+mod pair;
+mod slots;
+mod waiting;

@@ -1,0 +1,236 @@
+//! Every command while a slot is moved, with any of its keys at either node: it does what it always does if
+//! all its keys are at one, else it is refused and nothing has changed. When the slot has arrived, so does it.
+
+use super::pair::Pair;
+use crate::support::wait_until;
+
+/// What there is before each case. `%` is the case's own tag.
+const BEFORE: &str = r#"
+DIRTY.DECLARE u{%} STREAM s{%} STREAM i{%} OPS I
+DIRTY.FLUSH u{%} ONCE known SNAPSHOT 1 1 n 1
+DIRTY.FLUSH u{%} DEFER waits UPDATE 1 1 n 5
+DIRTY.DECLARE new{%} STREAM none{%}
+DIRTY.FLUSH new{%} SEED 1 1 n 1
+DIRTY.DECLARE less{%} STATELESS STREAM of{%}
+DIRTY.FLUSH less{%} TOUCH 1
+XADD w{%} 1-1 a 1
+XADD w{%} 1-2 a 2
+DIRTY.CONSUME w{%} GROUP g c RAW
+DIRTY.FAIL w{%} GROUP g 1-1 oops
+DIRTY.FAIL w{%} GROUP g 1-1 oops MAXDELIVERIES 1
+DIRTY.FAIL w{%} GROUP g 1-2 oops
+XADD fresh{%} 1-1 a 1
+DIRTY.CONSUME fresh{%} GROUP g c RAW
+XADD fresh{%} 1-2 a 2
+"#;
+
+/// Lines `command => keys that it needs | its reply`, or how it begins (…). What is needed and does not exist
+/// may be at the other node for all that either knows, so while the slot is moved such a command is refused.
+const CASES: &str = r#"
+DIRTY.FLUSH u{%} SNAPSHOT 1 1 n 2 => u{%} u{%}:1 s{%} | [update]
+DIRTY.FLUSH u{%} SNAPSHOT 1 1 n 1 => u{%} u{%}:1 | [none]
+DIRTY.FLUSH u{%} UPDATE 1 1 n 2 => u{%} u{%}:1 s{%} | [update]
+DIRTY.FLUSH u{%} INSERT 1 1 n 1 => u{%} u{%}:1 | [none]
+DIRTY.FLUSH u{%} DELETE 1 => u{%} u{%}:1 s{%} | [delete]
+DIRTY.FLUSH u{%} TOUCH 1 => u{%} u{%}:1 s{%} | [touch]
+DIRTY.FLUSH u{%} SEED 1 1 n 2 => u{%} u{%}:1 | [seed]
+DIRTY.FLUSH u{%} DELETE 1 SNAPSHOT 1 0 => u{%} u{%}:1 s{%} i{%} | [delete insert]
+DIRTY.FLUSH u{%} SNAPSHOT 2 1 n 2 => u{%} u{%}:2 s{%} i{%} | [insert]
+DIRTY.FLUSH u{%} SNAPSHOT 1 1 n 2 SNAPSHOT 2 1 n 2 => u{%} u{%}:1 u{%}:2 s{%} i{%} | [update insert]
+DIRTY.FLUSH u{%} INSERT 2 0 => u{%} u{%}:2 s{%} i{%} | [insert]
+DIRTY.FLUSH u{%} UPDATE 2 0 => u{%} u{%}:2 | NOENTITY…
+DIRTY.FLUSH u{%} TOUCH 2 => u{%} u{%}:2 | NOENTITY…
+DIRTY.FLUSH u{%} DELETE 2 => u{%} u{%}:2 | [none]
+DIRTY.FLUSH u{%} SEED 2 0 => u{%} u{%}:2 | [seed]
+DIRTY.FLUSH new{%} UPDATE 1 1 n 2 => new{%} new{%}:1 none{%} | [update]
+DIRTY.FLUSH u{%} ONCE known SNAPSHOT 1 1 n 1 => u{%} u{%}@once:known | [insert]
+DIRTY.FLUSH u{%} ONCE other SNAPSHOT 1 1 n 2 => u{%} u{%}@once:other u{%}:1 s{%} | [update]
+DIRTY.FLUSH u{%} DEFER other UPDATE 1 1 n 6 => u{%} u{%}@deferred | [deferred]
+DIRTY.FLUSH u{%} DEFER waits UPDATE 1 1 n 5 => u{%} u{%}@deferred | [deferred]
+DIRTY.FLUSH new{%} DEFER other UPDATE 1 1 n 6 => new{%} new{%}@deferred | [deferred]
+DIRTY.COMMIT u{%} waits => u{%} u{%}@deferred u{%}:1 s{%} | [[update]]
+DIRTY.COMMIT u{%} other => u{%} u{%}@deferred | [nil]
+DIRTY.COMMIT new{%} other => new{%} new{%}@deferred | [nil]
+DIRTY.ABORT u{%} waits => u{%} u{%}@deferred | (1)
+DIRTY.ABORT u{%} other => u{%} u{%}@deferred | (0)
+DIRTY.ABORT new{%} waits => new{%} new{%}@deferred | (0)
+DIRTY.DEFERRED u{%} => u{%} u{%}@deferred | [[waits…
+DIRTY.DEFERRED new{%} => new{%} new{%}@deferred | []
+DIRTY.GET u{%} 1 => u{%} u{%}:1 | [[n 1]]
+DIRTY.GET u{%} 1 2 => u{%} u{%}:1 u{%}:2 | [[n 1] nil]
+DIRTY.INFO u{%} => u{%} | [name…
+DIRTY.DECLARE u{%} STREAM s{%} => u{%} | OK
+DIRTY.FLUSH less{%} INSERT 2 1 a b => less{%} of{%} | [insert]
+EVAL return\_redis.call('DIRTY.FLUSH',KEYS[1],'UPDATE','1','1','n','2') 1 u{%}
+  => u{%} u{%}:1 s{%} | [update]
+DIRTY.CONSUME s{%} GROUP g c => s{%} | [events [[id…
+DIRTY.CONSUME s{%} CURSOR c => s{%} | [events [[id…
+DIRTY.CONSUME w{%} GROUP g c ACK 1 1-2 => w{%} | [events [] position nil missed (0)]
+DIRTY.CONSUME w{%} GROUP g d CLAIM 0 MAXDELIVERIES 1 RAW
+  => w{%} w{%}:dead w{%}:failures | [events [] position nil missed (0)]
+DIRTY.CONSUME fresh{%} GROUP g c MAXDELIVERIES 1 RAW
+  => fresh{%} fresh{%}:dead fresh{%}:failures | [events [[id 1-2 fields [a 2]…
+DIRTY.CONSUME w{%} GROUP g c MAXDELIVERIES 2 DEAD fresh{%} RAW
+  => w{%} fresh{%} w{%}:failures | [events [] position nil missed (0)]
+DIRTY.ACK w{%} GROUP g 1-2 => w{%} | (1)
+DIRTY.ACK fresh{%} GROUP g 1-1 => fresh{%} | (1)
+DIRTY.ACK w{%} GROUP g DELETE 1-2 => w{%} | (1)
+DIRTY.SEEK w{%} GROUP g 0 => w{%} | OK
+DIRTY.LEAVE w{%} GROUP g c => w{%} | (1)
+DIRTY.FAIL w{%} GROUP g 1-2 again => w{%} w{%}:dead w{%}:failures | retry
+DIRTY.FAIL w{%} GROUP g 1-2 again NOW MAXDELIVERIES 1 => w{%} w{%}:dead w{%}:failures | dead
+DIRTY.FAIL fresh{%} GROUP g 1-1 again => fresh{%} fresh{%}:dead fresh{%}:failures | retry
+DIRTY.REDRIVE w{%} => w{%} w{%}:dead | (1)
+DIRTY.REDRIVE fresh{%} => fresh{%} fresh{%}:dead | (0)
+DIRTY.STATS w{%} => w{%} w{%}:dead | [length (2)…
+DIRTY.STATS fresh{%} => fresh{%} fresh{%}:dead | [length (2)…
+"#;
+
+const REFUSED: &str = "TRYAGAIN the slot is being moved to another node, and not all keys of this command are here; send it again";
+
+fn assert_reply(reply: &str, expected: &str, what: &str) {
+    match expected.strip_suffix('…') {
+        Some(begins) => assert!(reply.starts_with(begins), "{what}: {reply}"),
+        None => assert_eq!(reply, expected, "{what}"),
+    }
+}
+
+#[test]
+fn a_command_is_carried_out_where_all_its_keys_are_or_refused_and_nothing_has_changed() {
+    let mut pair = Pair::start();
+    let mut tag = 0;
+    let mut refused = 0;
+    for (command, expected) in crate::support::cases(CASES) {
+        let (keys, expected) = expected.split_once(" | ").expect("keys and a reply");
+        let needed = keys.split(' ').count();
+        for moved in 0..1u32 << needed {
+            tag += 1;
+            let named = |text: &str| text.replace('%', &tag.to_string());
+            let (command, keys) = (named(&command), named(keys));
+            for line in named(BEFORE).lines().filter(|line| !line.is_empty()) {
+                let words = crate::support::words(line);
+                let reply = pair.source.redis.value(&words);
+                assert!(
+                    !matches!(reply, redis::Value::ServerError(_)),
+                    "{line}: {reply:?}"
+                );
+            }
+            let slot = pair.source.redis.run(&format!("CLUSTER KEYSLOT {{{tag}}}"));
+            let slot = slot.trim_matches(['(', ')']);
+            let (mut here, mut there, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+            for (index, key) in keys.split(' ').enumerate() {
+                let exists = pair.source.redis.run(&format!("EXISTS {key}")) == "(1)";
+                match (exists, moved >> index & 1) {
+                    (false, 0) => missing.push(key),
+                    (false, _) => {} // as little as it can be here it can be there
+                    (true, 0) => here.push(key),
+                    (true, _) => there.push(key),
+                }
+            }
+            if here.len() + there.len() + missing.len() < needed {
+                continue;
+            }
+            pair.begin(slot);
+            pair.migrate(&there);
+            let what = format!("{command}, when {there:?} have left");
+            let before = pair.state();
+            let reply = pair.run(&command);
+            if missing.is_empty() && (here.is_empty() || there.is_empty()) {
+                assert_reply(&reply, expected, &what);
+                pair.finish(slot);
+                continue;
+            }
+            // A script adds its own words.
+            assert!(reply.starts_with(REFUSED), "{what}: {reply}");
+            assert_eq!(pair.state(), before, "{what}");
+            refused += 1;
+            pair.finish(slot);
+            assert_reply(&pair.run(&command), expected, &what);
+        }
+    }
+    assert!(tag > 200 && refused > 100, "{tag} cases, {refused} refused");
+}
+
+#[test]
+fn a_stream_that_leaves_and_comes_back_goes_on_with_its_ids_groups_and_cursors() {
+    let mut pair = Pair::start();
+    let redis = &mut pair.source.redis;
+    redis.ok(&["DIRTY.DECLARE", "u{7}", "STREAM", "s{7}"]);
+    let slot = redis.run("CLUSTER KEYSLOT {7}");
+    let slot = slot.trim_matches(['(', ')']);
+    let mut number = 0;
+    let mut flush = |pair: &mut Pair| {
+        number += 1;
+        let flush = format!("DIRTY.FLUSH u{{7}} WITHEVENTS SNAPSHOT 1 1 n {number}");
+        let reply = pair.source.redis.run(&flush);
+        assert!(
+            reply.ends_with(&format!("-{number}]]]")),
+            "{flush}: {reply}"
+        );
+    };
+    flush(&mut pair);
+    pair.source
+        .redis
+        .run("DIRTY.CONSUME s{7} GROUP g c COUNT 1");
+    for _ in 0..4 {
+        flush(&mut pair);
+        flush(&mut pair);
+        pair.begin(slot);
+        pair.finish(slot);
+        pair.swap();
+        flush(&mut pair);
+        // One is pending from the beginning, and three more were written since the last time.
+        for (reader, events) in [
+            ("CURSOR all", 0),
+            ("GROUP g c", 3),
+            ("GROUP g c PENDING", 0),
+        ] {
+            let reply = pair
+                .source
+                .redis
+                .run(&format!("DIRTY.CONSUME s{{7}} {reader} COUNT 1000"));
+            let read = reply.matches("entity_id").count();
+            assert!(reply.ends_with("missed (0)]"), "{reader}: {reply}");
+            assert!(events == 0 || read == events, "{reader}: {reply}");
+        }
+    }
+    assert_eq!(pair.source.redis.run("XLEN s{7}"), "(13)");
+    let pending = pair.source.redis.run("XPENDING s{7} g");
+    assert!(pending.starts_with("[(13) "), "{pending}");
+}
+
+/// A node that loses a slot to a claim of a greater epoch deletes the keys it still has, and tells no listener.
+#[test]
+fn a_stream_that_was_taken_away_without_a_word_begins_anew() {
+    let mut pair = Pair::start();
+    pair.source
+        .redis
+        .ok(&["DIRTY.DECLARE", "u{7}", "STREAM", "s{7}"]);
+    for number in 1..=3 {
+        pair.source
+            .redis
+            .run(&format!("DIRTY.FLUSH u{{7}} SNAPSHOT 1 1 n {number}"));
+    }
+    let slot = pair.source.redis.run("CLUSTER KEYSLOT {7}");
+    let slot = slot.trim_matches(['(', ')']).to_string();
+    for _ in 0..2 {
+        let words = ["CLUSTER", "SETSLOT", &slot, "IMPORTING", &pair.source.id];
+        pair.target.redis.ok(&words);
+        let words = ["CLUSTER", "SETSLOT", &slot, "NODE", &pair.target.id];
+        pair.target.redis.ok(&words);
+        wait_until("the other node's claim", || {
+            pair.source
+                .redis
+                .run("DIRTY.INFO u{7}")
+                .starts_with("MOVED")
+        });
+        pair.swap();
+        let redis = &mut pair.source.redis;
+        assert_eq!(redis.run("EXISTS u{7} s{7} u{7}:1"), "(0)");
+        redis.ok(&["DIRTY.DECLARE", "u{7}", "STREAM", "s{7}"]);
+        let reply = redis.run("DIRTY.CONSUME s{7} CURSOR c FROM $");
+        assert_eq!(reply, "[events [] position 0-0 missed (0)]");
+        let reply = redis.run("DIRTY.FLUSH u{7} WITHEVENTS SNAPSHOT 1 1 n 1");
+        assert!(reply.ends_with("-1]]]"), "{reply}");
+    }
+}
