@@ -110,7 +110,10 @@ fn a_command_is_carried_out_where_all_its_keys_are_or_refused_and_nothing_has_ch
             for line in named(BEFORE).lines().filter(|line| !line.is_empty()) {
                 let words = crate::support::words(line);
                 let reply = pair.source.redis.value(&words);
-                assert!(!matches!(reply, redis::Value::ServerError(_)), "{line}: {reply:?}");
+                assert!(
+                    !matches!(reply, redis::Value::ServerError(_)),
+                    "{line}: {reply:?}"
+                );
             }
             let slot = pair.source.redis.run(&format!("CLUSTER KEYSLOT {{{tag}}}"));
             let slot = slot.trim_matches(['(', ')']);
@@ -160,10 +163,15 @@ fn a_stream_that_leaves_and_comes_back_goes_on_with_its_ids_groups_and_cursors()
         number += 1;
         let flush = format!("DIRTY.FLUSH u{{7}} WITHEVENTS SNAPSHOT 1 1 n {number}");
         let reply = pair.source.redis.run(&flush);
-        assert!(reply.ends_with(&format!("-{number}]]]")), "{flush}: {reply}");
+        assert!(
+            reply.ends_with(&format!("-{number}]]]")),
+            "{flush}: {reply}"
+        );
     };
     flush(&mut pair);
-    pair.source.redis.run("DIRTY.CONSUME s{7} GROUP g c COUNT 1");
+    pair.source
+        .redis
+        .run("DIRTY.CONSUME s{7} GROUP g c COUNT 1");
     for _ in 0..4 {
         flush(&mut pair);
         flush(&mut pair);
@@ -172,8 +180,15 @@ fn a_stream_that_leaves_and_comes_back_goes_on_with_its_ids_groups_and_cursors()
         pair.swap();
         flush(&mut pair);
         // One is pending from the beginning, and three more were written since the last time.
-        for (reader, events) in [("CURSOR all", 0), ("GROUP g c", 3), ("GROUP g c PENDING", 0)] {
-            let reply = pair.source.redis.run(&format!("DIRTY.CONSUME s{{7}} {reader} COUNT 1000"));
+        for (reader, events) in [
+            ("CURSOR all", 0),
+            ("GROUP g c", 3),
+            ("GROUP g c PENDING", 0),
+        ] {
+            let reply = pair
+                .source
+                .redis
+                .run(&format!("DIRTY.CONSUME s{{7}} {reader} COUNT 1000"));
             let read = reply.matches("entity_id").count();
             assert!(reply.ends_with("missed (0)]"), "{reader}: {reply}");
             assert!(events == 0 || read == events, "{reader}: {reply}");
@@ -188,9 +203,13 @@ fn a_stream_that_leaves_and_comes_back_goes_on_with_its_ids_groups_and_cursors()
 #[test]
 fn a_stream_that_was_taken_away_without_a_word_begins_anew() {
     let mut pair = Pair::start();
-    pair.source.redis.ok(&["DIRTY.DECLARE", "u{7}", "STREAM", "s{7}"]);
+    pair.source
+        .redis
+        .ok(&["DIRTY.DECLARE", "u{7}", "STREAM", "s{7}"]);
     for number in 1..=3 {
-        pair.source.redis.run(&format!("DIRTY.FLUSH u{{7}} SNAPSHOT 1 1 n {number}"));
+        pair.source
+            .redis
+            .run(&format!("DIRTY.FLUSH u{{7}} SNAPSHOT 1 1 n {number}"));
     }
     let slot = pair.source.redis.run("CLUSTER KEYSLOT {7}");
     let slot = slot.trim_matches(['(', ')']).to_string();
@@ -200,7 +219,10 @@ fn a_stream_that_was_taken_away_without_a_word_begins_anew() {
         let words = ["CLUSTER", "SETSLOT", &slot, "NODE", &pair.target.id];
         pair.target.redis.ok(&words);
         wait_until("the other node's claim", || {
-            pair.source.redis.run("DIRTY.INFO u{7}").starts_with("MOVED")
+            pair.source
+                .redis
+                .run("DIRTY.INFO u{7}")
+                .starts_with("MOVED")
         });
         pair.swap();
         let redis = &mut pair.source.redis;

@@ -79,13 +79,21 @@ impl Nodes {
 
     /// The cluster-aware client of a library.
     pub fn client(&self) -> ClusterConnection {
-        let urls = self.ports.iter().map(|port| format!("redis://127.0.0.1:{port}"));
+        self.try_client().expect("a connection to a cluster")
+    }
+
+    pub fn try_client(&self) -> redis::RedisResult<ClusterConnection> {
+        let urls = self
+            .ports
+            .iter()
+            .map(|port| format!("redis://127.0.0.1:{port}"));
         let client = ClusterClient::builder(urls)
             .connection_timeout(Duration::from_secs(2))
             .response_timeout(Duration::from_secs(10))
+            .min_retry_wait(2)
+            .max_retry_wait(20)
             .build();
-        let client = client.expect("a client of a cluster");
-        client.get_connection().expect("a connection to a cluster")
+        client?.get_connection()
     }
 
     /// Those that this node knows, with the slots they serve.
@@ -157,7 +165,10 @@ impl<'n> Mover<'n> {
         let from = *self.owners.get(&slot).unwrap_or(&first);
         let to = (from + 1) % self.primaries.len();
         let (source, target) = (&self.primaries[from], &self.primaries[to]);
-        let (mut here, mut there) = (self.nodes.connect(source.port), self.nodes.connect(target.port));
+        let (mut here, mut there) = (
+            self.nodes.connect(source.port),
+            self.nodes.connect(target.port),
+        );
         let slot_text = slot.to_string();
         there.ok(&["CLUSTER", "SETSLOT", &slot_text, "IMPORTING", &source.id]);
         here.ok(&["CLUSTER", "SETSLOT", &slot_text, "MIGRATING", &target.id]);

@@ -71,7 +71,10 @@ impl Pair {
 
     /// Moves what is left, and gives the slot away.
     pub fn finish(&mut self, slot: &str) {
-        let keys = self.source.redis.run(&format!("CLUSTER GETKEYSINSLOT {slot} 1000"));
+        let keys = self
+            .source
+            .redis
+            .run(&format!("CLUSTER GETKEYSINSLOT {slot} 1000"));
         let keys: Vec<&str> = keys.trim_matches(['[', ']']).split_whitespace().collect();
         self.migrate(&keys);
         let done = format!("CLUSTER SETSLOT {slot} NODE {}", self.target.id);

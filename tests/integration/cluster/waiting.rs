@@ -26,9 +26,13 @@ fn start() -> (Pair, String) {
 #[test]
 fn a_reader_whose_stream_leaves_is_told_before_the_whole_slot_has_moved() {
     let (mut pair, slot) = start();
-    let mut readers: Vec<_> = READERS.iter().map(|_| pair.source.server.connect()).collect();
+    let mut readers: Vec<_> = READERS
+        .iter()
+        .map(|_| pair.source.server.connect())
+        .collect();
     for (reader, options) in readers.iter_mut().zip(READERS) {
-        let words = crate::support::words(&format!("DIRTY.CONSUME s{{7}} {options} FROM $ BLOCK 0"));
+        let words =
+            crate::support::words(&format!("DIRTY.CONSUME s{{7}} {options} FROM $ BLOCK 0"));
         reader.send(&words).expect("sent");
     }
     pair.source.server.wait_for_blocked(READERS.len());
@@ -48,9 +52,13 @@ fn a_reader_whose_stream_leaves_is_told_before_the_whole_slot_has_moved() {
 #[test]
 fn a_reader_is_sent_after_its_slot() {
     let (mut pair, slot) = start();
-    let mut readers: Vec<_> = READERS.iter().map(|_| pair.source.server.connect()).collect();
+    let mut readers: Vec<_> = READERS
+        .iter()
+        .map(|_| pair.source.server.connect())
+        .collect();
     for (reader, options) in readers.iter_mut().zip(READERS) {
-        let words = crate::support::words(&format!("DIRTY.CONSUME s{{7}} {options} FROM $ BLOCK 0"));
+        let words =
+            crate::support::words(&format!("DIRTY.CONSUME s{{7}} {options} FROM $ BLOCK 0"));
         reader.send(&words).expect("sent");
     }
     pair.source.server.wait_for_blocked(READERS.len());
@@ -68,10 +76,14 @@ fn a_reader_that_followed_its_stream_waits_there() {
     let (mut pair, slot) = start();
     pair.begin(&slot);
     pair.migrate(&["s{7}", "u{7}"]);
-    for options in READERS.iter().filter(|options| !options.contains("MAXDELIVERIES")) {
+    for options in READERS
+        .iter()
+        .filter(|options| !options.contains("MAXDELIVERIES"))
+    {
         let mut reader = pair.target.server.connect();
         reader.ok(&["ASKING"]);
-        let words = crate::support::words(&format!("DIRTY.CONSUME s{{7}} {options} FROM $ BLOCK 0"));
+        let words =
+            crate::support::words(&format!("DIRTY.CONSUME s{{7}} {options} FROM $ BLOCK 0"));
         reader.send(&words).expect("sent");
         pair.target.server.wait_for_blocked(1);
         std::thread::sleep(std::time::Duration::from_millis(1200));
@@ -90,7 +102,9 @@ fn a_reader_that_followed_its_stream_waits_there() {
 fn a_reader_that_waited_buries_nothing_where_the_dead_have_left() {
     let (mut pair, slot) = start();
     let redis = &mut pair.source.redis;
-    redis.expect("XADD s{7} 1-1 a b => 1-1\nXADD s{7}:dead 1-1 a b => 1-1\nHSET s{7}:failures a b => (1)");
+    redis.expect(
+        "XADD s{7} 1-1 a b => 1-1\nXADD s{7}:dead 1-1 a b => 1-1\nHSET s{7}:failures a b => (1)",
+    );
     redis.run("DIRTY.CONSUME s{7} GROUP g c");
     let mut reader = pair.source.server.connect();
     let words = "DIRTY.CONSUME s{7} GROUP g d CLAIM 1500 MAXDELIVERIES 1 BLOCK 0";
@@ -100,11 +114,17 @@ fn a_reader_that_waited_buries_nothing_where_the_dead_have_left() {
     pair.migrate(&["s{7}:dead"]);
     let reply = crate::support::text(&reader.receive().expect("a reply"));
     assert!(reply.starts_with(REFUSED), "{reply}");
-    assert_eq!(pair.source.redis.run("XPENDING s{7} g"), "[(1) 1-1 1-1 [[c 1]]]");
+    assert_eq!(
+        pair.source.redis.run("XPENDING s{7} g"),
+        "[(1) 1-1 1-1 [[c 1]]]"
+    );
     pair.finish(&slot);
     assert_eq!(pair.target.redis.run("XLEN s{7}:dead"), "(1)");
     pair.swap();
     let again = "DIRTY.CONSUME s{7} GROUP g d CLAIM 0 MAXDELIVERIES 1";
-    assert_eq!(pair.source.redis.run(again), "[events [] position nil missed (0)]");
+    assert_eq!(
+        pair.source.redis.run(again),
+        "[events [] position nil missed (0)]"
+    );
     assert_eq!(pair.source.redis.run("XLEN s{7}:dead"), "(2)");
 }
