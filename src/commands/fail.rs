@@ -1,4 +1,4 @@
-use super::consume::{check_dead, event_id, group, max_deliveries, no_group};
+use super::consume::{self, check_dead, event_id, group, max_deliveries, no_group};
 use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
@@ -56,6 +56,7 @@ impl Command for Fail {
                 last_ms: now_ms,
             };
             dead.bury(&group, &death)?;
+            consume::has_made_room(call);
             call.reply().status(c"dead");
             return Ok(());
         }

@@ -1,6 +1,7 @@
 use super::consume::{group, no_reader, Start};
 use crate::args::Args;
 use crate::error::{Error, Quoted};
+use crate::redis::deletions::Deletions;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::{blocking, keys};
 use std::ffi::CStr;
@@ -43,6 +44,7 @@ impl Command for Seek {
             Some(_) => group.set_position(position)?,
             None => group.create(position)?,
         }
+        Deletions::of(call.ctx, &call.key).settle_all()?;
         blocking::signal(call.ctx, &call.key);
         call.reply().status(c"OK");
         Ok(())

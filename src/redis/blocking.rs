@@ -21,7 +21,7 @@ pub trait Waits: Command {
 
     /// Looks whether waking may find something that no write to the key announces, and when to look
     /// again.
-    fn look(ctx: &Context, key: &RedisString, memory: &Self::Memory) -> Result<Look, Error>;
+    fn look(ctx: &Context, key: &RedisString, memory: &mut Self::Memory) -> Result<Look, Error>;
 
     fn reply(reply: Reply, memory: &Self::Memory, found: Self::Found);
 
@@ -66,6 +66,9 @@ struct Waiting<C: Waits> {
 /// Writes are paused for a failover: whoever has something to write looks again this much later.
 const PAUSED_MS: u64 = 100;
 
+/// Whoever has longer to wait looks at least this often.
+const LONGEST_MS: u64 = 86_400_000;
+
 /// Who has looked in vain looks again this much later, at least: others want to be served, too.
 const PATIENCE_MS: u64 = 10;
 
@@ -93,9 +96,13 @@ pub fn is_allowed(ctx: &Context) -> bool {
 }
 
 /// Lets the client wait on the call's key; 0 ms is for ever.
-pub fn wait<C: Waits>(call: &entry::Call, timeout_ms: i64, memory: C::Memory) -> Result<(), Error> {
+pub fn wait<C: Waits>(
+    call: &entry::Call,
+    timeout_ms: i64,
+    mut memory: C::Memory,
+) -> Result<(), Error> {
     let ctx = call.ctx;
-    let look = C::look(ctx, &call.key, &memory)?;
+    let look = C::look(ctx, &call.key, &mut memory)?;
     let mut keys = [call.key.inner];
     let waiting = Box::into_raw(Box::new(Waiting::<C> {
         memory,
@@ -143,7 +150,8 @@ fn set_timer<C: Waits>(ctx: &Context, waiting: &mut Waiting<C>, look: Look) {
         Look::Never => return,
     };
     let data: *mut Waiting<C> = waiting;
-    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+    // The server counts in µs, and would take a longer time for one that is over.
+    let ms = i64::try_from(ms.min(LONGEST_MS)).unwrap_or(i64::MAX);
     // SAFETY: what is waiting stays where it is until `free`, which stops the timer.
     let timer = unsafe {
         api!(RedisModule_CreateTimer(
@@ -224,8 +232,8 @@ fn look_or_wake<C: Waits>(ctx: &Context, data: *mut c_void) {
 }
 
 impl<C: Waits> Waiting<C> {
-    fn look(&self, ctx: &Context) -> Result<Look, Error> {
-        guard::refuse("a look", || C::look(ctx, &self.key, &self.memory))
+    fn look(&mut self, ctx: &Context) -> Result<Look, Error> {
+        guard::refuse("a look", || C::look(ctx, &self.key, &mut self.memory))
     }
 
     fn wake(&mut self, ctx: &Context) -> Result<Option<C::Found>, Error> {

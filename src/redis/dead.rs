@@ -101,9 +101,7 @@ impl<'c> Dead<'c> {
         }
         group.acknowledge(&[death.id])?;
         self.forget(group, &[death.id])?;
-        if let Some(deletions) = Deletions::of(self.ctx, self.stream) {
-            deletions.settle(&[death.id])?;
-        }
+        Deletions::of(self.ctx, self.stream).settle(&[death.id])?;
         Ok(entries.is_some())
     }
 

@@ -11,47 +11,57 @@ use crate::error::Error;
 use redis_module::{Context, RedisString};
 use std::collections::BTreeSet;
 use std::ffi::CStr;
+use std::ops::Bound;
 
 const DONE: &[u8] = b":done";
 const DONE_MS: &str = "604800000";
 
-/// So many remembered entries are looked at for one move of a cursor.
+/// So many remembered entries are looked at in one go, and so many times for one command.
 const AT_ONCE: &str = "1000";
+const AT_MOST: usize = 10;
 
 /// The deletions that a stream's readers have asked for.
 pub struct Deletions<'c> {
     ctx: &'c Context,
     stream: &'c RedisString,
-    key: RedisString,
+    /// `None` in a cluster, if the stream's name fixes no slot for a key beside it: then nothing is
+    /// remembered, and whoever is last must ask.
+    key: Option<RedisString>,
 }
 
 impl<'c> Deletions<'c> {
-    /// `None` in a cluster, if the stream's name fixes no slot for a key beside it.
-    pub fn of(ctx: &'c Context, stream: &'c RedisString) -> Option<Self> {
+    pub fn of(ctx: &'c Context, stream: &'c RedisString) -> Self {
         let key = [stream, DONE].concat();
-        cluster::check_key(ctx, stream, &key).ok()?;
-        Some(Deletions {
+        let is_here = cluster::check_key(ctx, stream, &key).is_ok();
+        Deletions {
             ctx,
             stream,
-            key: keys::string(&key),
-        })
+            key: is_here.then(|| keys::string(&key)),
+        }
     }
 
     /// Refuses if something else is stored there, or what is may be on another node of a cluster.
     pub fn check(&self) -> Result<(), Error> {
-        match self.exist()? {
-            true => Ok(()),
-            false => cluster::check_missing(self.ctx, self.stream, &self.key),
+        match &self.key {
+            Some(key) if !self.exist(key)? => cluster::check_missing(self.ctx, self.stream, key),
+            _ => Ok(()),
         }
     }
 
-    fn exist(&self) -> Result<bool, Error> {
-        let holds = call::read(self.ctx, c"TYPE", &[&self.key])?;
+    fn exist(&self, key: &RedisString) -> Result<bool, Error> {
+        let holds = call::read(self.ctx, c"TYPE", &[key])?;
         match holds.view().text() {
             Some(b"zset") => Ok(true),
             Some(b"none") => Ok(false),
-            _ => Err(keys::wrong_type(&self.key, "a sorted set")),
+            _ => Err(keys::wrong_type(key, "a sorted set")),
         }
+    }
+
+    /// Where wishes are, if there are any. What is done already is not refused for a key of somebody
+    /// else's by that name.
+    fn asked(&self) -> Option<&RedisString> {
+        let key = self.key.as_ref()?;
+        self.exist(key).unwrap_or(false).then_some(key)
     }
 
     /// Deletes those of these entries, which the group has acknowledged, that all others have, too, and
@@ -62,7 +72,10 @@ impl<'c> Deletions<'c> {
         };
         // What it has not read yet it cannot have acknowledged.
         let read = ids.iter().copied().filter(|id| *id <= position);
-        let waiting = self.delete_and_forget(read.collect())?;
+        let waiting = self.delete(read.collect())?;
+        let Some(key) = &self.key else {
+            return Ok(());
+        };
         let mut words = Vec::new();
         for id in waiting {
             // Nobody waits for what was gone before.
@@ -70,52 +83,66 @@ impl<'c> Deletions<'c> {
                 words.extend([keys::string(b"0"), member(id)]);
             }
         }
-        if words.is_empty() {
-            return Ok(());
+        if !words.is_empty() {
+            let args: Vec<&RedisString> = std::iter::once(key).chain(&words).collect();
+            call::write(self.ctx, c"ZADD", &args)?;
+            let ms = keys::string(DONE_MS.as_bytes());
+            call::write(self.ctx, c"PEXPIRE", &[key, &ms])?;
         }
-        let args: Vec<&RedisString> = std::iter::once(&self.key).chain(&words).collect();
-        call::write(self.ctx, c"ZADD", &args)?;
-        let ms = keys::string(DONE_MS.as_bytes());
-        call::write(self.ctx, c"PEXPIRE", &[&self.key, &ms]).map(drop)
+        self.settle_all()
     }
 
     /// A group has acknowledged these: what others asked for may be due now.
     pub fn settle(&self, ids: &[EventId]) -> Result<(), Error> {
-        // A key of somebody else's by that name is no reason to refuse what is done already.
-        if ids.is_empty() || !self.exist().unwrap_or(false) {
+        let Some(key) = self.asked().filter(|_| !ids.is_empty()) else {
             return Ok(());
-        }
+        };
         let members: Vec<RedisString> = ids.iter().copied().map(member).collect();
-        let args: Vec<&RedisString> = std::iter::once(&self.key).chain(&members).collect();
+        let args: Vec<&RedisString> = std::iter::once(key).chain(&members).collect();
         let scores = call::read(self.ctx, c"ZMSCORE", &args)?;
         let scored = scores.view().items().zip(ids);
         let asked = scored.filter(|(score, _)| score.text().is_some());
-        self.delete_and_forget(asked.map(|(_, id)| *id).collect())
-            .map(drop)
+        let asked = asked.map(|(_, id)| *id).collect();
+        self.delete(asked).map(drop)
     }
 
-    /// As `settle`, for a cursor that moved on.
-    pub fn settle_range(&self, after: EventId, until: EventId) -> Result<(), Error> {
-        if !self.exist().unwrap_or(false) {
+    /// Readers have moved, or are gone: whatever others asked for may be due now.
+    pub fn settle_all(&self) -> Result<(), Error> {
+        let Some(key) = self.asked() else {
             return Ok(());
+        };
+        let first = groups::first(self.ctx, self.stream)?;
+        // What was trimmed is nobody's to delete.
+        let trimmed = first.map_or(Bound::Unbounded, Bound::Excluded);
+        let before = [key, &keys::string(b"-"), &bound(trimmed, b"+")];
+        call::write(self.ctx, c"ZREMRANGEBYLEX", &before)?;
+        let positions = groups::all(self.ctx, self.stream)?;
+        let lowest = positions.iter().map(|(_, state)| state.position).min();
+        let mut from = Bound::Unbounded;
+        for _ in 0..AT_MOST {
+            let args = [
+                key,
+                &bound(from, b"-"),
+                &bound(lowest.map_or(Bound::Unbounded, Bound::Included), b"+"),
+                &keys::string(b"LIMIT"),
+                &keys::string(b"0"),
+                &keys::string(AT_ONCE.as_bytes()),
+            ];
+            let page = call::read(self.ctx, c"ZRANGEBYLEX", &args)?;
+            let ids = page.view().items().filter_map(|id| event_id(id.bytes()));
+            let ids: BTreeSet<EventId> = ids.collect();
+            let Some(last) = ids.last().copied() else {
+                break;
+            };
+            from = Bound::Excluded(last);
+            self.delete(ids)?;
         }
-        let bound = |sign: &[u8], id| keys::string(&[sign, member(id).as_slice()].concat());
-        let args = [
-            &self.key,
-            &bound(b"(", after),
-            &bound(b"[", until),
-            &keys::string(b"LIMIT"),
-            &keys::string(b"0"),
-            &keys::string(AT_ONCE.as_bytes()),
-        ];
-        let asked = call::read(self.ctx, c"ZRANGEBYLEX", &args)?;
-        let ids = asked.view().items().filter_map(|id| event_id(id.bytes()));
-        self.delete_and_forget(ids.collect()).map(drop)
+        Ok(())
     }
 
     /// Deletes those that every group has acknowledged, and forgets that somebody has asked for it; the
     /// others come back.
-    fn delete_and_forget(&self, ids: BTreeSet<EventId>) -> Result<BTreeSet<EventId>, Error> {
+    fn delete(&self, ids: BTreeSet<EventId>) -> Result<BTreeSet<EventId>, Error> {
         let waiting = groups::unacknowledged(self.ctx, self.stream, &ids)?;
         let done: Vec<EventId> = ids.difference(&waiting).copied().collect();
         if done.is_empty() {
@@ -125,8 +152,9 @@ impl<'c> Deletions<'c> {
             .iter()
             .map(|id| keys::string(id.to_string().as_bytes()));
         self.remove(c"XDEL", self.stream, entries)?;
-        let members = done.into_iter().map(member);
-        self.remove(c"ZREM", &self.key, members)?;
+        if let Some(key) = &self.key {
+            self.remove(c"ZREM", key, done.into_iter().map(member))?;
+        }
         Ok(waiting)
     }
 
@@ -139,6 +167,16 @@ impl<'c> Deletions<'c> {
         let elements: Vec<RedisString> = elements.collect();
         let args: Vec<&RedisString> = std::iter::once(key).chain(&elements).collect();
         call::write(self.ctx, command, &args).map(drop)
+    }
+}
+
+/// An end of a range of the sorted set.
+fn bound(id: Bound<EventId>, unbounded: &[u8]) -> RedisString {
+    let with = |sign: &[u8], id| keys::string(&[sign, member(id).as_slice()].concat());
+    match id {
+        Bound::Included(id) => with(b"[", id),
+        Bound::Excluded(id) => with(b"(", id),
+        Bound::Unbounded => keys::string(unbounded),
     }
 }
 

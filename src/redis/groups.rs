@@ -8,6 +8,7 @@ use crate::error::{Error, Quoted};
 use redis_module::{Context, RedisString};
 use std::collections::BTreeSet;
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// One group or cursor of one stream.
 pub struct Group<'c> {
@@ -113,8 +114,11 @@ impl Pending {
 pub enum Whose<'c> {
     /// All that this consumer holds.
     Own(&'c RedisString),
-    /// All that others hold.
-    Others(&'c RedisString),
+    /// All that others hold, and of one's own those that were held this long.
+    OthersOrIdle {
+        own: &'c RedisString,
+        ms: u64,
+    },
     All,
     /// Those that anybody has held this long.
     Idle {
@@ -133,6 +137,13 @@ pub struct Consumer {
 /// Holds entries that are due at once: those of a consumer that left, and those that failed. It never
 /// reads.
 pub const LEFT: &[u8] = b"dirty:left";
+
+static HANDED_ON: AtomicU64 = AtomicU64::new(0);
+
+/// How often entries were made due at once so far.
+pub fn handed_on() -> u64 {
+    HANDED_ON.load(Relaxed)
+}
 
 impl Group<'_> {
     /// `None` if there is no such group, or no stream that it could be of.
@@ -203,7 +214,7 @@ impl Group<'_> {
         let mut args = vec![self.stream, self.name];
         match whose {
             Whose::Own(consumer) => args.extend([&first, &last, &count_text, consumer]),
-            Whose::Others(consumer) => return self.pending_of_others(consumer, count),
+            Whose::OthersOrIdle { own, ms } => return self.others_or_idle(own, *ms, count),
             Whose::All => return self.pending_after(None, count),
             Whose::Idle { .. } => args.extend([&idle, &idle_ms, &first, &last, &count_text]),
         }
@@ -212,7 +223,12 @@ impl Group<'_> {
     }
 
     /// No command asks for this, so all that is pending is looked through, page by page.
-    fn pending_of_others(&self, own: &RedisString, count: u64) -> Result<Vec<Pending>, Error> {
+    fn others_or_idle(
+        &self,
+        own: &RedisString,
+        ms: u64,
+        count: u64,
+    ) -> Result<Vec<Pending>, Error> {
         let mut others = Vec::new();
         let mut after: Option<EventId> = None;
         let most = usize::try_from(count).unwrap_or(usize::MAX);
@@ -224,7 +240,7 @@ impl Group<'_> {
             after = Some(last.event_id());
             others.extend(
                 page.into_iter()
-                    .filter(|p| p.consumer.as_slice() != own.as_slice()),
+                    .filter(|p| p.consumer.as_slice() != own.as_slice() || p.idle_ms >= ms),
             );
         }
         others.truncate(most);
@@ -234,6 +250,7 @@ impl Group<'_> {
     /// Up to count pending entries of anybody, after an id.
     pub fn pending_after(&self, after: Option<EventId>, count: u64) -> Result<Vec<Pending>, Error> {
         let first = match after {
+            Some(EventId::MAX) => return Ok(Vec::new()),
             Some(id) => text(&format!("({id}")),
             None => text("-"),
         };
@@ -288,6 +305,7 @@ impl Group<'_> {
     /// Hands pending entries to nobody, due at once, without counting that as a delivery. How many the
     /// stream still has.
     pub fn hand_on(&self, pending: &[Pending]) -> Result<i64, Error> {
+        HANDED_ON.fetch_add(1, Relaxed);
         let (left, zero) = (keys::string(LEFT), text("0"));
         let (time, just_id) = (text("TIME"), text("JUSTID"));
         let mut args = vec![self.stream, self.name, &left, &zero];
@@ -344,7 +362,7 @@ const PAGE: u64 = 1000;
 impl Whose<'_> {
     fn idle_ms(&self) -> String {
         match self {
-            Whose::Own(_) | Whose::Others(_) | Whose::All => "0".into(),
+            Whose::Own(_) | Whose::OthersOrIdle { .. } | Whose::All => "0".into(),
             Whose::Idle { ms } => ms.to_string(),
         }
     }
@@ -445,6 +463,15 @@ pub fn range(
         &text(&count.to_string()),
     ];
     call::read(ctx, c"XRANGE", &args).map(Some)
+}
+
+/// The id of the first entry there is.
+pub fn first(ctx: &Context, stream: &RedisString) -> Result<Option<EventId>, Error> {
+    let reply = range(ctx, stream, EventId::default(), EventId::MAX, 1)?;
+    Ok(reply.as_ref().and_then(|reply| {
+        let entry = entries(reply.view()).next()?;
+        EventId::parse(entry.id)
+    }))
 }
 
 /// One entry, if the stream has it.

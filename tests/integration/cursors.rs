@@ -443,3 +443,42 @@ fn a_filter_that_rejects_everything_answers_before_long_and_goes_on() {
     );
     assert!(redis.run("XPENDING s g").starts_with("[(1) "));
 }
+
+/// Its place is where it was moved to, and its filter goes on from there.
+#[test]
+fn a_cursor_that_is_moved_while_its_reader_waits_for_what_passes_a_filter() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 1);
+    let id = consume(&mut redis, "s CURSOR look").ids.remove(0);
+    for way in [
+        format!("DIRTY.ACK s CURSOR k {id}"),
+        "DIRTY.SEEK s CURSOR k 0".into(),
+    ] {
+        redis.run("DIRTY.SEEK s CURSOR k 0");
+        let mut waits = waiting(&server, "CURSOR k WHERE OPS D", "0");
+        redis.run(&way);
+        redis.raw(&[
+            "EVAL",
+            "for i=1,25000 do redis.call('XADD','s','*','a','b') end",
+            "0",
+        ]);
+        redis.run("DIRTY.FLUSH user DELETE 1 INSERT 1 0");
+        assert_eq!(received(&mut waits).events, ["1"], "{way}");
+        redis.run("XTRIM s MAXLEN 0");
+        redis.run("DIRTY.FLUSH user TOUCH 1");
+    }
+}
+
+#[test]
+fn an_event_of_the_far_future_is_waited_for_without_looking_all_the_time() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.run("XADD s 18446744073709551614-1 a b");
+    let _readers: Vec<Conn> = (0..8)
+        .map(|n| waiting(&server, &format!("CURSOR k{n} LAG 0"), "0"))
+        .collect();
+    let cpu = |redis: &mut Conn| -> f64 { redis.info("used_cpu_user").parse().unwrap() };
+    let before = cpu(&mut redis);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(cpu(&mut redis) - before < 0.05);
+}

@@ -587,3 +587,124 @@ fn deletions_that_were_asked_for_outlive_a_restart_and_wait_for_what_there_is_on
         ("3 4".into(), "(0)".into())
     );
 }
+
+/// Who fails it for good, and who claims it, makes room as an acknowledgement does.
+#[test]
+fn room_that_is_made_in_other_ways_is_announced_too() {
+    for way in [
+        "DIRTY.FAIL s GROUP g #1 why MAXDELIVERIES 1",
+        "DIRTY.CONSUME s GROUP g b CLAIM 0 COUNT 1",
+    ] {
+        let server = Server::start();
+        let mut redis = stream_of(&server, 2);
+        let id = consume(&mut redis, "s GROUP g a COUNT 1").ids.remove(0);
+        let mut waits = waiting(&server, "GROUP g a MAXPENDING 1", "10000");
+        let start = Instant::now();
+        redis.run(&way.replace("#1", &id));
+        assert!(reply(&mut waits).contains("entity_id 2"), "{way}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{way}");
+    }
+}
+
+/// Readers that have nothing to claim for a while do not look through all that is pending at each write.
+#[test]
+fn many_pending_entries_do_not_slow_writes_down_while_readers_wait_to_claim() {
+    const PENDING: usize = 50_000;
+    let server = Server::start();
+    let mut redis = server.connect();
+    let fill = format!("for i=1,{PENDING} do redis.call('XADD','s','1-'..i,'a','b') end");
+    redis.raw(&["EVAL", &fill, "0"]);
+    redis.run("XGROUP CREATE s g 0");
+    redis.run(&format!(
+        "XREADGROUP GROUP g gone COUNT {PENDING} STREAMS s >"
+    ));
+    let mut readers: Vec<Conn> = (0..10)
+        .map(|reader| waiting(&server, &format!("GROUP g r{reader} CLAIM 60000"), "0"))
+        .collect();
+    let start = Instant::now();
+    for reader in &mut readers[..9] {
+        redis.run("XADD s * a b");
+        assert!(reply(reader).contains("fields"));
+    }
+    let taken = start.elapsed();
+    assert!(taken < Duration::from_millis(500), "{taken:?}");
+    // What is handed on is had at once.
+    redis.run("DIRTY.FAIL s GROUP g 1-7 why NOW");
+    assert!(reply(&mut readers[9]).contains("1-7"));
+}
+
+#[test]
+fn the_one_that_is_claimable_first_wakes_wherever_it_stands() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.raw(&[
+        "EVAL",
+        "for i=1,2500 do redis.call('XADD','s','1-'..i,'a','b') end",
+        "0",
+    ]);
+    consume(&mut redis, "s GROUP g a COUNT 2500");
+    std::thread::sleep(Duration::from_millis(600));
+    // All but one were delivered again.
+    consume(&mut redis, "s GROUP g a PENDING COUNT 2000");
+    redis.raw(&[
+        "EVAL",
+        "for i=2001,2499 do redis.call('XCLAIM','s','g','a',0,'1-'..i) end",
+        "0",
+    ]);
+    let start = Instant::now();
+    let claimed = consume(&mut redis, "s GROUP g b CLAIM 2000 BLOCK 0");
+    assert_eq!(claimed.ids, ["1-2500"]);
+    assert!(
+        (1000..1900).contains(&start.elapsed().as_millis()),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn wishes_to_delete_are_kept_as_long_as_they_can_come_true_only() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    let count = |redis: &mut Conn| redis.run("ZCARD s:done");
+    // Trimmed before the other group has read them.
+    redis.run("XGROUP CREATE s h $ MKSTREAM");
+    for n in 1..=50 {
+        redis.run(&format!("XADD s MAXLEN 10 1-{n} a b"));
+        let id = consume(&mut redis, "s GROUP g a").ids.remove(0);
+        redis.run(&format!("DIRTY.ACK s GROUP g DELETE {id}"));
+    }
+    assert_eq!(count(&mut redis), "(10)");
+    // The one that held them up reads on without acknowledging, or is gone.
+    for (way, left) in [
+        ("DIRTY.SEEK s GROUP h 1-45", "(5)"),
+        ("XGROUP DESTROY s h", "(0)"),
+    ] {
+        redis.run(way);
+        redis.run("DIRTY.ACK s GROUP g DELETE 1-50");
+        assert_eq!(
+            (count(&mut redis), redis.run("XLEN s")),
+            (left.to_string(), left.into()),
+            "{way}"
+        );
+    }
+}
+
+#[test]
+fn a_cursor_that_passes_many_wishes_at_once_grants_them_all() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.raw(&[
+        "EVAL",
+        "for i=1,3500 do redis.call('XADD','s','1-'..i,'a','b') end",
+        "0",
+    ]);
+    redis.run("DIRTY.SEEK s CURSOR k 0");
+    let ids = consume(&mut redis, "s GROUP g a COUNT 3500").ids.join(" ");
+    redis.run(&format!("DIRTY.ACK s GROUP g DELETE {ids}"));
+    assert_eq!(redis.run("ZCARD s:done"), "(3500)");
+    redis.run("DIRTY.ACK s CURSOR k 1-3400");
+    assert_eq!(
+        (redis.run("XLEN s"), redis.run("ZCARD s:done")),
+        ("(100)".into(), "(100)".into())
+    );
+}

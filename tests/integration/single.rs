@@ -262,19 +262,21 @@ fn who_takes_the_turn_anew_goes_on_with_what_it_held_itself() {
         let server = Server::start();
         let mut redis = stream_of(&server, 5);
         assert_eq!(
-            events(&mut redis, "s GROUP g a SINGLE 150 COUNT 3"),
+            events(&mut redis, "s GROUP g a SINGLE 500 COUNT 3"),
             "1 2 3"
         );
-        std::thread::sleep(Duration::from_millis(160));
-        let first = consume(&mut redis, "s GROUP g b SINGLE 150 COUNT 1");
+        std::thread::sleep(Duration::from_millis(510));
+        let first = consume(&mut redis, "s GROUP g b SINGLE 500 COUNT 1");
         assert_eq!(first.events, ["1x2"]);
         redis.run(&format!("DIRTY.ACK s GROUP g {}", first.ids[0]));
-        assert_eq!(events(&mut redis, "s GROUP g a SINGLE 150 PENDING"), "");
-        std::thread::sleep(Duration::from_millis(160));
+        assert_eq!(events(&mut redis, "s GROUP g a SINGLE 500 PENDING"), "");
+        std::thread::sleep(Duration::from_millis(510));
         let mut got = Vec::new();
         while got.len() < 4 {
-            let next = format!("s GROUP g a SINGLE 10000 COUNT {count}");
-            got.extend(consume(&mut redis, &next).events);
+            let next = format!("s GROUP g a SINGLE 500 COUNT {count}");
+            let read = consume(&mut redis, &next).events;
+            assert!(!read.is_empty(), "{got:?}");
+            got.extend(read);
         }
         assert_eq!(got.join(" "), "2x2 3x2 4 5", "COUNT {count}");
     }
@@ -313,4 +315,77 @@ fn who_has_lost_the_turn_does_not_get_it_back_by_failing_what_it_held() {
     ] {
         assert!(dead.contains(consumer), "{dead}");
     }
+}
+
+/// All came just now, as far as a server knows that has just read its log.
+#[test]
+fn after_a_restart_the_one_that_was_active_still_is() {
+    let options = [
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "always",
+        "--aof-use-rdb-preamble",
+        "no",
+    ];
+    for rewrite in [false, true] {
+        let mut server = Server::with(&options);
+        let mut redis = stream_of(&server, 1);
+        let first = consume(&mut redis, "s GROUP g a SINGLE 100");
+        redis.run(&format!("DIRTY.ACK s GROUP g {}", first.ids[0]));
+        std::thread::sleep(Duration::from_millis(150));
+        redis.run("DIRTY.FLUSH user INSERT 2 0");
+        assert_eq!(events(&mut redis, "s GROUP g b SINGLE 100"), "2");
+        if rewrite {
+            redis.run("BGREWRITEAOF");
+            server.wait_for_line("INFO persistence", "aof_rewrite_in_progress:0");
+            server.wait_for_line("INFO persistence", "aof_last_bgrewrite_status:ok");
+        }
+        server.kill();
+        server.start_again();
+        let mut redis = server.connect();
+        for lease in [5000, 3000] {
+            assert_eq!(
+                events(&mut redis, &format!("s GROUP g a SINGLE {lease}")),
+                ""
+            );
+        }
+        assert_eq!(events(&mut redis, "s GROUP g b SINGLE 5000 PENDING"), "2x2");
+    }
+}
+
+#[test]
+fn what_is_claimable_and_what_others_hold_come_in_one_order() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 3);
+    let ids = consume(&mut redis, "s GROUP g a SINGLE 5000 CLAIM 200").ids;
+    redis.run(&format!("DIRTY.FAIL s GROUP g {} why NOW", ids[2]));
+    std::thread::sleep(Duration::from_millis(210));
+    let next = events(&mut redis, "s GROUP g a SINGLE 5000 CLAIM 200");
+    assert_eq!(next, "1x2 2x2 3x2");
+}
+
+#[test]
+fn a_turn_that_comes_with_time_brings_what_there_is_room_for() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 1);
+    let id = consume(&mut redis, "s GROUP g a SINGLE 300").ids.remove(0);
+    redis.run(&format!("DIRTY.ACK s GROUP g {id}"));
+    assert_eq!(events(&mut redis, "s GROUP g a SINGLE 300"), "");
+    let mut waits = waiting(&server, "GROUP g b SINGLE 300 MAXPENDING 5", "0");
+    redis.run("DIRTY.FLUSH user INSERT 2 0");
+    let start = Instant::now();
+    assert!(reply(&mut waits).contains("entity_id 2"));
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn the_greatest_id_is_pending_like_any_other() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.run("XADD s 18446744073709551615-18446744073709551615 a b");
+    assert_eq!(events(&mut redis, "s GROUP g a SINGLE 10"), "raw");
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(events(&mut redis, "s GROUP g b SINGLE 10"), "rawx2");
+    assert_eq!(events(&mut redis, "s GROUP g b SINGLE 1000"), "");
 }

@@ -18,7 +18,7 @@ use crate::redis::groups::{self, Group};
 use crate::redis::reply::Reply;
 use crate::redis::{keys, last_ids, rights, streams};
 use batch::{Batch, Part};
-use options::{GroupReader, Options, Reader};
+use options::{Options, Reader};
 use read::{read, Waited};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
@@ -97,9 +97,9 @@ pub fn check_dead(call: &Call, is_needed: bool, named: Option<&[u8]>) -> Result<
 
 /// Looks whether deletions can be asked for before anything is acknowledged.
 pub fn check_deletions(call: &Call, is_asked: bool) -> Result<(), Error> {
-    match Deletions::of(call.ctx, &call.key).filter(|_| is_asked) {
-        Some(deletions) => deletions.check(),
-        None => Ok(()),
+    match is_asked {
+        true => Deletions::of(call.ctx, &call.key).check(),
+        false => Ok(()),
     }
 }
 
@@ -116,6 +116,13 @@ pub struct Waiting {
 struct WaitsForRoom;
 
 static WAIT_FOR_ROOM: AtomicUsize = AtomicUsize::new(0);
+
+/// Says that somebody holds less now.
+pub fn has_made_room(call: &Call) {
+    if WAIT_FOR_ROOM.load(Relaxed) > 0 {
+        blocking::signal(call.ctx, &call.key);
+    }
+}
 
 impl WaitsForRoom {
     fn of(options: &Options) -> Option<Self> {
@@ -142,14 +149,15 @@ impl Waits for Consume {
     fn wake(call: &Call, waiting: &mut Waiting) -> Result<Option<Batch>, Error> {
         let options = Options::parse(Args::new(call.args))?;
         let waited = &mut waiting.waited;
-        let batch = match waited.read_on(call, &options)? {
+        let is_calm = waiting.watch.is_calm();
+        let batch = match waited.read_on(call, &options, is_calm)? {
             Some(batch) => batch,
             None => {
                 // A slot may have begun to move meanwhile.
                 if let Reader::Group(reader) = &options.reader {
                     check_dead(call, reader.max_deliveries.is_some(), reader.dead)?;
                 }
-                read(call, &options, Some(waited))?
+                read(call, &options, Some((waited, is_calm)))?
             }
         };
         if !batch.is_empty() {
@@ -161,7 +169,7 @@ impl Waits for Consume {
         Ok(None)
     }
 
-    fn look(ctx: &Context, stream: &RedisString, waiting: &Waiting) -> Result<Look, Error> {
+    fn look(ctx: &Context, stream: &RedisString, waiting: &mut Waiting) -> Result<Look, Error> {
         match waiting.waited.is_cut {
             true => Ok(Look::Wake),
             false => waiting.watch.look(ctx, stream, waiting.waited.position),
@@ -189,20 +197,22 @@ pub fn group<'c>(call: &'c Call, name: &'c RedisString) -> Group<'c> {
 impl Waited {
     /// Reads on in the group without looking at it first, which takes time for each group of the stream:
     /// a thousand readers may wake at once. `None` if more has happened than that entries were added, if
-    /// more is asked for than new entries, and for cursors, whose position only the group knows.
-    fn read_on(&self, call: &Call, options: &Options) -> Result<Option<Batch>, Error> {
+    /// more is to be had than new entries, and for cursors, whose position only the group knows.
+    fn read_on(
+        &self,
+        call: &Call,
+        options: &Options,
+        is_calm: bool,
+    ) -> Result<Option<Batch>, Error> {
         let Reader::Group(reader) = &options.reader else {
             return Ok(None);
         };
-        let plain = GroupReader {
-            name: reader.name,
-            consumer: reader.consumer,
-            ack: reader.ack.clone(),
-            delete: reader.delete,
-            pending: reader.pending,
-            ..GroupReader::default()
-        };
-        if *reader != plain || !options.filter.is_empty() {
+        let wants_pending = reader.pending || reader.claim_ms.is_some();
+        let is_plain = reader.lease_ms.is_none()
+            && reader.max_pending.is_none()
+            && options.filter.is_empty()
+            && (is_calm || !wants_pending);
+        if !is_plain {
             return Ok(None);
         }
         let now = streams::state(call.ctx, &call.key)?.unwrap_or_default();
@@ -255,8 +265,6 @@ pub fn advance(cursor: &Group, position: EventId, id: EventId) -> Result<EventId
         return Ok(position);
     }
     cursor.set_position(next)?;
-    if let Some(deletions) = Deletions::of(cursor.ctx, cursor.stream) {
-        deletions.settle_range(position, next)?;
-    }
+    Deletions::of(cursor.ctx, cursor.stream).settle_all()?;
     Ok(next)
 }

@@ -3,10 +3,9 @@
 use super::batch::{Batch, Part};
 use super::options::{CursorReader, GroupReader, Options, Reader, Start};
 use super::turn::{turn, Turn};
-use super::{advance, group, WAIT_FOR_ROOM};
+use super::{advance, group, has_made_room};
 use crate::entity::event_id::EventId;
 use crate::error::Error;
-use crate::redis::blocking;
 use crate::redis::dead::{Dead, Death};
 use crate::redis::deletions::Deletions;
 use crate::redis::entry::Call;
@@ -14,7 +13,6 @@ use crate::redis::groups::{self, Group, Pending, State, Whose, LEFT};
 use crate::redis::{keys, last_ids, streams};
 use redis_module::RedisString;
 use std::collections::HashSet;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// How many entries one call looks at, at least, when a filter rejects most of them.
 const LOOKED_AT: u64 = 10_000;
@@ -35,14 +33,19 @@ pub struct Waited {
 }
 
 /// Acknowledges what is to be, then reads. A reader that has waited has acknowledged already.
-pub fn read(call: &Call, options: &Options, waited: Option<&Waited>) -> Result<Batch, Error> {
+/// If it is calm, nothing has become claimable since it looked.
+pub fn read(
+    call: &Call,
+    options: &Options,
+    waited: Option<(&mut Waited, bool)>,
+) -> Result<Batch, Error> {
     let name = keys::string(options.reader.name());
     let group = group(call, &name);
     let state = match group.state()? {
         Some(state) => state,
         None => {
-            let position = match waited {
-                Some(waited) => waited.resume(call, &group)?,
+            let position = match &waited {
+                Some((waited, _)) => waited.resume(call, &group)?,
                 None => options.from.position(call)?,
             };
             group.create(position)?;
@@ -58,17 +61,21 @@ pub fn read(call: &Call, options: &Options, waited: Option<&Waited>) -> Result<B
         group: &group,
         options,
         is_waking: waited.is_some(),
+        is_calm: waited.as_ref().is_some_and(|(_, is_calm)| *is_calm),
     };
     match &options.reader {
         Reader::Group(reader) => reading.of_group(reader, state),
         Reader::Cursor(reader) => {
             state.check_cursor(&name)?;
             let position = match (waited, reader.ack) {
-                // Unless somebody has moved it.
-                (Some(waited), _) if waited.start == Some(state.position) => {
+                (Some((waited, _)), _) => {
+                    if waited.start != Some(state.position) {
+                        // Somebody has moved it.
+                        waited.start = Some(state.position);
+                        waited.position = None;
+                    }
                     waited.position.unwrap_or(state.position)
                 }
-                (Some(_), _) => state.position,
                 (None, Some(id)) => advance(&group, state.position, id)?,
                 (None, None) => state.position,
             };
@@ -83,6 +90,7 @@ struct Reading<'r> {
     options: &'r Options<'r>,
     /// Only native commands may run then.
     is_waking: bool,
+    is_calm: bool,
 }
 
 impl Reading<'_> {
@@ -98,11 +106,15 @@ impl Reading<'_> {
         let is_pending = state.pending > 0;
         let nobody = keys::string(LEFT);
         let own = [Whose::Own(&consumer), Whose::Own(&nobody)];
+        let claim_ms = reader.claim_ms.filter(|_| is_pending && !self.is_calm);
         let mut claims = Vec::new();
         let mut takes_all = false;
         match reader.lease_ms {
-            None if reader.pending && is_pending => claims.extend(own),
-            None => {}
+            None => {
+                claims.extend(own.into_iter().filter(|_| reader.pending && is_pending));
+                claims.extend(claim_ms.map(|ms| Whose::Idle { ms }));
+            }
+            // One pass, so that all comes in order.
             Some(lease_ms) => match turn(group, &consumer, lease_ms)? {
                 Turn::Others { .. } => return Ok(Batch::empty(None)),
                 Turn::Mine {
@@ -112,16 +124,16 @@ impl Reading<'_> {
                 } => {
                     group.touch(&consumer)?;
                     takes_all = is_new || reader.pending;
-                    match takes_all {
-                        true => claims.push(Whose::All),
-                        false if others_hold => claims.push(Whose::Others(&consumer)),
-                        false => {}
+                    if takes_all {
+                        claims.push(Whose::All);
+                    } else if others_hold || claim_ms.is_some() {
+                        claims.push(Whose::OthersOrIdle {
+                            own: &consumer,
+                            ms: claim_ms.unwrap_or(u64::MAX),
+                        });
                     }
                 }
             },
-        }
-        if let Some(ms) = reader.claim_ms.filter(|_| is_pending) {
-            claims.push(Whose::Idle { ms });
         }
         for whose in &claims {
             self.claim(&mut batch, reader, &consumer, whose, &mut left)?;
@@ -205,10 +217,7 @@ impl Reading<'_> {
     /// Acknowledges what the filter does not take.
     fn reject(&self, ids: &[EventId]) -> Result<(), Error> {
         self.group.acknowledge(ids)?;
-        match Deletions::of(self.call.ctx, &self.call.key) {
-            Some(deletions) => deletions.settle(ids),
-            None => Ok(()),
-        }
+        Deletions::of(self.call.ctx, &self.call.key).settle(ids)
     }
 
     /// The stream's last id, and how many events that came after a position are gone from its end.
@@ -256,9 +265,10 @@ impl Reading<'_> {
             };
             let (worn, pending): (Vec<_>, Vec<_>) = pending.into_iter().partition(is_worn);
             buried = buried.saturating_add(worn.len());
-            let mut has_made_room = !worn.is_empty();
+            let mut there_is_more_room = !worn.is_empty();
             for worn in &worn {
                 self.bury(batch, reader, worn)?;
+                has_made_room(self.call);
             }
             if !pending.is_empty() {
                 let entries = self.group.claim(consumer, &pending)?;
@@ -271,12 +281,13 @@ impl Reading<'_> {
                 if !rejected.is_empty() {
                     self.reject(&rejected)?;
                 }
+                has_made_room(self.call);
                 *left = left.saturating_sub(part.kept());
-                has_made_room |= part.kept() < claimed;
+                there_is_more_room |= part.kept() < claimed;
                 looked_at = looked_at.saturating_add(claimed);
                 batch.parts.push(part);
             }
-            if !has_made_room {
+            if !there_is_more_room {
                 return Ok(());
             }
             if buried >= BURIED || looked_at >= LOOKED_AT {
@@ -367,15 +378,12 @@ pub fn acknowledge(
         if let Ok(dead) = Dead::of(call.ctx, &call.key, None) {
             dead.forget(group, ids)?;
         }
-        if WAIT_FOR_ROOM.load(Relaxed) > 0 {
-            blocking::signal(call.ctx, &call.key);
-        }
+        has_made_room(call);
     }
-    if let Some(deletions) = Deletions::of(call.ctx, &call.key) {
-        match delete {
-            true => deletions.ask(group, ids)?,
-            false => deletions.settle(ids)?,
-        }
+    let deletions = Deletions::of(call.ctx, &call.key);
+    match delete {
+        true => deletions.ask(group, ids)?,
+        false => deletions.settle(ids)?,
     }
     Ok(acknowledged)
 }
@@ -395,13 +403,7 @@ impl Start {
         match self {
             Start::Beginning => {
                 // Just before the first entry there is: what was trimmed earlier was not missed.
-                let first =
-                    groups::range(call.ctx, &call.key, EventId::default(), EventId::MAX, 1)?;
-                let first = first.as_ref().and_then(|reply| {
-                    let entry = groups::entries(reply.view()).next()?;
-                    EventId::parse(entry.id)
-                });
-                match first {
+                match groups::first(call.ctx, &call.key)? {
                     Some(first) => Ok(first.preceding()),
                     None => last(call),
                 }

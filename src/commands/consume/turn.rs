@@ -26,8 +26,25 @@ pub enum Turn {
 
 /// Whose turn it is, without taking it.
 pub fn turn(group: &Group, consumer: &RedisString, lease_ms: u64) -> Result<Turn, Error> {
-    Ok(decide(&group.consumers()?, consumer, lease_ms))
+    let mut consumers = group.consumers()?;
+    let is_recent = |other: &Consumer| other.name != LEFT && other.idle_ms < lease_ms;
+    if consumers.iter().filter(|other| is_recent(other)).count() > 1 {
+        // A server that has just read its AOF knows of all that they came just now. It still knows when
+        // entries were delivered, and the last one was to who was active.
+        let mut pending = group.pending_after(None, LOOKED_AT)?;
+        pending.retain(|pending| pending.idle_ms < lease_ms && pending.consumer.as_slice() != LEFT);
+        if let Some(newest) = pending.iter().min_by_key(|pending| pending.idle_ms) {
+            let others = consumers.iter_mut();
+            for other in others.filter(|other| *other.name != *newest.consumer) {
+                other.idle_ms = other.idle_ms.max(lease_ms);
+            }
+        }
+    }
+    Ok(decide(&consumers, consumer, lease_ms))
 }
+
+/// So many pending entries are looked at for that.
+const LOOKED_AT: u64 = 1000;
 
 fn decide(consumers: &[Consumer], own: &[u8], lease_ms: u64) -> Turn {
     let readers = consumers.iter().filter(|other| other.name != LEFT);

@@ -9,11 +9,22 @@ use crate::redis::blocking::Look;
 use crate::redis::groups::{self, Group, Whose};
 use crate::redis::{keys, streams};
 use redis_module::{Context, RedisString};
+use std::time::{Duration, Instant};
 
 /// Of the reader's options those that time has a part in.
 pub struct Watch {
     name: RedisString,
     kind: Kind,
+    calm: Option<Calm>,
+}
+
+/// As long as this lasts, nothing that is pending is to be had: looking through all of it for each write
+/// to the stream would take too long.
+struct Calm {
+    /// When time may change that; `None` if it cannot.
+    until: Option<Instant>,
+    /// How many entries had been handed on so far.
+    handed_on: u64,
 }
 
 enum Kind {
@@ -21,8 +32,7 @@ enum Kind {
         consumer: RedisString,
         claim_ms: Option<u64>,
         lease_ms: Option<u64>,
-        /// MAXPENDING may stand against new entries: then only writes wake.
-        takes_new: bool,
+        max_pending: Option<u64>,
     },
     Cursor {
         lag_ms: Option<u64>,
@@ -35,6 +45,9 @@ const SHORTEST_MS: u64 = 10;
 /// So many pending entries are looked at to find the one that is claimable first.
 const LOOKED_AT: u64 = 1000;
 
+/// In so many steps.
+const PAGES: usize = 5;
+
 impl Watch {
     pub fn new(options: &Options) -> Self {
         Watch {
@@ -44,18 +57,27 @@ impl Watch {
                     consumer: keys::string(group.consumer),
                     claim_ms: group.claim_ms,
                     lease_ms: group.lease_ms,
-                    takes_new: group.max_pending.is_none(),
+                    max_pending: group.max_pending,
                 },
                 Reader::Cursor(cursor) => Kind::Cursor {
                     lag_ms: cursor.lag_ms,
                 },
             },
+            calm: None,
         }
+    }
+
+    /// Whether nothing that was pending when it looked last can have become claimable.
+    pub fn is_calm(&self) -> bool {
+        self.calm.as_ref().is_some_and(|calm| {
+            calm.handed_on == groups::handed_on()
+                && calm.until.is_none_or(|until| Instant::now() < until)
+        })
     }
 
     /// A cursor's position is where it has read to.
     pub fn look(
-        &self,
+        &mut self,
         ctx: &Context,
         stream: &RedisString,
         position: Option<EventId>,
@@ -65,6 +87,7 @@ impl Watch {
             stream,
             name: &self.name,
         };
+        let is_calm = self.is_calm();
         match &self.kind {
             Kind::Cursor { lag_ms: None } => Ok(Look::Never),
             Kind::Cursor { lag_ms: Some(ms) } => {
@@ -74,14 +97,17 @@ impl Watch {
                 claim_ms: None,
                 lease_ms: None,
                 ..
-            } => Ok(Look::Never),
+            } => {
+                self.calm = Some(Calm::new(None));
+                Ok(Look::Never)
+            }
             // A group that is gone: the stream was deleted, and a write will wake us.
             Kind::Group { .. } if group.state()?.is_none() => Ok(Look::Never),
             Kind::Group {
                 consumer,
                 claim_ms,
                 lease_ms,
-                takes_new,
+                max_pending,
             } => {
                 let lease = match lease_ms {
                     None => Look::Never,
@@ -96,7 +122,9 @@ impl Watch {
                             holds: true,
                             ..
                         } => return Ok(Look::Wake),
-                        Turn::Mine { .. } if *takes_new && has_new(&group)? => {
+                        Turn::Mine { .. }
+                            if has_new(&group)? && has_room(&group, consumer, *max_pending)? =>
+                        {
                             return Ok(Look::Wake)
                         }
                         Turn::Mine { .. } => {
@@ -108,7 +136,16 @@ impl Watch {
                 };
                 let claim = match claim_ms {
                     None => Look::Never,
-                    Some(ms) => look_at_claimable(&group, *ms)?,
+                    Some(ms) => {
+                        if !is_calm {
+                            self.calm = claimable_in(&group, *ms)?
+                                .map(|ms| Calm::new(Some(Duration::from_millis(ms))));
+                        }
+                        match &self.calm {
+                            None => Look::Wake,
+                            Some(calm) => later(calm.left_ms()),
+                        }
+                    }
                 };
                 Ok(lease.sooner(claim))
             }
@@ -120,14 +157,52 @@ fn later(ms: u64) -> Look {
     Look::Later(ms.max(SHORTEST_MS))
 }
 
-fn look_at_claimable(group: &Group, claim_ms: u64) -> Result<Look, Error> {
+impl Calm {
+    fn new(lasts: Option<Duration>) -> Self {
+        Calm {
+            until: lasts.and_then(|lasts| Instant::now().checked_add(lasts)),
+            handed_on: groups::handed_on(),
+        }
+    }
+
+    fn left_ms(&self) -> u64 {
+        let left = self
+            .until
+            .map(|until| until.saturating_duration_since(Instant::now()));
+        left.map_or(u64::MAX, |left| {
+            u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+}
+
+/// In how many ms the first of what is pending is claimable; `None` if one is now.
+fn claimable_in(group: &Group, claim_ms: u64) -> Result<Option<u64>, Error> {
     if !group.pending(&Whose::Idle { ms: claim_ms }, 1)?.is_empty() {
-        return Ok(Look::Wake);
+        return Ok(None);
+    }
+    // No command tells which has been idle longest: ask for those that were idle longer than the ones
+    // known so far.
+    let mut idle_ms = 0;
+    let mut page = group.pending_after(None, LOOKED_AT)?;
+    for _ in 0..PAGES {
+        let Some(longest) = page.iter().map(|pending| pending.idle_ms).max() else {
+            break;
+        };
+        idle_ms = longest;
+        let ms = longest.saturating_add(1);
+        page = group.pending(&Whose::Idle { ms }, LOOKED_AT)?;
     }
     // What is pending later than now is not claimable before.
-    let pending = group.pending_after(None, LOOKED_AT)?;
-    let idle_ms = pending.iter().map(|pending| pending.idle_ms).max();
-    Ok(later(claim_ms.saturating_sub(idle_ms.unwrap_or(0))))
+    Ok(Some(claim_ms.saturating_sub(idle_ms).max(SHORTEST_MS)))
+}
+
+/// Whether the consumer may hold one more.
+fn has_room(group: &Group, consumer: &RedisString, most: Option<u64>) -> Result<bool, Error> {
+    let Some(most) = most else {
+        return Ok(true);
+    };
+    let held = group.pending(&Whose::Own(consumer), most)?.len();
+    Ok(u64::try_from(held).unwrap_or(u64::MAX) < most)
 }
 
 /// Whether the group has something to read.
