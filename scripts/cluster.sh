@@ -145,7 +145,9 @@ case $what in
         port=$(ports | head -n 1)
         echo "The cluster runs, Ctrl-C ends it. Now type: redis-cli -c -p $port DIRTY.DECLARE 'user{7}' STREAM 'user-changes{7}'"
         trap exit INT TERM
-        while :; do sleep 3600 & wait $!; done
+        sleep infinity &
+        trap "kill $!; stop" EXIT
+        wait
         ;;
     *) die "no such action: $what" ;;
 esac
