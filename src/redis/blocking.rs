@@ -57,8 +57,8 @@ struct Waiting<C: Waits> {
     args: Vec<Vec<u8>>,
     client: *mut raw::RedisModuleBlockedClient,
     timer: Option<raw::RedisModuleTimerID>,
-    /// What its timer has found for it.
-    found: Option<Result<C::Found, Error>>,
+    /// Its timer has found something, and the server keeps the reply until the waiting ends.
+    is_answered: bool,
     /// Its timer could not look: that is for the client itself.
     is_due: bool,
 }
@@ -110,7 +110,7 @@ pub fn wait<C: Waits>(
         args: call.args.iter().map(|arg| arg.to_vec()).collect(),
         client: null_mut(),
         timer: None,
-        found: None,
+        is_answered: false,
         is_due: false,
     }));
     stats::count(&stats::BLOCKED, 1);
@@ -221,12 +221,13 @@ fn look_or_wake<C: Waits>(ctx: &Context, data: *mut c_void) {
         found => {
             // A node that a slot is being moved to serves who says ASKING, which a timer cannot.
             waiting.is_due = matches!(found, Err(Error::TryAgain));
-            waiting.found = found.transpose();
+            if !waiting.is_due {
+                waiting.reply_ahead(found.transpose());
+            }
             let client = waiting.client;
-            // SAFETY: the client is blocked; this runs `on_timeout` at once and `free` later on.
+            // SAFETY: the client is blocked; this runs `on_timeout`, at once on 7.0 and before it sleeps on
+            // later servers, and `free` later on.
             unsafe { api!(RedisModule_UnblockClient(client, data)) };
-            // What the server has found must not outlive this context.
-            waiting.found = None;
         }
     }
 }
@@ -244,6 +245,19 @@ impl<C: Waits> Waiting<C> {
             args: &args,
         };
         guard::refuse("a wake-up", || C::wake(&call, &mut self.memory))
+    }
+
+    /// Replies from the timer. What the server has found must not outlive the timer's context, and `on_timeout`
+    /// may come after that.
+    fn reply_ahead(&mut self, found: Option<Result<C::Found, Error>>) {
+        // SAFETY: the client is blocked, and on this thread; the server appends to its replies what was
+        // replied on such a context, which is freed right after its last use.
+        unsafe {
+            let raw_ctx = api!(RedisModule_GetThreadSafeContext(self.client));
+            self.reply(&Context::new(raw_ctx), found);
+            api!(RedisModule_FreeThreadSafeContext(raw_ctx));
+        }
+        self.is_answered = true;
     }
 
     /// Ends the waiting. `free` may come after the timer, so that is stopped here.
@@ -315,11 +329,13 @@ unsafe extern "C" fn on_timeout<C: Waits>(
     answer(ctx, "the end of a wait", |ctx| {
         // SAFETY: called for a client that `wait` blocked.
         let waiting = unsafe { waiting::<C>(ctx.ctx) };
-        let found = match std::mem::take(&mut waiting.is_due) {
-            true => waiting.wake(ctx).transpose(),
-            false => waiting.found.take(),
-        };
-        waiting.reply(ctx, found);
+        if !waiting.is_answered {
+            let found = match std::mem::take(&mut waiting.is_due) {
+                true => waiting.wake(ctx).transpose(),
+                false => None,
+            };
+            waiting.reply(ctx, found);
+        }
         raw::REDISMODULE_OK as c_int
     })
 }
