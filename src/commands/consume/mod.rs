@@ -260,3 +260,9 @@ pub fn advance(cursor: &Group, position: EventId, id: EventId) -> Result<EventId
     }
     Ok(next)
 }
+
+/// For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub fn try_parse(args: Args<'_>) -> Result<crate::entity::filter::Filter<'_>, Error> {
+    Options::parse(args).map(|options| options.filter)
+}
