@@ -302,7 +302,7 @@ impl Random {
         }
         let template = self.of(if native { NATIVE } else { DIRTY });
         let words = self.fill(template);
-        match self.below(10) {
+        let mut words = match self.below(10) {
             0 => self.mutated(words),
             1 if !native => {
                 let mut words: Words = words[..1].to_vec();
@@ -314,7 +314,15 @@ impl Random {
                 words
             }
             _ => words,
+        };
+        // This client has no time to wait for long.
+        let block = words
+            .iter()
+            .position(|word| word.eq_ignore_ascii_case(b"BLOCK"));
+        if let Some(ms) = block.and_then(|at| words.get_mut(at + 1)) {
+            *ms = b"5".into();
         }
+        words
     }
 
     /// With a word left out, doubled, changed or moved; never the command's own.
