@@ -7,7 +7,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Where the integration tests and the scripts find the module; set it to try another build.
 export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
 
-.PHONY: help run test test-servers build lint fuzz demo bench clean setup
+.PHONY: help run test test-servers build lint fuzz leaks demo bench clean setup
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ lint: setup ## check the formatting, and clippy with warnings as errors
 
 fuzz: setup ## fuzz whatever reads what clients and files hold (SECONDS=60 for each target, TARGETS="json tags")
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
+
+leaks: build ## random commands for a server under valgrind (SECONDS=60)
+	@scripts/leaks.sh $(or $(SECONDS),60) $(TARGET)/leaks
 
 demo: build ## flush this machine's package database and read what changed
 	@scripts/demo.sh
