@@ -1,19 +1,22 @@
 # Every target that needs something on the machine gets it first: scripts/setup.sh installs what is
 # missing and says nothing when nothing is. `make` alone lists the targets.
 
-PORT ?= 6379
+PORT ?= $(if $(filter cluster,$(MAKECMDGOALS)),7000,6379)
 # Cargo puts its files elsewhere when CARGO_TARGET_DIR says so.
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Where the integration tests and the scripts find the module; set it to try another build.
 export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
 
-.PHONY: help run test test-servers build lint fuzz leaks demo bench clean setup
+.PHONY: help run cluster test test-servers build lint fuzz leaks demo bench clean setup
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: build ## start a Redis with the module in the foreground (PORT=6379)
 	@scripts/run.sh $(PORT) $(TARGET)/run-$(PORT)
+
+cluster: build ## start a Redis Cluster with the module, three primaries with replicas (PORT=7000)
+	@scripts/cluster.sh run $(TARGET)/cluster-$(PORT) $(PORT)
 
 test: build ## unit tests, integration tests against real servers, the README's session, the demo
 	cargo test
@@ -29,6 +32,7 @@ build: setup ## build the release module
 lint: setup ## check the formatting, and clippy with warnings as errors
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --features deliberate-panic -- -D warnings
 
 fuzz: setup ## fuzz whatever reads what clients and files hold (SECONDS=60 for each target, TARGETS="json tags")
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
@@ -42,7 +46,7 @@ demo: build ## flush this machine's package database and read what changed
 bench: build ## measure against XADD, HSET, a Lua function and XREADGROUP (ROUNDS=5 REQUESTS=100000)
 	@scripts/bench.sh
 
-clean: ## remove everything that was built, and the data of `make run`
+clean: ## remove everything that was built, and the data of `make run` and `make cluster`
 	cargo clean
 
 setup:

@@ -32,18 +32,21 @@ process() {
 }
 
 start_node() {
-    local port=$1
+    local port=$1 pid
     mkdir -p "$folder/$port"
     (
         cd "$folder/$port"
-        exec "${REDIS_SERVER:-redis-server}" --port "$port" --bind 127.0.0.1 --dir . --logfile log \
-            --daemonize yes --pidfile "$PWD/pid" --appendonly yes --loglevel notice \
+        # In a session of its own: Ctrl-C is for this script.
+        setsid "${REDIS_SERVER:-redis-server}" --port "$port" --bind 127.0.0.1 --dir . --appendonly yes \
             --cluster-enabled yes --cluster-node-timeout "${CLUSTER_TIMEOUT:-2000}" \
-            --repl-diskless-sync-delay 0 --loadmodule "$module"
+            --repl-diskless-sync-delay 0 --loadmodule "$module" </dev/null >>log 2>&1 &
+        echo $! >pid
     )
-    for _ in {1..100}; do
-        pid=$(process "$port") && [ "$(info "$port" server process_id)" = "$pid" ] && return
-        sleep 0.1
+    pid=$(<"$folder/$port/pid")
+    while kill -0 "$pid" 2>/dev/null; do
+        # Somebody else's server may answer here while ours has not got the port.
+        [ "$(info "$port" server process_id)" != "$pid" ] || return 0
+        sleep 0.05
     done
     return 1
 }
@@ -73,8 +76,8 @@ start() {
         done
     else
         for _ in {1..20}; do
-            # Nodes talk to each other on their ports + 10000.
-            port=${first:-$((20000 + RANDOM % 2000 * 6))}
+            # Nodes talk to each other on their ports + 10000, which stays below those that clients get.
+            port=${first:-$((20000 + RANDOM % 450 * 6))}
             mapfile -t all < <(seq "$port" $((port + 5)))
             taken=
             for port in "${all[@]}"; do

@@ -59,6 +59,8 @@ struct Waiting<C: Waits> {
     timer: Option<raw::RedisModuleTimerID>,
     /// What its timer has found for it.
     found: Option<Result<C::Found, Error>>,
+    /// Its timer could not look: that is for the client itself.
+    is_due: bool,
 }
 
 /// Writes are paused for a failover: whoever has something to write looks again this much later.
@@ -102,6 +104,7 @@ pub fn wait<C: Waits>(call: &entry::Call, timeout_ms: i64, memory: C::Memory) ->
         client: null_mut(),
         timer: None,
         found: None,
+        is_due: false,
     }));
     stats::count(&stats::BLOCKED, 1);
     // SAFETY: blocking is allowed; what is passed is given back to `free` exactly once, whatever ends the
@@ -208,6 +211,8 @@ fn look_or_wake<C: Waits>(ctx: &Context, data: *mut c_void) {
             set_timer(ctx, waiting, look);
         }
         found => {
+            // A node that a slot is being moved to serves who says ASKING, which a timer cannot.
+            waiting.is_due = matches!(found, Err(Error::TryAgain));
             waiting.found = found.transpose();
             let client = waiting.client;
             // SAFETY: the client is blocked; this runs `on_timeout` at once and `free` later on.
@@ -302,7 +307,10 @@ unsafe extern "C" fn on_timeout<C: Waits>(
     answer(ctx, "the end of a wait", |ctx| {
         // SAFETY: called for a client that `wait` blocked.
         let waiting = unsafe { waiting::<C>(ctx.ctx) };
-        let found = waiting.found.take();
+        let found = match std::mem::take(&mut waiting.is_due) {
+            true => waiting.wake(ctx).transpose(),
+            false => waiting.found.take(),
+        };
         waiting.reply(ctx, found);
         raw::REDISMODULE_OK as c_int
     })

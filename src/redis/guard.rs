@@ -90,6 +90,7 @@ pub mod deliberate {
         const SUMMARY: &'static CStr = c"Lets the next entry of this name panic.";
         const FLAGS: &'static CStr = c"fast";
         const KEY_USE: KeyUse = KeyUse::Read;
+        const DATA: &'static [&'static str] = &[];
         const MIN_ARGS: usize = 0;
 
         fn run(call: &Call) -> Result<(), Error> {

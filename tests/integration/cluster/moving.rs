@@ -74,7 +74,9 @@ DIRTY.CONSUME w{%} GROUP g c MAXDELIVERIES 2 DEAD fresh{%} RAW
   => w{%} fresh{%} w{%}:failures | [events [] position nil missed (0)]
 DIRTY.ACK w{%} GROUP g 1-2 => w{%} | (1)
 DIRTY.ACK fresh{%} GROUP g 1-1 => fresh{%} | (1)
-DIRTY.ACK w{%} GROUP g DELETE 1-2 => w{%} | (1)
+DIRTY.ACK w{%} GROUP g DELETE 1-2 => w{%} w{%}:done | (1)
+DIRTY.CONSUME w{%} GROUP g c ACK 1 1-2 DELETE
+  => w{%} w{%}:done | [events [] position nil missed (0)]
 DIRTY.SEEK w{%} GROUP g 0 => w{%} | OK
 DIRTY.LEAVE w{%} GROUP g c => w{%} | (1)
 DIRTY.FAIL w{%} GROUP g 1-2 again => w{%} w{%}:dead w{%}:failures | retry

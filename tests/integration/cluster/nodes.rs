@@ -79,6 +79,10 @@ impl Nodes {
 
     /// The cluster-aware client of a library.
     pub fn client(&self) -> ClusterConnection {
+        self.try_client().expect("a connection to a cluster")
+    }
+
+    pub fn try_client(&self) -> redis::RedisResult<ClusterConnection> {
         let urls = self
             .ports
             .iter()
@@ -86,9 +90,10 @@ impl Nodes {
         let client = ClusterClient::builder(urls)
             .connection_timeout(Duration::from_secs(2))
             .response_timeout(Duration::from_secs(10))
+            .min_retry_wait(2)
+            .max_retry_wait(20)
             .build();
-        let client = client.expect("a client of a cluster");
-        client.get_connection().expect("a connection to a cluster")
+        client?.get_connection()
     }
 
     /// Those that this node knows, with the slots they serve.

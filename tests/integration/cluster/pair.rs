@@ -80,6 +80,16 @@ impl Pair {
         let done = format!("CLUSTER SETSLOT {slot} NODE {}", self.target.id);
         assert_eq!(self.target.redis.run(&done), "OK");
         assert_eq!(self.source.redis.run(&done), "OK");
+        // Else the next move could be given the same epoch, and one of them would be undone.
+        let epoch = |node: &mut Node, id: &str| {
+            let nodes = node.redis.run("CLUSTER NODES");
+            let line = nodes.split("\\n").find(|line| line.starts_with(id));
+            line.and_then(|line| line.split(' ').nth(6).map(str::to_string))
+        };
+        let id = self.target.id.clone();
+        wait_until("the new owner's epoch", || {
+            epoch(&mut self.source, &id) == epoch(&mut self.target, &id)
+        });
     }
 
     /// Moves the whole slot, or back when it has been moved.
