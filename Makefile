@@ -7,7 +7,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Where the integration tests and the scripts find the module; set it to try another build.
 export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
 
-.PHONY: help run cluster test test-servers build lint demo bench clean setup
+.PHONY: help run cluster test test-servers build lint fuzz leaks demo bench clean setup
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,13 @@ build: setup ## build the release module
 lint: setup ## check the formatting, and clippy with warnings as errors
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --features deliberate-panic -- -D warnings
+
+fuzz: setup ## fuzz whatever reads what clients and files hold (SECONDS=60 for each target, TARGETS="json tags")
+	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
+
+leaks: build ## random commands for a server under valgrind (SECONDS=60)
+	@scripts/leaks.sh $(or $(SECONDS),60) $(TARGET)/leaks
 
 demo: build ## flush this machine's package database and read what changed
 	@scripts/demo.sh

@@ -13,7 +13,7 @@
 // Nothing that a client sends, or that Redis passes, may end the server. Tests may panic: that is how they
 // fail.
 #![cfg_attr(
-    not(test),
+    not(any(test, fuzzing)),
     deny(
         clippy::arithmetic_side_effects,
         clippy::expect_used,
@@ -33,6 +33,8 @@ mod commands;
 mod encoding;
 mod entity;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod redis;
 
 use commands::{
@@ -44,10 +46,10 @@ use redis::declarations::TYPE as DECLARATION_TYPE;
 use redis::{categories, config, entry, guard, last_ids, stats as counters};
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
 
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 use redis_module::alloc::RedisAlloc as Allocator;
-/// Unit tests run without a server, so without its allocator.
-#[cfg(test)]
+/// Unit tests and fuzz targets run without a server, so without its allocator.
+#[cfg(any(test, fuzzing))]
 use std::alloc::System as Allocator;
 
 /// `MODULE LIST` shows it: major * 10000 + minor * 100 + patch.

@@ -78,3 +78,9 @@ fn parse<'a>(mut args: Args<'a>) -> Result<Acknowledged<'a>, Error> {
         Err(no_reader(args))
     }
 }
+
+/// For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub fn try_parse(args: Args) -> Result<(), Error> {
+    parse(args).map(drop)
+}

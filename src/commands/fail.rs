@@ -122,3 +122,9 @@ impl<'a> Failed<'a> {
         }
     }
 }
+
+/// For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub fn try_parse(args: Args) -> Result<(), Error> {
+    Failed::parse(args).map(drop)
+}

@@ -78,3 +78,9 @@ impl<'a> Asked<'a> {
         })
     }
 }
+
+/// For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub fn try_parse(args: Args) -> Result<(), Error> {
+    Asked::parse(args).map(drop)
+}

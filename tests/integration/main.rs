@@ -33,6 +33,7 @@ mod persistence;
 mod replication;
 mod retention;
 mod rights;
+mod sequences;
 mod single;
 mod smoke;
 mod soak;

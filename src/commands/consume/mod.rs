@@ -268,3 +268,9 @@ pub fn advance(cursor: &Group, position: EventId, id: EventId) -> Result<EventId
     Deletions::of(cursor.ctx, cursor.stream).settle_all()?;
     Ok(next)
 }
+
+/// For the fuzz targets.
+#[cfg(any(test, fuzzing))]
+pub fn try_parse(args: Args<'_>) -> Result<crate::entity::filter::Filter<'_>, Error> {
+    Options::parse(args).map(|options| options.filter)
+}
