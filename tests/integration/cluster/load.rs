@@ -142,16 +142,19 @@ impl Load {
     }
 
     /// A flush that a replica has. WAIT speaks of what was written through its own connection, so both go there
-    /// together; and when the first was lost on its way, so is its WAIT.
-    fn flush(&self, client: &mut ClusterConnection, line: &str) {
+    /// together; and when the first was lost on its way, so is its WAIT. Valkey's WAIT speaks of what was
+    /// written indeed, which a flush sent again may not do.
+    fn flush(&self, client: &mut ClusterConnection, partition: u64, line: &str) {
         let start = Instant::now();
         loop {
-            let mut both = command(line).get_packed_command();
-            both.extend(command("WAIT 1 500").get_packed_command());
-            let replies = client.req_packed_commands(&both, 0, 2);
+            let mut together = command(line).get_packed_command();
+            let write = format!("INCR sent{{{partition}}}");
+            together.extend(command(&write).get_packed_command());
+            together.extend(command("WAIT 1 500").get_packed_command());
+            let replies = client.req_packed_commands(&together, 0, 3);
             match replies.as_deref() {
-                Ok([Value::Array(_), Value::Int(replicas)]) if *replicas > 0 => return,
-                Ok([Value::Array(_), Value::Int(_)]) => {}
+                Ok([Value::Array(_), _, Value::Int(replicas)]) if *replicas > 0 => return,
+                Ok([Value::Array(_), _, Value::Int(_)]) => {}
                 // The client leaves redirections in a pipeline to us; it follows them here.
                 _ => drop(self.ask(client, line)),
             }
@@ -172,7 +175,7 @@ impl Load {
             let partition = id % PARTITIONS;
             let line = format!("DIRTY.FLUSH user{{{partition}}} SNAPSHOT {id} 1 n {number}");
             match self.primaries_die {
-                true => self.flush(&mut client, &line),
+                true => self.flush(&mut client, partition, &line),
                 false => drop(self.ask(&mut client, &line)),
             }
             self.flushes.fetch_add(1, SeqCst);

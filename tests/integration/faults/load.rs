@@ -90,6 +90,9 @@ impl Load {
                 }
             }
             if self.waits {
+                // Valkey's WAIT speaks of what was written through this connection: a flush that was sent
+                // again may not have written.
+                connection.try_run(&["INCR", "sent"]).ok()?;
                 let replicas = connection.try_run(&["WAIT", "1", "200"]).ok()?;
                 if text(&replicas) == "(0)" {
                     return None;
