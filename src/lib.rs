@@ -43,7 +43,7 @@ use commands::{
     stats::Stats,
 };
 use redis::declarations::TYPE as DECLARATION_TYPE;
-use redis::{categories, config, entry, guard, last_ids, stats as counters};
+use redis::{categories, config, entry, eviction, guard, last_ids, stats as counters};
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
 
 #[cfg(not(any(test, fuzzing)))]
@@ -100,6 +100,7 @@ fn load(ctx: &Context, args: &[RedisString]) -> Status {
         && register_commands(ctx)
         && last_ids::register(ctx)
         && counters::register(ctx)
+        && eviction::register(ctx)
     {
         true => Status::Ok,
         false => Status::Err,

@@ -1,6 +1,6 @@
 //! `INFO dirty`: counters since the module was loaded.
 
-use super::{api::api, guard};
+use super::{api::api, eviction, guard};
 use crate::entity::flush::Effect;
 use redis_module::{raw, Context};
 use std::ffi::{c_int, CStr};
@@ -65,5 +65,12 @@ fn tell(ctx: *mut raw::RedisModuleInfoCtx) {
         field(c"events_delivered", &DELIVERED);
         field(c"errors", &ERRORS);
         field(c"consumers_blocked", &BLOCKED);
+        let name = c"eviction_may_lose_data";
+        let may_lose = u64::from(eviction::may_lose_data());
+        api!(RedisModule_InfoAddFieldULongLong(
+            ctx,
+            name.as_ptr(),
+            may_lose
+        ));
     }
 }

@@ -3,4 +3,5 @@
 
 mod disk;
 mod load;
+mod memory;
 mod moved;
