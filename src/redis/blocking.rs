@@ -57,7 +57,9 @@ struct Waiting<C: Waits> {
     args: Vec<Vec<u8>>,
     client: *mut raw::RedisModuleBlockedClient,
     timer: Option<raw::RedisModuleTimerID>,
-    /// Its timer has found something, and the server keeps the reply until the waiting ends.
+    /// What its timer has found for it.
+    found: Option<Result<C::Found, Error>>,
+    /// The server keeps the reply until the waiting ends.
     is_answered: bool,
     /// Its timer could not look: that is for the client itself.
     is_due: bool,
@@ -110,6 +112,7 @@ pub fn wait<C: Waits>(
         args: call.args.iter().map(|arg| arg.to_vec()).collect(),
         client: null_mut(),
         timer: None,
+        found: None,
         is_answered: false,
         is_due: false,
     }));
@@ -222,12 +225,15 @@ fn look_or_wake<C: Waits>(ctx: &Context, data: *mut c_void) {
             // A node that a slot is being moved to serves who says ASKING, which a timer cannot.
             waiting.is_due = matches!(found, Err(Error::TryAgain));
             if !waiting.is_due {
-                waiting.reply_ahead(found.transpose());
+                waiting.found = found.transpose();
             }
             let client = waiting.client;
             // SAFETY: the client is blocked; this runs `on_timeout`, at once on 7.0 and before it sleeps on
-            // later servers, and `free` later on.
+            // later servers, and `free` after that.
             unsafe { api!(RedisModule_UnblockClient(client, data)) };
+            if let Some(found) = waiting.found.take() {
+                waiting.reply_ahead(found);
+            }
         }
     }
 }
@@ -247,14 +253,14 @@ impl<C: Waits> Waiting<C> {
         guard::refuse("a wake-up", || C::wake(&call, &mut self.memory))
     }
 
-    /// Replies from the timer. What the server has found must not outlive the timer's context, and `on_timeout`
-    /// may come after that.
-    fn reply_ahead(&mut self, found: Option<Result<C::Found, Error>>) {
+    /// Replies from the timer, on servers that run `on_timeout` later: what was found must not outlive the
+    /// timer's context. (7.0 would drop such a reply if the time is up before it comes to it.)
+    fn reply_ahead(&mut self, found: Result<C::Found, Error>) {
         // SAFETY: the client is blocked, and on this thread; the server appends to its replies what was
         // replied on such a context, which is freed right after its last use.
         unsafe {
             let raw_ctx = api!(RedisModule_GetThreadSafeContext(self.client));
-            self.reply(&Context::new(raw_ctx), found);
+            self.reply(&Context::new(raw_ctx), Some(found));
             api!(RedisModule_FreeThreadSafeContext(raw_ctx));
         }
         self.is_answered = true;
@@ -332,7 +338,7 @@ unsafe extern "C" fn on_timeout<C: Waits>(
         if !waiting.is_answered {
             let found = match std::mem::take(&mut waiting.is_due) {
                 true => waiting.wake(ctx).transpose(),
-                false => None,
+                false => waiting.found.take(),
             };
             waiting.reply(ctx, found);
         }

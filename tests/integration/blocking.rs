@@ -444,3 +444,20 @@ fn what_a_woken_reader_takes_is_replicated() {
         assert_eq!(replica.connect().run(&pending), redis.run(&pending));
     }
 }
+
+/// Its time is up in the moment in which its timer finds something.
+#[test]
+fn a_reader_is_answered_once_whatever_comes_at_the_same_time() {
+    let (server, mut redis) = server();
+    redis.run("DIRTY.FLUSH user INSERT 1 0");
+    redis.run("DIRTY.CONSUME s GROUP g gone");
+    let mut reader = server.connect();
+    let mut claimed = 0;
+    for ms in (1..12).chain((1..12).rev()).cycle().take(400) {
+        let command = format!("DIRTY.CONSUME s GROUP g c CLAIM {ms} BLOCK {ms}");
+        claimed += usize::from(!consume(&mut reader, &command[14..]).events.is_empty());
+        // What stands next is the answer to this, and no second one to that.
+        assert_eq!(reader.run("PING"), "PONG");
+    }
+    assert!(claimed > 50, "{claimed}");
+}

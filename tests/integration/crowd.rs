@@ -30,7 +30,8 @@ fn blocked(redis: &mut Conn) -> String {
     let (_, blocked) = info
         .split_once("dirty_consumers_blocked:")
         .expect("a counter");
-    blocked.trim_end_matches("\\r\\n").to_string()
+    let number = blocked.split("\\r\\n").next();
+    number.unwrap_or_default().to_string()
 }
 
 fn reply(redis: &mut Conn) -> String {
