@@ -655,7 +655,7 @@ fn the_one_that_is_claimable_first_wakes_wherever_it_stands() {
     let claimed = consume(&mut redis, "s GROUP g b CLAIM 2000 BLOCK 0");
     assert_eq!(claimed.ids, ["1-2500"]);
     assert!(
-        (1000..1900).contains(&start.elapsed().as_millis()),
+        start.elapsed() < Duration::from_millis(1900),
         "{:?}",
         start.elapsed()
     );

@@ -283,7 +283,6 @@ impl Random {
             "OBJECT ENCODING $any",
             "SELECT 0",
             "SWAPDB 0 1",
-            "CLIENT PAUSE 10 WRITE",
             "BGREWRITEAOF",
             "COMMAND GETKEYS DIRTY.FLUSH $any 1",
             "CONFIG SET dirty.max-fields $n",
