@@ -43,6 +43,10 @@ DIRTY.FLUSH user DEFER waiting SNAPSHOT 1 2 v 3 a d => [deferred]
 
 /// What the same clients do next, and what they are told; times and ids apart.
 fn goes_on(redis: &mut Conn) -> Vec<String> {
+    goes_on_by(redis, |redis, command| redis.run(command))
+}
+
+fn goes_on_by(redis: &mut Conn, mut run: impl FnMut(&mut Conn, &str) -> String) -> Vec<String> {
     let mut replies = Vec::new();
     for command in [
         "DIRTY.INFO user",
@@ -62,7 +66,7 @@ fn goes_on(redis: &mut Conn) -> Vec<String> {
         "DIRTY.STATS s",
         "XRANGE s - +",
     ] {
-        let reply = redis.run(command);
+        let reply = run(redis, command);
         replies.push(format!("{command}: {}", without_times(&reply)));
     }
     replies
@@ -203,4 +207,54 @@ fn what_was_saved_and_loaded_is_what_it_was() {
             assert_eq!(goes_on(&mut redis), untouched, "{way} {preamble}");
         }
     }
+}
+
+#[test]
+fn in_a_transaction_and_in_a_script_every_command_does_the_same() {
+    type Around = fn(&mut Conn, &str) -> String;
+    let ways: [(&str, Around); 4] = [
+        ("MULTI", |redis, command| {
+            redis.expect("MULTI => OK");
+            assert_eq!(redis.run(command), "QUEUED");
+            let replies = redis.run("EXEC");
+            replies[1..replies.len() - 1].to_string()
+        }),
+        ("EVAL", |redis, command| in_script(redis, "EVAL", command)),
+        ("a script within MULTI", |redis, command| {
+            redis.expect("MULTI => OK");
+            assert_eq!(in_script(redis, "EVAL", command), "QUEUED");
+            let replies = redis.run("EXEC");
+            replies[1..replies.len() - 1].to_string()
+        }),
+        ("FCALL", |redis, command| {
+            let library = "#!lua name=around\nredis.register_function('around', \
+                           function(keys, args) return redis.call(unpack(args)) end)";
+            redis.raw(&["FUNCTION", "LOAD", "REPLACE", library]);
+            in_script(redis, "FCALL", command)
+        }),
+    ];
+    let run = |way: Around| {
+        let server = Server::start();
+        let replica = Server::replica_of(&server);
+        let mut redis = server.connect();
+        seed(&mut redis);
+        let replies = goes_on_by(&mut redis, way);
+        server.wait_for_replica(&replica);
+        assert_eq!(replica.connect().digest(), redis.digest());
+        replies
+    };
+    let plain = run(|redis, command| redis.run(command));
+    for (name, way) in ways {
+        assert_eq!(run(way), plain, "{name}");
+    }
+}
+
+fn in_script(redis: &mut Conn, by: &str, command: &str) -> String {
+    let script = match by {
+        "EVAL" => "return redis.call(unpack(ARGV))",
+        _ => "around",
+    };
+    let mut words_of_it: Vec<Vec<u8>> = vec![by.into(), script.into(), "0".into()];
+    words_of_it.extend(words(command));
+    redis.raw(&words_of_it)
 }
