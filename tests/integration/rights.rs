@@ -1,7 +1,7 @@
 //! Who may declare, flush and read what.
 
 use super::errors::{seeded, state};
-use super::support::{skipped, Conn, Server};
+use super::support::{cases, skipped, Conn, Server};
 use std::fmt::Write;
 
 const MAY_NOT_DECLARE: &str = r#"
@@ -40,6 +40,39 @@ DIRTY.DECLARE user2 STREAM user2-changes => OK
 EVAL return\_redis.call('DIRTY.DECLARE',KEYS[1],'STREAM','user3-changes') 1 user3 => OK
 "#,
     );
+}
+
+/// Lines `command => what ACL LOG tells of it`: the reason, and the key by the name that the reply has.
+const LOGGED: &str = r#"
+DIRTY.DECLARE other STREAM s => key other toplevel
+DIRTY.DECLARE user STREAM user-changes STREAM other => key other module
+DIRTY.DECLARE user PREFIX other STREAM user-changes => key other module
+DIRTY.DECLARE user PREFIX s STREAM user-changes => key s* module
+DIRTY.CONSUME user-changes GROUP g c MAXDELIVERIES 1 DEAD other => key other module
+DIRTY.FAIL user-changes GROUP g 1-1 words MAXDELIVERIES 1 DEAD other => key other module
+DIRTY.REDRIVE user-changes DEAD other => key other module
+EVAL return\_redis.pcall('DIRTY.DECLARE','user','STREAM','other') 0 => key other module
+XADD other * a b => key other toplevel
+"#;
+
+#[test]
+fn acl_log_tells_of_each_refusal() {
+    let (server, mut admin) = seeded();
+    let mut app = user(&server, "+@all ~user* ~s");
+    for (command, told) in cases(LOGGED) {
+        admin.run("ACL LOG RESET");
+        let reply = app.run(&command);
+        assert!(reply.starts_with("NOPERM"), "{command}: {reply}");
+        let log = admin.run("ACL LOG");
+        let word = |name: &str| {
+            let (_, rest) = log.split_once(&format!("{name} ")).unwrap_or_default();
+            rest.split(' ').next().unwrap_or_default().to_string()
+        };
+        let got = ["reason", "object", "context"].map(word).join(" ");
+        assert_eq!(got, told, "{command}: {log}");
+        assert_eq!(word("username"), "app", "{command}: {log}");
+        assert_eq!(log.matches("username").count(), 1, "{command}: {log}");
+    }
 }
 
 #[test]
