@@ -76,6 +76,29 @@ fn acl_log_tells_of_each_refusal() {
 }
 
 #[test]
+fn refused_and_accepted_declarations_do_not_grow_the_memory() {
+    let (server, mut admin) = seeded();
+    let mut app = user(&server, "+@all ~user*");
+    let mut memory_after = |times: usize| {
+        for _ in 0..times {
+            for (command, reply) in [
+                ("DIRTY.DECLARE user STREAM other", "NOPERM"),
+                ("DIRTY.DECLARE user STREAM user-1", "OK"),
+                ("DIRTY.DECLARE user STREAM user-2", "OK"),
+            ] {
+                let got = app.run(command);
+                assert!(got.starts_with(reply), "{command}: {got}");
+            }
+        }
+        admin.run("ACL LOG RESET");
+        admin.used_memory()
+    };
+    let before = memory_after(100);
+    let after = memory_after(2000);
+    assert!(after - before < 20_000, "{} bytes", after - before);
+}
+
+#[test]
 fn who_may_write_a_part_of_the_keys_may_not_declare() {
     let (server, mut admin) = seeded();
     let before = state(&mut admin);
@@ -98,6 +121,11 @@ fn who_may_write_a_part_of_the_keys_may_not_declare() {
             "NOPERM this user may not write the key \"user:\"",
         ),
         ("%R~user ~user:* ~s", BY_THE_SERVER),
+        // Who may not read what is there may not lend it to who gets.
+        (
+            "~user %W~user:* ~s",
+            "NOPERM this user may not write the key \"user:\"",
+        ),
     ] {
         let mut app = user(&server, &format!("+@all {rights}"));
         let refused = app.run("DIRTY.DECLARE user STREAM s");
@@ -230,6 +258,12 @@ fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
         ("%R~user", "DIRTY.DEFERRED user", YES),
         ("%R~user", "DIRTY.CONSUME user CURSOR c", NO),
         ("%R~user", "DIRTY.ACK user CURSOR c 1-1", NO),
+        ("%R~user", "DIRTY.SEEK user CURSOR c 0", NO),
+        ("%R~user", "DIRTY.FAIL user GROUP g 1-1 why", NO),
+        ("%R~user", "DIRTY.LEAVE user GROUP g c", NO),
+        ("%R~user", "DIRTY.REDRIVE user", NO),
+        ("%R~user", "DIRTY.STATS user", YES),
+        ("%W~user", "DIRTY.DECLARE user STREAM s", YES),
         ("%W~user", "DIRTY.FLUSH user DELETE 1", YES),
         ("%W~user", "DIRTY.FLUSH user ONCE t DEFER t DELETE 1", YES),
         ("%W~user", "DIRTY.COMMIT user t u", YES),
@@ -238,6 +272,13 @@ fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
         ("%W~user", "DIRTY.GET user 1", NO),
         ("%W~user", "DIRTY.INFO user", NO),
         ("%W~user", "DIRTY.CONSUME user CURSOR c", NO),
+        ("%W~user", "DIRTY.ACK user CURSOR c 1-1", YES),
+        ("%W~user", "DIRTY.SEEK user CURSOR c 0", YES),
+        // They put into another stream what this one holds.
+        ("%W~user", "DIRTY.FAIL user GROUP g 1-1 why", NO),
+        ("%W~user", "DIRTY.REDRIVE user", NO),
+        ("%W~user", "DIRTY.LEAVE user GROUP g c", YES),
+        ("%W~user", "DIRTY.STATS user", NO),
     ] {
         user(&server, &format!("+@all {rights}"));
         let reply = admin.run(&format!("ACL DRYRUN app {command}"));
