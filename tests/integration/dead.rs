@@ -245,6 +245,32 @@ fn failures_are_forgotten_once_their_event_is_acknowledged() {
     }
 }
 
+/// What is dead for the last group that held it is acknowledged by all.
+#[test]
+fn an_event_that_others_want_deleted_goes_when_it_dies() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    for dies in [
+        "DIRTY.FAIL s GROUP b 1-1 why MAXDELIVERIES 1 => dead",
+        "DIRTY.CONSUME s GROUP b you CLAIM 0 MAXDELIVERIES 1 => [events [] position nil missed (0)]",
+    ] {
+        redis.expect(
+            r#"
+FLUSHALL => OK
+XADD s 1-1 a b => 1-1
+XGROUP CREATE s a 0 => OK
+XGROUP CREATE s b 0 => OK
+XREADGROUP GROUP a me STREAMS s > => [[s [[1-1 [a b]]]]]
+XREADGROUP GROUP b me STREAMS s > => [[s [[1-1 [a b]]]]]
+DIRTY.ACK s GROUP a DELETE 1-1 => (1)
+XLEN s => (1)
+"#,
+        );
+        redis.expect(dies);
+        redis.expect("XLEN s => (0)\nXLEN s:dead => (1)\nEXISTS s:done => (0)");
+    }
+}
+
 #[test]
 fn redrive_takes_the_ones_it_is_told_and_leaves_what_others_keep_there_as_it_is() {
     for dead in ["s:dead", "other"] {

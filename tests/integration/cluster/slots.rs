@@ -105,4 +105,10 @@ DIRTY.ABORT user t => user@deferred
 DIRTY.DEFERRED user => user@deferred
 DIRTY.FLUSH user ONCE t INSERT 2 0 => user@once:t
 DIRTY.FLUSH user ONCE t DEFER t INSERT 2 0 => user@once:t
+DIRTY.CONSUME plain GROUP g c MAXDELIVERIES 1 => plain:dead
+DIRTY.CONSUME a{7} GROUP g c MAXDELIVERIES 1 DEAD dead{8} => dead{8}
+DIRTY.FAIL plain GROUP g 1-1 why => plain:dead
+DIRTY.FAIL a{7} GROUP g 1-1 why MAXDELIVERIES 1 DEAD dead{8} => dead{8}
+DIRTY.REDRIVE plain => plain:dead
+DIRTY.REDRIVE a{7} DEAD dead{8} => dead{8}
 "#;
