@@ -245,14 +245,26 @@ fn failures_are_forgotten_once_their_event_is_acknowledged() {
     }
 }
 
-/// What is dead for the last group that held it is acknowledged by all.
+/// For the last group that has it still to handle, it is dead, or passed over.
 #[test]
-fn an_event_that_others_want_deleted_goes_when_it_dies() {
+fn an_event_that_others_want_deleted_goes_when_nobody_will_handle_it() {
+    const READ: &str = "XREADGROUP GROUP b me STREAMS s > => [[s [[1-1 [a b]]]]]";
     let server = Server::start();
     let mut redis = server.connect();
-    for dies in [
-        "DIRTY.FAIL s GROUP b 1-1 why MAXDELIVERIES 1 => dead",
-        "DIRTY.CONSUME s GROUP b you CLAIM 0 MAXDELIVERIES 1 => [events [] position nil missed (0)]",
+    for (before, then, dead) in [
+        (
+            READ,
+            "DIRTY.FAIL s GROUP b 1-1 why MAXDELIVERIES 1 => dead",
+            1,
+        ),
+        (
+            READ,
+            "DIRTY.CONSUME s GROUP b you CLAIM 0 MAXDELIVERIES 1 => [events [] position nil missed (0)]",
+            1,
+        ),
+        ("", "DIRTY.SEEK s GROUP b 1-1 => OK", 0),
+        ("", "DIRTY.SEEK s CURSOR b $ => OK", 0),
+        ("", "DIRTY.ACK s CURSOR b 1-1 => OK", 0),
     ] {
         redis.expect(
             r#"
@@ -261,13 +273,14 @@ XADD s 1-1 a b => 1-1
 XGROUP CREATE s a 0 => OK
 XGROUP CREATE s b 0 => OK
 XREADGROUP GROUP a me STREAMS s > => [[s [[1-1 [a b]]]]]
-XREADGROUP GROUP b me STREAMS s > => [[s [[1-1 [a b]]]]]
-DIRTY.ACK s GROUP a DELETE 1-1 => (1)
-XLEN s => (1)
 "#,
         );
-        redis.expect(dies);
-        redis.expect("XLEN s => (0)\nXLEN s:dead => (1)\nEXISTS s:done => (0)");
+        redis.expect(before);
+        redis.expect("DIRTY.ACK s GROUP a DELETE 1-1 => (1)\nXLEN s => (1)");
+        redis.expect(then);
+        assert_eq!(redis.run("XLEN s"), "(0)", "{then}");
+        assert_eq!(redis.run("EXISTS s:done"), "(0)", "{then}");
+        assert_eq!(redis.run("XLEN s:dead"), format!("({dead})"), "{then}");
     }
 }
 
