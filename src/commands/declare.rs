@@ -65,7 +65,6 @@ fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Err
     let streams = &declaration.streams;
     let streams = streams.iter().map(|stream| stream.key.as_slice());
     rights::check_write(ctx, streams.chain([declaration.prefix.as_slice()]))?;
-    let unlikely = declaration.snapshot_key(UNLIKELY_ID);
-    rights::check_write(ctx, [unlikely.as_slice()])
-        .map_err(|_| Error::NoPermission(Quoted::new(&declaration.snapshot_key(b"*"))))
+    let all = declaration.snapshot_key(b"*");
+    rights::check_write_all(ctx, &all, &declaration.snapshot_key(UNLIKELY_ID))
 }

@@ -193,13 +193,15 @@ unsafe extern "C" fn on_removal(
     _subevent: u64,
     data: *mut c_void,
 ) {
-    // SAFETY: of this event, the server passes such a structure and the name of an open key.
-    let name = unsafe {
-        let info = &*data.cast::<raw::RedisModuleKeyInfo>();
-        api!(RedisModule_GetKeyNameFromModuleKey(info.key))
-    };
-    let database = keys::current_database(&Context::new(ctx));
-    lock().remove(database, RedisString::string_as_slice(name));
+    let _ = guard::catch("a removed key", || {
+        // SAFETY: of this event, the server passes such a structure and the name of an open key.
+        let name = unsafe {
+            let info = &*data.cast::<raw::RedisModuleKeyInfo>();
+            api!(RedisModule_GetKeyNameFromModuleKey(info.key))
+        };
+        let database = keys::current_database(&Context::new(ctx));
+        lock().remove(database, RedisString::string_as_slice(name));
+    });
 }
 
 unsafe extern "C" fn on_server(

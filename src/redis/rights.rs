@@ -14,11 +14,24 @@ pub fn is_trusted(ctx: &Context) -> bool {
     flags & trusted != 0
 }
 
-/// Refuses unless the user behind the context may write all these keys; where there is none, everything
-/// is allowed.
+/// Refuses unless the user behind the context may write all these keys, and says so in ACL LOG; where there
+/// is no user, everything is allowed.
 pub fn check_write<'k>(
     ctx: &Context,
     names: impl IntoIterator<Item = &'k [u8]>,
+) -> Result<(), Error> {
+    check(ctx, names.into_iter().map(|name| (name, name)))
+}
+
+/// As `check_write`, of the keys of a pattern, for all of which one stands.
+pub fn check_write_all(ctx: &Context, pattern: &[u8], one: &[u8]) -> Result<(), Error> {
+    check(ctx, [(one, pattern)])
+}
+
+/// Keys, and by which names they are told of.
+fn check<'k>(
+    ctx: &Context,
+    names: impl IntoIterator<Item = (&'k [u8], &'k [u8])>,
 ) -> Result<(), Error> {
     if !call::has_user(ctx) {
         return Ok(());
@@ -33,7 +46,7 @@ pub fn check_write<'k>(
         let name = api!(RedisModule_GetCurrentUserName(ctx.ctx));
         let name = redis_module::RedisString::from_redis_module_string(ctx.ctx, name);
         let user = api!(RedisModule_GetModuleUserFromUserName(name.inner));
-        let refused = names.into_iter().find(|key| {
+        let refused = names.into_iter().find(|(key, _)| {
             let key = keys::string(key);
             user.is_null()
                 || api!(RedisModule_ACLCheckKeyPermissions(
@@ -42,11 +55,21 @@ pub fn check_write<'k>(
                     wanted as c_int
                 )) != raw::REDISMODULE_OK as c_int
         });
+        let refused = refused.map(|(_, told)| told);
         if !user.is_null() {
+            if let Some(told) = refused {
+                let (told, reason) = (
+                    keys::string(told),
+                    raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY,
+                );
+                api!(RedisModule_ACLAddLogEntry(
+                    ctx.ctx, user, told.inner, reason
+                ));
+            }
             api!(RedisModule_FreeModuleUser(user));
         }
         match refused {
-            Some(key) => Err(Error::NoPermission(Quoted::new(key))),
+            Some(told) => Err(Error::NoPermission(Quoted::new(told))),
             None => Ok(()),
         }
     }

@@ -319,6 +319,46 @@ fn a_thousand_readers_wait_and_vanish_with_their_connections() {
 }
 
 #[test]
+fn waiting_and_reading_do_not_grow_the_memory() {
+    let (server, mut redis) = server();
+    let mut reader = server.connect();
+    redis.run("DIRTY.DECLARE user STREAM s MAXLEN 10");
+    redis.ok(&["CONFIG", "SET", "hz", "500"]); // so that a ms is not ten times as long
+    let mut memory_after = |times: usize| {
+        for _ in 0..times {
+            for waits in ["GROUP g c CLAIM 60000", "CURSOR c"] {
+                reader.run(&format!("DIRTY.CONSUME s {waits} BLOCK 1"));
+                let command = format!("DIRTY.CONSUME s {waits} BLOCK 5000");
+                reader.send(&words(&command)).unwrap();
+                let event = redis.run("DIRTY.FLUSH user WITHEVENTS SNAPSHOT 1 0 TOUCH 1");
+                let got = reply(&mut reader);
+                let (_, id) = got.split_once("[id ").expect("an event");
+                let id = id.split(' ').next().unwrap_or_default();
+                assert!(event.contains(id), "{got}");
+                match waits {
+                    "CURSOR c" => reader.run(&format!("DIRTY.ACK s CURSOR c {id}")),
+                    _ => {
+                        reader.run(&format!("DIRTY.FAIL s GROUP g {id} why NOW"));
+                        reader.run(&format!("DIRTY.FAIL s GROUP g {id} why MAXDELIVERIES 1"));
+                        reader.run("DIRTY.REDRIVE s");
+                        reader.run("DIRTY.CONSUME s GROUP g d COUNT 100");
+                        reader.run("DIRTY.LEAVE s GROUP g d");
+                        reader.run("DIRTY.SEEK s GROUP g $");
+                        redis.run("DEL s s:dead s:failures s:done user:1");
+                        reader.run("DIRTY.STATS s")
+                    }
+                };
+            }
+        }
+        redis.used_memory()
+    };
+    memory_after(100);
+    let before = memory_after(10);
+    let grown = memory_after(300) - before;
+    assert!(grown < 20_000, "{grown} bytes");
+}
+
+#[test]
 fn many_groups_of_one_stream_wake_without_looking_at_each_other() {
     let (server, mut redis) = server();
     let mut time = |command: &str| {

@@ -245,6 +245,45 @@ fn failures_are_forgotten_once_their_event_is_acknowledged() {
     }
 }
 
+/// For the last group that has it still to handle, it is dead, or passed over.
+#[test]
+fn an_event_that_others_want_deleted_goes_when_nobody_will_handle_it() {
+    const READ: &str = "XREADGROUP GROUP b me STREAMS s > => [[s [[1-1 [a b]]]]]";
+    let server = Server::start();
+    let mut redis = server.connect();
+    for (before, then, dead) in [
+        (
+            READ,
+            "DIRTY.FAIL s GROUP b 1-1 why MAXDELIVERIES 1 => dead",
+            1,
+        ),
+        (
+            READ,
+            "DIRTY.CONSUME s GROUP b you CLAIM 0 MAXDELIVERIES 1 => [events [] position nil missed (0)]",
+            1,
+        ),
+        ("", "DIRTY.SEEK s GROUP b 1-1 => OK", 0),
+        ("", "DIRTY.SEEK s CURSOR b $ => OK", 0),
+        ("", "DIRTY.ACK s CURSOR b 1-1 => OK", 0),
+    ] {
+        redis.expect(
+            r#"
+FLUSHALL => OK
+XADD s 1-1 a b => 1-1
+XGROUP CREATE s a 0 => OK
+XGROUP CREATE s b 0 => OK
+XREADGROUP GROUP a me STREAMS s > => [[s [[1-1 [a b]]]]]
+"#,
+        );
+        redis.expect(before);
+        redis.expect("DIRTY.ACK s GROUP a DELETE 1-1 => (1)\nXLEN s => (1)");
+        redis.expect(then);
+        assert_eq!(redis.run("XLEN s"), "(0)", "{then}");
+        assert_eq!(redis.run("EXISTS s:done"), "(0)", "{then}");
+        assert_eq!(redis.run("XLEN s:dead"), format!("({dead})"), "{then}");
+    }
+}
+
 #[test]
 fn redrive_takes_the_ones_it_is_told_and_leaves_what_others_keep_there_as_it_is() {
     for dead in ["s:dead", "other"] {

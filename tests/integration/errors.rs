@@ -441,7 +441,10 @@ DIRTY.FLUSH user SNAPSHOT 3 1 a b => OOM command not allowed when used memory > 
 DIRTY.FLUSH user DELETE 1 => OOM command not allowed when used memory > 'maxmemory'.
 DIRTY.FLUSH user DEFER t DELETE 1 => OOM command not allowed when used memory > 'maxmemory'.
 DIRTY.COMMIT user waiting => OOM command not allowed when used memory > 'maxmemory'.
+DIRTY.FAIL stream GROUP readers 1-1 why => OOM command not allowed when used memory > 'maxmemory'.
+DIRTY.REDRIVE stream => OOM command not allowed when used memory > 'maxmemory'.
 # Who reads goes on reading.
+DIRTY.LEAVE stream GROUP readers nobody => (0)
 DIRTY.GET user 2 => [[]]
 DIRTY.DEFERRED versioned => []
 DIRTY.ACK stream GROUP readers 5-5 => (0)
@@ -458,6 +461,14 @@ EVAL_RO return\_redis.call('DIRTY.DEFERRED','versioned') 0 => []
 EVAL_RO return\_redis.pcall('DIRTY.CONSUME','user-changes','CURSOR','c') 0
   => ERR Write commands are not allowed from read-only scripts.
 EVAL_RO return\_redis.pcall('DIRTY.ACK','stream','GROUP','readers','1-1') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY.SEEK','stream','GROUP','readers','0') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY.FAIL','stream','GROUP','readers','1-1','why') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY.LEAVE','stream','GROUP','readers','r1') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY.REDRIVE','stream') 0
   => ERR Write commands are not allowed from read-only scripts.
 "#,
     );
@@ -476,6 +487,10 @@ DIRTY.ABORT user waiting => READONLY You can't write against a read only replica
 DIRTY.DEFERRED versioned => []
 DIRTY.CONSUME user-changes CURSOR c => READONLY You can't write against a read only replica.
 DIRTY.ACK stream GROUP readers 1-1 => READONLY You can't write against a read only replica.
+DIRTY.SEEK stream GROUP readers 0 => READONLY You can't write against a read only replica.
+DIRTY.FAIL stream GROUP readers 1-1 why => READONLY You can't write against a read only replica.
+DIRTY.LEAVE stream GROUP readers r1 => READONLY You can't write against a read only replica.
+DIRTY.REDRIVE stream => READONLY You can't write against a read only replica.
 DIRTY.GET user 1 => [[status active i (5)]]
 DIRTY.GET nothing 1 => NODECL no entity type is declared at "nothing"
 "#,

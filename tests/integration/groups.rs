@@ -606,6 +606,26 @@ fn room_that_is_made_in_other_ways_is_announced_too() {
     }
 }
 
+/// Even when who buries takes nothing itself.
+#[test]
+fn room_that_a_death_makes_is_announced() {
+    let server = Server::start();
+    let mut redis = stream_of(&server, 3);
+    let id = consume(&mut redis, "s GROUP g a COUNT 1").ids.remove(0);
+    consume(&mut redis, "s GROUP g b COUNT 1");
+    redis.run(&format!("XCLAIM s g a 0 {id} IDLE 60000 RETRYCOUNT 5"));
+    let mut waits = waiting(&server, "GROUP g a MAXPENDING 1", "10000");
+    let start = Instant::now();
+    let buries = consume(
+        &mut redis,
+        "s GROUP g b CLAIM 30000 MAXDELIVERIES 5 MAXPENDING 1",
+    );
+    assert!(buries.events.is_empty(), "{:?}", buries.events);
+    assert_eq!(redis.run("XLEN s:dead"), "(1)");
+    assert!(reply(&mut waits).contains("entity_id 3"));
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
 /// Readers that have nothing to claim for a while do not look through all that is pending at each write.
 #[test]
 fn many_pending_entries_do_not_slow_writes_down_while_readers_wait_to_claim() {

@@ -34,36 +34,70 @@ fn keyspace_listeners_hear_of_what_changed_and_of_nothing_else() {
     let server = Server::with(&["--notify-keyspace-events", "KEA"]);
     let (mut redis, mut heard) = (server.connect(), server.connect());
     redis.run("DIRTY.DECLARE user STREAM s STREAM a OPS NONE FIELDS 1 a STREAM limited MAXLEN 1");
-    heard.ok(&["PSUBSCRIBE", "__keyevent@*"]);
-    heard.ok(&["SUBSCRIBE", "done"]);
+    listen(&mut heard);
     for (operations, expected) in cases(NOTICES) {
         redis.run(&format!("DIRTY.FLUSH user {operations}"));
-        redis.ok(&["PUBLISH", "done", "x"]);
-        let mut notices = Vec::new();
-        loop {
-            let message = text(&heard.receive().expect("a message"));
-            if message == "[message done x]" {
-                break;
-            }
-            let notice = message.strip_prefix("[pmessage __keyevent@* __keyevent@0__:");
-            let notice = notice.and_then(|notice| notice.strip_suffix(']'));
-            notices.push(notice.unwrap_or_else(|| panic!("{message}")).to_string());
-        }
-        let expected: Vec<&str> = expected
-            .split(", ")
-            .filter(|notice| *notice != "-")
-            .collect();
-        assert_eq!(notices, expected, "{operations}");
+        assert_eq!(notices(&mut redis, &mut heard), expected, "{operations}");
     }
 }
 
-/// Lines `operations => keys that were changed`, each on the state of entities 1 and 2, `a x`.
+/// Lines `command => keyspace events`.
+const OTHER_NOTICES: &str = r#"
+DIRTY.DECLARE user VERSION v STREAM s => dirty.declare user
+DIRTY.DECLARE user VERSION v STREAM s => -
+DIRTY.DECLARE user VERSION v STREAM s FLY => -
+DIRTY.FLUSH user SNAPSHOT 1 1 v 1 => hset user:1, xadd s
+# A tombstone.
+DIRTY.FLUSH user DELETE 1 1 v 2 => del user:1, hset user:1, expire user:1, xadd s
+DIRTY.FLUSH user DELETE 1 1 v 2 => -
+DIRTY.FLUSH user SNAPSHOT 1 1 v 3 => del user:1, hset user:1, xadd s
+DIRTY.DECLARE user STREAM s => dirty.declare user
+"#;
+
+#[test]
+fn keyspace_listeners_hear_of_declarations_and_tombstones() {
+    let server = Server::with(&["--notify-keyspace-events", "KEA"]);
+    let (mut redis, mut heard) = (server.connect(), server.connect());
+    listen(&mut heard);
+    for (command, expected) in cases(OTHER_NOTICES) {
+        redis.run(&command);
+        assert_eq!(notices(&mut redis, &mut heard), expected, "{command}");
+    }
+}
+
+fn listen(heard: &mut Conn) {
+    heard.ok(&["PSUBSCRIBE", "__keyevent@*"]);
+    heard.ok(&["SUBSCRIBE", "done"]);
+}
+
+/// What was heard so far, `-` for nothing.
+fn notices(redis: &mut Conn, heard: &mut Conn) -> String {
+    redis.ok(&["PUBLISH", "done", "x"]);
+    let mut notices = Vec::new();
+    loop {
+        let message = text(&heard.receive().expect("a message"));
+        if message == "[message done x]" {
+            break;
+        }
+        let notice = message.strip_prefix("[pmessage __keyevent@* __keyevent@0__:");
+        let notice = notice.and_then(|notice| notice.strip_suffix(']'));
+        notices.push(notice.unwrap_or_else(|| panic!("{message}")).to_string());
+    }
+    match notices.is_empty() {
+        true => "-".into(),
+        false => notices.join(", "),
+    }
+}
+
+/// Lines `operations => keys that were changed`, each on the state of entities 1, `a x`, and 2, `a x b y`.
 const TOUCHED: &str = r#"
 SNAPSHOT 1 1 a y => user:1 s
 SNAPSHOT 1 0 => user:1 s
 UPDATE 1 1 b y => user:1 s
 UPDATE 1 0 NULL 1 a => user:1 s
 DELETE 1 => user:1 s
+SNAPSHOT 2 1 a x => user:2 s
+UPDATE 2 0 NULL 1 b => user:2 s
 TOUCH 1 => s
 SEED 1 1 a y => user:1
 INSERT 3 1 a x => user:3 s
@@ -88,7 +122,7 @@ fn prepare(redis: &mut Conn) {
     redis.expect(
         "FLUSHALL => OK\n\
          DIRTY.DECLARE user STREAM s STREAM other OPS NONE FIELDS 1 c => OK\n\
-         DIRTY.FLUSH user SNAPSHOT 1 1 a x SNAPSHOT 2 1 a x => [insert insert]\n\
+         DIRTY.FLUSH user SNAPSHOT 1 1 a x SNAPSHOT 2 2 a x b y => [insert insert]\n\
          DIRTY.CONSUME other CURSOR c => [events [] position 0-0 missed (0)]",
     );
 }

@@ -90,6 +90,7 @@ fn callbacks_of_the_data_type_and_of_events_that_panic_do_the_least_harm() {
         r#"
 DIRTY.DECLARE user STREAM s => OK
 DIRTY.DECLARE more STREAM s => OK
+SET gone text => OK
 DIRTY.FLUSH user SNAPSHOT 1 1 a 1 => [insert]
 "#,
     );
@@ -101,6 +102,7 @@ COPY user copied => ERR module key failed to copy
 MEMORY USAGE user => *
 DEBUG DIGEST-VALUE user => *
 DEL more => (1)
+DEL gone => (1)
 FLUSHDB => OK
 "#,
     ) {
@@ -110,6 +112,10 @@ FLUSHDB => OK
             Some("COPY") => "copying a declaration",
             Some("MEMORY") => "measuring a declaration",
             Some("DEBUG") => "digesting a declaration",
+            Some("DEL") if command == "DEL gone" => match tells_of_removed_keys(&mut redis) {
+                true => "a removed key",
+                false => continue,
+            },
             Some("DEL") => "freeing a declaration",
             _ => "a server event",
         };
@@ -127,6 +133,11 @@ FLUSHDB => OK
             );
         }
     }
+}
+
+/// Whether the server tells modules of keys that go, as it has since 7.2.
+fn tells_of_removed_keys(redis: &mut Conn) -> bool {
+    !redis.info("redis_version").starts_with("7.0.")
 }
 
 #[test]

@@ -254,6 +254,20 @@ fn a_replica_with_nodes_of_another_size_holds_the_same_entries() {
     assert_eq!(replica.connect().digest(), redis.digest());
 }
 
+/// What its primary has accepted it takes, even what it would refuse itself.
+#[test]
+fn a_replica_with_fewer_databases_has_the_same_declarations() {
+    let primary = Server::start();
+    let replica = Server::with(&["--databases", "2"]);
+    let port = primary.port.to_string();
+    replica.connect().ok(&["REPLICAOF", "127.0.0.1", &port]);
+    replica.wait_for_line("INFO replication", "master_link_status:up");
+    let mut redis = primary.connect();
+    redis.expect("DIRTY.DECLARE user STREAM near STREAM far DB 5 => OK");
+    primary.wait_for_replica(&replica);
+    assert_eq!(replica.connect().digest(), redis.digest());
+}
+
 #[test]
 fn a_replica_refuses_writes() {
     let primary = Server::start();

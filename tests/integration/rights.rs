@@ -1,7 +1,7 @@
 //! Who may declare, flush and read what.
 
 use super::errors::{seeded, state};
-use super::support::{skipped, Conn, Server};
+use super::support::{cases, skipped, Conn, Server};
 use std::fmt::Write;
 
 const MAY_NOT_DECLARE: &str = r#"
@@ -42,6 +42,62 @@ EVAL return\_redis.call('DIRTY.DECLARE',KEYS[1],'STREAM','user3-changes') 1 user
     );
 }
 
+/// Lines `command => what ACL LOG tells of it`: the reason, and the key by the name that the reply has.
+const LOGGED: &str = r#"
+DIRTY.DECLARE other STREAM s => key other toplevel
+DIRTY.DECLARE user STREAM user-changes STREAM other => key other module
+DIRTY.DECLARE user PREFIX other STREAM user-changes => key other module
+DIRTY.DECLARE user PREFIX s STREAM user-changes => key s* module
+DIRTY.CONSUME user-changes GROUP g c MAXDELIVERIES 1 DEAD other => key other module
+DIRTY.FAIL user-changes GROUP g 1-1 words MAXDELIVERIES 1 DEAD other => key other module
+DIRTY.REDRIVE user-changes DEAD other => key other module
+EVAL return\_redis.pcall('DIRTY.DECLARE','user','STREAM','other') 0 => key other module
+XADD other * a b => key other toplevel
+"#;
+
+#[test]
+fn acl_log_tells_of_each_refusal() {
+    let (server, mut admin) = seeded();
+    let mut app = user(&server, "+@all ~user* ~s");
+    for (command, told) in cases(LOGGED) {
+        admin.run("ACL LOG RESET");
+        let reply = app.run(&command);
+        assert!(reply.starts_with("NOPERM"), "{command}: {reply}");
+        let log = admin.run("ACL LOG");
+        let word = |name: &str| {
+            let (_, rest) = log.split_once(&format!("{name} ")).unwrap_or_default();
+            rest.split(' ').next().unwrap_or_default().to_string()
+        };
+        let got = ["reason", "object", "context"].map(word).join(" ");
+        assert_eq!(got, told, "{command}: {log}");
+        assert_eq!(word("username"), "app", "{command}: {log}");
+        assert_eq!(log.matches("username").count(), 1, "{command}: {log}");
+    }
+}
+
+#[test]
+fn refused_and_accepted_declarations_do_not_grow_the_memory() {
+    let (server, mut admin) = seeded();
+    let mut app = user(&server, "+@all ~user*");
+    let mut memory_after = |times: usize| {
+        for _ in 0..times {
+            for (command, reply) in [
+                ("DIRTY.DECLARE user STREAM other", "NOPERM"),
+                ("DIRTY.DECLARE user STREAM user-1", "OK"),
+                ("DIRTY.DECLARE user STREAM user-2", "OK"),
+            ] {
+                let got = app.run(command);
+                assert!(got.starts_with(reply), "{command}: {got}");
+            }
+        }
+        admin.run("ACL LOG RESET");
+        admin.used_memory()
+    };
+    let before = memory_after(100);
+    let after = memory_after(2000);
+    assert!(after - before < 20_000, "{} bytes", after - before);
+}
+
 #[test]
 fn who_may_write_a_part_of_the_keys_may_not_declare() {
     let (server, mut admin) = seeded();
@@ -65,6 +121,11 @@ fn who_may_write_a_part_of_the_keys_may_not_declare() {
             "NOPERM this user may not write the key \"user:\"",
         ),
         ("%R~user ~user:* ~s", BY_THE_SERVER),
+        // Who may not read what is there may not lend it to who gets.
+        (
+            "~user %W~user:* ~s",
+            "NOPERM this user may not write the key \"user:\"",
+        ),
     ] {
         let mut app = user(&server, &format!("+@all {rights}"));
         let refused = app.run("DIRTY.DECLARE user STREAM s");
@@ -197,6 +258,12 @@ fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
         ("%R~user", "DIRTY.DEFERRED user", YES),
         ("%R~user", "DIRTY.CONSUME user CURSOR c", NO),
         ("%R~user", "DIRTY.ACK user CURSOR c 1-1", NO),
+        ("%R~user", "DIRTY.SEEK user CURSOR c 0", NO),
+        ("%R~user", "DIRTY.FAIL user GROUP g 1-1 why", NO),
+        ("%R~user", "DIRTY.LEAVE user GROUP g c", NO),
+        ("%R~user", "DIRTY.REDRIVE user", NO),
+        ("%R~user", "DIRTY.STATS user", YES),
+        ("%W~user", "DIRTY.DECLARE user STREAM s", YES),
         ("%W~user", "DIRTY.FLUSH user DELETE 1", YES),
         ("%W~user", "DIRTY.FLUSH user ONCE t DEFER t DELETE 1", YES),
         ("%W~user", "DIRTY.COMMIT user t u", YES),
@@ -205,6 +272,13 @@ fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
         ("%W~user", "DIRTY.GET user 1", NO),
         ("%W~user", "DIRTY.INFO user", NO),
         ("%W~user", "DIRTY.CONSUME user CURSOR c", NO),
+        ("%W~user", "DIRTY.ACK user CURSOR c 1-1", YES),
+        ("%W~user", "DIRTY.SEEK user CURSOR c 0", YES),
+        // They put into another stream what this one holds.
+        ("%W~user", "DIRTY.FAIL user GROUP g 1-1 why", NO),
+        ("%W~user", "DIRTY.REDRIVE user", NO),
+        ("%W~user", "DIRTY.LEAVE user GROUP g c", YES),
+        ("%W~user", "DIRTY.STATS user", NO),
     ] {
         user(&server, &format!("+@all {rights}"));
         let reply = admin.run(&format!("ACL DRYRUN app {command}"));

@@ -57,6 +57,46 @@ DIRTY.FLUSH user SNAPSHOT 1 1 a b => [insert]
     assert_eq!(redis.digest(), before);
 }
 
+/// Lines `command => how its reply begins`.
+const RESTORED: &str = r#"
+DIRTY.FLUSH user{8} SNAPSHOT 1 1 a c => CROSSSLOT the key "user{7}:"
+DIRTY.FLUSH user{8} SNAPSHOT 1 1 a b => CROSSSLOT the key "user{7}:"
+DIRTY.FLUSH user{8} DEFER t SNAPSHOT 1 1 a c => CROSSSLOT the key "user{7}:"
+DIRTY.COMMIT user{8} t => CROSSSLOT the key "user{7}:"
+DIRTY.GET user{8} 1 => CROSSSLOT the key "user{7}:"
+DIRTY.FLUSH less{8} TOUCH 1 => CROSSSLOT the key "of{7}"
+DIRTY.INFO user{8} => [name
+"#;
+
+#[test]
+fn a_declaration_that_was_restored_in_another_slot_writes_and_reads_nothing() {
+    let server = Server::with(&["--cluster-enabled", "yes"]);
+    let mut redis = server.connect();
+    redis.ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    server.wait_for_line("CLUSTER INFO", "cluster_state:ok");
+    redis.expect(
+        "DIRTY.DECLARE user{7} STREAM a{7} => OK\n\
+         DIRTY.DECLARE less{7} STATELESS STREAM of{7} => OK\n\
+         DIRTY.FLUSH less{7} TOUCH 1 => [touch]\n\
+         DIRTY.FLUSH user{7} SNAPSHOT 1 1 a b => [insert]",
+    );
+    for name in ["user", "less"] {
+        let dump = redis.value(&["DUMP", &format!("{name}{{7}}")]);
+        let redis::Value::BulkString(payload) = dump else {
+            panic!("{dump:?}");
+        };
+        let to = format!("{name}{{8}}");
+        let restore: [&[u8]; 4] = [b"RESTORE", to.as_bytes(), b"0", &payload];
+        assert_eq!(redis.raw(&restore), "OK");
+    }
+    let before = redis.digest();
+    for (command, begins) in cases(RESTORED) {
+        let reply = redis.run(&command);
+        assert!(reply.starts_with(&begins), "{command}: {reply}");
+        assert_eq!(redis.digest(), before, "{command}");
+    }
+}
+
 /// Lines `command => the key that is in another slot`.
 const OTHER_SLOT: &str = r#"
 DIRTY.FLUSH user DEFER t INSERT 2 0 => user@deferred
@@ -65,4 +105,10 @@ DIRTY.ABORT user t => user@deferred
 DIRTY.DEFERRED user => user@deferred
 DIRTY.FLUSH user ONCE t INSERT 2 0 => user@once:t
 DIRTY.FLUSH user ONCE t DEFER t INSERT 2 0 => user@once:t
+DIRTY.CONSUME plain GROUP g c MAXDELIVERIES 1 => plain:dead
+DIRTY.CONSUME a{7} GROUP g c MAXDELIVERIES 1 DEAD dead{8} => dead{8}
+DIRTY.FAIL plain GROUP g 1-1 why => plain:dead
+DIRTY.FAIL a{7} GROUP g 1-1 why MAXDELIVERIES 1 DEAD dead{8} => dead{8}
+DIRTY.REDRIVE plain => plain:dead
+DIRTY.REDRIVE a{7} DEAD dead{8} => dead{8}
 "#;

@@ -45,6 +45,20 @@ fn keeps_what_its_options_say(of_stream: fn(usize) -> usize) {
     assert_eq!(server.connect().digest(), digest, "from AOF");
 }
 
+/// The server trims a hundred nodes at a time when it trims whole nodes.
+#[test]
+fn one_command_that_adds_hundreds_of_nodes_leaves_what_is_to_stay() {
+    let server = Server::with(&["--stream-node-max-entries", "1"]);
+    let replica = Server::replica_of(&server);
+    let mut redis = server.connect();
+    redis.expect("DIRTY.DECLARE user STREAM s MAXLEN ~ 5 => OK");
+    redis.expect("DIRTY.FLUSH user SEED 1 0 => [seed]");
+    redis.run(&format!("DIRTY.FLUSH user{}", " TOUCH 1".repeat(350)));
+    redis.expect("XLEN s => (5)");
+    server.wait_for_replica(&replica);
+    assert_eq!(replica.connect().digest(), redis.digest());
+}
+
 /// The exact words, and that a refused command leaves everything as it was: in its own stream, in others,
 /// in databases that had nothing yet.
 #[test]
