@@ -47,9 +47,9 @@ pub struct Rights<'c> {
     user: Option<User>,
 }
 
-/// A user by name, who may be turned off meanwhile: then there are no rights to look at, so none.
+/// A user by name; null for one that another module has made for itself. What that one may do cannot be
+/// looked at, so it may not do what the server has not looked at either.
 struct User {
-    name: RedisString,
     raw: *mut raw::RedisModuleUser,
 }
 
@@ -62,7 +62,7 @@ impl<'c> Rights<'c> {
         let user = name.map(|name| {
             // SAFETY: a live name; the user is freed when dropped, before the command ends.
             let raw = unsafe { api!(RedisModule_GetModuleUserFromUserName(name.inner)) };
-            User { name, raw }
+            User { raw }
         });
         Rights {
             ctx: call.ctx,
@@ -97,7 +97,8 @@ impl<'c> Rights<'c> {
     /// Whether a command that has waited may still run. That is asked of its first words alone: they
     /// hold all that a right can be about.
     pub fn may_still_run<C: Command>(&self, call: &Call) -> bool {
-        let Some(user) = &self.user else {
+        // Whose rights cannot be looked at had them when the command was sent.
+        let Some(user) = self.user.as_ref().filter(|user| !user.raw.is_null()) else {
             return true;
         };
         let words = [C::NAME.to_bytes(), &call.key]
@@ -108,14 +109,14 @@ impl<'c> Rights<'c> {
             words.iter().map(|word| word.inner).collect();
         let argc = c_int::try_from(argv.len()).unwrap_or(0);
         // SAFETY: a user that is there; the words live throughout the call.
-        !user.raw.is_null()
-            && unsafe {
-                api!(RedisModule_ACLCheckCommandPermissions(
-                    user.raw,
-                    argv.as_mut_ptr(),
-                    argc
-                ))
-            } == raw::REDISMODULE_OK as c_int
+        let status = unsafe {
+            api!(RedisModule_ACLCheckCommandPermissions(
+                user.raw,
+                argv.as_mut_ptr(),
+                argc
+            ))
+        };
+        status == raw::REDISMODULE_OK as c_int
     }
 
     /// Refuses one that may not.
@@ -148,18 +149,15 @@ impl<'c> Rights<'c> {
             return;
         }
         let object = keys::string(object);
-        // SAFETY: a live context, user, name and object; the server copies what it keeps. By name it can
-        // be told of since 7.2: 7.0 does not hear of a user that is turned off.
-        unsafe {
-            if !user.raw.is_null() {
+        if !user.raw.is_null() {
+            // SAFETY: a live context, user and object; the server copies what it keeps.
+            unsafe {
                 api!(RedisModule_ACLAddLogEntry(
                     self.ctx.ctx,
                     user.raw,
                     object.inner,
                     reason
                 ));
-            } else if let Some(add) = raw::RedisModule_ACLAddLogEntryByUserName {
-                add(self.ctx.ctx, user.name.inner, object.inner, reason);
             }
         }
     }
