@@ -185,7 +185,10 @@ pub enum Error {
     CrossSlot(Quoted),
     /// A slot is being moved, and this node does not have all that the command needs.
     TryAgain,
-    NoPermission(Quoted),
+    MayNotRead(Quoted),
+    MayNotWrite(Quoted),
+    /// The rights were taken away while a reader waited.
+    MayNoLongerRead(Quoted),
     /// More than a setting allows.
     TooMuch {
         got: usize,
@@ -384,7 +387,12 @@ impl fmt::Display for Error {
             TryAgain => f.write_str(
                 "TRYAGAIN the slot is being moved to another node, and not all keys of this command are here; send it again",
             ),
-            NoPermission(key) => write!(f, "NOPERM this user may not write the key {key}"),
+            MayNotRead(key) => write!(f, "NOPERM this user may not read the key {key}"),
+            MayNotWrite(key) => write!(f, "NOPERM this user may not write the key {key}"),
+            MayNoLongerRead(stream) => write!(
+                f,
+                "NOPERM this user may no longer consume the stream {stream}"
+            ),
             TooMuch {
                 got,
                 what,

@@ -4,9 +4,9 @@ use crate::entity::declaration::Declaration;
 use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::keys;
+use crate::redis::rights::{self, Access, Rights};
 use crate::redis::writes::Writes;
-use crate::redis::{cluster, declarations, derived, rights, streams};
-use redis_module::Context;
+use crate::redis::{cluster, declarations, derived, streams};
 use std::ffi::CStr;
 
 /// ```text
@@ -37,7 +37,7 @@ impl Command for Declare {
         let ctx = call.ctx;
         let declaration = encoding::declaration::decode(&call.key, Args::new(call.args))?;
         if !rights::is_trusted(ctx) {
-            check(ctx, &call.key, &declaration)?;
+            check(call, &declaration)?;
         }
         let mut writes = Writes::new(ctx);
         declarations::put(&mut writes, &call.key, declaration)?;
@@ -50,7 +50,8 @@ impl Command for Declare {
 const UNLIKELY_ID: &[u8] = b"\x00\xff 9f86d081884c7d659a2feaa0c55ad015 \xff\x00";
 
 /// What depends on the key, this server and the user.
-fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Error> {
+fn check(call: &Call, declaration: &Declaration) -> Result<(), Error> {
+    let (ctx, key) = (call.ctx, call.key.as_slice());
     cluster::check(ctx, key, declaration)?;
     let here = keys::current_database(ctx);
     for stream in &declaration.streams {
@@ -62,9 +63,15 @@ fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Err
     }
     // The server has checked the key itself. Of the keys that the prefix makes, the shortest and one
     // that nobody is allowed by chance stand for all: `u`, `u?` or `user:1*` are not enough.
-    let streams = &declaration.streams;
-    let streams = streams.iter().map(|stream| stream.key.as_slice());
-    rights::check_write(ctx, streams.chain([declaration.prefix.as_slice()]))?;
-    let all = declaration.snapshot_key(b"*");
-    rights::check_write_all(ctx, &all, &declaration.snapshot_key(UNLIKELY_ID))
+    // GET lends what the snapshots hold, too; of a stream nothing is lent but writing.
+    let rights = Rights::of(call);
+    for stream in &declaration.streams {
+        rights.check(Access::Write, &stream.key)?;
+    }
+    let unlikely = declaration.snapshot_key(UNLIKELY_ID);
+    for access in [Access::Write, Access::Read] {
+        rights.check(access, &declaration.prefix)?;
+        rights.check_example(access, &unlikely, &declaration.snapshot_key(b"*"))?;
+    }
+    Ok(())
 }

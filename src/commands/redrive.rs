@@ -4,7 +4,8 @@ use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use crate::redis::dead::Dead;
 use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::{rights, streams};
+use crate::redis::rights::{Access, Rights};
+use crate::redis::streams;
 use std::ffi::CStr;
 
 /// ```text
@@ -27,10 +28,13 @@ impl Command for Redrive {
 
     fn run(call: &Call) -> Result<(), Error> {
         let asked = Asked::parse(Args::new(call.args))?;
-        let dead = Dead::of(call.ctx, &call.key, asked.dead)?;
+        // Its events are read, and taken from there.
         if let Some(key) = asked.dead {
-            rights::check_write(call.ctx, [key])?;
+            let rights = Rights::of(call);
+            rights.check(Access::Write, key)?;
+            rights.check(Access::Read, key)?;
         }
+        let dead = Dead::of(call.ctx, &call.key, asked.dead)?;
         // Both are streams or nothing.
         streams::state(call.ctx, &call.key)?;
         dead.count()?;

@@ -2,6 +2,7 @@
 
 use super::entry::{self, Command};
 use super::reply::Reply;
+use super::rights::{self, Caller, Rights};
 use super::{api::api, cluster, guard, stats};
 use crate::error::Error;
 use redis_module::{raw, Context, RedisString};
@@ -55,13 +56,15 @@ struct Waiting<C: Waits> {
     key: RedisString,
     /// The arguments behind the key.
     args: Vec<Vec<u8>>,
+    /// Whose rights are looked at when there is something.
+    user: Option<RedisString>,
     client: *mut raw::RedisModuleBlockedClient,
     timer: Option<raw::RedisModuleTimerID>,
     /// What its timer has found for it.
     found: Option<Result<C::Found, Error>>,
     /// The server keeps the reply until the waiting ends.
     is_answered: bool,
-    /// Its timer could not look: that is for the client itself.
+    /// Its timer could not look, or may not answer: that is for the client itself.
     is_due: bool,
 }
 
@@ -110,6 +113,7 @@ pub fn wait<C: Waits>(
         memory,
         key: super::keys::string(&call.key),
         args: call.args.iter().map(|arg| arg.to_vec()).collect(),
+        user: rights::user_name(ctx),
         client: null_mut(),
         timer: None,
         found: None,
@@ -223,7 +227,11 @@ fn look_or_wake<C: Waits>(ctx: &Context, data: *mut c_void) {
         }
         found => {
             // A node that a slot is being moved to serves who says ASKING, which a timer cannot.
-            waiting.is_due = matches!(found, Err(Error::TryAgain));
+            // And ACL LOG tells of the client that was refused, which only its own context knows.
+            waiting.is_due = matches!(
+                found,
+                Err(Error::TryAgain | Error::MayNotWrite(_) | Error::MayNoLongerRead(_))
+            );
             if !waiting.is_due {
                 waiting.found = found.transpose();
             }
@@ -249,8 +257,12 @@ impl<C: Waits> Waiting<C> {
             ctx,
             key: super::keys::string(&self.key),
             args: &args,
+            caller: Caller::Waiting(self.user.as_deref()),
         };
-        guard::refuse("a wake-up", || C::wake(&call, &mut self.memory))
+        guard::refuse("a wake-up", || {
+            Rights::of(&call).check_still::<C>(&call)?;
+            C::wake(&call, &mut self.memory)
+        })
     }
 
     /// Replies from the timer, on servers that run `on_timeout` later: what was found must not outlive the

@@ -1,6 +1,7 @@
 //! Where clients' commands come in.
 
 use super::reply::Reply;
+use super::rights::Caller;
 use super::{api::api, categories, guard, stats};
 use crate::error::{Error, INTERNAL};
 use redis_module::{raw, Context, RedisString};
@@ -53,6 +54,7 @@ pub struct Call<'c> {
     pub key: RedisString,
     /// The arguments behind the key.
     pub args: &'c [&'c [u8]],
+    pub caller: Caller<'c>,
 }
 
 impl<'c> Call<'c> {
@@ -97,7 +99,10 @@ fn describe<C: Command>(ctx: &Context) -> bool {
             },
         },
     };
-    // The first argument, and an element of no type that ends the array.
+    // The first argument, and an element of no type that ends the array. A key behind DEAD is none that
+    // the server knows: it is in the stream's slot, so clients find the node without it, and many of them
+    // ask the server for the keys of each single command that says to have them elsewhere. To look for the
+    // word DEAD would not do for CONSUME anyway (WHERE ENTITY dead). `rights` checks it instead.
     let mut key_specs = [
         key_spec(
             raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
@@ -183,6 +188,7 @@ pub fn call<C: Command, T>(
             ctx,
             key,
             args: &args,
+            caller: Caller::Own,
         })
     })
 }

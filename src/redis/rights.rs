@@ -1,9 +1,10 @@
-//! What a user may write. The server checks the keys a command names; the ones a declaration names are
-//! checked here, once, when it is declared.
+//! What a user may do. The server checks the keys that a command names, before it runs; here is checked
+//! what a declaration names, when it is declared, a key behind DEAD, and once more who has waited.
 
+use super::entry::{Call, Command};
 use super::{api::api, call, keys};
 use crate::error::{Error, Quoted};
-use redis_module::{raw, Context};
+use redis_module::{raw, Context, RedisString};
 use std::ffi::c_int;
 
 /// Whether this comes from a primary or an AOF: it was checked when it happened, and must happen here.
@@ -14,63 +15,182 @@ pub fn is_trusted(ctx: &Context) -> bool {
     flags & trusted != 0
 }
 
-/// Refuses unless the user behind the context may write all these keys, and says so in ACL LOG; where there
-/// is no user, everything is allowed.
-pub fn check_write<'k>(
-    ctx: &Context,
-    names: impl IntoIterator<Item = &'k [u8]>,
-) -> Result<(), Error> {
-    check(ctx, names.into_iter().map(|name| (name, name)))
+/// On whose behalf something is done. Where nobody is behind it, everything is allowed.
+pub enum Caller<'c> {
+    /// Of the context.
+    Own,
+    /// Who has waited: by a timer, its context has no user.
+    Waiting(Option<&'c [u8]>),
 }
 
-/// As `check_write`, of the keys of a pattern, for all of which one stands.
-pub fn check_write_all(ctx: &Context, pattern: &[u8], one: &[u8]) -> Result<(), Error> {
-    check(ctx, [(one, pattern)])
-}
-
-/// Keys, and by which names they are told of.
-fn check<'k>(
-    ctx: &Context,
-    names: impl IntoIterator<Item = (&'k [u8], &'k [u8])>,
-) -> Result<(), Error> {
+/// The name of the user behind a context.
+pub fn user_name(ctx: &Context) -> Option<RedisString> {
     if !call::has_user(ctx) {
-        return Ok(());
+        return None;
     }
-    let wanted = raw::REDISMODULE_CMD_KEY_ACCESS
-        | raw::REDISMODULE_CMD_KEY_INSERT
-        | raw::REDISMODULE_CMD_KEY_UPDATE
-        | raw::REDISMODULE_CMD_KEY_DELETE;
-    // SAFETY: there is a user, else the server would crash here; the name is freed when dropped, and
-    // the user right after its last use.
+    // SAFETY: there is a user, else the server would crash here; the name is freed when dropped.
     unsafe {
         let name = api!(RedisModule_GetCurrentUserName(ctx.ctx));
-        let name = redis_module::RedisString::from_redis_module_string(ctx.ctx, name);
-        let user = api!(RedisModule_GetModuleUserFromUserName(name.inner));
-        let refused = names.into_iter().find(|(key, _)| {
-            let key = keys::string(key);
-            user.is_null()
-                || api!(RedisModule_ACLCheckKeyPermissions(
-                    user,
-                    key.inner,
-                    wanted as c_int
-                )) != raw::REDISMODULE_OK as c_int
+        Some(RedisString::from_redis_module_string(ctx.ctx, name))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// The rights of who is behind a call. What is refused is in ACL LOG, as is what the server refuses.
+pub struct Rights<'c> {
+    ctx: &'c Context,
+    user: Option<User>,
+}
+
+/// A user by name; null for one that another module has made for itself. What that one may do cannot be
+/// looked at, so it may not do what the server has not looked at either.
+struct User {
+    raw: *mut raw::RedisModuleUser,
+}
+
+impl<'c> Rights<'c> {
+    pub fn of(call: &'c Call) -> Self {
+        let name = match call.caller {
+            Caller::Own => user_name(call.ctx),
+            Caller::Waiting(name) => name.map(keys::string),
+        };
+        let user = name.map(|name| {
+            // SAFETY: a live name; the user is freed when dropped, before the command ends.
+            let raw = unsafe { api!(RedisModule_GetModuleUserFromUserName(name.inner)) };
+            User { raw }
         });
-        let refused = refused.map(|(_, told)| told);
-        if !user.is_null() {
-            if let Some(told) = refused {
-                let (told, reason) = (
-                    keys::string(told),
-                    raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY,
-                );
+        Rights {
+            ctx: call.ctx,
+            user,
+        }
+    }
+
+    /// Refuses unless this key may be read, or written.
+    pub fn check(&self, access: Access, key: &[u8]) -> Result<(), Error> {
+        self.check_example(access, key, key)
+    }
+
+    /// As `check`, of a key that stands for many, by whose name it is refused.
+    pub fn check_example(&self, access: Access, key: &[u8], many: &[u8]) -> Result<(), Error> {
+        let Some(user) = &self.user else {
+            return Ok(());
+        };
+        if user.may(access, key) {
+            return Ok(());
+        }
+        self.log(
+            user,
+            many,
+            raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY,
+        );
+        Err(match access {
+            Access::Read => Error::MayNotRead(Quoted::new(many)),
+            Access::Write => Error::MayNotWrite(Quoted::new(many)),
+        })
+    }
+
+    /// Whether a command that has waited may still run. That is asked of its first words alone: they
+    /// hold all that a right can be about.
+    pub fn may_still_run<C: Command>(&self, call: &Call) -> bool {
+        // Whose rights cannot be looked at had them when the command was sent.
+        let Some(user) = self.user.as_ref().filter(|user| !user.raw.is_null()) else {
+            return true;
+        };
+        let words = [C::NAME.to_bytes(), &call.key]
+            .into_iter()
+            .chain(call.args.iter().take(C::MIN_ARGS).copied());
+        let words: Vec<RedisString> = words.map(keys::string).collect();
+        let mut argv: Vec<*mut raw::RedisModuleString> =
+            words.iter().map(|word| word.inner).collect();
+        let argc = c_int::try_from(argv.len()).unwrap_or(0);
+        // SAFETY: a user that is there; the words live throughout the call.
+        let status = unsafe {
+            api!(RedisModule_ACLCheckCommandPermissions(
+                user.raw,
+                argv.as_mut_ptr(),
+                argc
+            ))
+        };
+        status == raw::REDISMODULE_OK as c_int
+    }
+
+    /// Refuses one that may not.
+    pub fn check_still<C: Command>(&self, call: &Call) -> Result<(), Error> {
+        let Some(user) = self
+            .user
+            .as_ref()
+            .filter(|_| !self.may_still_run::<C>(call))
+        else {
+            return Ok(());
+        };
+        let may_key = user.may(Access::Read, &call.key) && user.may(Access::Write, &call.key);
+        let (object, reason): (&[u8], _) = match may_key {
+            true => (
+                C::NAME.to_bytes(),
+                raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_CMD,
+            ),
+            false => (
+                &call.key,
+                raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY,
+            ),
+        };
+        self.log(user, object, reason);
+        Err(Error::MayNoLongerRead(Quoted::new(&call.key)))
+    }
+
+    fn log(&self, user: &User, object: &[u8], reason: raw::RedisModuleACLLogEntryReason) {
+        // A timer's context: ACL LOG tells of the client, which is refused again in its own.
+        if !call::has_user(self.ctx) {
+            return;
+        }
+        let object = keys::string(object);
+        if !user.raw.is_null() {
+            // SAFETY: a live context, user and object; the server copies what it keeps.
+            unsafe {
                 api!(RedisModule_ACLAddLogEntry(
-                    ctx.ctx, user, told.inner, reason
+                    self.ctx.ctx,
+                    user.raw,
+                    object.inner,
+                    reason
                 ));
             }
-            api!(RedisModule_FreeModuleUser(user));
         }
-        match refused {
-            Some(told) => Err(Error::NoPermission(Quoted::new(told))),
-            None => Ok(()),
+    }
+}
+
+impl User {
+    fn may(&self, access: Access, key: &[u8]) -> bool {
+        let flags = match access {
+            Access::Read => raw::REDISMODULE_CMD_KEY_ACCESS,
+            Access::Write => {
+                raw::REDISMODULE_CMD_KEY_INSERT
+                    | raw::REDISMODULE_CMD_KEY_UPDATE
+                    | raw::REDISMODULE_CMD_KEY_DELETE
+            }
+        };
+        let key = keys::string(key);
+        // SAFETY: a user that is there, and a live key.
+        !self.raw.is_null()
+            && unsafe {
+                api!(RedisModule_ACLCheckKeyPermissions(
+                    self.raw,
+                    key.inner,
+                    flags as c_int
+                ))
+            } == raw::REDISMODULE_OK as c_int
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        if !self.raw.is_null() {
+            // SAFETY: received once, freed once.
+            unsafe { api!(RedisModule_FreeModuleUser(self.raw)) }
         }
     }
 }

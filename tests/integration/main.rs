@@ -33,6 +33,7 @@ mod persistence;
 mod replication;
 mod retention;
 mod rights;
+mod rights_of_users;
 mod sequences;
 mod single;
 mod smoke;

@@ -124,7 +124,7 @@ fn who_may_write_a_part_of_the_keys_may_not_declare() {
         // Who may not read what is there may not lend it to who gets.
         (
             "~user %W~user:* ~s",
-            "NOPERM this user may not write the key \"user:\"",
+            "NOPERM this user may not read the key \"user:\"",
         ),
     ] {
         let mut app = user(&server, &format!("+@all {rights}"));
@@ -264,6 +264,12 @@ fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
         ("%R~user", "DIRTY.REDRIVE user", NO),
         ("%R~user", "DIRTY.STATS user", YES),
         ("%W~user", "DIRTY.DECLARE user STREAM s", YES),
+        ("%W~user", "DIRTY.ACK user CURSOR c 1-1", YES),
+        ("%W~user", "DIRTY.SEEK user CURSOR c 0", YES),
+        ("%W~user", "DIRTY.FAIL user GROUP g 1-1 why", NO),
+        ("%W~user", "DIRTY.LEAVE user GROUP g c", YES),
+        ("%W~user", "DIRTY.REDRIVE user", NO),
+        ("%W~user", "DIRTY.STATS user", NO),
         ("%W~user", "DIRTY.FLUSH user DELETE 1", YES),
         ("%W~user", "DIRTY.FLUSH user ONCE t DEFER t DELETE 1", YES),
         ("%W~user", "DIRTY.COMMIT user t u", YES),
@@ -292,7 +298,7 @@ fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
 const BY_THE_SERVER: &str = "NOPERM in the server's own words";
 
 /// Whether the server itself has refused a command for its key; 7.0 and later ones word it differently.
-fn is_no_key(reply: &str) -> bool {
+pub fn is_no_key(reply: &str) -> bool {
     [
         "NOPERM this user has no permissions to access one of the keys used as arguments",
         "NOPERM No permissions to access a key",
@@ -383,10 +389,14 @@ fn has_own_category(admin: &mut Conn) -> bool {
 
 /// A connection of a user `app` with these rights and no others.
 pub fn user(server: &Server, rights: &str) -> Conn {
+    named(server, "app", rights)
+}
+
+pub fn named(server: &Server, name: &str, rights: &str) -> Conn {
     let mut admin = server.connect();
-    let setuser = format!("ACL SETUSER app reset on >secret {rights}");
+    let setuser = format!("ACL SETUSER {name} reset on >secret {rights}");
     assert_eq!(admin.run(&setuser), "OK");
-    let mut app = server.connect();
-    app.ok(&["AUTH", "app", "secret"]);
-    app
+    let mut user = server.connect();
+    user.ok(&["AUTH", name, "secret"]);
+    user
 }

@@ -16,7 +16,8 @@ use crate::redis::deletions::Deletions;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::groups::{self, Group};
 use crate::redis::reply::Reply;
-use crate::redis::{keys, last_ids, rights, streams};
+use crate::redis::rights::{Access, Rights};
+use crate::redis::{keys, last_ids, streams};
 use batch::{Batch, Part};
 use options::{Options, Reader};
 use read::{read, Waited};
@@ -86,13 +87,13 @@ pub fn check_dead(call: &Call, is_needed: bool, named: Option<&[u8]>) -> Result<
     if !is_needed {
         return Ok(());
     }
+    // Who may not write it is not told what it holds either.
+    if let Some(key) = named {
+        Rights::of(call).check(Access::Write, key)?;
+    }
     let dead = Dead::of(call.ctx, &call.key, named)?;
     dead.count()?;
-    dead.check_failures()?;
-    match named {
-        Some(key) => rights::check_write(call.ctx, [key]),
-        None => Ok(()),
-    }
+    dead.check_failures()
 }
 
 /// Looks whether deletions can be asked for before anything is acknowledged.
