@@ -70,11 +70,13 @@ impl Nodes {
 
     /// A connection to one node.
     pub fn connect(&self, port: u16) -> Conn {
-        let client = Client::open(("127.0.0.1", port)).expect("a client");
-        let connection = client.get_connection().expect("a connection");
-        let patience = Some(Duration::from_secs(30));
-        connection.set_read_timeout(patience).expect("a timeout");
-        Conn { connection }
+        // One that was just started again may drop the first.
+        let mut found = None;
+        wait_until("a node that answers", || {
+            found = Conn::try_to(port);
+            found.is_some()
+        });
+        found.expect("a connection")
     }
 
     /// The cluster-aware client of a library.
