@@ -134,7 +134,21 @@ fn changes(redis: &mut Conn, stream: &str) -> (Changes, u64) {
             count += 1;
             let part = |name: &str| text(&crate::consume::field(event, name).unwrap());
             // Of an event that counts from 1, without a gap.
-            assert!(part("id").ends_with(&format!("-{count}")), "{}", part("id"));
+            let id = part("id");
+            if !id.ends_with(&format!("-{count}")) {
+                for look in [
+                    format!("XREVRANGE {stream} {id} - COUNT 9"),
+                    format!("XRANGE {stream} {id} + COUNT 9"),
+                    format!("XINFO STREAM {stream}"),
+                    format!("XINFO GROUPS {stream}"),
+                ] {
+                    println!("{look}: {}", redis.run(&look));
+                }
+            }
+            assert!(
+                id.ends_with(&format!("-{count}")),
+                "{id} is number {count} of {stream}"
+            );
             let change = part("changes").replace(['[', ']'], "");
             let mut words = change.split(' ').skip(1).map(str::to_string);
             let change = [words.next().unwrap(), words.next().unwrap()];
