@@ -2,9 +2,10 @@
 //! operator hears of it in the log, when it becomes so, and reads it in INFO.
 
 use super::api::api;
+use super::events::listen;
 use super::{guard, log};
 use redis_module::{raw, Context};
-use std::ffi::{c_int, c_void, CStr};
+use std::ffi::{c_void, CStr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 static MAY_LOSE: AtomicBool = AtomicBool::new(false);
@@ -15,19 +16,7 @@ pub fn may_lose_data() -> bool {
 
 pub fn register(ctx: &Context) -> bool {
     look(ctx.ctx);
-    let event = raw::RedisModuleEvent {
-        id: raw::REDISMODULE_EVENT_CONFIG,
-        dataver: 1,
-    };
-    // SAFETY: a live context, and a function that stays as long as the module is loaded.
-    let status = unsafe {
-        api!(RedisModule_SubscribeToServerEvent(
-            ctx.ctx,
-            event,
-            Some(on_config)
-        ))
-    };
-    status == raw::REDISMODULE_OK as c_int
+    listen(ctx, raw::REDISMODULE_EVENT_CONFIG, on_config)
 }
 
 unsafe extern "C" fn on_config(

@@ -2,6 +2,7 @@
 //! So what was once asked is kept, until anybody but us touches the stream: every event on the key or
 //! on the whole data set drops it.
 
+use super::events::listen;
 use super::{api::api, guard, keys, streams};
 use crate::entity::event_id::EventId;
 use crate::error::Error;
@@ -148,22 +149,6 @@ fn notified(ctx: &Context, events: c_int) -> bool {
             ctx.ctx,
             events,
             Some(on_key)
-        ))
-    };
-    status == raw::REDISMODULE_OK as c_int
-}
-
-type OnEvent =
-    unsafe extern "C" fn(*mut raw::RedisModuleCtx, raw::RedisModuleEvent, u64, *mut c_void);
-
-fn listen(ctx: &Context, id: u64, on_event: OnEvent) -> bool {
-    let event = raw::RedisModuleEvent { id, dataver: 1 };
-    // SAFETY: as in `notified`.
-    let status = unsafe {
-        api!(RedisModule_SubscribeToServerEvent(
-            ctx.ctx,
-            event,
-            Some(on_event)
         ))
     };
     status == raw::REDISMODULE_OK as c_int

@@ -11,6 +11,7 @@ pub mod declarations;
 pub mod deletions;
 pub mod derived;
 pub mod entry;
+pub mod events;
 pub mod eviction;
 pub mod groups;
 pub mod guard;

@@ -34,6 +34,27 @@ impl Load {
         }
     }
 
+    /// Lets all writers write while something happens. How many steps each has made.
+    fn during(&self, happens: impl FnOnce()) -> Vec<u64> {
+        struct Ends<'l>(&'l AtomicBool);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, SeqCst);
+            }
+        }
+        std::thread::scope(|threads| {
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|writer| threads.spawn(move || self.write(writer)))
+                .collect();
+            // Also if it fails: the writers are waited for.
+            let ends = Ends(&self.is_ending);
+            happens();
+            drop(ends);
+            let steps = writers.into_iter().map(|writer| writer.join().unwrap());
+            steps.collect()
+        })
+    }
+
     /// Steps until the end, each acknowledged before the next begins. How many.
     fn write(&self, writer: u64) -> u64 {
         let mut step = 0;
@@ -206,20 +227,13 @@ fn what_was_acknowledged_outlives_every_kill_whole_once_and_in_order() {
     let load = Load::new(&server, false);
     let mut kills = 0;
     let end = Instant::now() + seconds(6);
-    let steps = std::thread::scope(|threads| {
-        let load = &load;
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| threads.spawn(move || load.write(writer)))
-            .collect();
+    let steps = load.during(|| {
         while Instant::now() < end {
             pause(kills);
             server.kill();
             server.start_again();
             kills += 1;
         }
-        load.is_ending.store(true, SeqCst);
-        let steps = writers.into_iter().map(|writer| writer.join().unwrap());
-        steps.collect::<Vec<u64>>()
     });
     let events = check(&mut server.connect(), &steps);
     println!(
@@ -240,11 +254,7 @@ fn what_a_replica_has_acknowledged_outlives_its_primary() {
     let load = Load::new(&primary, true);
     let mut promotions = 0;
     let end = Instant::now() + seconds(6);
-    let steps = std::thread::scope(|threads| {
-        let load = &load;
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| threads.spawn(move || load.write(writer)))
-            .collect();
+    let steps = load.during(|| {
         while Instant::now() < end {
             pause(promotions);
             primary.kill();
@@ -254,9 +264,6 @@ fn what_a_replica_has_acknowledged_outlives_its_primary() {
             primary = std::mem::replace(&mut replica, next);
             promotions += 1;
         }
-        load.is_ending.store(true, SeqCst);
-        let steps = writers.into_iter().map(|writer| writer.join().unwrap());
-        steps.collect::<Vec<u64>>()
     });
     let mut redis = primary.connect();
     let events = check(&mut redis, &steps);
@@ -279,11 +286,7 @@ fn a_replica_that_syncs_under_load_has_the_same_data() {
     assert_eq!(primary.connect().run(DECLARE), "OK");
     let load = Load::new(&primary, false);
     let replica = Server::replica_of(&primary);
-    let steps = std::thread::scope(|threads| {
-        let load = &load;
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| threads.spawn(move || load.write(writer)))
-            .collect();
+    let steps = load.during(|| {
         for _ in 0..3 {
             let mut redis = replica.connect();
             redis.ok(&["REPLICAOF", "NO", "ONE"]);
@@ -298,9 +301,6 @@ fn a_replica_that_syncs_under_load_has_the_same_data() {
             redis.ok(&["REPLICAOF", "127.0.0.1", &primary.port.to_string()]);
             replica.wait_for_line("INFO replication", "master_link_status:up");
         }
-        load.is_ending.store(true, SeqCst);
-        let steps = writers.into_iter().map(|writer| writer.join().unwrap());
-        steps.collect::<Vec<u64>>()
     });
     primary.wait_for_replica(&replica);
     wait_until("the same data", || {
