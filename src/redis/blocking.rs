@@ -113,8 +113,7 @@ pub fn wait<C: Waits>(
         memory,
         key: super::keys::string(&call.key),
         args: call.args.iter().map(|arg| arg.to_vec()).collect(),
-        // Not of this context, which it outlives.
-        user: rights::user_name(ctx).map(|name| super::keys::string(&name)),
+        user: rights::user_name(ctx),
         client: null_mut(),
         timer: None,
         found: None,

@@ -23,7 +23,7 @@ pub enum Caller<'c> {
     Waiting(Option<&'c [u8]>),
 }
 
-/// The name of the user behind a context.
+/// The name of the user behind a context, which it may outlive.
 pub fn user_name(ctx: &Context) -> Option<RedisString> {
     if !call::has_user(ctx) {
         return None;
@@ -31,7 +31,8 @@ pub fn user_name(ctx: &Context) -> Option<RedisString> {
     // SAFETY: there is a user, else the server would crash here; the name is freed when dropped.
     unsafe {
         let name = api!(RedisModule_GetCurrentUserName(ctx.ctx));
-        Some(RedisString::from_redis_module_string(ctx.ctx, name))
+        let none = std::ptr::null_mut();
+        Some(RedisString::from_redis_module_string(none, name))
     }
 }
 

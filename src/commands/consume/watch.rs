@@ -101,14 +101,16 @@ impl Watch {
                 self.calm = Some(Calm::new(None));
                 Ok(Look::Never)
             }
-            // A group that is gone: the stream was deleted, and a write will wake us.
-            Kind::Group { .. } if group.state()?.is_none() => Ok(Look::Never),
             Kind::Group {
                 consumer,
                 claim_ms,
                 lease_ms,
                 max_pending,
             } => {
+                let Some(state) = group.state()? else {
+                    // The stream was deleted, and a write will wake us.
+                    return Ok(Look::Never);
+                };
                 let lease = match lease_ms {
                     None => Look::Never,
                     Some(ms) => match turn(&group, consumer, *ms)? {
@@ -123,7 +125,8 @@ impl Watch {
                             ..
                         } => return Ok(Look::Wake),
                         Turn::Mine { .. }
-                            if has_new(&group)? && has_room(&group, consumer, *max_pending)? =>
+                            if has_new(&group, state.position)?
+                                && has_room(&group, consumer, *max_pending)? =>
                         {
                             return Ok(Look::Wake)
                         }
@@ -206,11 +209,8 @@ fn has_room(group: &Group, consumer: &RedisString, most: Option<u64>) -> Result<
 }
 
 /// Whether the group has something to read.
-fn has_new(group: &Group) -> Result<bool, Error> {
-    let Some(state) = group.state()? else {
-        return Ok(false);
-    };
-    let next = groups::range(group.ctx, group.stream, state.position, EventId::MAX, 1)?;
+fn has_new(group: &Group, position: EventId) -> Result<bool, Error> {
+    let next = groups::range(group.ctx, group.stream, position, EventId::MAX, 1)?;
     Ok(next.is_some_and(|reply| groups::entries(reply.view()).next().is_some()))
 }
 

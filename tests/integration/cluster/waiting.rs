@@ -1,6 +1,7 @@
 //! Readers that wait on a stream that leaves.
 
 use super::pair::Pair;
+use crate::support::Conn;
 
 const REFUSED: &str = "TRYAGAIN the slot is being moved";
 
@@ -23,19 +24,24 @@ fn start() -> (Pair, String) {
     (pair, slot.trim_matches(['(', ')']).into())
 }
 
+/// All of READERS, waiting at the source.
+fn blocked(pair: &Pair) -> Vec<Conn> {
+    let server = &pair.source.server;
+    let readers = READERS.iter().map(|options| {
+        let mut reader = server.connect();
+        let line = format!("DIRTY.CONSUME s{{7}} {options} FROM $ BLOCK 0");
+        reader.send(&crate::support::words(&line)).expect("sent");
+        reader
+    });
+    let readers = readers.collect();
+    server.wait_for_blocked(READERS.len());
+    readers
+}
+
 #[test]
 fn a_reader_whose_stream_leaves_is_told_before_the_whole_slot_has_moved() {
     let (mut pair, slot) = start();
-    let mut readers: Vec<_> = READERS
-        .iter()
-        .map(|_| pair.source.server.connect())
-        .collect();
-    for (reader, options) in readers.iter_mut().zip(READERS) {
-        let words =
-            crate::support::words(&format!("DIRTY.CONSUME s{{7}} {options} FROM $ BLOCK 0"));
-        reader.send(&words).expect("sent");
-    }
-    pair.source.server.wait_for_blocked(READERS.len());
+    let mut readers = blocked(&pair);
     pair.begin(&slot);
     std::thread::sleep(std::time::Duration::from_millis(1500));
     // What they wait for is still here.
@@ -52,16 +58,7 @@ fn a_reader_whose_stream_leaves_is_told_before_the_whole_slot_has_moved() {
 #[test]
 fn a_reader_is_sent_after_its_slot() {
     let (mut pair, slot) = start();
-    let mut readers: Vec<_> = READERS
-        .iter()
-        .map(|_| pair.source.server.connect())
-        .collect();
-    for (reader, options) in readers.iter_mut().zip(READERS) {
-        let words =
-            crate::support::words(&format!("DIRTY.CONSUME s{{7}} {options} FROM $ BLOCK 0"));
-        reader.send(&words).expect("sent");
-    }
-    pair.source.server.wait_for_blocked(READERS.len());
+    let mut readers = blocked(&pair);
     pair.begin(&slot);
     pair.finish(&slot);
     for (reader, options) in readers.iter_mut().zip(READERS) {
