@@ -47,7 +47,7 @@ use redis::{categories, config, entry, eviction, guard, last_ids, stats as count
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
 
 #[cfg(not(any(test, fuzzing)))]
-use redis_module::alloc::RedisAlloc as Allocator;
+use redis::allocator::Allocator;
 /// Unit tests and fuzz targets run without a server, so without its allocator.
 #[cfg(any(test, fuzzing))]
 use std::alloc::System as Allocator;

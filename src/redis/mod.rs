@@ -1,5 +1,7 @@
 //! Everything that calls the Redis module API, and the only place with unsafe code.
 
+#[cfg(not(any(test, fuzzing)))]
+pub mod allocator;
 pub mod api;
 pub mod blocking;
 pub mod call;

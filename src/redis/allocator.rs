@@ -1,0 +1,126 @@
+//! The module's memory. It is the server's, so that `used_memory` and `maxmemory` know of it. A command
+//! takes some thirty small blocks and gives them back at its end, and the server's count of each costs
+//! more than the block: so some blocks of each small size are kept for the next command.
+
+use super::api::api;
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
+pub struct Allocator;
+
+/// Blocks of up to so many bytes are kept…
+const SMALL: usize = 512;
+/// …in sizes that are multiples of this…
+const STEP: usize = 32;
+/// …so many of each size: 136 KiB in all at the most.
+const KEPT: usize = 32;
+
+const SIZES: usize = SMALL / STEP;
+
+/// Every block of the server's is aligned to so many bytes.
+const ALIGN: usize = 16;
+
+thread_local! {
+    /// The server frees values on threads of its own; each has its own blocks.
+    static FREE: UnsafeCell<[List; SIZES]> = const { UnsafeCell::new([List::EMPTY; SIZES]) };
+}
+
+/// Free blocks of one size, each of which begins with the address of the next.
+#[derive(Clone, Copy)]
+struct List {
+    first: *mut c_void,
+    length: usize,
+}
+
+impl List {
+    const EMPTY: List = List {
+        first: std::ptr::null_mut(),
+        length: 0,
+    };
+}
+
+/// Runs something on this thread's list of blocks of this layout; `None` if there are no such blocks.
+fn with_list<T>(layout: Layout, run: impl FnOnce(&mut List) -> Option<T>) -> Option<T> {
+    if !is_small(layout) {
+        return None;
+    }
+    let index = layout.size().wrapping_sub(1) / STEP;
+    // At a thread's end there may be no list any more.
+    FREE.try_with(|free| {
+        // SAFETY: of this thread alone; what runs does not allocate, so it does not come here again.
+        let free = unsafe { &mut *free.get() };
+        run(free.get_mut(index)?)
+    })
+    .ok()?
+}
+
+/// Of a size that is kept, and aligned to no more than the server's allocator promises.
+fn is_small(layout: Layout) -> bool {
+    layout.size() <= SMALL && layout.align() <= ALIGN
+}
+
+/// What the server is asked for. Whole units of an alignment are aligned to it.
+fn size(layout: Layout) -> usize {
+    match is_small(layout) {
+        true => layout.size().next_multiple_of(STEP),
+        false => layout.size().next_multiple_of(layout.align()),
+    }
+}
+
+// SAFETY: blocks are the server's, of at least the size asked for, and a block is in a list or with its
+// owner, never both.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let kept = with_list(layout, |list| {
+            let block = NonNull::new(list.first)?;
+            // SAFETY: `dealloc` wrote the next one there.
+            list.first = unsafe { block.cast().read() };
+            list.length = list.length.wrapping_sub(1);
+            Some(block)
+        });
+        match kept {
+            Some(block) => block.as_ptr().cast(),
+            // SAFETY: takes a size.
+            None => unsafe { api!(RedisModule_Alloc(size(layout))) }.cast(),
+        }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        let block = block.cast::<c_void>();
+        let kept = with_list(layout, |list| {
+            if list.length >= KEPT {
+                return None;
+            }
+            // SAFETY: nobody's any more, of at least STEP bytes.
+            unsafe { block.cast::<*mut c_void>().write(list.first) };
+            list.first = block;
+            list.length = list.length.wrapping_add(1);
+            Some(())
+        });
+        if kept.is_none() {
+            // SAFETY: a block of the server's.
+            unsafe { api!(RedisModule_Free(block)) }
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller promises a size that is not too large for the alignment.
+        let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        if size(layout) == size(new) && is_small(layout) == is_small(new) {
+            return block;
+        }
+        if is_small(layout) || is_small(new) || layout.align() > ALIGN {
+            // SAFETY: a new block, and an old one of this layout; both have the bytes that are copied.
+            return unsafe {
+                let copy = self.alloc(new);
+                copy.copy_from_nonoverlapping(block, layout.size().min(new_size));
+                self.dealloc(block, layout);
+                copy
+            };
+        }
+        // SAFETY: a block of the server's, before and after of a size that is in no list.
+        unsafe { api!(RedisModule_Realloc(block.cast(), size(new))) }.cast()
+    }
+}
