@@ -15,10 +15,10 @@
 //! What reads MSGPACK reads this too.
 
 use super::msgpack::flush_type;
-use super::wire::{write_map, write_text};
+use super::wire::{write_map, write_number, write_text};
 use crate::entity::decimal;
 use crate::entity::event::{Event, Value};
-use rmp::encode::{write_bool, write_nil, write_uint};
+use rmp::encode::{write_bool, write_nil};
 
 pub fn encode(event: &Event) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
@@ -28,9 +28,9 @@ pub fn encode(event: &Event) -> Vec<u8> {
     write_text(out, &event.entity);
     write_text(out, b"id");
     // Other ids were refused when the flush was planned.
-    let _ = write_uint(out, decimal::parse(&event.id).unwrap_or(0));
+    write_number(out, decimal::parse(&event.id).unwrap_or(0).into());
     write_text(out, b"ft");
-    let _ = write_uint(out, flush_type(event.operation).into());
+    write_number(out, flush_type(event.operation).into());
     write_text(out, b"ch,omitempty");
     if event.changes.is_empty() {
         let _ = write_nil(out);

@@ -17,15 +17,15 @@
 //! What is read may also have the names that FORMAT FLUXAORM gives these keys, nil for no changes, type
 //! and text for a null beside its `n`, and no `v` for an empty string, which is what `omitempty` says.
 
-use super::wire::{read_map, Pairs, Text};
+use super::wire::{
+    read_map, write_map, write_number, write_text, write_text_or_bin, Pairs, Text,
+};
 use crate::entity::decimal;
-use crate::entity::event::{Bytes, Change, Event, Image, Pair, Value, Version};
+use crate::entity::event::{Bytes, Change, Event, Image, Value, Version};
 use crate::entity::operation::Operation;
 use crate::entity::value::FieldType;
-use rmp_serde::Serializer;
 use serde::de::Visitor;
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -33,50 +33,85 @@ use std::fmt;
 pub const FIELD: &[u8] = b"s";
 
 pub fn encode(event: &Event) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(128);
-    // Writing to memory cannot fail, and every length is known.
-    let _ = event.serialize(&mut Serializer::new(&mut bytes));
+    let Event { changes, meta, .. } = event;
+    let images = [(b"b", &*event.before), (b"a", &*event.after)];
+    let images = images.into_iter().filter(|(_, image)| !image.is_empty());
+    let optional = [
+        !changes.is_empty(),
+        event.version.is_some(),
+        !meta.is_empty(),
+    ];
+    let present = optional.into_iter().filter(|present| *present).count();
+    let present = present.saturating_add(images.clone().count());
+
+    // Changes with their keys and headers take about half as much again as their texts.
+    let mut bytes = Vec::with_capacity((event.size().saturating_mul(3) / 2).saturating_add(64));
+    let out = &mut bytes;
+    write_map(out, present.saturating_add(3));
+    write_text(out, b"et");
+    write_text_or_bin(out, &event.entity);
+    write_text(out, b"id");
+    match decimal::parse(&event.id) {
+        Some(number) => write_number(out, number.into()),
+        None => write_text_or_bin(out, &event.id),
+    }
+    write_text(out, b"ft");
+    write_number(out, flush_type(event.operation).into());
+    if !changes.is_empty() {
+        write_text(out, b"ch");
+        write_map(out, changes.len());
+        for change in changes.iter() {
+            write_text_or_bin(out, &change.field);
+            write_map(out, 2);
+            write_text(out, b"o");
+            write_param(out, &change.old);
+            write_text(out, b"n");
+            write_param(out, &change.new);
+        }
+    }
+    for (key, image) in images {
+        write_text(out, key);
+        write_map(out, image.len());
+        for (field, value) in image {
+            write_text_or_bin(out, field);
+            write_param(out, value);
+        }
+    }
+    if let Some(version) = event.version {
+        write_text(out, b"v");
+        write_number(out, version);
+    }
+    if !meta.is_empty() {
+        write_text(out, b"m");
+        write_map(out, meta.len());
+        for (name, value) in meta.iter() {
+            write_text_or_bin(out, name);
+            write_text_or_bin(out, value);
+        }
+    }
     bytes
+}
+
+fn write_param(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Some((field_type, text)) => {
+            write_map(out, 2);
+            write_text(out, b"t");
+            write_text(out, &[field_type.letter()]);
+            write_text(out, b"v");
+            write_text_or_bin(out, text);
+        }
+        None => {
+            write_map(out, 1);
+            write_text(out, b"n");
+            let _ = rmp::encode::write_bool(out, true);
+        }
+    }
 }
 
 /// `None` if these bytes are not an event: truncated, of other types, with something behind them.
 pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
     read_map::<WireEvent>(bytes)?.try_into().ok()
-}
-
-impl Serialize for Event<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let optional = [
-            !self.changes.is_empty(),
-            !self.before.is_empty(),
-            !self.after.is_empty(),
-            self.version.is_some(),
-            !self.meta.is_empty(),
-        ];
-        let present = optional.into_iter().filter(|present| *present).count();
-        let mut map = serializer.serialize_map(Some(present.saturating_add(3)))?;
-        map.serialize_entry("et", &Str(&self.entity))?;
-        match decimal::parse(&self.id) {
-            Some(number) => map.serialize_entry("id", &number)?,
-            None => map.serialize_entry("id", &Str(&self.id))?,
-        }
-        map.serialize_entry("ft", &flush_type(self.operation))?;
-        if !self.changes.is_empty() {
-            map.serialize_entry("ch", &Changes(&self.changes))?;
-        }
-        for (key, image) in [("b", &*self.before), ("a", &*self.after)] {
-            if !image.is_empty() {
-                map.serialize_entry(key, &Params(image))?;
-            }
-        }
-        if let Some(version) = self.version {
-            map.serialize_entry("v", &WireVersion(version))?;
-        }
-        if !self.meta.is_empty() {
-            map.serialize_entry("m", &Meta(&self.meta))?;
-        }
-        map.end()
-    }
 }
 
 /// The `ft` of an event.
@@ -85,85 +120,6 @@ pub fn flush_type(operation: Operation) -> u8 {
         Operation::Insert => 1,
         Operation::Update => 2,
         Operation::Delete => 3,
-    }
-}
-
-struct Changes<'c>(&'c [Change<'c>]);
-
-impl Serialize for Changes<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for change in self.0 {
-            map.serialize_entry(&Str(&change.field), &OldNew(change))?;
-        }
-        map.end()
-    }
-}
-
-struct Params<'i>(&'i [(Bytes<'i>, Value<'i>)]);
-
-impl Serialize for Params<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (field, value) in self.0.iter() {
-            map.serialize_entry(&Str(field), &Param(value))?;
-        }
-        map.end()
-    }
-}
-
-struct Meta<'m>(&'m [Pair<'m>]);
-
-impl Serialize for Meta<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in self.0 {
-            map.serialize_entry(&Str(name), &Str(value))?;
-        }
-        map.end()
-    }
-}
-
-struct OldNew<'c>(&'c Change<'c>);
-
-impl Serialize for OldNew<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("o", &Param(&self.0.old))?;
-        map.serialize_entry("n", &Param(&self.0.new))?;
-        map.end()
-    }
-}
-
-struct Param<'v>(&'v Value<'v>);
-
-impl Serialize for Param<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Some((field_type, text)) => {
-                let mut map = serializer.serialize_map(Some(2))?;
-                map.serialize_entry("t", &Str(&[field_type.letter()]))?;
-                map.serialize_entry("v", &Str(text))?;
-                map.end()
-            }
-            None => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("n", &true)?;
-                map.end()
-            }
-        }
-    }
-}
-
-/// str if it is UTF-8, else bin.
-struct Str<'t>(&'t [u8]);
-
-impl Serialize for Str<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => serializer.serialize_bytes(self.0),
-        }
     }
 }
 
@@ -297,18 +253,8 @@ impl<'de: 'e, 'e> Deserialize<'de> for WireId<'e> {
     }
 }
 
-/// Serde knows 128 bits, which MessagePack does not: int or uint.
+/// int or uint, of 64 bits.
 struct WireVersion(Version);
-
-impl Serialize for WireVersion {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match u64::try_from(self.0) {
-            Ok(version) => serializer.serialize_u64(version),
-            // Versions fit their fields.
-            Err(_) => serializer.serialize_i64(i64::try_from(self.0).unwrap_or(i64::MIN)),
-        }
-    }
-}
 
 impl<'de> Deserialize<'de> for WireVersion {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -37,6 +37,23 @@ pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(text);
 }
 
+/// str if it is UTF-8, else bin.
+pub fn write_text_or_bin(out: &mut Vec<u8>, text: &[u8]) {
+    if std::str::from_utf8(text).is_ok() {
+        return write_text(out, text);
+    }
+    let _ = encode::write_bin_len(out, length(text.len()));
+    out.extend_from_slice(text);
+}
+
+/// The shortest int or uint. Versions and counts fit 64 bits.
+pub fn write_number(out: &mut Vec<u8>, number: i128) {
+    let _ = match u64::try_from(number) {
+        Ok(number) => encode::write_uint(out, number),
+        Err(_) => encode::write_sint(out, i64::try_from(number).unwrap_or(i64::MIN)),
+    };
+}
+
 /// The header of a map.
 pub fn write_map(out: &mut Vec<u8>, pairs: usize) {
     let _ = encode::write_map_len(out, length(pairs));
