@@ -25,7 +25,10 @@ impl<'a> Args<'a> {
 
     /// The next argument, as the `what` of the option `of`.
     pub fn next(&mut self, of: &'static str, what: &'static str) -> Result<&'a [u8], Error> {
-        self.take().ok_or(Error::Missing { of, what })
+        match self.take() {
+            Some(arg) => Ok(arg),
+            None => Err(Error::Missing { of, what }),
+        }
     }
 
     pub fn take(&mut self) -> Option<&'a [u8]> {

@@ -8,8 +8,9 @@ use crate::entity::event_id::EventId;
 use crate::error::Error;
 use lazy_static::lazy_static;
 use redis_module::{raw, Context, RedisString};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::{c_char, c_int, c_void};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Beyond this many streams all are forgotten; asking again is cheap.
@@ -17,10 +18,8 @@ const MAX_STREAMS: usize = 10_000;
 
 #[derive(Default)]
 struct LastIds {
-    by_database: HashMap<c_int, HashMap<Vec<u8>, EventId>>,
+    by_database: BTreeMap<c_int, BTreeMap<Vec<u8>, EventId>>,
     streams: usize,
-    /// The string that names the key of an event of our own, while we send it.
-    ours: usize,
 }
 
 impl LastIds {
@@ -36,6 +35,9 @@ lazy_static! {
     /// Locked for moments, by the main thread alone: never contended.
     static ref LAST_IDS: Mutex<LastIds> = Mutex::default();
 }
+
+/// The address of the string that names the key of an event of our own, while we send it.
+static OURS: AtomicUsize = AtomicUsize::new(0);
 
 fn lock() -> MutexGuard<'static, LastIds> {
     LAST_IDS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -87,9 +89,9 @@ pub fn forget(ctx: &Context, stream: &RedisString) {
 /// Another module may answer it by changing a stream. Its events carry strings of their own, so they
 /// are not taken for ours.
 pub fn notifying(key: &RedisString, notify: impl FnOnce()) {
-    lock().ours = key.inner.addr();
+    OURS.store(key.inner.addr(), Relaxed);
     notify();
-    lock().ours = 0;
+    OURS.store(0, Relaxed);
 }
 
 fn forget_all() {
@@ -162,10 +164,9 @@ extern "C" fn on_key(
 ) -> c_int {
     // An id that is known no longer to be right is asked for again when the stream refuses it.
     let _ = guard::catch("a keyspace event", || {
-        let mut cache = lock();
-        if cache.ours != key.addr() {
+        if OURS.load(Relaxed) != key.addr() {
             let database = keys::current_database(&Context::new(ctx));
-            cache.remove(database, RedisString::string_as_slice(key));
+            lock().remove(database, RedisString::string_as_slice(key));
         }
     });
     raw::REDISMODULE_OK as c_int

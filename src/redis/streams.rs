@@ -210,7 +210,7 @@ impl<'d> Publisher<'d> {
                 last_ids::forget(ctx, &self.name);
                 add(last_ids::get(ctx, &self.name).ok()?)
             })?;
-            let id_text = id_string(id);
+            let id_text = keys::string(id.to_string().as_bytes());
             writes.replicate(c"XADD", &self.name, std::iter::once(&id_text).chain(&words));
             writes.changed(
                 &self.name,
@@ -258,17 +258,4 @@ fn stream_add(key: &Key, id: EventId, argv: &mut [*mut raw::RedisModuleString]) 
         ))
     };
     status == raw::REDISMODULE_OK as c_int
-}
-
-/// The id's text, as the server writes it.
-fn id_string(EventId { ms, seq }: EventId) -> RedisString {
-    let mut id = raw::RedisModuleStreamID { ms, seq };
-    // SAFETY: no context, so it belongs to us; the id is only read.
-    let string = unsafe {
-        api!(RedisModule_CreateStringFromStreamID(
-            std::ptr::null_mut(),
-            &mut id
-        ))
-    };
-    RedisString::from_redis_module_string(std::ptr::null_mut(), string)
 }

@@ -34,7 +34,11 @@ pub fn plan<'a>(
         planner.with_events = requests.with_events;
         for (id, request) in requests.list {
             let of_token = |error: Error| error.of_token(requests.token);
-            let state = match states.remove(id) {
+            let known = match again.contains(id) {
+                true => states.remove(id),
+                false => None,
+            };
+            let state = match known {
                 Some(state) => state,
                 None if declaration.stateless => Stored::Nothing,
                 None => {
