@@ -2,14 +2,13 @@
 
 /// Plain decimal digits without sign, leading zeros or white space: what Redis writes itself.
 pub fn parse(text: &[u8]) -> Option<u64> {
-    let canonical = match text {
-        [b'0'] => true,
-        [b'0', ..] | [] => false,
-        digits => digits.iter().all(u8::is_ascii_digit),
-    };
-    canonical
-        .then(|| std::str::from_utf8(text).ok()?.parse().ok())
-        .flatten()
+    if matches!(text, [] | [b'0', _, ..]) {
+        return None;
+    }
+    text.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 #[cfg(test)]

@@ -117,11 +117,8 @@ impl<'r> View<'r> {
 
     /// A text's or error's bytes, nothing for the rest.
     pub fn bytes(self) -> &'r [u8] {
-        if !matches!(self.kind(), Kind::Text | Kind::Error) {
-            return &[];
-        }
         let mut length = 0usize;
-        // SAFETY: a text; its bytes live as long as the reply.
+        // SAFETY: a live reply; null if it is no text. The bytes live as long as the reply.
         unsafe {
             let bytes: *const c_char = api!(RedisModule_CallReplyStringPtr(self.raw, &mut length));
             match bytes.is_null() {
@@ -151,10 +148,7 @@ impl<'r> View<'r> {
     }
 
     pub fn at(self, index: usize) -> Option<View<'r>> {
-        if index >= self.length() {
-            return None;
-        }
-        // SAFETY: an array with such an element.
+        // SAFETY: a live reply; null if it is no array, or has no such element.
         let raw = unsafe { api!(RedisModule_CallReplyArrayElement(self.raw, index)) };
         (!raw.is_null()).then_some(View {
             raw,

@@ -59,11 +59,8 @@ impl<'r> Entry<'r> {
     }
 
     pub fn fields(&self) -> Vec<(&'r [u8], &'r [u8])> {
-        let texts: Vec<&[u8]> = self.fields.items().map(View::bytes).collect();
-        let pairs = texts.chunks_exact(2);
-        pairs
-            .filter_map(|pair| Some((*pair.first()?, *pair.last()?)))
-            .collect()
+        let mut texts = self.fields.items().map(View::bytes);
+        std::iter::from_fn(|| Some((texts.next()?, texts.next()?))).collect()
     }
 }
 

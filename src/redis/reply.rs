@@ -91,13 +91,13 @@ impl<'c> Reply<'c> {
         let Some((field_type, text)) = value else {
             return self.null();
         };
-        let utf8 = std::str::from_utf8(text).ok();
+        let utf8 = || std::str::from_utf8(text).ok();
         match field_type {
-            FieldType::Int | FieldType::Uint => match utf8.and_then(|text| text.parse().ok()) {
+            FieldType::Int | FieldType::Uint => match utf8().and_then(|text| text.parse().ok()) {
                 Some(number) => self.integer(number),
                 None => self.bytes(text),
             },
-            FieldType::Float if self.is_resp3() => match utf8.and_then(|text| text.parse().ok()) {
+            FieldType::Float if self.is_resp3() => match utf8().and_then(|text| text.parse().ok()) {
                 Some(number) => unsafe {
                     api!(RedisModule_ReplyWithDouble(self.ctx.ctx, number));
                 },

@@ -209,6 +209,9 @@ impl Part {
     }
 
     pub fn rejected(&self) -> Vec<EventId> {
+        if self.rejected.is_empty() {
+            return Vec::new();
+        }
         let entries = self.entries().enumerate();
         let rejected = entries.filter(|(place, _)| self.rejected.contains(place));
         rejected
