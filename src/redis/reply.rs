@@ -97,12 +97,14 @@ impl<'c> Reply<'c> {
                 Some(number) => self.integer(number),
                 None => self.bytes(text),
             },
-            FieldType::Float if self.is_resp3() => match utf8().and_then(|text| text.parse().ok()) {
-                Some(number) => unsafe {
-                    api!(RedisModule_ReplyWithDouble(self.ctx.ctx, number));
-                },
-                None => self.bytes(text),
-            },
+            FieldType::Float if self.is_resp3() => {
+                match utf8().and_then(|text| text.parse().ok()) {
+                    Some(number) => unsafe {
+                        api!(RedisModule_ReplyWithDouble(self.ctx.ctx, number));
+                    },
+                    None => self.bytes(text),
+                }
+            }
             FieldType::Bool if matches!(&**text, b"0" | b"1") => self.boolean(&**text == b"1"),
             _ => self.bytes(text),
         }

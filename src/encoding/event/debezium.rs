@@ -349,14 +349,14 @@ fn image<'e>(json: &'e RawValue, binary: &HashSet<Bytes>) -> Option<Image<'e>> {
         }
     }
     // Two names may stand for the same field.
-    distinct(&image).then(|| image.into())
+    distinct(image.iter().map(|(field, _)| field)).then(|| image.into())
 }
 
 fn meta(json: &RawValue) -> Option<Cow<'_, [Pair<'_>]>> {
     let members = object(json.get())?.0.into_iter();
     let pairs = members.map(|(key, value)| Some((unescape(key)?, name(value)?)));
     let pairs: Vec<_> = pairs.collect::<Option<_>>()?;
-    distinct(&pairs).then(|| pairs.into())
+    distinct(pairs.iter().map(|(name, _)| name)).then(|| pairs.into())
 }
 
 /// A value whose type is that of its JSON.

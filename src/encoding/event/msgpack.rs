@@ -17,17 +17,11 @@
 //! What is read may also have the names that FORMAT FLUXAORM gives these keys, nil for no changes, type
 //! and text for a null beside its `n`, and no `v` for an empty string, which is what `omitempty` says.
 
-use super::wire::{
-    read_map, write_map, write_number, write_text, write_text_or_bin, Pairs, Text,
-};
+use super::wire::{distinct, write_map, write_number, write_text, write_text_or_bin, Reader};
 use crate::entity::decimal;
-use crate::entity::event::{Bytes, Change, Event, Image, Value, Version};
+use crate::entity::event::{Bytes, Change, Event, Pair, Value};
 use crate::entity::operation::Operation;
 use crate::entity::value::FieldType;
-use serde::de::Visitor;
-use serde::Deserialize;
-use std::borrow::Cow;
-use std::fmt;
 
 /// The entry's field.
 pub const FIELD: &[u8] = b"s";
@@ -111,7 +105,9 @@ fn write_param(out: &mut Vec<u8>, value: &Value) {
 
 /// `None` if these bytes are not an event: truncated, of other types, with something behind them.
 pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
-    read_map::<WireEvent>(bytes)?.try_into().ok()
+    let mut reader = Reader::new(bytes);
+    let event = read_event(&mut reader)?;
+    reader.is_at_end().then_some(event)
 }
 
 /// The `ft` of an event.
@@ -125,164 +121,121 @@ pub fn flush_type(operation: Operation) -> u8 {
 
 // What is read: keys in any order, unknown ones passed over, so that later versions may add some.
 
-#[derive(Deserialize)]
-struct WireEvent<'e> {
-    #[serde(borrow)]
-    et: Text<'e>,
-    #[serde(borrow)]
-    id: WireId<'e>,
-    ft: u8,
-    #[serde(borrow, default, alias = "ch,omitempty")]
-    ch: Pairs<'e, WireChange<'e>>,
-    #[serde(borrow, default)]
-    b: Pairs<'e, WireParam<'e>>,
-    #[serde(borrow, default)]
-    a: Pairs<'e, WireParam<'e>>,
-    #[serde(default)]
-    v: Option<WireVersion>,
-    #[serde(borrow, default)]
-    m: Pairs<'e, Text<'e>>,
-}
-
-#[derive(Deserialize)]
-struct WireChange<'e> {
-    #[serde(borrow)]
-    o: WireParam<'e>,
-    #[serde(borrow)]
-    n: WireParam<'e>,
-}
-
-#[derive(Deserialize)]
-struct WireParam<'e> {
-    #[serde(default, alias = "n,omitempty")]
-    n: bool,
-    #[serde(borrow, default, alias = "t,omitempty")]
-    t: Option<Text<'e>>,
-    #[serde(borrow, default, alias = "v,omitempty")]
-    v: Option<Text<'e>>,
-}
-
-impl<'e> TryFrom<WireEvent<'e>> for Event<'e> {
-    type Error = ();
-
-    fn try_from(wire: WireEvent<'e>) -> Result<Self, ()> {
-        let operation = match wire.ft {
-            1 => Operation::Insert,
-            2 => Operation::Update,
-            3 => Operation::Delete,
-            _ => return Err(()),
-        };
-        let changes = wire.ch.0.into_iter().map(|(field, change)| {
-            Ok(Change {
-                field,
-                old: change.o.try_into()?,
-                new: change.n.try_into()?,
-            })
-        });
-        let meta = wire.m.0.into_iter().map(|(name, value)| (name, value.0));
-        Ok(Event {
-            entity: wire.et.0,
-            id: wire.id.0,
-            operation,
-            changes: changes.collect::<Result<Vec<_>, ()>>()?.into(),
-            before: wire.b.try_into()?,
-            after: wire.a.try_into()?,
-            touch: false,
-            version: wire.v.map(|version| version.0),
-            meta: meta.collect(),
-        })
-    }
-}
-
-impl<'e> TryFrom<Pairs<'e, WireParam<'e>>> for Image<'e> {
-    type Error = ();
-
-    fn try_from(wire: Pairs<'e, WireParam<'e>>) -> Result<Self, ()> {
-        let fields = wire.0.into_iter();
-        fields
-            .map(|(field, param)| Ok((field, param.try_into()?)))
-            .collect()
-    }
-}
-
-impl<'e> TryFrom<WireParam<'e>> for Value<'e> {
-    type Error = ();
-
-    fn try_from(WireParam { n, t, v }: WireParam<'e>) -> Result<Self, ()> {
-        if n {
-            return Ok(None);
-        }
-        let letter = t.ok_or(())?;
-        let field_type = FieldType::from_letter(&letter.0).ok_or(())?;
-        match (field_type, v) {
-            (_, Some(text)) => Ok(Some((field_type, text.0))),
-            (FieldType::String, None) => Ok(Some((field_type, Cow::Borrowed(b"")))),
-            _ => Err(()),
+fn read_event<'e>(reader: &mut Reader<'e>) -> Option<Event<'e>> {
+    let (mut entity, mut id, mut operation) = (None, None, None);
+    let (mut changes, mut before, mut after) = (None, None, None);
+    let (mut version, mut meta) = (None, None);
+    for _ in 0..reader.map()? {
+        match reader.text()? {
+            b"et" => once(&mut entity, reader.text()?)?,
+            b"id" => once(&mut id, read_id(reader)?)?,
+            b"ft" => once(&mut operation, read_operation(reader)?)?,
+            b"ch" | b"ch,omitempty" => once(&mut changes, read_changes(reader)?)?,
+            b"b" => once(&mut before, read_image(reader)?)?,
+            b"a" => once(&mut after, read_image(reader)?)?,
+            b"v" => once(&mut version, reader.or_nil(Reader::number)?)?,
+            b"m" => once(&mut meta, read_meta(reader)?)?,
+            _ => reader.skip()?,
         }
     }
+    Some(Event {
+        entity: entity?.into(),
+        id: id?,
+        operation: operation?,
+        changes: changes.unwrap_or_default().into(),
+        before: before.unwrap_or_default().into(),
+        after: after.unwrap_or_default().into(),
+        touch: false,
+        version: version.flatten(),
+        meta: meta.unwrap_or_default().into(),
+    })
 }
 
 /// A text, or an unsigned integer in decimal.
-struct WireId<'e>(Bytes<'e>);
-
-impl<'de: 'e, 'e> Deserialize<'de> for WireId<'e> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct IdVisitor;
-
-        impl<'de> Visitor<'de> for IdVisitor {
-            type Value = WireId<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a text or an unsigned integer")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(WireId(Cow::Borrowed(text.as_bytes())))
-            }
-
-            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
-                Ok(WireId(Cow::Borrowed(bytes)))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-                Ok(WireId(Cow::Owned(number.to_string().into_bytes())))
-            }
+fn read_id<'e>(reader: &mut Reader<'e>) -> Option<Bytes<'e>> {
+    match reader.is_at_text() {
+        true => Some(reader.text()?.into()),
+        false => {
+            let number = u64::try_from(reader.number()?).ok()?;
+            Some(number.to_string().into_bytes().into())
         }
-
-        deserializer.deserialize_any(IdVisitor)
     }
 }
 
-/// int or uint, of 64 bits.
-struct WireVersion(Version);
+fn read_operation(reader: &mut Reader) -> Option<Operation> {
+    match reader.number()? {
+        1 => Some(Operation::Insert),
+        2 => Some(Operation::Update),
+        3 => Some(Operation::Delete),
+        _ => None,
+    }
+}
 
-impl<'de> Deserialize<'de> for WireVersion {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct VersionVisitor;
-
-        impl Visitor<'_> for VersionVisitor {
-            type Value = WireVersion;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("an integer")
-            }
-
-            fn visit_i64<E>(self, version: i64) -> Result<Self::Value, E> {
-                Ok(WireVersion(version.into()))
-            }
-
-            fn visit_u64<E>(self, version: u64) -> Result<Self::Value, E> {
-                Ok(WireVersion(version.into()))
+fn read_changes<'e>(reader: &mut Reader<'e>) -> Option<Vec<Change<'e>>> {
+    let read = |reader: &mut Reader<'e>| {
+        let field = reader.text()?.into();
+        let (mut old, mut new) = (None, None);
+        for _ in 0..reader.map()? {
+            match reader.text()? {
+                b"o" => once(&mut old, read_param(reader)?)?,
+                b"n" => once(&mut new, read_param(reader)?)?,
+                _ => reader.skip()?,
             }
         }
+        let (old, new) = (old?, new?);
+        Some(Change { field, old, new })
+    };
+    let changes = reader.elements(read)?;
+    distinct(changes.iter().map(|change| &change.field)).then_some(changes)
+}
 
-        deserializer.deserialize_any(VersionVisitor)
+fn read_image<'e>(reader: &mut Reader<'e>) -> Option<Vec<(Bytes<'e>, Value<'e>)>> {
+    read_pairs(reader, read_param)
+}
+
+fn read_meta<'e>(reader: &mut Reader<'e>) -> Option<Vec<Pair<'e>>> {
+    read_pairs(reader, |reader| Some(reader.text()?.into()))
+}
+
+fn read_pairs<'e, T>(
+    reader: &mut Reader<'e>,
+    value: impl Fn(&mut Reader<'e>) -> Option<T>,
+) -> Option<Vec<(Bytes<'e>, T)>> {
+    let read = |reader: &mut Reader<'e>| Some((Bytes::from(reader.text()?), value(reader)?));
+    let pairs = reader.elements(read)?;
+    distinct(pairs.iter().map(|(name, _)| name)).then_some(pairs)
+}
+
+fn read_param<'e>(reader: &mut Reader<'e>) -> Option<Value<'e>> {
+    let (mut null, mut letter, mut text) = (None, None, None);
+    for _ in 0..reader.map()? {
+        match reader.text()? {
+            b"n" | b"n,omitempty" => once(&mut null, reader.boolean()?)?,
+            b"t" | b"t,omitempty" => once(&mut letter, reader.or_nil(Reader::text)?)?,
+            b"v" | b"v,omitempty" => once(&mut text, reader.or_nil(Reader::text)?)?,
+            _ => reader.skip()?,
+        }
     }
+    if null == Some(true) {
+        return Some(None);
+    }
+    let field_type = FieldType::from_letter(letter.flatten()?)?;
+    match (field_type, text.flatten()) {
+        (_, Some(text)) => Some(Some((field_type, text.into()))),
+        (FieldType::String, None) => Some(Some((field_type, Bytes::default()))),
+        _ => None,
+    }
+}
+
+/// A key stands once in its map.
+fn once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
+    slot.replace(value).is_none().then_some(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::borrow::Cow;
 
     fn text(bytes: &[u8]) -> Value<'_> {
         Some((FieldType::String, bytes.into()))

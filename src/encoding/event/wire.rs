@@ -3,7 +3,7 @@
 use crate::entity::event::Bytes;
 use rmp::{encode, Marker};
 use rmp_serde::{decode, Deserializer};
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::fmt;
@@ -26,6 +26,87 @@ pub fn read_map<'e, T: Deserialize<'e>>(bytes: &'e [u8]) -> Option<T> {
     match bool::deserialize(&mut deserializer) {
         Err(decode::Error::InvalidMarkerRead(_)) => Some(map), // the end
         _ => None,
+    }
+}
+
+/// MessagePack, piece by piece. `None` is always: not that.
+pub struct Reader<'e> {
+    rest: &'e [u8],
+}
+
+impl<'e> Reader<'e> {
+    pub fn new(bytes: &'e [u8]) -> Self {
+        Reader { rest: bytes }
+    }
+
+    pub fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn marker(&self) -> Option<Marker> {
+        self.rest.first().map(|byte| Marker::from_u8(*byte))
+    }
+
+    /// How many pairs of a map follow.
+    pub fn map(&mut self) -> Option<u32> {
+        rmp::decode::read_map_len(&mut self.rest).ok()
+    }
+
+    pub fn is_at_text(&self) -> bool {
+        use Marker::{Bin16, Bin32, Bin8, FixStr, Str16, Str32, Str8};
+        matches!(
+            self.marker(),
+            Some(FixStr(_) | Str8 | Str16 | Str32 | Bin8 | Bin16 | Bin32)
+        )
+    }
+
+    /// str, also one that is not UTF-8, or bin.
+    pub fn text(&mut self) -> Option<&'e [u8]> {
+        let length = match self.marker()? {
+            Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => {
+                rmp::decode::read_bin_len(&mut self.rest).ok()?
+            }
+            _ => rmp::decode::read_str_len(&mut self.rest).ok()?,
+        };
+        let (text, rest) = self.rest.split_at_checked(usize::try_from(length).ok()?)?;
+        self.rest = rest;
+        Some(text)
+    }
+
+    /// int or uint.
+    pub fn number(&mut self) -> Option<i128> {
+        match self.marker()? {
+            Marker::U64 => rmp::decode::read_u64(&mut self.rest).ok().map(i128::from),
+            _ => rmp::decode::read_int::<i64, _>(&mut self.rest)
+                .ok()
+                .map(i128::from),
+        }
+    }
+
+    pub fn boolean(&mut self) -> Option<bool> {
+        rmp::decode::read_bool(&mut self.rest).ok()
+    }
+
+    /// nil, or something else.
+    pub fn or_nil<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        match self.marker()? {
+            Marker::Null => rmp::decode::read_nil(&mut self.rest).ok().map(|()| None),
+            _ => read(self).map(Some),
+        }
+    }
+
+    /// What a map's pairs are read as. Go has nil for a map of nothing.
+    pub fn elements<T>(&mut self, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let pairs = self.or_nil(Self::map)?.unwrap_or(0);
+        // No capacity on the word of a header: it may promise four billion pairs.
+        (0..pairs).map(|_| read(self)).collect()
+    }
+
+    /// Passes over anything.
+    pub fn skip(&mut self) -> Option<()> {
+        let mut deserializer = Deserializer::new(&mut self.rest);
+        deserializer.set_max_depth(MAX_DEPTH);
+        IgnoredAny::deserialize(&mut deserializer).ok().map(drop)
     }
 }
 
@@ -129,7 +210,7 @@ impl<'de: 'e, 'e, T: Deserialize<'de>> Deserialize<'de> for Pairs<'e, T> {
                 while let Some(Text(name)) = map.next_key()? {
                     pairs.push((name, map.next_value()?));
                 }
-                match distinct(&pairs) {
+                match distinct(pairs.iter().map(|(name, _)| name)) {
                     true => Ok(Pairs(pairs)),
                     false => Err(A::Error::custom("a name twice")),
                 }
@@ -146,12 +227,12 @@ impl<'de: 'e, 'e, T: Deserialize<'de>> Deserialize<'de> for Pairs<'e, T> {
 }
 
 /// Whether no name is there twice.
-pub fn distinct<T>(pairs: &[(Bytes, T)]) -> bool {
+pub fn distinct<'n>(names: impl Iterator<Item = &'n Bytes<'n>> + Clone) -> bool {
     // As images are written, and all that has one name at most: there is no need of a list then.
-    if pairs.is_sorted_by(|a, b| a.0 < b.0) {
+    if names.clone().is_sorted_by(|a, b| a < b) {
         return true;
     }
-    let mut names: Vec<&[u8]> = pairs.iter().map(|pair| &*pair.0).collect();
+    let mut names: Vec<_> = names.collect();
     names.sort_unstable();
     names.is_sorted_by(|a, b| a < b)
 }
@@ -173,7 +254,8 @@ mod tests {
         ] {
             let names = names.split_terminator(' ');
             let pairs: Vec<(Bytes, ())> = names.map(|name| (name.as_bytes().into(), ())).collect();
-            assert_eq!(distinct(&pairs), expected, "{pairs:?}");
+            let names = pairs.iter().map(|(name, _)| name);
+            assert_eq!(distinct(names), expected, "{pairs:?}");
         }
     }
 
