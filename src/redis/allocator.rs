@@ -11,11 +11,11 @@ use std::ptr::NonNull;
 pub struct Allocator;
 
 /// Blocks of up to so many bytes are kept…
-const SMALL: usize = 512;
+const SMALL: usize = 1024;
 /// …in sizes that are multiples of this…
 const STEP: usize = 32;
-/// …so many of each size: 136 KiB in all at the most.
-const KEPT: usize = 32;
+/// …so many of each size: 264 KiB in all at the most.
+const KEPT: usize = 16;
 
 const SIZES: usize = SMALL / STEP;
 

@@ -192,12 +192,10 @@ impl<'d> Publisher<'d> {
 
     /// Appends an event, and applies the stream's retention after the command's last. Listeners hear of
     /// it with the other writes.
-    pub fn append(&mut self, writes: &mut Writes, entry: &Entry, now_ms: u64) -> Option<EventId> {
+    pub fn append(&mut self, writes: &mut Writes, words: &Words, now_ms: u64) -> Option<EventId> {
         let ctx = writes.context();
         let database = self.stream.database;
         self.events = self.events.saturating_sub(1);
-        let words = entry.iter().flat_map(|(field, value)| [*field, value]);
-        let words: Vec<RedisString> = words.map(keys::string).collect();
         let added = keys::in_database(ctx, database, || {
             let key = Key::write(ctx, &self.name);
             let mut argv: Vec<_> = words.iter().map(|word| word.inner).collect();
@@ -211,7 +209,7 @@ impl<'d> Publisher<'d> {
                 add(last_ids::get(ctx, &self.name).ok()?)
             })?;
             let id_text = keys::string(id.to_string().as_bytes());
-            writes.replicate(c"XADD", &self.name, std::iter::once(&id_text).chain(&words));
+            writes.replicate(c"XADD", &self.name, std::iter::once(&id_text).chain(words));
             writes.changed(
                 &self.name,
                 raw::REDISMODULE_NOTIFY_STREAM,
@@ -233,6 +231,14 @@ impl<'d> Publisher<'d> {
         }
         added.flatten()
     }
+}
+
+/// An entry's fields and values by turns.
+pub type Words = [RedisString];
+
+pub fn words(entry: &Entry) -> Vec<RedisString> {
+    let words = entry.iter().flat_map(|(field, value)| [*field, value]);
+    words.map(keys::string).collect()
 }
 
 pub fn no_such_database(stream: &Stream) -> Error {

@@ -78,6 +78,8 @@ fn apply<'c, 'd>(
 ) -> (Writes<'c>, Vec<Outcome>) {
     let mut writes = Writes::new(ctx);
     let mut outcomes = Vec::with_capacity(plan.steps.len());
+    // Those of the last entry: streams that share one follow each other.
+    let mut words = (usize::MAX, Vec::new());
     for step in plan.steps {
         if let Some(write) = &step.write {
             snapshots::write(&mut writes, declaration, step.id, write, now_ms);
@@ -88,8 +90,16 @@ fn apply<'c, 'd>(
         });
         for Publication { stream, entry } in step.publications {
             let publisher = publishers.get_mut(stream).and_then(Option::as_mut);
-            if let (Some(publisher), Some(entry)) = (publisher, plan.entries.get(entry)) {
-                let id = publisher.append(&mut writes, entry, now_ms);
+            if words.0 != entry {
+                words = (
+                    entry,
+                    plan.entries
+                        .get(entry)
+                        .map_or_else(Vec::new, streams::words),
+                );
+            }
+            if let Some(publisher) = publisher {
+                let id = publisher.append(&mut writes, &words.1, now_ms);
                 if let (Some(details), Some(id)) = (&mut details, id) {
                     let stream = ByteBuf::from(publisher.stream());
                     details.events.push((stream, id));
