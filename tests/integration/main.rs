@@ -22,6 +22,7 @@ mod formats;
 mod groups;
 mod history;
 mod ids;
+mod instructions;
 mod latency;
 mod limits;
 mod listeners;

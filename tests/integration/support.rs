@@ -24,6 +24,8 @@ enum Start {
     Plain,
     /// A write beyond the limit of a file's size is an error, and not the process's end.
     SurvivesLargeFiles,
+    /// In valgrind's machine, which is no slower or faster for what else the real one does.
+    CountingInstructions,
 }
 
 impl Server {
@@ -39,6 +41,11 @@ impl Server {
     /// One whose files may be limited (`prlimit`), as a full disk does.
     pub fn that_survives_large_files(options: &[&str]) -> Server {
         Server::starting(Start::SurvivesLargeFiles, module(), options)
+    }
+
+    /// Under callgrind, which counts nothing until it is told to.
+    pub fn counting_instructions() -> Server {
+        Server::starting(Start::CountingInstructions, module(), &[])
     }
 
     /// With another build of the module.
@@ -192,6 +199,14 @@ fn spawn(start: Start, module: &Path, port: u16, dir: &TempDir, options: &[Strin
                 .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
                 .arg(server().get_program());
             shell
+        }
+        Start::CountingInstructions => {
+            let mut valgrind = Command::new("valgrind");
+            valgrind
+                .args(["--tool=callgrind", "--instr-atstart=no"])
+                .arg("--callgrind-out-file=callgrind")
+                .arg(server().get_program());
+            valgrind
         }
     };
     command

@@ -1,0 +1,214 @@
+//! How many instructions the main paths take, against those in `instructions.tsv`: what makes one slower
+//! is seen in review, as a line of that file that changed. Callgrind counts them in the whole server, from
+//! the reading of the command to the reply, however busy the machine is.
+
+use super::support::{skipped, Conn, Server};
+use redis::Value;
+use std::process::Command;
+
+/// How far a path may be from what is written.
+const TOLERANCE: f64 = 0.10;
+/// A native command as far off is another server's, or another C library's.
+const OTHER_SERVER: f64 = 0.06;
+
+const ENTITIES: usize = 1000;
+
+/// Nine fields that stay as they are; the tenth is `logins`.
+const CONSTANT: &str =
+    "name Alice email alice@example.com status active country AT city Vienna plan premium \
+    language de created 2026-01-02 referrer newsletter";
+
+type Words = Vec<String>;
+
+/// A path, and what is counted of it: so many units.
+struct Path {
+    name: &'static str,
+    commands: Vec<Words>,
+    units: usize,
+}
+
+fn words(line: String) -> Words {
+    line.split_whitespace().map(String::from).collect()
+}
+
+fn each(command: impl Fn(usize) -> String) -> Vec<Words> {
+    (0..ENTITIES).map(|entity| words(command(entity))).collect()
+}
+
+fn flush(entity_type: &str, logins: usize) -> Vec<Words> {
+    each(|id| {
+        format!("DIRTY.FLUSH {entity_type} SNAPSHOT user-{id:06} 10 {CONSTANT} logins {logins}")
+    })
+}
+
+/// A hundred entities in each command.
+fn batches(logins: usize) -> Vec<Words> {
+    let batch = |ops: &[Words]| {
+        let ops = ops.iter().flat_map(|flush| flush[2..].to_vec());
+        words("DIRTY.FLUSH batch".into())
+            .into_iter()
+            .chain(ops)
+            .collect()
+    };
+    flush("batch", logins).chunks(100).map(batch).collect()
+}
+
+/// Sends everything, then takes all replies.
+fn run(redis: &mut Conn, commands: &[Words]) {
+    for commands in commands.chunks(50) {
+        for command in commands {
+            redis.send(command).expect("a connection");
+        }
+        for command in commands {
+            let reply = redis.receive().expect("a reply");
+            assert!(
+                !matches!(reply, Value::ServerError(_)),
+                "{command:?}: {reply:?}"
+            );
+        }
+    }
+}
+
+/// The paths, each prepared so that it does the same work with every command.
+fn paths(redis: &mut Conn) -> Vec<Path> {
+    for entity_type in ["update", "unchanged", "batch", "read"] {
+        redis.run(&format!(
+            "DIRTY.DECLARE {entity_type} STREAM {entity_type}-changes"
+        ));
+        run(redis, &flush(entity_type, 0));
+    }
+    redis.run("DIRTY.DECLARE stateless STATELESS STREAM stateless-changes");
+    let hset = |logins| each(|id| format!("HSET user-{id:06} {CONSTANT} logins {logins}"));
+    let xadd = || each(|_| format!("XADD plain-changes * s {}", "x".repeat(63)));
+    let stateless = || each(|id| format!("DIRTY.FLUSH stateless UPDATE user-{id:06} 1 logins 0 1"));
+    for commands in [hset(0), xadd(), stateless()] {
+        run(redis, &commands);
+    }
+
+    redis.run("XGROUP CREATE read-changes g $");
+    run(redis, &flush("read", 1));
+    let Value::Array(entries) = redis.ok(&["XRANGE", "read-changes", "-", "+"]) else {
+        panic!("entries");
+    };
+    let id = |entry: &Value| match entry {
+        Value::Array(entry) => super::support::text(&entry[0])
+            .trim_matches('"')
+            .to_string(),
+        other => panic!("{other:?}"),
+    };
+    let ids: Vec<String> = entries[ENTITIES..].iter().map(id).collect();
+    let consume = |ids: &[String]| {
+        let ids = ids.join(" ");
+        words(format!(
+            "DIRTY.CONSUME read-changes GROUP g me ACK 100 {ids} COUNT 100"
+        ))
+    };
+    redis.run("DIRTY.CONSUME read-changes GROUP g me COUNT 100");
+
+    let path = |name, commands, units| Path {
+        name,
+        commands,
+        units,
+    };
+    vec![
+        path("HSET of 10 fields", hset(1), ENTITIES),
+        path("XADD of 63 bytes", xadd(), ENTITIES),
+        path(
+            "FLUSH, 1 of 10 fields changed",
+            flush("update", 1),
+            ENTITIES,
+        ),
+        path("FLUSH, nothing changed", flush("unchanged", 0), ENTITIES),
+        path("FLUSH of 100 entities, each", batches(1), ENTITIES),
+        path("FLUSH, STATELESS UPDATE of 1 field", stateless(), ENTITIES),
+        path(
+            "CONSUME 100, ACK 100, each",
+            ids.chunks(100).map(consume).collect(),
+            ENTITIES,
+        ),
+    ]
+}
+
+/// Instructions for each unit of a path.
+fn count(server: &Server, redis: &mut Conn, path: &Path, nth: usize) -> usize {
+    let control = |args: &[&str]| {
+        let pid = server.pid().to_string();
+        let done = Command::new("callgrind_control")
+            .args(args)
+            .arg(pid)
+            .output();
+        assert!(
+            done.expect("callgrind_control").status.success(),
+            "{args:?}"
+        );
+    };
+    control(&["--instr=on"]);
+    run(redis, &path.commands);
+    control(&["--instr=off"]);
+    control(&["--dump"]);
+    let dump = server.dir.path().join(format!("callgrind.{nth}"));
+    let dump = std::fs::read_to_string(&dump).unwrap_or_else(|error| panic!("{dump:?}: {error}"));
+    let total = dump.lines().find_map(|line| line.strip_prefix("totals: "));
+    total.expect("a total").parse::<usize>().expect("a number") / path.units
+}
+
+#[test]
+fn the_main_paths_take_as_many_instructions_as_is_written() {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/integration/instructions.tsv"
+    );
+    let server = Server::counting_instructions();
+    let mut redis = server.connect();
+    let paths = paths(&mut redis);
+    let counts: Vec<usize> = paths
+        .iter()
+        .zip(1..)
+        .map(|(path, nth)| count(&server, &mut redis, path, nth))
+        .collect();
+    // What was counted is what the names say.
+    for (command, reply) in [
+        ("XLEN update-changes", "(2000)"),
+        ("XLEN unchanged-changes", "(1000)"),
+        ("XLEN batch-changes", "(2000)"),
+        ("XLEN stateless-changes", "(2000)"),
+        ("XPENDING read-changes g", "[(0) nil nil nil]"),
+    ] {
+        assert_eq!(redis.run(command), reply, "{command}");
+    }
+
+    let lines = paths.iter().zip(&counts);
+    let found: String = lines
+        .map(|(path, count)| format!("{}\t{count}\n", path.name))
+        .collect();
+    if std::env::var("INSTRUCTIONS").is_ok_and(|what| what == "write") {
+        std::fs::write(file, &found).expect("a file");
+    }
+
+    let written = std::fs::read_to_string(file).expect("instructions.tsv");
+    let written: Vec<(&str, usize)> = written
+        .lines()
+        .map(|line| line.split_once('\t').expect("a path and a count"))
+        .map(|(name, count)| (name, count.parse().expect("a number")))
+        .collect();
+    let names: Vec<&str> = paths.iter().map(|path| path.name).collect();
+    assert_eq!(
+        written.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        names
+    );
+    let off = |nth: usize| counts[nth] as f64 / written[nth].1 as f64 - 1.0;
+    if (0..2).any(|native| off(native).abs() > OTHER_SERVER) {
+        return skipped(&format!(
+            "native commands take other counts on this server:\n{found}"
+        ));
+    }
+    let far: Vec<&str> = (2..paths.len())
+        .filter(|nth| off(*nth).abs() > TOLERANCE)
+        .map(|nth| names[nth])
+        .collect();
+    assert!(
+        far.is_empty(),
+        "more than 10 % more or less than in {file}: {far:?}; now it is\n{found}\
+         If that is as it must be: INSTRUCTIONS=write cargo test --test integration instructions"
+    );
+}
