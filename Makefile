@@ -18,9 +18,9 @@ run: build ## start a Redis with the module in the foreground (PORT=6379)
 cluster: build ## start a Redis Cluster with the module, three primaries with replicas (PORT=7000)
 	@scripts/cluster.sh run $(TARGET)/cluster-$(PORT) $(PORT)
 
-test: build ## unit tests, integration tests against real servers, the README's session, the demo
+test: build ## unit tests, integration tests against real servers, the sessions of README and docs, the demo
 	cargo test
-	@scripts/check-readme.sh
+	@scripts/check-docs.sh
 	@scripts/demo.sh
 
 test-servers: build ## the integration tests on Redis 8.0 and Valkey 8.1 of Debian 13 (TESTS="smoke flush")
