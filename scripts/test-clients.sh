@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# Plays the story of one of examples/ against a server of its own: test-clients.sh python|node|rust
+# What it prints must be what its expected.txt says, but for the times in ids; UPDATE=1 writes that file anew.
+# Whatever the libraries need comes into target/clients, in the versions that the lock files name.
+set -euo pipefail
+. "$(dirname "$0")/server.sh"
+
+language=$1
+examples=$root/examples/$language
+target=${CARGO_TARGET_DIR:-$root/target}/clients/$language
+[ -d "$examples" ] || die "there is no $examples"
+mkdir -p "$target"
+
+# Processes that the story has in the background; those that are left when it fails go with the server.
+running=()
+finish() {
+    local code=$?
+    for process in "${running[@]}"; do kill "$process" 2>/dev/null && wait "$process" || true; done
+    [ -z "$server" ] || kill -CONT "$server" 2>/dev/null || true
+    if [ $code -ne 0 ]; then
+        echo "test-clients: the story in $language ended early, or told something else; so far:" >&2
+        cat "$folder"/{out,err} >&2 2>/dev/null || true
+    fi
+    stop
+}
+trap finish EXIT
+
+# patiently condition…: waits until it holds, for 20 s at most.
+patiently() {
+    for _ in {1..400}; do
+        ! "$@" || return 0
+        sleep 0.05
+    done
+    die "waited in vain: $*"
+}
+
+# A line of the story as its reader would type it, and what comes of it.
+run() {
+    echo "\$ $*"
+    "$@"
+}
+# The same of one that must die by SIGKILL.
+dies() {
+    local code=0
+    echo "\$ $*"
+    env "$@" || code=$?
+    [ $code -eq 137 ] || die "ended with $code, not by SIGKILL: $*"
+}
+
+# background name command…: it goes on until `end name`; what it prints is shown then.
+background() {
+    "${@:2}" >"$folder/$1.out" &
+    running[${#running[@]}]=$!
+    declare -g "$1=$!"
+}
+end() {
+    local process=${!1}
+    kill -TERM "$process"
+    wait "$process" || die "$1 ended with $?, see above"
+    running=("${running[@]/$process/}")
+    echo "\$ # $1 printed:"
+    cat "$folder/$1.out"
+}
+
+# Whether a group has read its stream to the end and acknowledged everything.
+drained() {
+    local found
+    found=$(cli DIRTY.STATS "$1" | awk -v group="$2" '
+        previous == "name" { ours = $0 == group }
+        ours && (previous == "lag" || previous == "pending") { print $0 }
+        { previous = $0 }' | xargs)
+    [ "$found" = '0 0' ]
+}
+waits() { [ "$(info dirty dirty_consumers_blocked)" -ge 1 ]; }
+printed() { grep -q "$2" "$folder/$1.out"; }
+
+# What dead events carry besides their own bytes, without the times.
+dead() {
+    echo "\$ # in the dead stream:"
+    cli --csv XRANGE "$1:dead" - + | grep -oE '"dead-(group|consumer|error|deliveries)","([^"\\]|\\.)*"'
+}
+
+# The worker of the group mailer is there before anything happens, loses its connection while it waits, and
+# goes on; the poisoned event comes last, so that its deliveries stand at a known place.
+worker_starts() {
+    background worker "$@"
+    patiently waits
+    is_ok "$(cli CLIENT KILL TYPE normal SKIPME yes)"
+    patiently waits
+}
+is_ok() { [[ $1 =~ ^[1-9][0-9]*$ ]] || die "CLIENT KILL: $1"; }
+worker_ends() {
+    patiently drained user-changes mailer
+    end worker
+    dead user-changes
+}
+
+install_python() {
+    [ -x "$target/bin/python" ] || python3 -m venv "$target"
+    "$target/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
+    export PATH=$target/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 USERS_DB=$folder/users.db
+}
+story_python() {
+    worker_starts python worker.py
+    run python signup.py save 1 Alice alice@example.com
+    run python signup.py save 1 Alicia alice@example.com
+    echo
+    dies DIE_AFTER=DIRTY.FLUSH python signup.py save 1 Nobody alice@example.com
+    run python signup.py compare
+    run python signup.py recover 0
+    echo
+    dies DIE_BEFORE=DIRTY.COMMIT python signup.py save 2 Bob bob@example.com
+    run python signup.py compare
+    echo
+    run python signup.py save 3 Mallory nonsense
+    worker_ends
+    echo
+    background plain_worker python plain_worker.py
+    patiently drained user-changes auditor
+    end plain_worker
+    echo
+    run python smallest.py
+}
+
+start
+cd "$examples"
+"install_$language" 2>"$folder/err"
+export REDIS_URL=redis://127.0.0.1:$port
+"story_$language" >"$folder/out" 2>"$folder/err"
+
+sed -E 's/\b[0-9]{13}-([0-9]+)/ms-\1/g' "$folder/out" >"$folder/told"
+[ -z "${UPDATE:-}" ] || cp "$folder/told" expected.txt
+diff -u --label "$language/expected.txt" --label 'this run' expected.txt "$folder/told" >&2
+[ "$(info stats total_error_replies)" = "${errors:-0}" ] || die "the server refused something: $(cli INFO errorstats)"
+echo "test-clients: the story in $language is as it must be, $(wc -l <expected.txt) lines."
