@@ -173,6 +173,29 @@ story_node() {
     run node smallest.js
 }
 
+install_rust() {
+    cargo build --quiet --locked --target-dir "$target"
+    export PATH=$target/debug:$PATH USERS_DB=$folder/users.db MIRROR_DB=$folder/mirror.db
+}
+story_rust() {
+    worker_starts worker
+    run signup save 1 Alice alice@example.com
+    run signup save 2 Bob -
+    run mirror
+    run signup save 1 Alicia -
+    run signup save 2 Bob bob@example.com
+    echo
+    run env REDIS_URL=redis://127.0.0.1:1 signup save 1 Alison alison@example.com
+    run signup reconcile
+    run signup delete 2
+    run mirror
+    echo
+    run signup save 3 Mallory nonsense
+    worker_ends
+    echo
+    run smallest
+}
+
 start
 cd "$examples"
 "install_$language" 2>"$folder/err"
