@@ -8,7 +8,12 @@ set -euo pipefail
 language=$1
 examples=$root/examples/$language
 target=${CARGO_TARGET_DIR:-$root/target}/clients/$language
-[ -d "$examples" ] || die "there is no $examples"
+case $language in
+    python) smallest=smallest.py fence=python ;;
+    node) smallest=smallest.js fence=js ;;
+    rust) smallest=src/bin/smallest.rs fence=rust ;;
+    *) die "there is no story in $language" ;;
+esac
 mkdir -p "$target"
 
 # Processes that the story has in the background; those that are left when it fails go with the server.
@@ -195,6 +200,11 @@ story_rust() {
     echo
     run smallest
 }
+
+# What README.md shows is the program that was run.
+awk -v begin="\`\`\`$fence" -v end="\`\`\`" '$0 == end { shown = 0 } shown { print } $0 == begin { shown = 1 }' \
+    "$root/README.md" >"$folder/shown"
+diff -u --label README.md --label "$smallest" "$folder/shown" "$examples/$smallest" >&2
 
 start
 cd "$examples"

@@ -11,7 +11,7 @@ let away = false;
 
 const publisher = new Publisher(process.env.REDIS_URL ?? 'redis://localhost:6379', DECLARATION, {
   limit: 3,
-  replyTimeout: 500,
+  replyTimeout: 2000,
   onFlushed([, , id], [effect]) {
     count.flushed++;
     away = false;

@@ -45,10 +45,7 @@ fn read_event(json: &str) -> Result<Envelope<Value>> {
 }
 
 fn apply(sql: &Connection, event: &Envelope<Value>) -> Result<()> {
-    let change = (
-        event,
-        &SimpleTable::new("user", &["id", "name", "email", "version"], &[0]),
-    );
+    let change = (event, &SimpleTable::new("user", &["id", "name", "email", "version"], &[0]));
     let changes: ChangeSet<_, String, Vec<u8>> = match event.op {
         Op::Create => ChangeSet::new().insert(change.try_into()?),
         Op::Update => ChangeSet::new().update(change.try_into()?),
@@ -56,18 +53,8 @@ fn apply(sql: &Connection, event: &Envelope<Value>) -> Result<()> {
         _ => return Ok(()), // `r` of a TOUCH, which changes nothing
     };
     let no_filter = None::<fn(&str) -> bool>;
-    sql.apply_strm(&mut changes.build().as_slice(), no_filter, |_, _| {
-        ConflictAction::SQLITE_CHANGESET_ABORT
-    })?;
-    println!(
-        "{:?} of {}",
-        event.op,
-        event
-            .after
-            .as_ref()
-            .or(event.before.as_ref())
-            .unwrap_or(&Value::Null)
-    );
+    sql.apply_strm(&mut changes.build().as_slice(), no_filter, |_, _| ConflictAction::SQLITE_CHANGESET_ABORT)?;
+    println!("{:?} of {}", event.op, event.after.as_ref().or(event.before.as_ref()).unwrap_or(&Value::Null));
     Ok(())
 }
 
@@ -81,8 +68,7 @@ fn main() -> Result<()> {
     loop {
         let position: String = sql.query_one("SELECT id FROM position", [], |row| row.get(0))?;
         let options = StreamReadOptions::default().count(2);
-        let reply: Option<StreamReadReply> =
-            redis.xread_options(&[STREAM], &[position], &options)?;
+        let reply: Option<StreamReadReply> = redis.xread_options(&[STREAM], &[position], &options)?;
         let Some(stream) = reply.and_then(|reply| reply.keys.into_iter().next()) else {
             break;
         };
@@ -94,9 +80,8 @@ fn main() -> Result<()> {
             transaction.commit()?;
         }
     }
-    let mut rows = sql.prepare(
-        "SELECT id || '|' || name || '|' || ifnull(email, 'null') || '|' || version FROM user",
-    )?;
+    let mut rows =
+        sql.prepare("SELECT id || '|' || name || '|' || ifnull(email, 'null') || '|' || version FROM user")?;
     for row in rows.query_map([], |row| row.get::<_, String>(0))? {
         println!("{}", row?);
     }

@@ -21,29 +21,14 @@ struct User {
 
 impl User {
     fn from_row(row: &Row) -> rusqlite::Result<User> {
-        Ok(User {
-            id: row.get("id")?,
-            name: row.get("name")?,
-            email: row.get("email")?,
-            version: row.get("version")?,
-        })
+        Ok(User { id: row.get("id")?, name: row.get("name")?, email: row.get("email")?, version: row.get("version")? })
     }
 
     /// May be sent again: nothing has changed then. A row that was read before another's flush is `stale`.
     fn flush(&self, redis: &mut Connection) -> RedisResult<Vec<String>> {
         let mut flush = cmd("DIRTY.FLUSH");
-        flush
-            .arg("user")
-            .arg("SNAPSHOT")
-            .arg(self.id)
-            .arg(3 + self.email.iter().len());
-        flush
-            .arg("id")
-            .arg(self.id)
-            .arg("name")
-            .arg(&self.name)
-            .arg("version")
-            .arg(self.version);
+        flush.arg("user").arg("SNAPSHOT").arg(self.id).arg(3 + self.email.iter().len());
+        flush.arg("id").arg(self.id).arg("name").arg(&self.name).arg("version").arg(self.version);
         if let Some(email) = &self.email {
             flush.arg("email").arg(email);
         }
@@ -55,9 +40,7 @@ fn connect() -> RedisResult<Connection> {
     let url = std::env::var("REDIS_URL").unwrap_or("redis://localhost:6379".into());
     let mut redis = redis::Client::open(url)?.get_connection()?;
     // The same again changes nothing.
-    cmd("DIRTY.DECLARE")
-        .arg(DECLARATION.split(' ').collect::<Vec<_>>())
-        .exec(&mut redis)?;
+    cmd("DIRTY.DECLARE").arg(DECLARATION.split(' ').collect::<Vec<_>>()).exec(&mut redis)?;
     Ok(redis)
 }
 
@@ -84,24 +67,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
         ["delete", id] => {
-            let user = sql.query_one(
-                "DELETE FROM users WHERE id = ? RETURNING *",
-                [id],
-                User::from_row,
-            )?;
+            let user = sql.query_one("DELETE FROM users WHERE id = ? RETURNING *", [id], User::from_row)?;
             let delete = ["user", "DELETE", id, "1", "version"];
-            let effects: Vec<String> = cmd("DIRTY.FLUSH")
-                .arg(&delete)
-                .arg(user.version + 1)
-                .query(&mut connect()?)?;
+            let effects: Vec<String> = cmd("DIRTY.FLUSH").arg(&delete).arg(user.version + 1).query(&mut connect()?)?;
             println!("user {id}: {}", effects.join(" "));
         }
         ["reconcile"] => {
             let mut redis = connect()?;
-            for user in sql
-                .prepare("SELECT * FROM users ORDER BY id")?
-                .query_map([], User::from_row)?
-            {
+            for user in sql.prepare("SELECT * FROM users ORDER BY id")?.query_map([], User::from_row)? {
                 let user = user?;
                 println!("user {}: {}", user.id, user.flush(&mut redis)?.join(" "));
             }

@@ -24,20 +24,14 @@ struct Event {
 }
 
 /// What stands behind the name, null if nothing does.
-fn take<T: FromRedisValue>(
-    map: &mut HashMap<String, Value>,
-    name: &str,
-) -> Result<T, ParsingError> {
+fn take<T: FromRedisValue>(map: &mut HashMap<String, Value>, name: &str) -> Result<T, ParsingError> {
     T::from_redis_value(map.remove(name).unwrap_or(Value::Nil))
 }
 
 impl FromRedisValue for Batch {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         let map = &mut HashMap::from_redis_value(value)?;
-        Ok(Batch {
-            events: take(map, "events")?,
-            missed: take(map, "missed")?,
-        })
+        Ok(Batch { events: take(map, "events")?, missed: take(map, "missed")? })
     }
 }
 
@@ -78,20 +72,8 @@ fn work(redis: &mut Connection, done: &mut Vec<String>) -> RedisResult<()> {
     while !ENDED.load(Ordering::Relaxed) {
         // Each call acknowledges what came of the one before.
         let mut consume = cmd("DIRTY.CONSUME");
-        consume
-            .arg(STREAM)
-            .arg("GROUP")
-            .arg(GROUP)
-            .arg(ME)
-            .arg("ACK")
-            .arg(done.len())
-            .arg(&*done);
-        consume
-            .arg(&options)
-            .arg("CLAIM")
-            .arg(60_000)
-            .arg("BLOCK")
-            .arg(1000);
+        consume.arg(STREAM).arg("GROUP").arg(GROUP).arg(ME).arg("ACK").arg(done.len()).arg(&*done);
+        consume.arg(&options).arg("CLAIM").arg(60_000).arg("BLOCK").arg(1000);
         let batch: Batch = consume.query(redis)?;
         done.clear();
         options.clear();
@@ -103,11 +85,7 @@ fn work(redis: &mut Connection, done: &mut Vec<String>) -> RedisResult<()> {
                 Ok(()) => done.push(event.id),
                 Err(why) => {
                     let mut fail = cmd("DIRTY.FAIL");
-                    fail.arg(STREAM)
-                        .arg("GROUP")
-                        .arg(GROUP)
-                        .arg(event.id)
-                        .arg(&why);
+                    fail.arg(STREAM).arg("GROUP").arg(GROUP).arg(event.id).arg(&why);
                     let fate: String = fail.arg("NOW").arg("MAXDELIVERIES").arg(3).query(redis)?;
                     println!("{why}, delivery {}: {fate}", event.deliveries);
                 }
@@ -115,20 +93,10 @@ fn work(redis: &mut Connection, done: &mut Vec<String>) -> RedisResult<()> {
         }
     }
     if !done.is_empty() {
-        cmd("DIRTY.ACK")
-            .arg(STREAM)
-            .arg("GROUP")
-            .arg(GROUP)
-            .arg(&*done)
-            .exec(redis)?;
+        cmd("DIRTY.ACK").arg(STREAM).arg("GROUP").arg(GROUP).arg(&*done).exec(redis)?;
     }
     // What it holds goes to the others.
-    cmd("DIRTY.LEAVE")
-        .arg(STREAM)
-        .arg("GROUP")
-        .arg(GROUP)
-        .arg(ME)
-        .exec(redis)
+    cmd("DIRTY.LEAVE").arg(STREAM).arg("GROUP").arg(GROUP).arg(ME).exec(redis)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -137,10 +105,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let client = redis::Client::open(url)?;
     let mut done = Vec::new();
     loop {
-        match client
-            .get_connection()
-            .and_then(|mut redis| work(&mut redis, &mut done))
-        {
+        match client.get_connection().and_then(|mut redis| work(&mut redis, &mut done)) {
             Ok(()) => return Ok(()),
             Err(error) if error.is_io_error() => std::thread::sleep(Duration::from_millis(200)),
             Err(error) => Err(error)?,
