@@ -23,12 +23,13 @@ finish() {
     for process in "${running[@]}"; do kill "$process" 2>/dev/null && wait "$process" || true; done
     [ -z "$server" ] || kill -CONT "$server" 2>/dev/null || true
     if [ $code -ne 0 ]; then
-        echo "test-clients: the story in $language ended early, or told something else; so far:" >&2
-        cat "$folder"/{out,err} >&2 2>/dev/null || true
-    fi
+        echo "test-clients: the story in $language ended early, or told something else; so far:"
+        cat "$folder"/*out "$folder/err" 2>/dev/null || true
+    fi >&8
     stop
 }
 trap finish EXIT
+exec 8>&2 # where the reader is, also while the story's own messages go to a file
 
 # patiently condition…: waits until it holds, for 20 s at most.
 patiently() {
@@ -61,7 +62,7 @@ background() {
 end() {
     local process=${!1}
     kill -TERM "$process"
-    wait "$process" || die "$1 ended with $?, see above"
+    wait "$process" || die "$1 ended with $?"
     running=("${running[@]/$process/}")
     echo "\$ # $1 printed:"
     cat "$folder/$1.out"
