@@ -37,6 +37,7 @@ build: setup ## build the release module
 
 lint: setup ## check the formatting, and clippy with warnings as errors
 	cargo fmt --check
+	cargo fmt --check --manifest-path examples/rust/Cargo.toml
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --features deliberate-panic -- -D warnings
 

@@ -68,4 +68,5 @@ class Users:
             " name = excluded.name, email = excluded.email, version = version + 1 RETURNING *",
             [id, name, email],
         )
-        return [column[0] for column in rows.description], rows.fetchone()
+        [row] = rows.fetchall()
+        return [column[0] for column in rows.description], row
