@@ -16,8 +16,8 @@ case $language in
 esac
 mkdir -p "$target"
 
-# Processes that the story has in the background; those that are left when it fails go with the server.
-running=()
+# Processes that the story has in the background, by name; those that are left when it fails go with the server.
+declare -A running=()
 finish() {
     local code=$?
     for process in "${running[@]}"; do kill "$process" 2>/dev/null && wait "$process" || true; done
@@ -56,16 +56,18 @@ dies() {
 # background name command…: it goes on until `end name`; what it prints is shown then.
 background() {
     "${@:2}" >"$folder/$1.out" &
-    running[${#running[@]}]=$!
-    declare -g "$1=$!"
+    running[$1]=$!
 }
 end() {
-    local process=${!1}
-    kill -TERM "$process"
-    wait "$process" || die "$1 ended with $?"
-    running=("${running[@]/$process/}")
+    kill -TERM "${running[$1]}"
+    ended "$1"
     echo "\$ # $1 printed:"
     cat "$folder/$1.out"
+}
+# Waits for its end, which must be a success.
+ended() {
+    wait "${running[$1]}" || die "$1 ended with $?"
+    unset "running[$1]"
 }
 
 # Whether a group has read its stream to the end and acknowledged everything.
@@ -92,10 +94,9 @@ dead() {
 worker_starts() {
     background worker "$@"
     patiently waits
-    is_ok "$(cli CLIENT KILL TYPE normal SKIPME yes)"
+    [ "$(cli CLIENT KILL TYPE normal SKIPME yes)" -ge 1 ] || die 'the worker has no connection to lose'
     patiently waits
 }
-is_ok() { [[ $1 =~ ^[1-9][0-9]*$ ]] || die "CLIENT KILL: $1"; }
 worker_ends() {
     patiently drained user-changes mailer
     end worker
@@ -167,7 +168,7 @@ story_node() {
     take '{"id": 3, "name": "Mallory", "email": "nonsense", "version": 1}' 'taken: Mallory'
     exec 7>&-
     launch || die 'the server did not come back'
-    wait "$intake" || die "intake ended with $?"
+    ended intake
     echo '$ node intake.js'
     cat "$folder/intake.out"
     worker_ends
