@@ -7,7 +7,7 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Where the integration tests and the scripts find the module; set it to try another build.
 export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
 
-.PHONY: help run cluster test test-servers build lint fuzz leaks demo bench clean setup
+.PHONY: help run cluster test test-servers test-clients build lint fuzz leaks demo bench clean setup
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,11 +26,18 @@ test: build ## unit tests, integration tests against real servers, the README's 
 test-servers: build ## the integration tests on Redis 8.0 and Valkey 8.1 of Debian 13 (TESTS="smoke flush")
 	@scripts/test-servers.sh $(TARGET)/servers $(TESTS)
 
+test-clients: build ## play the stories of examples/ in Python, Node and Rust, and check what they print
+	@scripts/setup.sh clients
+	@scripts/test-clients.sh python
+	@scripts/test-clients.sh node
+	@scripts/test-clients.sh rust
+
 build: setup ## build the release module
 	cargo build --release
 
 lint: setup ## check the formatting, and clippy with warnings as errors
 	cargo fmt --check
+	cargo fmt --check --manifest-path examples/rust/Cargo.toml
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --features deliberate-panic -- -D warnings
 
