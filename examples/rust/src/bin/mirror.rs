@@ -22,7 +22,7 @@ const TABLES: &str = "
     INSERT OR IGNORE INTO position VALUES (1, '0');
 ";
 
-/// Null fields are left out of the events; here they get their place in the row again.
+/// A field that is null before and after is in no event; here it gets its place in the row.
 #[derive(Deserialize, Serialize)]
 struct User {
     id: u64,
