@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""How fast flushes and reads are, against what Redis has of its own: measures, writes the figures, tells which
+goals are met. Medians of ROUNDS rounds; REQUESTS says how many entities each contestant gets in one of them,
+ENTITIES how many there are at the end of the curve over their number, GROUPS which groups are measured.
+
+    bench.py folder           writes figures.tsv into the folder; exits with 1 if a goal is missed
+    bench.py folder --smoke   the same in half a minute, to see that it works: misses do not matter"""
+
+import datetime
+import os
+import pathlib
+import platform
+import re
+import signal
+import subprocess
+import sys
+
+import report
+from figures import Figures
+from goals import missed
+from groups import GROUPS, expect, memory_available, prepare
+from server import NONE, PERSISTENCE, ROOT, Server
+
+
+class Bench:
+    """What the groups need to know, and where their figures go."""
+
+    def __init__(self, smoke):
+        def number(name, default):
+            return int(os.environ.get(name) or default)
+
+        self.rounds = number("ROUNDS", 1 if smoke else 5)
+        self.requests = number("REQUESTS", 2_000 if smoke else 300_000)
+        self.entities = number("ENTITIES", 20_000 if smoke else 10_000_000)
+        self.persistence = NONE
+        self.figures = Figures({})
+        self.begin = datetime.datetime.now(datetime.timezone.utc)
+
+    def add(self, *figure):
+        self.figures.add(self.persistence, *figure)
+
+    def say(self, text):
+        minutes, seconds = divmod((datetime.datetime.now(datetime.timezone.utc) - self.begin).seconds, 60)
+        print(f"{minutes:2}:{seconds:02} {self.persistence}: {text}", flush=True)
+
+    def about(self, server):
+        cpu = re.search(r"^model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
+        return {
+            "date": f"{self.begin:%Y-%m-%d %H:%M} UTC",
+            "machine": f"{os.cpu_count()} cores of {cpu[1] if cpu else platform.machine()}, Linux {platform.release()}",
+            "load before": f"{os.getloadavg()[0]:.2f}",
+            "memory free": f"{memory_available() / 1e9:.1f} GB",
+            "server": f"Redis {server.info('server', 'redis_version')}",
+            "module": git.stdout.strip() or "unknown",
+            "rounds": self.rounds,
+            "requests": self.requests,
+        }
+
+
+def main():
+    folder, smoke = pathlib.Path(sys.argv[1]), "--smoke" in sys.argv[2:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends, too
+    os.environ["LC_ALL"] = "C"
+    bench = Bench(smoke)
+    wanted = [name for name in os.environ.get("GROUPS", "").split(",") if name] or list(GROUPS)
+    with Server(NONE) as server:
+        bench.figures.about = bench.about(server)
+    for bench.persistence in PERSISTENCE:
+        for name in wanted:
+            bench.say(name)
+            with Server(bench.persistence) as server:
+                prepare(server)
+                GROUPS[name](bench, server)
+                expect("errors that the server gave", server.errors(), 0)
+    bench.say("done")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    bench.figures.write(folder / "figures.tsv")
+    print(f"\n{report.as_text(bench.figures)}")
+    count = missed(bench.figures)
+    if count:
+        print(f"\nbench: {count} goals are missed", file=sys.stderr)
+    sys.exit(1 if count and not smoke else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""What is measured, a function for each group of figures. Each has a server of its own."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import contestants as all_of
+from contestants import DECLARATIONS, ENTITIES, FLUSH, HSET, JSON, LIMIT, LUA, MSGPACK, ROUND_TRIP, SAME, STATELESS, THROUGHPUT, XADD, ZERO
+from figures import CPU, P50, RATE
+from server import NONE, ROOT, encoded
+
+KEYS = 10_000  # entities that redis-benchmark's -r picks from, unless they are what is varied
+FIELDS = [5, 10, 20, 50, 100, 200, 500]
+BATCHES = [1, 3, 10, 30, 100, 300]
+COUNTS = [1, 10, 100, 1000]
+POPULATIONS = [10_000, 100_000, 1_000_000, 10_000_000]
+
+# Hashes begin with as long a key on both sides, and their fields are what HSET of them would make.
+SHAPES = {
+    "10 short fields": all_of.pairs(ZERO),
+    "1 field": ["name", "Alice"],
+    "20 numbers": [word for n in range(20) for word in (f"n{n}", 7**n)],
+    "empty values": [word for n in range(10) for word in (f"field{n}", "")],
+    "a value of 100 bytes": [*all_of.pairs(ZERO), "text", "x" * 100],
+    "a value of 100 kB": ["name", "Alice", "text", "x" * 100_000],
+    "128 fields": all_of.numbered(ZERO, 128),
+    "129 fields": all_of.numbered(ZERO, 129),
+    "500 fields": all_of.numbered(ZERO, 500),
+}
+
+
+def expect(what, found, wanted):
+    if found != wanted:
+        raise RuntimeError(f"{what}: found {found!r}, must be {wanted!r}")
+
+
+def prepare(server):
+    server.call("FUNCTION", "LOAD", pathlib.Path(__file__).with_name("snapshot.lua").read_bytes())
+    for declaration in DECLARATIONS:
+        declare(server, *declaration)
+
+
+def declare(server, *words):
+    expect(f"declaration of {words[0]}", server.call("DIRTY.DECLARE", *words), b"OK")
+
+
+def fill(server, hashes, stored, begin, end):
+    """Makes the snapshots of ids from begin to end, which are plain hashes. Not written to the AOF, which is
+    not read: it would be gigabytes."""
+    script = """redis.set_repl(redis.REPL_NONE)
+        for id = ARGV[2], ARGV[3] - 1 do
+            redis.call('HSET', ARGV[1] .. string.format('%012d', id), unpack(ARGV, 4))
+        end"""
+    for first in range(begin, end, 50_000):
+        server.call("EVAL", script, 0, hashes, first, min(first + 50_000, end), *stored)
+
+
+def take_turns(bench, server, group, contestants, keys=KEYS, unpipelined=False):
+    """Rounds in which each (contestant, size) runs once, so that what disturbs the machine hits all alike. The
+    first one, numbered 0, warms up and does not count."""
+    for number in range(bench.rounds + 1):
+        for contestant, size in contestants:
+            requests = max(50, bench.requests * 10 // max(10, contestant.fields) // contestant.entities, bench.requests // 100)
+            if unpipelined:
+                requests = max(50, bench.requests // 15)
+            if number == 0:
+                requests = max(50, requests // 4)
+            streams = [*contestant.streams, *[contestant.silent] * bool(contestant.silent)]
+            before = [server.entries_added(stream) for stream in streams]
+            run = server.benchmark(contestant.command(), requests, keys, *((1, 1) if unpipelined else ()))
+            for stream, was in zip(streams, before):
+                grown = server.entries_added(stream) - was
+                if stream == contestant.silent:
+                    expect("events of flushes that changed nothing", grown, 0)
+                # A random value meets itself now and then; then nothing changes.
+                elif grown < requests * contestant.entities * 0.97:
+                    raise RuntimeError(f"{contestant.label}: {requests * contestant.entities} entities, but only {grown} events in {stream}")
+            if number > 0:
+                name, each = contestant.name, contestant.entities
+                if unpipelined:
+                    bench.add(group, name, size, P50, run.p50)
+                else:
+                    bench.add(group, name, size, RATE, run.rate * each)
+                bench.add(group, name, size, CPU, run.cpu / each)
+
+
+def fill_all(server, contestants):
+    """Every entity exists before it is measured, so that each flush is an update."""
+    for hashes, contestant in {contestant.hashes: contestant for contestant in contestants if contestant.hashes}.items():
+        fill(server, hashes, contestant.stored(), 0, KEYS)
+
+
+def prove(server):
+    """Each contestant shows that it does its work: an entity is made, changed, and found changed."""
+    id, first, second, third = "000000000001", *(f"{n:012}" for n in (1, 2, 3))
+
+    def check(contestant, value, reply):
+        expect(f"reply to {contestant.label}", server.call(*contestant.command(id, value)), reply)
+
+    check(HSET, first, 10)
+    check(HSET, second, 0)
+    for contestant in (LUA, FLUSH):
+        check(contestant, first, [b"insert"])
+        check(contestant, second, [b"update"])
+        check(contestant, second, [b"none"])
+    check(SAME, ZERO, [b"insert"])
+    check(SAME, ZERO, [b"none"])
+
+    def snapshot(contestant):
+        words = server.call("HGETALL", contestant.hashes + id)
+        return dict(zip(words[::2], words[1::2]))
+
+    def events(stream):
+        """Without their ids, which are times."""
+        events = server.call("DIRTY.CONSUME", stream, "CURSOR", "check")[1]
+        server.call("XGROUP", "DESTROY", stream, "check")
+        return [event[2:] for event in events]
+
+    for contestant in (LUA, FLUSH):
+        expect(f"snapshot of {contestant.label}", snapshot(contestant), snapshot(HSET))
+        expect(f"length of {contestant.streams[0]}", server.call("XLEN", contestant.streams[0]), 2)
+    expect("the Lua function's events", events("lua-changes"), events("user-changes"))
+
+    check(JSON, third, [b"update"])
+    check(MSGPACK, third, [b"none"])
+    check(STATELESS, third, [b"update"])
+    check(all_of.batch(10), first, [b"update"] + [b"none"] * 9)
+    check(all_of.FOUR, second, [b"update"])
+    expect("length of four streams", [server.call("XLEN", stream) for stream in all_of.FOUR.streams], [1] * 4)
+
+    # XADD gets as many bytes as the module's event of an update has.
+    server.call(*XADD.command())
+    for stream in ("user-changes", "stateless-changes", "plain-changes"):
+        (_, words), = server.call("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        expect(f"bytes of an event in {stream}", len(words[1]), len(all_of.EVENT))
+
+
+def throughput(bench, server):
+    prove(server)
+    fill_all(server, THROUGHPUT)
+    take_turns(bench, server, "throughput", [(contestant, 10) for contestant in THROUGHPUT])
+
+
+def round_trip(bench, server):
+    """One client that waits for each reply: 50 of them would measure how long the other 49 take."""
+    server.call(*XADD.command())
+    fill_all(server, ROUND_TRIP)
+    take_turns(bench, server, "round trip", [(contestant, 10) for contestant in ROUND_TRIP], unpipelined=True)
+
+
+def fields(bench, server):
+    contestants = [(make(count), count) for count in FIELDS for make in (all_of.hset_fields, all_of.flush_fields)]
+    for count in FIELDS:
+        declare(server, f"fields{count}", "STREAM", f"fields{count}-changes", *LIMIT)
+    fill_all(server, [contestant for contestant, _ in contestants])
+    take_turns(bench, server, "fields", contestants)
+
+
+def batch(bench, server):
+    contestants = [(all_of.batch(size), size) for size in BATCHES]
+    fill_all(server, [FLUSH])
+    take_turns(bench, server, "batch", contestants)
+
+
+def entities(bench, server):
+    """HSET and FLUSH on the same hashes, of which there are ever more."""
+    filled = 0
+    fill(server, "user:", FLUSH.stored(), 0, 1000)
+    each = server.call("MEMORY", "USAGE", "user:000000000001") + 100
+    for population in dict.fromkeys(min(size, bench.entities) for size in POPULATIONS):
+        needed, available = (population - filled) * each * 1.3, memory_available()
+        if needed > available:
+            bench.say(f"SKIPPED: {population:,} entities need {needed / 1e9:.1f} GB, and {available / 1e9:.1f} GB are free")
+            break
+        fill(server, "user:", FLUSH.stored(), filled, population)
+        filled = population
+        take_turns(bench, server, "entities", [(contestant, population) for contestant in ENTITIES], keys=population)
+
+
+def memory_available():
+    found = re.search(r"^MemAvailable: +(\d+) kB", pathlib.Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024
+
+
+def memory(bench, server):
+    """Of hashes that HSET and FLUSH have made, and changed after."""
+    for number, (shape, words) in enumerate(SHAPES.items()):
+        for pairs in (words, [*words[:-1], "changed"]):
+            server.call("HSET", f"hash:{number}", *pairs)
+            server.call("DIRTY.FLUSH", "user", "SNAPSHOT", number, len(pairs) // 2, *pairs)
+            for name, hashes in (("hset", "hash:"), ("flush", "user:")):
+                size = shape if pairs is words else f"{shape}, changed"
+                bench.add("memory", name, size, "bytes", server.call("MEMORY", "USAGE", f"{hashes}{number}", "SAMPLES", 0))
+
+
+def reading(bench, server):
+    """Batches of events that are acknowledged with the next read. redis-benchmark cannot send back the ids that
+    it was given, so they are looked up before, and one connection sends the whole conversation."""
+    count = max(1000, bench.requests // 3 // 1000 * 1000)
+    flush = lambda number: ["SNAPSHOT", f"{number % KEYS:012}", 10, *all_of.pairs(f"{number // KEYS + 1:012}")]
+    fill(server, "read:", FLUSH.stored(), 0, KEYS)
+    server.call.pipe(b"".join(encoded("DIRTY.FLUSH", "read", *flush(number)) for number in range(count)))
+    ids = [id for id, _ in server.call("XRANGE", "read-changes", "-", "+")]
+    expect("events to read", len(ids), count)
+
+    def conversation(group, size):
+        for begin in range(0, count + size, size):
+            acked = ids[begin - size : begin] if begin else []
+            if group == "native":
+                if acked:
+                    yield encoded("XACK", "read-changes", group, *acked)
+                yield encoded("XREADGROUP", "GROUP", group, "me", "COUNT", size, "STREAMS", "read-changes", ">")
+            else:
+                ack = ["ACK", len(acked), *acked] if acked else []
+                yield encoded("DIRTY.CONSUME", "read-changes", "GROUP", group, "me", *ack, "COUNT", size)
+
+    events = server.call("DIRTY.CONSUME", "read-changes", "GROUP", "check", "me", "COUNT", 100)[1]
+    expect("updates in one batch", [event[7] for event in events], [b"update"] * 100)
+
+    for number in range(bench.rounds + 1):
+        for size in COUNTS:
+            for group in ("native", "consume"):
+                server.call("XGROUP", "CREATE", "read-changes", group, 0)
+                commands = b"".join(conversation(group, size))
+                cpu = server.cpu()
+                seconds = server.call.pipe(commands)
+                cpu = server.cpu() - cpu
+                expect(f"pending in {group}", server.call("XPENDING", "read-changes", group)[0], 0)
+                groups = [dict(zip(words[::2], words[1::2])) for words in server.call("XINFO", "GROUPS", "read-changes")]
+                last = [found[b"last-delivered-id"] for found in groups if found[b"name"] == group.encode()]
+                expect(f"last event read by {group}", last, [ids[-1]])
+                server.call("XGROUP", "DESTROY", "read-changes", group)
+                if number > 0:
+                    bench.add("reading", group, size, RATE, count / seconds)
+                    bench.add("reading", group, size, CPU, cpu * 1e6 / count)
+
+
+def waking(bench, _server):
+    """From a write to the reply of a reader that waits, as the integration test of it prints: without persistence."""
+    if bench.persistence != NONE:
+        return
+    command = ["cargo", "test", "-q", "--test", "integration", "waking_up_takes", "--", "--ignored", "--nocapture"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=True)
+    for name, label in (("native", "XADD to XREADGROUP BLOCK"), ("consume", "DIRTY.FLUSH to DIRTY.CONSUME BLOCK")):
+        found = re.search(rf"^{label} +(\d+) +(\d+)$", done.stdout, re.MULTILINE)
+        if not found:
+            raise RuntimeError(f"no line {label!r} in:\n{done.stdout}")
+        for unit, value in zip((P50, "p99 µs"), found.groups()):
+            bench.add("waking", name, 1, unit, int(value))
+
+
+GROUPS = {
+    "throughput": throughput,
+    "round trip": round_trip,
+    "fields": fields,
+    "batch": batch,
+    "entities": entities,
+    "memory": memory,
+    "reading": reading,
+    "waking": waking,
+}
