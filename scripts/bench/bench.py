@@ -3,23 +3,26 @@
 goals are met. Medians of ROUNDS rounds; REQUESTS says how many entities each contestant gets in one of them,
 ENTITIES how many there are at the end of the curve over their number, GROUPS which groups are measured.
 
-    bench.py folder           writes figures.tsv into the folder; exits with 1 if a goal is missed
-    bench.py folder --smoke   the same in half a minute, to see that it works: misses do not matter"""
+    bench.py folder            writes figures.tsv and the pictures into the folder; exits with 1 if a goal is missed
+    bench.py folder --readme   and the table into README.md
+    bench.py folder --smoke    a short form, to see that it works: misses do not matter"""
 
 import datetime
 import os
 import pathlib
 import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 import report
 from figures import Figures
 from goals import missed
 from groups import GROUPS, expect, memory_available, prepare
-from server import NONE, PERSISTENCE, ROOT, Server
+from server import MODULE, NONE, PERSISTENCE, ROOT, Server
 
 
 class Bench:
@@ -31,6 +34,7 @@ class Bench:
 
         self.rounds = number("ROUNDS", 1 if smoke else 5)
         self.requests = number("REQUESTS", 2_000 if smoke else 300_000)
+        self.keys = 1_000 if smoke else 10_000  # that redis-benchmark picks from, unless entities are what is varied
         self.entities = number("ENTITIES", 20_000 if smoke else 10_000_000)
         self.persistence = NONE
         self.figures = Figures({})
@@ -61,13 +65,20 @@ class Bench:
 def main():
     folder, smoke = pathlib.Path(sys.argv[1]), "--smoke" in sys.argv[2:]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends, too
-    os.environ["LC_ALL"] = "C"
+    if not MODULE.exists():
+        sys.exit(f"no module at {MODULE}; build it first: make build")
     bench = Bench(smoke)
-    wanted = [name for name in os.environ.get("GROUPS", "").split(",") if name] or list(GROUPS)
+    wanted = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(GROUPS)
     with Server(NONE) as server:
         bench.figures.about = bench.about(server)
     for bench.persistence in PERSISTENCE:
+        needed, free = bench.rounds * bench.requests * 8_000, shutil.disk_usage(tempfile.gettempdir()).free
+        if bench.persistence != NONE and needed > free:
+            bench.say(f"SKIPPED: it may need {needed / 1e9:.1f} GB of disk, and {free / 1e9:.1f} GB are free")
+            continue
         for name in wanted:
+            if name == "waking" and bench.persistence != NONE:
+                continue  # the test has a server of its own, without
             bench.say(name)
             with Server(bench.persistence) as server:
                 prepare(server)
@@ -77,6 +88,9 @@ def main():
 
     folder.mkdir(parents=True, exist_ok=True)
     bench.figures.write(folder / "figures.tsv")
+    report.draw(bench.figures, folder)
+    if "--readme" in sys.argv[2:]:
+        report.write_readme(bench.figures)
     print(f"\n{report.as_text(bench.figures)}")
     count = missed(bench.figures)
     if count:

@@ -49,8 +49,8 @@ class Contestant:
     name: str
     label: str
     words: Callable[[str, str], list]  # the command for an id and a value
-    streams: tuple = ()  # each gets an event for each entity of a command
-    silent: str = ""  # this stream gets none
+    streams: tuple = ()  # each gets an event for each entity of a command,
+    publishes: bool = True  # or none does
     entities: int = 1  # in one command
     hashes: str = ""  # what its entities' keys begin with
     fields: int = 10
@@ -75,9 +75,9 @@ def flush(name, label, *, key=None, id_prefix="", hashes="user:", streams=None):
     )
 
 
-def batch(entities):
+def batch(entities, name="flush"):
     return Contestant(
-        f"batch{entities}",
+        name,
         f"FLUSH of {entities} in one command",
         lambda id, value: ["DIRTY.FLUSH", "user", *["SNAPSHOT", id, 10, *pairs(value)] * entities],
         streams=("user-changes",),
@@ -114,8 +114,8 @@ def hset_fields(fields):
 def same_bytes(id, value):
     """A SET whose words have as many bytes as those of the FLUSH."""
     key = f"text:{id}"
-    length = lambda words: sum(len(str(word)) for word in words)
-    return ["SET", key, "x" * (length(FLUSH.words(ZERO, ZERO)) - length(["SET", f"text:{ZERO}"]))]
+    flush_bytes = sum(len(word) for word in FLUSH.command(ZERO, ZERO))
+    return ["SET", key, "x" * (flush_bytes - len("SET") - len(f"text:{ZERO}"))]
 
 
 FLUSH = flush("flush", "FLUSH, 1 of 10 fields changed", key="user")
@@ -132,7 +132,8 @@ SAME = Contestant(
     "same",
     "FLUSH, nothing changed",
     lambda id, value: ["DIRTY.FLUSH", "same", "SNAPSHOT", id, 10, *pairs(ZERO)],
-    silent="same-changes",
+    ("same-changes",),
+    publishes=False,
     hashes="same:",
 )
 JSON = Contestant(
@@ -164,7 +165,7 @@ FORMATS = [
     flush("images", "FLUSH, PAYLOAD IMAGES"),
 ]
 
-THROUGHPUT = [XADD, HSET, LUA, FLUSH, SAME, MSGPACK, JSON, STATELESS, batch(100), FOUR, *FORMATS]
+THROUGHPUT = [XADD, HSET, LUA, FLUSH, SAME, MSGPACK, JSON, STATELESS, batch(100, "batch"), FOUR, *FORMATS]
 ROUND_TRIP = [Contestant("set", "SET of the same bytes", same_bytes), XADD, HSET, LUA, FLUSH, SAME]
 ENTITIES = [Contestant("hset", "HSET of the same", lambda id, value: ["HSET", f"user:{id}", *pairs(value)], hashes="user:"), FLUSH]
 

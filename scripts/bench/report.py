@@ -10,8 +10,8 @@ import pathlib
 import subprocess
 import sys
 
-import contestants as all_of
-from figures import CPU, P50, RATE, read
+from contestants import FLUSH, FOUR, HSET, LUA, ROUND_TRIP, SAME, THROUGHPUT, XADD
+from figures import P50, RATE, read
 from goals import GOALS
 from server import AOF, NONE, PERSISTENCE, ROOT
 
@@ -55,6 +55,10 @@ def with_table(readme, figures):
     return before + BEGIN + as_markdown(figures) + END + rest.split(END, 1)[1]
 
 
+def write_readme(figures):
+    README.write_text(with_table(README.read_text(), figures))
+
+
 # Pictures: what the module does is blue, what Redis does grey; paler, or dashed, with AOF everysec. They have a
 # white ground of their own, so that they can be read on a page of any colour.
 
@@ -76,19 +80,18 @@ def gnuplot(output, width, height, commands, grid="x y"):
 
 def block(name, rows):
     """Lines of data by a name."""
-    return "\n".join([f"${name} << EOD", *("\t".join(map(str, row)) for row in rows), "EOD"])
+    return "\n".join([f"${name} << EOD", *("\t".join(cell if isinstance(cell, str) else f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row) for row in rows), "EOD"])
 
 
-def bars(output, unit, divisor, entries):
+def bars(output, unit, entries, label="{:.0f}"):
     """Lying bars, two for each entry: (label, colour, value by persistence)."""
-    thousands = f"set format x '%.0f{'k' if divisor == 1000 else ''}'"
     rows = {persistence: [] for persistence in PERSISTENCE}
-    for place, (label, colour, values) in enumerate(entries):
+    for place, (_, colour, values) in enumerate(entries):
         for offset, persistence in ((-0.2, NONE), (0.2, AOF)):
             if values[persistence] is not None:
                 shade = colour if persistence == NONE else PALE[colour]
-                value = values[persistence] / divisor
-                rows[persistence].append((f"{value:.4g}", f"{place + offset:.1f}", f"0x{shade[1:]}", f"{value:.0f}"))
+                value = values[persistence]
+                rows[persistence].append((f"{value:.4g}", f"{place + offset:.1f}", f"0x{shade[1:]}", label.format(value)))
     data = [block(f"data{number}", found) for number, found in enumerate(rows.values()) if found]
     plots = ", ".join(
         f"$data{number} using (0):2:(0):1:($2-0.19):($2+0.19):3 with boxxyerror fc rgb variable notitle,"
@@ -100,7 +103,6 @@ def bars(output, unit, divisor, entries):
         *data,
         "set style fill solid noborder",
         f"set xlabel '{unit}; pale: AOF everysec'",
-        thousands,
         f"set xrange [0:{top * 1.1:.6g}]",
         f"set yrange [{len(entries) - 0.4}:-0.6]",
         "set ytics scale 0 (" + ", ".join(f"'{label}' {place}" for place, (label, *_) in enumerate(entries)) + ")",
@@ -108,90 +110,102 @@ def bars(output, unit, divisor, entries):
     ], grid="x")
 
 
-def curves(output, x, y, lines, commands=()):
-    """Lines over a logarithmic axis: (label, colour, dashed, points)."""
+def curves(output, x, y, lines):
+    """Lines over a logarithmic axis: (label, colour, persistence, points)."""
     lines = [line for line in lines if line[3]]
-    ticks = sorted({point[0] for line in lines for point in line[3]})
-    names = {size: f"{size // 10**6}M" if size >= 10**6 else f"{size // 1000}k" if size >= 10**4 else str(size) for size in ticks}
+    ticks = sorted({size for *_, points in lines for size, _ in points})
     plots = ", ".join(
-        f"$data{number} using 1:2 with linespoints lw 2 pt 7 ps 0.5 lc rgb '{colour}' dt {2 if dashed else 1} title '{label}'"
-        for number, (label, colour, dashed, _) in enumerate(lines)
+        f"$data{number} using 1:2 with linespoints lw 2 pt 7 ps 0.5 lc rgb '{colour}'"
+        f" dt {1 if persistence == NONE else 2} title '{label}{'' if persistence == NONE else ', AOF'}'"
+        for number, (label, colour, persistence, _) in enumerate(lines)
     )
     gnuplot(output, 860, 400, [
         *(block(f"data{number}", points) for number, (*_, points) in enumerate(lines)),
         "set logscale x",
-        "set xtics (" + ", ".join(f"'{name}' {size}" for size, name in names.items()) + ")",
+        "set xtics (" + ", ".join(f"'{short(size)}' {size}" for size in ticks) + ")",
         f"set xrange [{ticks[0]}*0.85:{ticks[-1]}*1.15]",
         "set yrange [0:*]",
         f"set xlabel '{x}'",
         f"set ylabel '{y}'",
-        "set key outside right center spacing 1.3",
-        *commands,
+        "set key outside right center Left reverse spacing 1.3",
         f"plot {plots}",
     ])
 
 
-def pictures(figures, folder):
-    def get(persistence, group, contestant, size, unit=RATE):
-        return figures.get(persistence, group, contestant, size, unit)
+def short(size):
+    return f"{size // 10**6}M" if size >= 10**6 else f"{size // 1000}k" if size >= 10**4 else str(size)
 
-    def rate(contestant):
-        return {persistence: get(persistence, "throughput", contestant, 10) for persistence in PERSISTENCE}
 
-    def added(first, second, times):
-        """Throughput of the two after one another, the second so many times."""
-        both = zip(PERSISTENCE, rate(first).values(), rate(second).values())
-        return {persistence: one and other and 1 / (1 / one + times / other) for persistence, one, other in both}
+class Pictures:
+    """What of the figures goes into which picture."""
 
-    def measured(group):
-        return any(figures.sizes(persistence, group) for persistence in PERSISTENCE)
+    def __init__(self, figures, folder):
+        self.figures, self.folder = figures, folder
 
-    def points(persistence, group, contestant, value):
-        sizes = figures.sizes(persistence, group)
-        return [(int(size), f"{value(get(persistence, group, contestant, size), int(size)):.4g}") for size in sizes]
+    def get(self, persistence, group, contestant, size, unit=RATE):
+        return self.figures.get(persistence, group, contestant, size, unit)
 
-    def both(group, contestants, value):
-        """A line for each (contestant, label, colour) and persistence."""
-        return [
-            (label + (", AOF" if persistence == AOF else ""), colour, persistence == AOF, points(persistence, group, name, value))
-            for name, label, colour in contestants
-            for persistence in PERSISTENCE
+    def rate(self, contestant):
+        """Thousands of entities a second, by persistence."""
+        rates = {persistence: self.get(persistence, "throughput", contestant, 10) for persistence in PERSISTENCE}
+        return {persistence: rate and rate / 1000 for persistence, rate in rates.items()}
+
+    def added(self, first, second, times):
+        """The same of the two after one another, the second so many times."""
+        first, second = self.rate(first), self.rate(second)
+        return {p: first[p] and second[p] and 1 / (1 / first[p] + times / second[p]) for p in PERSISTENCE}
+
+    def throughput(self):
+        entries = [(one.label, GREY if one in (XADD, HSET, LUA) else BLUE, self.rate(one.name)) for one in THROUGHPUT]
+        entries.insert(THROUGHPUT.index(FOUR), ("HSET + 4 XADD, times added", GREY, self.added("hset", "xadd", 4)))
+        entries.insert(THROUGHPUT.index(LUA), ("HSET + XADD, times added", GREY, self.added("hset", "xadd", 1)))
+        bars(self.folder / "throughput.svg", "thousand entities/s, -P 32 -c 50", entries)
+
+    def round_trip(self):
+        times = {one: {p: self.get(p, "round trip", one.name, 10, P50) for p in PERSISTENCE} for one in ROUND_TRIP}
+        entries = [(one.label, BLUE if one in (FLUSH, SAME) else GREY, values) for one, values in times.items()]
+        bars(self.folder / "round-trip.svg", "median round trip of one client, µs", entries, "{:.1f}")
+
+    def lines(self, group, contestants, value):
+        """One for each (contestant, label, colour) and persistence, of the value for a rate and a size."""
+        for name, label, colour in contestants:
+            for persistence in PERSISTENCE:
+                sizes = [int(size) for size in self.figures.sizes(persistence, group)]
+                points = [(size, value(self.get(persistence, group, name, size), size)) for size in sizes]
+                yield label, colour, persistence, points
+
+    def fields(self):
+        both = [("flush", "FLUSH, one changed", BLUE), ("hset", "HSET of all", GREY)]
+        curves(self.folder / "fields.svg", "fields of an entity", "µs per field, -P 32 -c 50",
+               self.lines("fields", both, lambda rate, size: 1e6 / rate / size))
+
+    def batch(self):
+        one_by_one = [
+            ("HSET + XADD, one by one", GREY, persistence, [(size, level) for size in map(int, self.figures.sizes(persistence, "batch"))])
+            for persistence, level in self.added("hset", "xadd", 1).items()
+            if level
         ]
+        flushes = self.lines("batch", [("flush", "FLUSH", BLUE)], lambda rate, _: rate / 1000)
+        curves(self.folder / "batch.svg", "entities in one command", "thousand entities/s, -P 32 -c 50",
+               [*flushes, *one_by_one])
 
-    if measured("throughput"):
-        entries = [(one.label, GREY if one in (all_of.XADD, all_of.HSET, all_of.LUA) else BLUE, rate(one.name)) for one in all_of.THROUGHPUT]
-        entries.insert(3, ("HSET + XADD, times added", GREY, added("hset", "xadd", 1)))
-        four = next(place for place, entry in enumerate(entries) if entry[0] == all_of.FOUR.label)
-        entries.insert(four, ("HSET + 4 XADD, times added", GREY, added("hset", "xadd", 4)))
-        bars(folder / "throughput.svg", "thousand entities/s, -P 32 -c 50", 1000, entries)
-    if measured("round trip"):
-        entries = [
-            (one.label, BLUE if one in (all_of.FLUSH, all_of.SAME) else GREY, {p: get(p, "round trip", one.name, 10, P50) for p in PERSISTENCE})
-            for one in all_of.ROUND_TRIP
-        ]
-        bars(folder / "round-trip.svg", "median round trip of one client, µs", 1, entries)
-    if measured("fields"):
-        per_field = lambda rate, size: 1e6 / rate / size
-        curves(folder / "fields.svg", "fields of an entity", "µs per field, -P 32 -c 50",
-               both("fields", [("flush", "FLUSH, one changed", BLUE), ("hset", "HSET of all", GREY)], per_field))
-    if measured("batch"):
-        lines = []
-        for persistence in PERSISTENCE:
-            sizes = figures.sizes(persistence, "batch")
-            lines.append(("FLUSH" + (", AOF" if persistence == AOF else ""), BLUE, persistence == AOF,
-                          [(int(size), f"{get(persistence, 'batch', f'batch{size}', size) / 1000:.4g}") for size in sizes]))
-        for persistence in PERSISTENCE:
-            level, sizes = added("hset", "xadd", 1)[persistence], figures.sizes(persistence, "batch")
-            lines.append(("HSET + XADD, one by one" + (", AOF" if persistence == AOF else ""), GREY, persistence == AOF,
-                          [(int(size), f"{level / 1000:.4g}") for size in sizes if level]))
-        curves(folder / "batch.svg", "entities in one command", "thousand entities/s, -P 32 -c 50", lines)
-    if measured("entities"):
-        curves(folder / "entities.svg", "entities that there are", "µs per command, -P 32 -c 50",
-               both("entities", [("flush", "FLUSH, one changed", BLUE), ("hset", "HSET of all", GREY)], lambda rate, _: 1e6 / rate))
-    if measured("reading"):
-        readers = [("consume", "CONSUME with ACK", BLUE), ("native", "XREADGROUP + XACK", GREY)]
-        curves(folder / "reading.svg", "events read and acknowledged at once", "thousand events/s, one client, pipelined",
-               both("reading", readers, lambda rate, _: rate / 1000))
+    def entities(self):
+        both = [("flush", "FLUSH, one changed", BLUE), ("hset", "HSET of all", GREY)]
+        curves(self.folder / "entities.svg", "entities that there are", "µs per command, -P 32 -c 50",
+               self.lines("entities", both, lambda rate, _: 1e6 / rate))
+
+    def reading(self):
+        both = [("consume", "CONSUME with ACK", BLUE), ("native", "XREADGROUP + XACK", GREY)]
+        curves(self.folder / "reading.svg", "events read and acknowledged at once", "thousand events/s, one client, pipelined",
+               self.lines("reading", both, lambda rate, _: rate / 1000))
+
+
+def draw(figures, folder):
+    """Those pictures whose figures were measured."""
+    pictures = Pictures(figures, folder)
+    for group in ("throughput", "round trip", "fields", "batch", "entities", "reading"):
+        if figures.sizes(NONE, group):
+            getattr(pictures, group.replace(" ", "_"))()
 
 
 def main():
@@ -200,11 +214,10 @@ def main():
     if not options:
         print(as_text(figures))
     if "--pictures" in options:
-        pictures(figures, folder)
-    text = README.read_text()
+        draw(figures, folder)
     if "--readme" in options:
-        README.write_text(with_table(text, figures))
-    if "--check" in options and with_table(text, figures) != text:
+        write_readme(figures)
+    if "--check" in options and with_table(README.read_text(), figures) != README.read_text():
         sys.exit("README.md has another table than docs/bench/figures.tsv gives: make bench-report")
 
 

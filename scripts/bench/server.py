@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODULE = os.environ.get("DIRTY_MODULE") or ROOT / "target/release/libdirty_streams.so"
+MODULE = pathlib.Path(os.environ.get("DIRTY_MODULE") or ROOT / "target/release/libdirty_streams.so")
 
 NONE, AOF = "none", "AOF everysec"
 PERSISTENCE = {
@@ -68,12 +68,24 @@ class Connection:
         return time.perf_counter() - begin
 
 
+    def timed(self, commands):
+        """Seconds from sending each encoded command to its reply, which must come in one piece."""
+        seconds = []
+        for command in commands:
+            begin = time.perf_counter()
+            self.socket.sendall(command)
+            reply = self.socket.recv(4096)
+            seconds.append(time.perf_counter() - begin)
+            if not reply.endswith(b"\r\n"):
+                raise RuntimeError(f"half a reply: {reply!r}")
+        return seconds
+
+
 @dataclass
 class Run:
     """What redis-benchmark found in one run."""
 
     rate: float  # requests a second
-    p50: float  # half of the replies came within so many µs
     cpu: float  # the server's CPU time for a request, µs
 
 
@@ -138,16 +150,14 @@ class Server:
         reply = self.call("XINFO", "STREAM", stream)
         return dict(zip(reply[::2], reply[1::2]))[b"entries-added"]
 
-    def benchmark(self, command, requests, keys, clients=50, pipeline=32):
+    def benchmark(self, command, requests, keys):
         """One run of redis-benchmark, which puts numbers below `keys` into the command."""
-        options = ["-p", self.port, "-c", clients, "-P", pipeline, "-n", requests, "-r", keys, "--csv"]
+        options = ["-p", self.port, "-c", 50, "-P", 32, "-n", requests, "-r", keys, "--csv"]
         before = self.cpu()
-        done = subprocess.run(
-            ["redis-benchmark", *map(str, options), *command], capture_output=True, check=False
-        )
+        done = subprocess.run(["redis-benchmark", *map(str, options), *command], capture_output=True, check=False)
         if done.returncode != 0 or b"rror" in done.stderr:
             raise RuntimeError(f"redis-benchmark: {done.stdout[-500:]!r} {done.stderr[-500:]!r}")
         cpu = self.cpu() - before
         # The name comes first and may hold commas and quotes.
         cells = done.stdout.splitlines()[-1].rsplit(b'","', 7)
-        return Run(rate=float(cells[1]), p50=float(cells[4]) * 1000, cpu=cpu * 1e6 / requests)
+        return Run(rate=float(cells[1]), cpu=cpu * 1e6 / requests)
