@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by demo.sh and bench.sh: a server with the module on a free port, in a temporary folder;
+# Sourced by demo.sh and others: a server with the module on a free port, in a temporary folder;
 # both go when the script ends. Sets `port` and `folder`.
 
 export LC_ALL=C # bytes are bytes, and numbers have a decimal point

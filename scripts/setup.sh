@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build, the tests and the scripts need and this machine lacks; Debian and its kin.
+# Installs what the build, the tests and the scripts need and this machine lacks; Debian and its kin. Arguments
+# name what else is needed, each a program and its package: gnuplot:gnuplot-nox
 set -euo pipefail
 
 die() { echo "setup: $*" >&2; exit 1; }
@@ -24,6 +25,9 @@ missing=()
 have_libclang || missing+=(libclang-dev)
 command -v "$server" >/dev/null || missing+=(redis-server)
 { command -v redis-cli && command -v redis-benchmark; } >/dev/null || missing+=(redis-tools)
+for needed in "$@"; do
+    command -v "${needed%:*}" >/dev/null || missing+=("${needed#*:}")
+done
 
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || die "missing: ${missing[*]} (Debian's names), and there is no apt-get to install them"

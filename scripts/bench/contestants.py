@@ -2,8 +2,8 @@
 and the tenth changes."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 RANDOM = "__rand_int__"  # redis-benchmark puts a number of 12 digits here
 ZERO = "0" * 12
@@ -119,8 +119,18 @@ def same_bytes(id, value):
 
 
 FLUSH = flush("flush", "FLUSH, 1 of 10 fields changed", key="user")
-XADD = Contestant("xadd", "XADD of the event", lambda id, value: ["XADD", "plain-changes", *LIMIT, "*", "s", EVENT], ("plain-changes",))
-HSET = Contestant("hset", "HSET of 10 fields", lambda id, value: ["HSET", f"hash:{id}", *pairs(value)], hashes="hash:")
+XADD = Contestant(
+    "xadd",
+    "XADD of the event",
+    lambda id, value: ["XADD", "plain-changes", *LIMIT, "*", "s", EVENT],
+    ("plain-changes",),
+)
+HSET = Contestant(
+    "hset",
+    "HSET of 10 fields",
+    lambda id, value: ["HSET", f"hash:{id}", *pairs(value)],
+    hashes="hash:",
+)
 LUA = Contestant(
     "lua",
     "Lua function, 1 of 10 fields changed",
@@ -167,7 +177,16 @@ FORMATS = [
 
 THROUGHPUT = [XADD, HSET, LUA, FLUSH, SAME, MSGPACK, JSON, STATELESS, batch(100, "batch"), FOUR, *FORMATS]
 ROUND_TRIP = [Contestant("set", "SET of the same bytes", same_bytes), XADD, HSET, LUA, FLUSH, SAME]
-ENTITIES = [Contestant("hset", "HSET of the same", lambda id, value: ["HSET", f"user:{id}", *pairs(value)], hashes="user:"), FLUSH]
+# On the same hashes.
+ENTITIES = [
+    Contestant(
+        "hset",
+        "HSET of the same",
+        lambda id, value: ["HSET", f"user:{id}", *pairs(value)],
+        hashes="user:",
+    ),
+    FLUSH,
+]
 
 # Several types share the snapshots of user, so that each writes the same in its own format.
 DECLARATIONS = [

@@ -6,7 +6,7 @@ from statistics import median
 COLUMNS = ["persistence", "group", "contestant", "size", "unit", "median", "lowest", "highest"]
 RATE = "entities/s"  # of reading: events/s
 CPU = "CPU µs each"  # of the server's main thread, for an entity or event
-P50 = "p50 µs"
+P50, P99 = "p50 µs", "p99 µs"
 
 
 class Figures:
@@ -32,8 +32,12 @@ class Figures:
     def write(self, path):
         lines = [f"# {what}\t{value}" for what, value in self.about.items()]
         lines.append("\t".join(COLUMNS))
-        lines += ["\t".join([*key, *(f"{value:.5g}" if value < 1e5 else f"{value:.0f}" for value in values)]) for key, values in self.values.items()]
+        lines += ["\t".join([*key, *map(rounded, values)]) for key, values in self.values.items()]
         path.write_text("\n".join(lines) + "\n")
+
+
+def rounded(value):
+    return f"{value:.5g}" if value < 1e5 else f"{value:.0f}"
 
 
 def read(path):

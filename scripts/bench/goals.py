@@ -1,7 +1,8 @@
 """The goals: what is compared with what, and what the ratio should be."""
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from figures import P50, RATE
 from server import PERSISTENCE
@@ -33,17 +34,20 @@ class Costs:
     def memory(self):
         """The ratio of the shape in which it is furthest from 1."""
         shapes = self.figures.sizes(self.persistence, "memory")
-        ratios = [self.get("memory", "flush", shape, "bytes") / self.get("memory", "hset", shape, "bytes") for shape in shapes]
-        if not ratios:
+        if not shapes:
             raise KeyError("memory")
-        return max(ratios, key=lambda ratio: abs(ratio - 1))
+        flush, hset = ([self.get("memory", who, shape, "bytes") for shape in shapes] for who in ("flush", "hset"))
+        return max((one / other for one, other in zip(flush, hset)), key=lambda ratio: abs(ratio - 1))
+
+
+KINDS = {"at least": operator.ge, "at most": operator.le, "exactly": operator.eq}
 
 
 @dataclass(frozen=True)
 class Goal:
     what: str
     against: str
-    kind: str  # at least, at most, exactly
+    kind: str  # of KINDS
     bound: float
     ratio: Callable[[Costs], float]
 
@@ -55,12 +59,14 @@ class Goal:
             return None
 
     def met(self, ratio):
-        return {"at least": ratio >= self.bound, "at most": ratio <= self.bound, "exactly": ratio == self.bound}[self.kind]
+        return KINDS[self.kind](ratio, self.bound)
 
 
+# fmt: off
 # Ratios of throughput are the other way round those of costs: how many times the module's cost the others' is.
 GOALS = [
-    Goal("FLUSH, 10 fields, one changed, one stream", "HSET of those 10 fields + XADD of the event, times added", "at least", 1.0,
+    Goal("FLUSH, 10 fields, one changed, one stream", "HSET of those 10 fields + XADD of the event, times added",
+         "at least", 1.0,
          lambda at: (at.cost("hset") + at.cost("xadd")) / at.cost("flush")),
     Goal("the same", "a Lua function that does the same", "at least", 4,
          lambda at: at.cost("lua") / at.cost("flush")),
@@ -76,7 +82,8 @@ GOALS = [
          lambda at: at.cost("xadd") / at.cost("stateless")),
     Goal("CONSUME 100 with ACK of 100, decoded", "XREADGROUP 100 + XACK 100, not decoded", "at least", 0.9,
          lambda at: at.cost("native", "reading", 100) / at.cost("consume", "reading", 100)),
-    Goal("growth of FLUSH's cost from 10 thousand to 10 million entities", "growth of HSET's over the same", "at most", 1.1,
+    Goal("growth of FLUSH's cost from 10 thousand to 10 million entities", "growth of HSET's over the same",
+         "at most", 1.1,
          lambda at: at.growth("flush") / at.growth("hset")),
     Goal("FLUSH's cost per field at 500 fields", "at 10 fields", "at most", 1.2,
          lambda at: (at.cost("flush", "fields", 500) / 500) / (at.cost("flush", "fields", 10) / 10)),
@@ -85,6 +92,7 @@ GOALS = [
     Goal("unpipelined round trip, median", "SET of the same bytes", "at most", 1.15,
          lambda at: at.p50("flush") / at.p50("set")),
 ]
+# fmt: on
 
 
 def missed(figures):

@@ -7,9 +7,9 @@ import statistics
 import subprocess
 
 import contestants as all_of
-from contestants import DECLARATIONS, ENTITIES, FLUSH, HSET, JSON, LIMIT, LUA, MSGPACK, ROUND_TRIP, SAME, STATELESS, THROUGHPUT, XADD, ZERO
-from figures import CPU, P50, RATE
-from server import ROOT, encoded
+from contestants import DECLARATIONS, ENTITIES, FLUSH, LIMIT, ROUND_TRIP, THROUGHPUT, ZERO
+from figures import CPU, P50, P99, RATE
+from server import ROOT, as_dict, encoded
 
 FIELDS = [5, 10, 20, 50, 100, 200, 500]
 BATCHES = [1, 3, 10, 30, 100, 300]
@@ -98,8 +98,9 @@ def published(server, contestant, before, requests):
 
 def fill_all(bench, server, contestants):
     """Every entity exists before it is measured, so that each flush is an update."""
-    for hashes, contestant in {contestant.hashes: contestant for contestant in contestants if contestant.hashes}.items():
-        fill(server, hashes, contestant.stored(), 0, bench.keys)
+    for hashes, stored in {contestant.hashes: contestant.stored() for contestant in contestants}.items():
+        if hashes:
+            fill(server, hashes, stored, 0, bench.keys)
 
 
 def prove(server):
@@ -109,18 +110,17 @@ def prove(server):
     def check(contestant, value, reply):
         expect(f"reply to {contestant.label}", server.call(*contestant.command(id, value)), reply)
 
-    check(HSET, first, 10)
-    check(HSET, second, 0)
-    for contestant in (LUA, FLUSH):
+    check(all_of.HSET, first, 10)
+    check(all_of.HSET, second, 0)
+    for contestant in (all_of.LUA, FLUSH):
         check(contestant, first, [b"insert"])
         check(contestant, second, [b"update"])
         check(contestant, second, [b"none"])
-    check(SAME, ZERO, [b"insert"])
-    check(SAME, ZERO, [b"none"])
+    check(all_of.SAME, ZERO, [b"insert"])
+    check(all_of.SAME, ZERO, [b"none"])
 
     def snapshot(contestant):
-        words = server.call("HGETALL", contestant.hashes + id)
-        return dict(zip(words[::2], words[1::2]))
+        return as_dict(server.call("HGETALL", contestant.hashes + id))
 
     def read(stream):
         """Its events without their ids, which are times."""
@@ -128,22 +128,22 @@ def prove(server):
         server.call("XGROUP", "DESTROY", stream, "check")
         return [event[2:] for event in found]
 
-    for contestant in (LUA, FLUSH):
-        expect(f"snapshot of {contestant.label}", snapshot(contestant), snapshot(HSET))
+    for contestant in (all_of.LUA, FLUSH):
+        expect(f"snapshot of {contestant.label}", snapshot(contestant), snapshot(all_of.HSET))
         expect(f"length of {contestant.streams[0]}", server.call("XLEN", contestant.streams[0]), 2)
     expect("the Lua function's events", read("lua-changes"), read("user-changes"))
 
-    check(JSON, third, [b"update"])
-    check(MSGPACK, third, [b"none"])
-    check(STATELESS, third, [b"update"])
+    check(all_of.JSON, third, [b"update"])
+    check(all_of.MSGPACK, third, [b"none"])
+    check(all_of.STATELESS, third, [b"update"])
     check(all_of.batch(10), first, [b"update"] + [b"none"] * 9)
     check(all_of.FOUR, second, [b"update"])
     expect("length of four streams", [server.call("XLEN", stream) for stream in all_of.FOUR.streams], [1] * 4)
 
     # XADD gets as many bytes as the module's event of an update has.
-    server.call(*XADD.command())
+    server.call(*all_of.XADD.command())
     for stream in ("user-changes", "stateless-changes", "plain-changes"):
-        (_, words), = server.call("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        ((_, words),) = server.call("XREVRANGE", stream, "+", "-", "COUNT", 1)
         expect(f"bytes of an event in {stream}", len(words[1]), len(all_of.EVENT))
 
 
@@ -160,8 +160,8 @@ def round_trip(bench, server):
     requests = max(50, bench.requests // 15)
     for number in range(bench.rounds + 1):
         for contestant in ROUND_TRIP:
-            some = lambda: f"{random.randrange(bench.keys):012}"
-            commands = [encoded(*contestant.command(some(), some())) for _ in range(requests)]
+            numbers = (f"{random.randrange(bench.keys):012}" for _ in range(2 * requests))
+            commands = [encoded(*contestant.command(*pair)) for pair in zip(numbers, numbers)]
             times = server.call.timed(commands)
             if number > 0:
                 bench.add("round trip", contestant.name, 10, P50, statistics.median(times) * 1e6)
@@ -187,9 +187,9 @@ def entities(bench, server):
     fill(server, "user:", FLUSH.stored(), 0, 1000)
     each = server.call("MEMORY", "USAGE", "user:000000000001") + 100
     for population in dict.fromkeys(min(size, bench.entities) for size in POPULATIONS):
-        needed, available = (population - filled) * each * 1.3, memory_available()
-        if needed > available:
-            bench.say(f"SKIPPED: {population:,} entities need {needed / 1e9:.1f} GB, and {available / 1e9:.1f} GB are free")
+        needed, free = (population - filled) * each * 1.3 / 1e9, memory_available() / 1e9
+        if needed > free:
+            bench.say(f"SKIPPED: {population:,} entities need {needed:.1f} GB, and {free:.1f} GB are free")
             break
         fill(server, "user:", FLUSH.stored(), filled, population)
         filled = population
@@ -218,9 +218,13 @@ def reading(bench, server):
     """Batches of events that are acknowledged with the next read. redis-benchmark cannot send back the ids that
     it was given, so they are looked up before, and one connection sends the whole conversation."""
     count = max(1000, bench.requests // 3 // 1000 * 1000)
-    flush = lambda number: ["SNAPSHOT", f"{number % bench.keys:012}", 10, *all_of.pairs(f"{number // bench.keys + 1:012}")]
+
+    def flush(number):
+        turn, entity = divmod(number, bench.keys)
+        return encoded("DIRTY.FLUSH", "read", "SNAPSHOT", f"{entity:012}", 10, *all_of.pairs(f"{turn + 1:012}"))
+
     fill(server, "read:", FLUSH.stored(), 0, bench.keys)
-    server.call.pipe(b"".join(encoded("DIRTY.FLUSH", "read", *flush(number)) for number in range(count)))
+    server.call.pipe(b"".join(map(flush, range(count))))
     ids = [id for id, _ in server.call("XRANGE", "read-changes", "-", "+")]
     expect("events to read", len(ids), count)
 
@@ -247,9 +251,8 @@ def reading(bench, server):
                 seconds = server.call.pipe(commands)
                 cpu = server.cpu() - cpu
                 expect(f"pending in {group}", server.call("XPENDING", "read-changes", group)[0], 0)
-                groups = [dict(zip(words[::2], words[1::2])) for words in server.call("XINFO", "GROUPS", "read-changes")]
-                last = [found[b"last-delivered-id"] for found in groups if found[b"name"] == group.encode()]
-                expect(f"last event read by {group}", last, [ids[-1]])
+                groups = {found[1]: as_dict(found) for found in server.call("XINFO", "GROUPS", "read-changes")}
+                expect(f"last event read by {group}", groups[group.encode()][b"last-delivered-id"], ids[-1])
                 server.call("XGROUP", "DESTROY", "read-changes", group)
                 if number > 0:
                     bench.add("reading", group, size, RATE, count / seconds)
@@ -264,7 +267,7 @@ def waking(bench, _server):
         found = re.search(rf"^{label} +(\d+) +(\d+)$", done.stdout, re.MULTILINE)
         if not found:
             raise RuntimeError(f"no line {label!r} in:\n{done.stdout}")
-        for unit, value in zip((P50, "p99 µs"), found.groups()):
+        for unit, value in zip((P50, P99), found.groups()):
             bench.add("waking", name, 1, unit, int(value))
 
 

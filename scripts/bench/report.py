@@ -1,22 +1,27 @@
 #!/usr/bin/env python3
 """What the figures of a folder say, without measuring anything.
 
-    report.py folder              prints which goals are met
-    report.py folder --pictures   draws the SVGs into the folder, with gnuplot
-    report.py folder --readme     writes the table into README.md, between the lines that say so
-    report.py folder --check      fails if README.md has another table than the figures give"""
+report.py folder              prints which goals are met
+report.py folder --pictures   draws the SVGs into the folder, with gnuplot
+report.py folder --readme     writes the table into README.md, between the lines that say so
+report.py folder --check      fails if README.md has another table than the figures give"""
 
 import pathlib
 import subprocess
 import sys
 
 from contestants import FLUSH, FOUR, HSET, LUA, ROUND_TRIP, SAME, THROUGHPUT, XADD
-from figures import P50, RATE, read
+from figures import P50, P99, RATE, read
 from goals import GOALS
 from server import AOF, NONE, PERSISTENCE, ROOT
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- from docs/bench/figures.tsv by make bench-report -->\n", "<!-- end -->\n"
+
+
+WAKING = """\
+Without a goal: the reply of a DIRTY.CONSUME that waits comes {:.0f} µs after DIRTY.FLUSH is sent (99 %: {:.0f} µs),
+that of XREADGROUP {:.0f} µs after XADD ({:.0f} µs)."""
 
 
 def verdicts(goal, figures):
@@ -39,14 +44,21 @@ def as_text(figures):
 def as_markdown(figures):
     about = figures.about
     lines = [
-        f"{about['date'][:10]}, {about['machine']}, {about['server']}, commit {about['module']}; medians of {about['rounds']} rounds.",
+        f"{about['date'][:10]}, {about['machine']}, {about['server']}, commit {about['commit']};"
+        f" medians of {about['rounds']} rounds.",
         "",
         "| what | against | goal | no persistence | AOF everysec |",
         "| --- | --- | --- | --- | --- |",
     ]
     for goal in GOALS:
-        found = [ratio if verdict == "met" else f"**{ratio}**, {verdict.lower()}" for ratio, verdict in verdicts(goal, figures)]
+        found = [
+            ratio if verdict == "met" else f"**{ratio}**, {verdict.lower()}"
+            for ratio, verdict in verdicts(goal, figures)
+        ]
         lines.append(f"| {goal.what} | {goal.against} | {goal.kind} {goal.bound} | {' | '.join(found)} |")
+    if figures.sizes(NONE, "waking"):
+        times = [figures.get(NONE, "waking", who, 1, unit) for who in ("consume", "native") for unit in (P50, P99)]
+        lines += ["", WAKING.format(*times)]
     return "\n".join(lines) + "\n"
 
 
@@ -63,6 +75,7 @@ def write_readme(figures):
 # white ground of their own, so that they can be read on a page of any colour.
 
 STYLE = """
+set encoding utf8
 set terminal svg size {width},{height} font 'sans-serif,13' background 'white' noenhanced
 set output '{output}'
 set border 3 lc rgb '#555555'
@@ -79,8 +92,9 @@ def gnuplot(output, width, height, commands, grid="x y"):
 
 
 def block(name, rows):
-    """Lines of data by a name."""
-    return "\n".join([f"${name} << EOD", *("\t".join(cell if isinstance(cell, str) else f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row) for row in rows), "EOD"])
+    """Lines of data by a name. Numbers are rounded, so that the picture is the same from the same figures."""
+    lines = ["\t".join(cell if isinstance(cell, str) else f"{cell:.8g}" for cell in row) for row in rows]
+    return "\n".join([f"${name} << EOD", *lines, "EOD"])
 
 
 def bars(output, unit, entries, label="{:.0f}"):
@@ -88,26 +102,32 @@ def bars(output, unit, entries, label="{:.0f}"):
     rows = {persistence: [] for persistence in PERSISTENCE}
     for place, (_, colour, values) in enumerate(entries):
         for offset, persistence in ((-0.2, NONE), (0.2, AOF)):
-            if values[persistence] is not None:
-                shade = colour if persistence == NONE else PALE[colour]
-                value = values[persistence]
-                rows[persistence].append((f"{value:.4g}", f"{place + offset:.1f}", f"0x{shade[1:]}", label.format(value)))
+            value, shade = values[persistence], colour if persistence == NONE else PALE[colour]
+            if value is not None:
+                rows[persistence].append((value, place + offset, f"0x{shade[1:]}", label.format(value)))
     data = [block(f"data{number}", found) for number, found in enumerate(rows.values()) if found]
     plots = ", ".join(
         f"$data{number} using (0):2:(0):1:($2-0.19):($2+0.19):3 with boxxyerror fc rgb variable notitle,"
         f" '' using 1:2:4 with labels left offset 0.4,0 font ',10' tc rgb '#555555' notitle"
-        for number, found in enumerate(rows.values()) if found
+        for number, found in enumerate(rows.values())
+        if found
     )
-    top = max(float(row[0]) for found in rows.values() for row in found)
-    gnuplot(output, 860, 90 + 36 * len(entries), [
-        *data,
-        "set style fill solid noborder",
-        f"set xlabel '{unit}; pale: AOF everysec'",
-        f"set xrange [0:{top * 1.1:.6g}]",
-        f"set yrange [{len(entries) - 0.4}:-0.6]",
-        "set ytics scale 0 (" + ", ".join(f"'{label}' {place}" for place, (label, *_) in enumerate(entries)) + ")",
-        f"plot {plots}",
-    ], grid="x")
+    top = max(row[0] for found in rows.values() for row in found)
+    gnuplot(
+        output,
+        860,
+        90 + 36 * len(entries),
+        [
+            *data,
+            "set style fill solid noborder",
+            f"set xlabel '{unit}; pale: AOF everysec'",
+            f"set xrange [0:{top * 1.1:.6g}]",
+            f"set yrange [{len(entries) - 0.4}:-0.6]",
+            "set ytics scale 0 (" + ", ".join(f"'{label}' {place}" for place, (label, *_) in enumerate(entries)) + ")",
+            f"plot {plots}",
+        ],
+        grid="x",
+    )
 
 
 def curves(output, x, y, lines):
@@ -119,17 +139,22 @@ def curves(output, x, y, lines):
         f" dt {1 if persistence == NONE else 2} title '{label}{'' if persistence == NONE else ', AOF'}'"
         for number, (label, colour, persistence, _) in enumerate(lines)
     )
-    gnuplot(output, 860, 400, [
-        *(block(f"data{number}", points) for number, (*_, points) in enumerate(lines)),
-        "set logscale x",
-        "set xtics (" + ", ".join(f"'{short(size)}' {size}" for size in ticks) + ")",
-        f"set xrange [{ticks[0]}*0.85:{ticks[-1]}*1.15]",
-        "set yrange [0:*]",
-        f"set xlabel '{x}'",
-        f"set ylabel '{y}'",
-        "set key outside right center Left reverse spacing 1.3",
-        f"plot {plots}",
-    ])
+    gnuplot(
+        output,
+        860,
+        400,
+        [
+            *(block(f"data{number}", points) for number, (*_, points) in enumerate(lines)),
+            "set logscale x",
+            "set xtics (" + ", ".join(f"'{short(size)}' {size}" for size in ticks) + ")",
+            f"set xrange [{ticks[0]}*0.85:{ticks[-1]}*1.15]",
+            "set yrange [0:*]",
+            f"set xlabel '{x}'",
+            f"set ylabel '{y}'",
+            "set key outside right center Left reverse spacing 1.3",
+            f"plot {plots}",
+        ],
+    )
 
 
 def short(size):
@@ -176,28 +201,43 @@ class Pictures:
 
     def fields(self):
         both = [("flush", "FLUSH, one changed", BLUE), ("hset", "HSET of all", GREY)]
-        curves(self.folder / "fields.svg", "fields of an entity", "µs per field, -P 32 -c 50",
-               self.lines("fields", both, lambda rate, size: 1e6 / rate / size))
+        curves(
+            self.folder / "fields.svg",
+            "fields of an entity",
+            "µs per field, -P 32 -c 50",
+            self.lines("fields", both, lambda rate, size: 1e6 / rate / size),
+        )
 
     def batch(self):
-        one_by_one = [
-            ("HSET + XADD, one by one", GREY, persistence, [(size, level) for size in map(int, self.figures.sizes(persistence, "batch"))])
-            for persistence, level in self.added("hset", "xadd", 1).items()
-            if level
-        ]
+        one_by_one = []
+        for persistence, level in self.added("hset", "xadd", 1).items():
+            points = [(int(size), level) for size in self.figures.sizes(persistence, "batch") if level]
+            one_by_one.append(("HSET + XADD, one by one", GREY, persistence, points))
         flushes = self.lines("batch", [("flush", "FLUSH", BLUE)], lambda rate, _: rate / 1000)
-        curves(self.folder / "batch.svg", "entities in one command", "thousand entities/s, -P 32 -c 50",
-               [*flushes, *one_by_one])
+        curves(
+            self.folder / "batch.svg",
+            "entities in one command",
+            "thousand entities/s, -P 32 -c 50",
+            [*flushes, *one_by_one],
+        )
 
     def entities(self):
         both = [("flush", "FLUSH, one changed", BLUE), ("hset", "HSET of all", GREY)]
-        curves(self.folder / "entities.svg", "entities that there are", "µs per command, -P 32 -c 50",
-               self.lines("entities", both, lambda rate, _: 1e6 / rate))
+        curves(
+            self.folder / "entities.svg",
+            "entities that there are",
+            "µs per command, -P 32 -c 50",
+            self.lines("entities", both, lambda rate, _: 1e6 / rate),
+        )
 
     def reading(self):
         both = [("consume", "CONSUME with ACK", BLUE), ("native", "XREADGROUP + XACK", GREY)]
-        curves(self.folder / "reading.svg", "events read and acknowledged at once", "thousand events/s, one client, pipelined",
-               self.lines("reading", both, lambda rate, _: rate / 1000))
+        curves(
+            self.folder / "reading.svg",
+            "events read and acknowledged at once",
+            "thousand events/s, pipelined",
+            self.lines("reading", both, lambda rate, _: rate / 1000),
+        )
 
 
 def draw(figures, folder):

@@ -27,6 +27,11 @@ def encoded(*words):
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
 
 
+def as_dict(reply):
+    """What RESP2 gives as names and values in turn."""
+    return dict(zip(reply[::2], reply[1::2]))
+
+
 class Connection:
     """Calling it sends a command and gives the reply: bytes, a number, a list or None."""
 
@@ -66,7 +71,6 @@ class Connection:
             tail = (tail + buffer[max(0, length - 64) : length])[-64:]
         sender.join()
         return time.perf_counter() - begin
-
 
     def timed(self, commands):
         """Seconds from sending each encoded command to its reply, which must come in one piece."""
@@ -109,7 +113,8 @@ class Server:
             self.port = free.getsockname()[1]
         program = os.environ.get("REDIS_SERVER") or "redis-server"
         log = pathlib.Path(self.folder, "log")
-        options = ["--port", self.port, "--bind", "127.0.0.1", "--dir", self.folder, "--logfile", log, "--loadmodule", MODULE]
+        options = ["--port", self.port, "--bind", "127.0.0.1", "--dir", self.folder, "--logfile", log]
+        options += ["--loadmodule", MODULE]
         self.process = subprocess.Popen([program, *map(str, options), *PERSISTENCE[self.persistence]])
         while self.process.poll() is None:
             try:
@@ -147,8 +152,7 @@ class Server:
     def entries_added(self, stream):
         if not self.call("EXISTS", stream):
             return 0
-        reply = self.call("XINFO", "STREAM", stream)
-        return dict(zip(reply[::2], reply[1::2]))[b"entries-added"]
+        return as_dict(self.call("XINFO", "STREAM", stream))[b"entries-added"]
 
     def benchmark(self, command, requests, keys):
         """One run of redis-benchmark, which puts numbers below `keys` into the command."""
