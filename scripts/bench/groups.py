@@ -62,8 +62,8 @@ def take_turns(bench, server, group, contestants, keys=None):
     for number in range(bench.rounds + 1):
         for contestant, size in contestants:
             # Fewer of those that take longer.
-            requests = bench.requests * 10 // max(10, contestant.fields) // contestant.entities
-            requests = max(50, requests, bench.requests // 100)
+            weight = contestant.entities if contestant.fields <= 10 else contestant.fields // 5
+            requests = max(50, bench.requests // weight, bench.requests // 100)
             if number == 0:
                 requests = max(50, requests // 4)
             run = benchmarked(server, contestant, requests, keys or bench.keys)
@@ -162,6 +162,7 @@ def round_trip(bench, server):
         for contestant in ROUND_TRIP:
             numbers = (f"{random.randrange(bench.keys):012}" for _ in range(2 * requests))
             commands = [encoded(*contestant.command(*pair)) for pair in zip(numbers, numbers)]
+            server.settle()
             times = server.call.timed(commands)
             if number > 0:
                 bench.add("round trip", contestant.name, 10, P50, statistics.median(times) * 1e6)
@@ -247,6 +248,7 @@ def reading(bench, server):
             for group in ("native", "consume"):
                 server.call("XGROUP", "CREATE", "read-changes", group, 0)
                 commands = b"".join(conversation(group, size))
+                server.settle()
                 cpu = server.cpu()
                 seconds = server.call.pipe(commands)
                 cpu = server.cpu() - cpu
