@@ -20,7 +20,7 @@ import tempfile
 
 import report
 from figures import Figures, read
-from goals import missed
+from goals import GOALS, missed
 from groups import GROUPS, expect, memory_available, prepare
 from server import MODULE, NONE, PERSISTENCE, ROOT, Server
 
@@ -96,7 +96,7 @@ def main():
     print(f"\n{report.as_text(figures)}")
     count = missed(figures)
     if count and not smoke:
-        sys.exit(f"\nbench: {count} goals are missed")
+        sys.exit(f"\nbench: {count} of {len(GOALS) * len(PERSISTENCE)} ratios are not as they should be")
 
 
 if __name__ == "__main__":

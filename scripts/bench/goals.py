@@ -96,6 +96,6 @@ GOALS = [
 
 
 def missed(figures):
-    """How many goals, over all persistence settings; what was not measured is not met."""
+    """How many of the goals, with each persistence setting; what was not measured is not met."""
     ratios = [(goal, goal.measured(figures, persistence)) for goal in GOALS for persistence in PERSISTENCE]
     return sum(ratio is None or not goal.met(ratio) for goal, ratio in ratios)

@@ -162,7 +162,6 @@ def round_trip(bench, server):
         for contestant in ROUND_TRIP:
             numbers = (f"{random.randrange(bench.keys):012}" for _ in range(2 * requests))
             commands = [encoded(*contestant.command(*pair)) for pair in zip(numbers, numbers)]
-            server.settle()
             times = server.call.timed(commands)
             if number > 0:
                 bench.add("round trip", contestant.name, 10, P50, statistics.median(times) * 1e6)
@@ -248,7 +247,6 @@ def reading(bench, server):
             for group in ("native", "consume"):
                 server.call("XGROUP", "CREATE", "read-changes", group, 0)
                 commands = b"".join(conversation(group, size))
-                server.settle()
                 cpu = server.cpu()
                 seconds = server.call.pipe(commands)
                 cpu = server.cpu() - cpu

@@ -154,15 +154,8 @@ class Server:
             return 0
         return as_dict(self.call("XINFO", "STREAM", stream))[b"entries-added"]
 
-    def settle(self):
-        """Waits until the AOF is on the disk, so that nobody pays for what those before have written."""
-        for file in pathlib.Path(self.folder).glob("appendonlydir/*.aof"):
-            with file.open("rb") as open_file:
-                os.fsync(open_file.fileno())
-
     def benchmark(self, command, requests, keys):
         """One run of redis-benchmark, which puts numbers below `keys` into the command."""
-        self.settle()
         options = ["-p", self.port, "-c", 50, "-P", 32, "-n", requests, "-r", keys, "--csv"]
         before = self.cpu()
         done = subprocess.run(["redis-benchmark", *map(str, options), *command], capture_output=True, check=False)
