@@ -30,6 +30,8 @@ SHAPES = {
     "2000 fields": all_of.numbered(ZERO, 2000),
 }
 
+OTHER_EVENTS = "{}: its streams have other events than its changes"
+
 
 def expect(what, found, wanted):
     if found != wanted:
@@ -81,7 +83,7 @@ def benchmarked(server, contestant, requests, keys):
         run = server.benchmark(contestant.command(), requests, keys)
         if published(server, contestant, before, requests):
             return run
-    raise RuntimeError(f"{contestant.label}: its streams have other events than its changes")
+    raise RuntimeError(OTHER_EVENTS.format(contestant.label))
 
 
 def events(server, contestant):
@@ -170,14 +172,18 @@ def round_trip(bench, server):
 
 def short_turns(bench, server):
     fill_all(bench, server, ROUND_TRIP)
-    turns = max(1, bench.requests // 15 // 100)
+    turns, requests = max(1, bench.requests // 15 // 100), 100
     for number in range(bench.rounds + 1):
+        before = [events(server, contestant) for contestant in ROUND_TRIP]
         times = {contestant.name: [] for contestant in ROUND_TRIP}
         for _ in range(turns):
             for contestant in ROUND_TRIP:
-                numbers = (f"{random.randrange(bench.keys):012}" for _ in range(200))
+                numbers = (f"{random.randrange(bench.keys):012}" for _ in range(2 * requests))
                 commands = [encoded(*contestant.command(*pair)) for pair in zip(numbers, numbers)]
                 times[contestant.name] += server.call.timed(commands)
+        for contestant, was in zip(ROUND_TRIP, before):
+            if not published(server, contestant, was, turns * requests):
+                raise RuntimeError(OTHER_EVENTS.format(contestant.label))
         if number > 0:
             for name, seconds in times.items():
                 bench.add("round trip", name, 10, P50, statistics.median(seconds) * 1e6)
