@@ -7,7 +7,11 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 # Where the integration tests and the scripts find the module; set it to try another build.
 export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
 
-.PHONY: help run cluster test test-servers test-clients build lint fuzz leaks demo bench clean setup
+# Where `make bench` writes; a trial run goes elsewhere and leaves README.md as it is.
+OUT ?= docs/bench
+BENCH_NEEDS := python3:python3 gnuplot:gnuplot-nox
+
+.PHONY: help run cluster test test-servers test-clients build lint fuzz leaks demo bench bench-smoke bench-report clean setup
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -27,7 +31,7 @@ test-servers: build ## the integration tests on Redis 8.0 and Valkey 8.1 of Debi
 	@scripts/test-servers.sh $(TARGET)/servers $(TESTS)
 
 test-clients: build ## play the stories of examples/ in Python, Node and Rust, and check what they print
-	@scripts/setup.sh clients
+	@scripts/setup.sh node:nodejs npm:npm python3-venv
 	@scripts/test-clients.sh python
 	@scripts/test-clients.sh node
 	@scripts/test-clients.sh rust
@@ -50,8 +54,18 @@ leaks: build ## random commands for a server under valgrind (SECONDS=60)
 demo: build ## flush this machine's package database and read what changed
 	@scripts/demo.sh
 
-bench: build ## measure against XADD, HSET, a Lua function and XREADGROUP (ROUNDS=5 REQUESTS=100000)
-	@scripts/bench.sh
+bench: build ## measure, compare with the goals, write docs/bench (ROUNDS=5 REQUESTS=300000 ENTITIES=10000000 OUT=folder)
+	@scripts/setup.sh $(BENCH_NEEDS)
+	@scripts/bench/bench.py $(OUT) $(if $(filter docs/bench,$(OUT)),--readme)
+
+bench-smoke: build ## a minute of it, to see that it works, not how fast the module is
+	@scripts/setup.sh $(BENCH_NEEDS)
+	@scripts/bench/bench.py $(TARGET)/bench-smoke --smoke
+	@scripts/bench/report.py docs/bench --check
+
+bench-report: ## pictures and README's table once more, from docs/bench/figures.tsv
+	@scripts/setup.sh $(BENCH_NEEDS)
+	@scripts/bench/report.py docs/bench --pictures --readme
 
 clean: ## remove everything that was built, and the data of `make run` and `make cluster`
 	cargo clean
