@@ -139,7 +139,7 @@ fixed = [
     (b's', event(et=b'\x91\xa1\x1b', id=b'\xc0', ft=b'\x01')), (b's', event(et=b'\xa1\x1b', id=b'\x80', ft=b'\x02', ch=b'\x91\x01')),
     (b's', event(et=b'\xa1a', id=b'\x01', ft=b'\x02', ch=b'\x81\xa1f\x82\xa1o\x82\xa1t\xa1i\xa1v\xa2\x1b[\xa1n\x81\xa1n\xc3')),
     (b's', event(et=b'\xa1a', id=b'\x01', ft=b'\x01', m=b'\x81\x91\x01\x80')), (b's', event(et=b'\xa1a', id=b'\x01', ft=b'\x09')),
-    (b's', event(et=b'\xa1a', id=b'\x01', ft=b'\x02', a=b'\x05')), (b's', event(et=b'\xa1a', id=b'\x01', ft=b'\x80')),
+    (b's', event(et=b'\xa1a', id=b'\x01', ft=b'\x01', m=b'\x05')), (b's', event(et=b'\xa1a', id=b'\x01', ft=b'\x02', a=b'\x05')), (b's', event(et=b'\xa1a', id=b'\x01', ft=b'\x80')),
     (b'key', b'{"id":1}', b'value', b'[' * deep), (b'key', b'[]', b'value', b'{}'), (b'key', b'{"id":' + b'9' * 10000 + b'}', b'value',
      json.dumps({'before': None, 'after': {'\x1b': '\ud800\x9b', 'b': [1, {'\x1b': None}]}, 'op': 'c', 'source': {'table': {'\x1b': 1}, 'meta': {'a': 5}}}).encode()),
     (b'key', b'{"id":"a"}', b'value', b'{"before":5,"after":"x","op":"u","source":{"table":"t"}}'),

@@ -1,0 +1,213 @@
+#!/usr/bin/env bash
+# Installs what `make package` made on a Debian 12 of its own, by the words of README.md's chapter Install:
+# test-package.sh packages folder. Needs root, for debootstrap and chroot, and says so where it is not.
+#
+# The Debian in folder/base is made once and kept. Each run works on a copy, in namespaces of its own for
+# mounts, processes and the network: whatever happens, all that was started and mounted goes with them, and
+# port 6379 is that of nobody else. No network is there, so nothing can be had that was not got before.
+#
+# Not tried here, because there is no systemd and no Docker: Debian's redis-server.service, of which only the
+# rule where code may come from is imitated; and the images that Dockerfile names. Of the Dockerfile the last
+# stage is done by hand, on this Debian and with its Redis 7.0; the first, which builds, too if DOCKER_BUILD=1.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+die() { echo "test-package: $*" >&2; exit 1; }
+skip() { echo "test-package: SKIPPED: $*; no package was installed" >&2; exit 0; }
+say() { echo "test-package: $*"; }
+
+packages=$(realpath -m "$1")
+folder=$(realpath -m "$2")
+base=$folder/base
+root=$folder/root
+suite=bookworm
+
+if [ "${3:-}" != inside ]; then
+    [ "$(id -u)" -eq 0 ] || skip 'it needs root (sudo make test-package), for debootstrap and chroot'
+    compgen -G "$packages/*.deb" >/dev/null || die "no packages in $packages; make them first: make package"
+    unshare --mount --net --pid --fork --kill-child true 2>/dev/null || skip 'this machine gives no namespaces'
+
+    missing=()
+    for program in debootstrap lintian; do command -v $program >/dev/null || missing+=($program); done
+    if [ ${#missing[@]} -gt 0 ]; then
+        say "installing ${missing[*]}"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            "${missing[@]}"; } >/dev/null 2>&1 || skip "${missing[*]} cannot be had"
+    fi
+
+    if [ ! -e "$base/complete" ]; then
+        # From where this machine's apt gets its own packages.
+        mirror=$(apt-get indextargets --format '$(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
+            awk '$1 == "main" { print $2; exit }')
+        [ -n "$mirror" ] || skip 'apt knows no mirror of Debian'
+        say "making a Debian 12 in $base"
+        rm -rf "$base"
+        mkdir -p "$folder"
+        # What Redis needs, on whose coming with the package apt decides later, lies ready in its cache.
+        { debootstrap --variant=minbase --include=iproute2 $suite "$base" "$mirror" &&
+            chroot "$base" apt-get -qq --yes --download-only install redis-server; } >"$folder/log" 2>&1 ||
+            { tail -20 "$folder/log" >&2; skip "debootstrap failed, see $folder/log"; }
+        touch "$base/complete"
+    fi
+
+    say 'lintian'
+    lintian --allow-root --fail-on error "$packages"/redis-dirty-streams_*.deb || die 'lintian finds errors'
+
+    # Nothing is mounted in what an earlier run has left, because its namespaces are gone.
+    rm -rf --one-file-system "$root"
+    cp -a "$base" "$root"
+    unshare --mount --net --pid --fork --kill-child "$0" "$packages" "$folder" inside || die 'FAILED, see above'
+    rm -rf --one-file-system "$root"
+    exit 0
+fi
+
+mount --make-rprivate /
+mount -t proc proc "$root/proc"
+for device in null zero full random urandom tty; do
+    [ -e "$root/dev/$device" ] || touch "$root/dev/$device"
+    mount --bind "/dev/$device" "$root/dev/$device"
+done
+mkdir "$root/root/work"
+cp "$packages"/* "$root/root/work"
+echo 'APT::Get::Assume-Yes "true";' >"$root/etc/apt/apt.conf.d/yes" # nobody answers
+in_root() {
+    chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+        DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 bash -euo pipefail -c "cd ~/work; $*" </dev/null
+}
+in_root ip link set lo up
+
+up='timeout 20 bash -c "until redis-cli PING 2>/dev/null | grep -q PONG; do sleep 0.1; done"'
+# block word: the commands of the chapter's block that holds the word, one a line.
+block() {
+    awk -v word="$1" '/^## / { chapter = $0 == "## Install" } !chapter { next }
+        /^```/ { if (inside && index(text, word)) printf "%s", text; inside = $0 == "```sh"; text = ""; next }
+        inside { text = text $0 "\n" }' README.md | grep . || die "README.md's chapter Install has no block with '$1'"
+}
+# types word: types the block, waits after each start of the service until Redis answers.
+types() { in_root "set -v; $(block "$1" | sed "s/^service .*/&; { $(sed 's/[&/]/\\&/g' <<<"$up"); } 2>\/dev\/null/")"; }
+is() { [ "$2" = "$3" ] || die "$1: found '$2', must be '$3'"; }
+cli() { in_root "redis-cli $*"; }
+listed() { cli MODULE LIST | sed -n '/^name$/{n;p}' | paste -sd ' '; }
+
+# works key: the three commands that all is about, on a new declaration.
+works() {
+    is DIRTY.DECLARE "$(cli -e DIRTY.DECLARE "$1" STREAM "$1-changes")" OK
+    is DIRTY.FLUSH "$(cli -e DIRTY.FLUSH "$1" SNAPSHOT 1 1 name Alice)" insert
+    is DIRTY.CONSUME "$(cli -e DIRTY.CONSUME "$1-changes" GROUP g c | grep -xE 'insert|update')" insert
+}
+nothing_left() {
+    local left
+    left=$(in_root "find / -xdev -path /root/work -prune -o -path /proc -prune -o -iname '*dirty*' -print")
+    [ -z "$left" ] || die "$1 left behind: $left"
+}
+
+say 'the Debian package'
+nothing_left 'the bootstrap, before anything,'
+types 'apt install'
+is modules "$(listed)" dirty
+is "Debian's Redis" "$(in_root "dpkg-query -Wf '\${Status}' redis-server")" 'install ok installed'
+server() { in_root cat /run/redis/redis-server.pid; }
+is 'the user of the server' "$(in_root "stat -c %U /proc/$(server)")" redis
+is 'the mode of /etc/redis' "$(in_root 'stat -c "%a %U" /etc/redis')" '2770 redis'
+is 'files that differ from the package' "$(in_root dpkg --verify redis-dirty-streams)" ''
+in_root 'test -x /usr/bin/dirty-watch'
+works before
+
+say 'CONFIG REWRITE, and a restart'
+is 'CONFIG SET' "$(cli CONFIG SET dirty.max-ops 500)" OK
+is 'CONFIG REWRITE' "$(cli CONFIG REWRITE)" OK
+restart() { in_root "service redis-server restart >/dev/null; $up"; }
+restart
+is modules "$(listed)" dirty
+is dirty.max-ops "$(cli CONFIG GET dirty.max-ops | tail -n 1)" 500
+is 'the snapshot' "$(cli HGET before:1 name)" Alice
+works rewritten
+
+say 'an upgrade'
+conf=$(sha256sum <"$root/etc/redis/redis.conf") pid=$(server)
+in_root 'mkdir next; dpkg-deb -R redis-dirty-streams_*.deb next/tree; sed -i "s/^Version: .*/Version: 99.0-1/" next/tree/DEBIAN/control
+    dpkg-deb --root-owner-group -b next/tree next >/dev/null; rm -r next/tree; apt-get -qq install ./next/*.deb >/dev/null'
+is 'the version' "$(in_root "dpkg-query -Wf '\${Version}' redis-dirty-streams")" 99.0-1
+is 'redis.conf' "$(sha256sum <"$root/etc/redis/redis.conf")" "$conf"
+is 'the server, which goes on' "$(server)" "$pid"
+works upgraded
+restart
+is modules "$(listed)" dirty
+is 'the snapshot' "$(cli HGET upgraded:1 name)" Alice
+
+say 'its removal'
+cli DEL before rewritten upgraded >/dev/null
+types 'apt purge'
+is modules "$(listed)" ''
+is 'the snapshot, which stays' "$(cli HGET upgraded:1 name)" Alice
+if in_root dpkg-query -W redis-dirty-streams >/dev/null 2>&1; then die 'purge left something to dpkg'; fi
+nothing_left purge
+in_root 'service redis-server stop' >/dev/null
+
+say 'the tar.gz'
+# serves word command…: while the command runs a server in the foreground, the module works.
+serves() {
+    local runs
+    "${@:2}" >"$root/root/log" 2>&1 &
+    runs=$!
+    in_root "$up" || { cat "$root/root/log" >&2; die "no server: ${*:2}"; }
+    is modules "$(listed)" dirty
+    works "$1"
+    cli SHUTDOWN NOSAVE
+    wait $runs || die "the server ended with $?"
+}
+serves tar types 'tar xzf'
+grep -q 'tar.gz: OK' "$root/root/log" || die 'the checksum of the tar.gz was not verified'
+in_root 'mkdir bad; cp SHA256SUMS *.tar.gz bad; cd bad; printf x | dd of="$(ls *.tar.gz)" bs=1 seek=1000 conv=notrunc status=none'
+if in_root 'cd bad; sha256sum --check --ignore-missing SHA256SUMS' >/dev/null 2>&1; then die 'a broken tar.gz passes'; fi
+in_root 'rm -r bad dirty-streams-*/'
+
+say 'make install'
+# Debian's service lets nothing run but the server and what is in /usr/lib; /lib is the same folder.
+confined() {
+    unshare --mount bash -euo pipefail -c '
+        mount --bind "$0" "$0"
+        mount -o remount,bind,noexec "$0"
+        for path in usr/bin/redis-server usr/lib; do
+            mount --bind "$0/$path" "$0/$path"
+            mount -o remount,bind,exec "$0/$path"
+        done
+        exec chroot --userspec redis:redis "$0" /usr/bin/redis-server --dir /tmp --loadmodule "$1"' "$root" "$1"
+}
+installs() { make --no-print-directory install PREFIX="$1" DESTDIR="$root" >/dev/null; }
+read -r line < <(block 'make install')
+in_root "echo $line" >/dev/null
+is "README.md's line" "$line" 'make install PREFIX=/usr'
+installs /usr
+serves usr confined /usr/lib/redis/modules/dirty_streams.so
+in_root 'grep -qx "loadmodule /usr/lib/redis/modules/dirty_streams.so" /usr/share/doc/dirty-streams/dirty-streams.conf'
+make --no-print-directory uninstall PREFIX=/usr DESTDIR="$root"
+nothing_left 'make uninstall'
+installs /usr/local
+if timeout 10 bash -c "$(declare -f confined); root=$root; confined /usr/local/lib/redis/modules/dirty_streams.so" >"$root/root/log" 2>&1; then
+    die "Debian's service may run what is in /usr/local after all"
+fi
+grep -q 'failed to map segment' "$root/root/log" || { cat "$root/root/log" >&2; die 'it failed for another reason'; }
+serves local in_root redis-server --loadmodule /usr/local/lib/redis/modules/dirty_streams.so
+make --no-print-directory uninstall PREFIX=/usr/local DESTDIR="$root"
+nothing_left 'make uninstall'
+
+say "the Dockerfile's last stage, by hand"
+# Its COPY from what was built here instead of in the first stage.
+stage=$(awk '/^FROM/ { text = "" } { text = text $0 "\n" } END { printf "%s", text }' Dockerfile)
+[[ $stage == 'FROM redis:7'* ]] || die "another last stage: $stage"
+while read -r word from to; do
+    [ "$word" = COPY ] || continue
+    case $from in
+        --from=build)
+            read -r from to <<<"$to"
+            from=${DIRTY_MODULE:-target/release/libdirty_streams.so}
+            ;;
+    esac
+    [[ $to != */ ]] || mkdir -p "$root$to"
+    install -D "$from" "$root$to"
+done <<<"$stage"
+read -ra command < <(sed -n 's/^CMD \[\(.*\)\]$/\1/p' <<<"$stage" | tr -d '",')
+serves docker in_root "${command[@]}"
+
+say 'all of it was installed, loaded and removed as README.md says'
