@@ -28,7 +28,7 @@ if [ "${3:-}" != inside ]; then
     unshare --mount --net --pid --fork --kill-child true 2>/dev/null || skip 'this machine gives no namespaces'
 
     missing=()
-    for program in debootstrap lintian; do command -v $program >/dev/null || missing+=($program); done
+    for program in debootstrap lintian; do command -v $program >/dev/null || missing+=("$program"); done
     if [ ${#missing[@]} -gt 0 ]; then
         say "installing ${missing[*]}"
         { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
@@ -67,7 +67,8 @@ for device in null zero full random urandom tty; do
     [ -e "$root/dev/$device" ] || touch "$root/dev/$device"
     mount --bind "/dev/$device" "$root/dev/$device"
 done
-mkdir "$root/root/work"
+mkdir -p "$root/dev/pts" "$root/root/work"
+mount -t devpts devpts "$root/dev/pts" -o newinstance,ptmxmode=666
 cp "$packages"/* "$root/root/work"
 echo 'APT::Get::Assume-Yes "true";' >"$root/etc/apt/apt.conf.d/yes" # nobody answers
 in_root() {
@@ -84,7 +85,13 @@ block() {
         inside { text = text $0 "\n" }' README.md | grep . || die "README.md's chapter Install has no block with '$1'"
 }
 # types word: types the block, waits after each start of the service until Redis answers.
-types() { in_root "set -v; $(block "$1" | sed "s/^service .*/&; { $(sed 's/[&/]/\\&/g' <<<"$up"); } 2>\/dev\/null/")"; }
+types() {
+    local lines
+    lines=$(block "$1") || exit 1
+    in_root "set -v; $(awk -v up="$up" '{ print } /^service / { print up }' <<<"$lines")"
+}
+# logged command…: what it says is shown only if it fails.
+logged() { "$@" >"$root/root/log" 2>&1 || { cat "$root/root/log" >&2; die "failed: $*"; }; }
 is() { [ "$2" = "$3" ] || die "$1: found '$2', must be '$3'"; }
 cli() { in_root "redis-cli $*"; }
 listed() { cli MODULE LIST | sed -n '/^name$/{n;p}' | paste -sd ' '; }
@@ -103,7 +110,7 @@ nothing_left() {
 
 say 'the Debian package'
 nothing_left 'the bootstrap, before anything,'
-types 'apt install'
+logged types 'apt install'
 is modules "$(listed)" dirty
 is "Debian's Redis" "$(in_root "dpkg-query -Wf '\${Status}' redis-server")" 'install ok installed'
 server() { in_root cat /run/redis/redis-server.pid; }
@@ -116,7 +123,7 @@ works before
 say 'CONFIG REWRITE, and a restart'
 is 'CONFIG SET' "$(cli CONFIG SET dirty.max-ops 500)" OK
 is 'CONFIG REWRITE' "$(cli CONFIG REWRITE)" OK
-restart() { in_root "service redis-server restart >/dev/null; $up"; }
+restart() { logged in_root "service redis-server restart; $up"; }
 restart
 is modules "$(listed)" dirty
 is dirty.max-ops "$(cli CONFIG GET dirty.max-ops | tail -n 1)" 500
@@ -125,8 +132,8 @@ works rewritten
 
 say 'an upgrade'
 conf=$(sha256sum <"$root/etc/redis/redis.conf") pid=$(server)
-in_root 'mkdir next; dpkg-deb -R redis-dirty-streams_*.deb next/tree; sed -i "s/^Version: .*/Version: 99.0-1/" next/tree/DEBIAN/control
-    dpkg-deb --root-owner-group -b next/tree next >/dev/null; rm -r next/tree; apt-get -qq install ./next/*.deb >/dev/null'
+logged in_root 'mkdir next; dpkg-deb -R redis-dirty-streams_*.deb next/tree; sed -i "s/^Version: .*/Version: 99.0-1/" next/tree/DEBIAN/control
+    dpkg-deb --root-owner-group -b next/tree next; rm -r next/tree; apt-get install ./next/*.deb'
 is 'the version' "$(in_root "dpkg-query -Wf '\${Version}' redis-dirty-streams")" 99.0-1
 is 'redis.conf' "$(sha256sum <"$root/etc/redis/redis.conf")" "$conf"
 is 'the server, which goes on' "$(server)" "$pid"
@@ -137,12 +144,12 @@ is 'the snapshot' "$(cli HGET upgraded:1 name)" Alice
 
 say 'its removal'
 cli DEL before rewritten upgraded >/dev/null
-types 'apt purge'
+logged types 'apt purge'
 is modules "$(listed)" ''
 is 'the snapshot, which stays' "$(cli HGET upgraded:1 name)" Alice
 if in_root dpkg-query -W redis-dirty-streams >/dev/null 2>&1; then die 'purge left something to dpkg'; fi
 nothing_left purge
-in_root 'service redis-server stop' >/dev/null
+logged in_root service redis-server stop
 
 say 'the tar.gz'
 # serves word command…: while the command runs a server in the foreground, the module works.
@@ -176,7 +183,6 @@ confined() {
 }
 installs() { make --no-print-directory install PREFIX="$1" DESTDIR="$root" >/dev/null; }
 read -r line < <(block 'make install')
-in_root "echo $line" >/dev/null
 is "README.md's line" "$line" 'make install PREFIX=/usr'
 installs /usr
 serves usr confined /usr/lib/redis/modules/dirty_streams.so
