@@ -22,7 +22,7 @@ base=$folder/base
 root=$folder/root
 suite=bookworm
 
-if [ "${3:-}" != inside ]; then
+if [ -z "${3:-}" ]; then
     [ "$(id -u)" -eq 0 ] || skip 'it needs root (sudo make test-package), for debootstrap and chroot'
     compgen -G "$packages/*.deb" >/dev/null || die "no packages in $packages; make them first: make package"
     unshare --mount --net --pid --fork --kill-child true 2>/dev/null || skip 'this machine gives no namespaces'
@@ -53,6 +53,9 @@ if [ "${3:-}" != inside ]; then
     say 'lintian'
     lintian --allow-root --fail-on error "$packages"/redis-dirty-streams_*.deb || die 'lintian finds errors'
 
+    [ -z "${DOCKER_BUILD:-}" ] || unshare --mount --pid --fork --kill-child "$0" "$packages" "$folder" build ||
+        die 'FAILED: the stage of the Dockerfile that builds, see above'
+
     # Nothing is mounted in what an earlier run has left, because its namespaces are gone.
     rm -rf --one-file-system "$root"
     cp -a "$base" "$root"
@@ -61,20 +64,62 @@ if [ "${3:-}" != inside ]; then
     exit 0
 fi
 
+[ "$3" = inside ] || root=$folder/build
 mount --make-rprivate /
-mount -t proc proc "$root/proc"
-for device in null zero full random urandom tty; do
-    [ -e "$root/dev/$device" ] || touch "$root/dev/$device"
-    mount --bind "/dev/$device" "$root/dev/$device"
-done
-mkdir -p "$root/dev/pts" "$root/root/work"
-mount -t devpts devpts "$root/dev/pts" -o newinstance,ptmxmode=666
-cp "$packages"/* "$root/root/work"
-echo 'APT::Get::Assume-Yes "true";' >"$root/etc/apt/apt.conf.d/yes" # nobody answers
+prepare() {
+    mount -t proc proc "$root/proc"
+    for device in null zero full random urandom tty; do
+        [ -e "$root/dev/$device" ] || touch "$root/dev/$device"
+        mount --bind "/dev/$device" "$root/dev/$device"
+    done
+    mkdir -p "$root/dev/pts" "$root/root/work"
+    mount -t devpts devpts "$root/dev/pts" -o newinstance,ptmxmode=666
+    echo 'APT::Get::Assume-Yes "true";' >"$root/etc/apt/apt.conf.d/yes" # nobody answers
+}
 in_root() {
-    chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+    chroot "$root" env -i PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
         DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 bash -euo pipefail -c "cd ~/work; $*" </dev/null
 }
+# stage n: the lines of a stage of the Dockerfile, the first is 1.
+stage() { awk -v n="$1" '/^FROM/ { stage++ } stage == n && !/^#/' Dockerfile; }
+
+if [ "$3" = build ]; then
+    say "the Dockerfile's first stage, with this machine's Rust, a network and no more than a Debian 12 with gcc"
+    rm -rf --one-file-system "$root"
+    cp -a "$base" "$root"
+    prepare
+    cp /etc/resolv.conf "$root/etc"
+    in_root 'apt-get -qq update; apt-get -qq install --no-install-recommends gcc libc6-dev ca-certificates' >"$folder/log" 2>&1 ||
+        { tail "$folder/log" >&2; die 'there is no gcc'; }
+    # The toolchain as the image has it; crates that are here already need not be fetched again.
+    mkdir -p "$root"/usr/local/{rust,cargo/registry}
+    mount --bind -o ro "$(rustc --print sysroot)" "$root/usr/local/rust"
+    ln -s ../rust/bin "$root/usr/local/cargo/bin"
+    [ ! -d "${CARGO_HOME:-$HOME/.cargo}/registry" ] || cp -r "${CARGO_HOME:-$HOME/.cargo}"/registry/{index,cache} "$root/usr/local/cargo/registry"
+    workdir=/
+    while read -r word rest; do
+        case $word in
+            RUN)
+                say "$rest"
+                in_root "cd $workdir; export CARGO_HOME=/usr/local/cargo; $rest" >"$folder/log" 2>&1 || { tail -20 "$folder/log" >&2; die "$rest"; }
+                ;;
+            WORKDIR) workdir=$rest && mkdir -p "$root$rest" ;;
+            COPY)
+                read -ra files <<<"$rest"
+                [[ ! ${files[-1]} =~ ^\./?(.*)$ ]] || files[-1]=$workdir/${BASH_REMATCH[1]}
+                cp -rT "${files[0]}" "$root${files[-1]}" 2>/dev/null || cp -r "${files[@]::${#files[@]}-1}" "$root${files[-1]}"
+                ;;
+            FROM | '') ;;
+            *) die "the test knows no $word" ;;
+        esac
+    done < <(stage 1)
+    cp "$root$(stage 2 | awk '$2 == "--from=build" { print $3 }')" "$folder/built.so"
+    umount "$root/usr/local/rust"
+    exit 0
+fi
+
+prepare
+cp "$packages"/* "$root/root/work"
 in_root ip link set lo up
 
 up='timeout 20 bash -c "until redis-cli PING 2>/dev/null | grep -q PONG; do sleep 0.1; done"'
@@ -199,21 +244,19 @@ make --no-print-directory uninstall PREFIX=/usr/local DESTDIR="$root"
 nothing_left 'make uninstall'
 
 say "the Dockerfile's last stage, by hand"
-# Its COPY from what was built here instead of in the first stage.
-stage=$(awk '/^FROM/ { text = "" } { text = text $0 "\n" } END { printf "%s", text }' Dockerfile)
-[[ $stage == 'FROM redis:7'* ]] || die "another last stage: $stage"
+# Its COPY from the first stage takes what was built here, if the first stage was not carried out.
+[[ $(stage 2) == 'FROM redis:7'* ]] || die "another last stage: $(stage 2)"
 while read -r word from to; do
     [ "$word" = COPY ] || continue
-    case $from in
-        --from=build)
-            read -r from to <<<"$to"
-            from=${DIRTY_MODULE:-target/release/libdirty_streams.so}
-            ;;
-    esac
+    if [ "$from" = --from=build ]; then
+        to=${to#* }
+        from=${DIRTY_MODULE:-target/release/libdirty_streams.so}
+        [ -z "${DOCKER_BUILD:-}" ] || from=$folder/built.so
+    fi
     [[ $to != */ ]] || mkdir -p "$root$to"
     install -D "$from" "$root$to"
-done <<<"$stage"
-read -ra command < <(sed -n 's/^CMD \[\(.*\)\]$/\1/p' <<<"$stage" | tr -d '",')
+done < <(stage 2)
+read -ra command < <(stage 2 | sed -n 's/^CMD \[\(.*\)\]$/\1/p' | tr -d '",')
 serves docker in_root "${command[@]}"
 
 say 'all of it was installed, loaded and removed as README.md says'
