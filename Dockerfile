@@ -8,8 +8,8 @@ COPY src ./src
 RUN cargo build --release --locked && strip --strip-unneeded target/release/libdirty_streams.so
 
 FROM redis:7.2-bookworm
-COPY --from=build /build/target/release/libdirty_streams.so /usr/lib/redis/modules/dirty_streams.so
+COPY --from=build /build/target/release/libdirty_streams.so /usr/lib/redis/modules/libdirty_streams.so
 COPY LICENSE /usr/share/doc/dirty-streams/
 # The image's own entry point runs this as the user redis. Arguments to docker run come in its place, so they
 # begin with the same: docker run redis-dirty redis-server --loadmodule … --appendonly yes
-CMD ["redis-server", "--loadmodule", "/usr/lib/redis/modules/dirty_streams.so"]
+CMD ["redis-server", "--loadmodule", "/usr/lib/redis/modules/libdirty_streams.so"]

@@ -8,7 +8,7 @@ die() { echo "install: $*" >&2; exit 1; }
 
 prefix=${2%/} root=${3:-}
 [[ ${2:-} == /* ]] || die "PREFIX must begin with a /, not be '${2:-}'"
-module=$prefix/lib/redis/modules/dirty_streams.so
+module=$prefix/lib/redis/modules/libdirty_streams.so
 viewer=$prefix/bin/dirty-watch
 doc=$prefix/share/doc/dirty-streams
 

@@ -55,8 +55,8 @@ name=dirty-streams-$version-$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)
 mkdir "$stage/$name"
 cp -r "$stage"/doc/* LICENSE packaging/dirty-streams.conf "$stage/$name"
 install -m 755 scripts/watch.py "$stage/$name/dirty-watch"
-objcopy --strip-unneeded "$target/release/libdirty_streams.so" "$stage/$name/dirty_streams.so"
-chmod 755 "$stage/$name/dirty_streams.so"
+objcopy --strip-unneeded "$target/release/libdirty_streams.so" "$stage/$name/libdirty_streams.so"
+chmod 755 "$stage/$name/libdirty_streams.so"
 tar --create --directory "$stage" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" \
     --mode='u=rwX,go=rX' "$name" | gzip -9n >"$folder/$name.tar.gz"
 (cd "$folder" && sha256sum -- *.deb *.tar.gz >SHA256SUMS && ls -sh1)

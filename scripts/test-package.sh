@@ -230,16 +230,16 @@ installs() { make --no-print-directory install PREFIX="$1" DESTDIR="$root" >/dev
 read -r line < <(block 'make install')
 is "README.md's line" "$line" 'make install PREFIX=/usr'
 installs /usr
-serves usr confined /usr/lib/redis/modules/dirty_streams.so
-in_root 'grep -qx "loadmodule /usr/lib/redis/modules/dirty_streams.so" /usr/share/doc/dirty-streams/dirty-streams.conf'
+serves usr confined /usr/lib/redis/modules/libdirty_streams.so
+in_root 'grep -qx "loadmodule /usr/lib/redis/modules/libdirty_streams.so" /usr/share/doc/dirty-streams/dirty-streams.conf'
 make --no-print-directory uninstall PREFIX=/usr DESTDIR="$root"
 nothing_left 'make uninstall'
 installs /usr/local
-if timeout 10 bash -c "$(declare -f confined); root=$root; confined /usr/local/lib/redis/modules/dirty_streams.so" >"$root/root/log" 2>&1; then
+if timeout 10 bash -c "$(declare -f confined); root=$root; confined /usr/local/lib/redis/modules/libdirty_streams.so" >"$root/root/log" 2>&1; then
     die "Debian's service may run what is in /usr/local after all"
 fi
 grep -q 'failed to map segment' "$root/root/log" || { cat "$root/root/log" >&2; die 'it failed for another reason'; }
-serves local in_root redis-server --loadmodule /usr/local/lib/redis/modules/dirty_streams.so
+serves local in_root redis-server --loadmodule /usr/local/lib/redis/modules/libdirty_streams.so
 make --no-print-directory uninstall PREFIX=/usr/local DESTDIR="$root"
 nothing_left 'make uninstall'
 
