@@ -37,8 +37,8 @@ if [ -z "${3:-}" ]; then
 
     if [ ! -e "$base/complete" ]; then
         # From where this machine's apt gets its own packages.
-        mirror=$(apt-get indextargets --format '$(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' |
-            awk '$1 == "main" { print $2; exit }')
+        mirror=$(. /etc/os-release && apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
+            awk -v release="${VERSION_CODENAME:-}" '$1 == release && $2 == "main" { print $3; exit }')
         [ -n "$mirror" ] || skip 'apt knows no mirror of Debian'
         say "making a Debian 12 in $base"
         rm -rf "$base"
@@ -60,7 +60,7 @@ if [ -z "${3:-}" ]; then
     rm -rf --one-file-system "$root"
     cp -a "$base" "$root"
     unshare --mount --net --pid --fork --kill-child "$0" "$packages" "$folder" inside || die 'FAILED, see above'
-    rm -rf --one-file-system "$root"
+    rm -rf --one-file-system "$root" "$folder/build" "$folder/built.so"
     exit 0
 fi
 
@@ -154,6 +154,8 @@ nothing_left() {
 }
 
 say 'the Debian package'
+glibc=$(in_root 'dpkg-deb -f redis-dirty-streams_*.deb Depends' | sed -n 's/^libc6 (>= \(.*\))$/\1/p')
+grep -qF "a glibc of $glibc or later" README.md || die "README.md names another glibc than $glibc, which the module needs"
 nothing_left 'the bootstrap, before anything,'
 logged types 'apt install'
 is modules "$(listed)" dirty
