@@ -24,6 +24,7 @@ command -v cargo >/dev/null || die "cargo is missing: install Rust (Cargo.toml s
 missing=()
 have_libclang || missing+=(libclang-dev)
 command -v "$server" >/dev/null || missing+=(redis-server)
+command -v python3 >/dev/null || missing+=(python3)
 command -v valgrind >/dev/null || missing+=(valgrind)
 { command -v redis-cli && command -v redis-benchmark; } >/dev/null || missing+=(redis-tools)
 for needed in "$@"; do
