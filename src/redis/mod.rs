@@ -12,6 +12,7 @@ pub mod dead;
 pub mod declarations;
 pub mod deletions;
 pub mod derived;
+pub mod docs;
 pub mod entry;
 pub mod events;
 pub mod eviction;

@@ -5,6 +5,7 @@ mod any_order;
 mod blocking;
 mod carried;
 mod cluster;
+mod command_docs;
 mod consume;
 mod crowd;
 mod cursors;
