@@ -21,6 +21,7 @@ pub mod guard;
 pub mod ids;
 pub mod keys;
 pub mod last_ids;
+pub mod latency;
 pub mod log;
 pub mod reply;
 pub mod retention;

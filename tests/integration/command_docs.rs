@@ -263,13 +263,26 @@ fn arguments(docs: &Value) -> Vec<Arg> {
     Arg::all(field(docs, "arguments"))
 }
 
+/// The manual: README.md, and what is in docs/.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md")];
+    files(&root.join("docs"), ".md", &mut pages);
+    pages
+}
+
+/// Its text, page by page.
+pub fn manual() -> Vec<String> {
+    let read = |path| std::fs::read_to_string(path).expect("a page");
+    pages().into_iter().map(read).collect()
+}
+
 /// Every syntax of every command that is written in the repository, and where.
 fn written() -> Vec<(PathBuf, String, Syntax)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = Vec::new();
     files(&root.join("src/commands"), ".rs", &mut sources);
-    let mut pages = vec![root.join("README.md")];
-    files(&root.join("docs"), ".md", &mut pages);
+    let pages = pages();
     let read = |path: &PathBuf| std::fs::read_to_string(path).expect("a file");
     let sources = sources
         .iter()
