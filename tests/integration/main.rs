@@ -44,6 +44,7 @@ mod smoke;
 mod soak;
 mod stateless;
 mod stats;
+mod stored;
 mod support;
 mod versions;
 mod waiting;
