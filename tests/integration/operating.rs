@@ -158,6 +158,9 @@ fn trimming_that_is_slow_is_an_event_of_the_latency_monitor() {
             is_told,
             "{retention} {threshold}: {history}"
         );
+        let doctor = redis.run("LATENCY DOCTOR");
+        let told = doctor.contains("dirty-trim: 1 latency spikes");
+        assert_eq!(told, is_told, "{doctor}");
     }
 }
 

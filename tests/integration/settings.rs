@@ -214,17 +214,17 @@ fn a_running_server_that_loads_the_module_takes_both_sorts_of_settings() {
     );
     // Nothing is left of what was refused.
     let loaded = redis.run(&format!(
-        "MODULE LOADEX {path} CONFIG dirty.max-ops 12 CONFIG dirty.max-event-bytes 1mb ARGS max-ops 5 max-value-bytes 6"
+        "MODULE LOADEX {path} CONFIG dirty.max-ops 12 CONFIG dirty.max-event-bytes 1mb ARGS max-ops 5 max-value-bytes 6mb"
     ));
     assert_eq!(loaded, "OK");
-    assert_eq!(settings(&mut redis), [MIB, 10_000, 12, 6]);
+    assert_eq!(settings(&mut redis), [MIB, 10_000, 12, 6 * MIB]);
     redis.expect("CONFIG REWRITE => OK");
     assert_eq!(
         server.lines(),
         [
             "dirty.max-event-bytes 1mb",
             "dirty.max-ops 12",
-            "loadmodule PATH max-ops 5 max-value-bytes 6"
+            "loadmodule PATH max-ops 5 max-value-bytes 6mb"
         ]
     );
 }
@@ -234,23 +234,23 @@ fn settings_that_are_none_stop_the_server_from_starting() {
     for (words, line) in [
         (
             vec!["max-ops"],
-            "the module's arguments are not understood: \"max-ops\"",
+            "the module's arguments are not understood: \"max-ops\" has no value",
         ),
         (
             vec!["max-ops", "0"],
-            "the module's arguments are not understood: \"0\"",
+            "the module's arguments are not understood: max-ops takes 1 to 9223372036854775807, not \"0\"",
         ),
         (
             vec!["max-ops", "x%n"],
-            "the module's arguments are not understood: \"x%n\"",
+            "max-ops takes 1 to 9223372036854775807, not \"x%n\"",
         ),
         (
-            vec!["max-event-bytes", "1073741824"],
-            "not understood: \"1073741824\"",
+            vec!["max-event-bytes", "1gb"],
+            "not understood: max-event-bytes takes 1 to 536870912, not \"1gb\"",
         ),
         (
             vec!["others", "1"],
-            "the module's arguments are not understood: \"others\"",
+            "not understood: \"others\" is none of max-fields, max-ops, max-value-bytes, max-event-bytes",
         ),
         (
             vec!["--dirty.max-ops", "0"],

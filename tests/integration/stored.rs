@@ -31,6 +31,7 @@ fn a_file_of_encoding_1_loads_and_means_what_it_meant() {
     let answers = std::fs::read_to_string(vector("encoding-1.txt")).expect("the answers");
     let answers = cases(&answers);
     assert!(answers.len() > 30);
+    redis.run("DEL order-changes:failures"); // a week later it is gone by itself
     for (question, answer) in answers {
         assert_eq!(redis.run(&question), answer, "{question}");
     }
