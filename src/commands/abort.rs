@@ -15,7 +15,7 @@ pub struct Abort;
 impl Command for Abort {
     const NAME: &'static CStr = c"dirty.abort";
     const SUMMARY: &'static CStr = c"Drops flushes that were sent with DEFER.";
-    const COMPLEXITY: &'static CStr = c"O(N) where N is the number of tokens.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N tokens.";
     const ARGS: &'static [Arg] = &[key(c"key"), text(c"token").repeated()];
     const FLAGS: &'static CStr = c"write fast";
     const KEY_USE: KeyUse = KeyUse::Write;

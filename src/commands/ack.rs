@@ -18,7 +18,7 @@ pub struct Ack;
 impl Command for Ack {
     const NAME: &'static CStr = c"dirty.ack";
     const SUMMARY: &'static CStr = c"Acknowledges events that a group or cursor has read.";
-    const COMPLEXITY: &'static CStr = c"O(N) where N is the number of ids; where entries are to be deleted, N times the number of groups.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N ids; with DELETE O(N*G) for G groups.";
     const ARGS: &'static [Arg] = &[
         key(c"stream"),
         one_of(

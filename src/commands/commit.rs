@@ -22,8 +22,7 @@ pub struct Commit;
 impl Command for Commit {
     const NAME: &'static CStr = c"dirty.commit";
     const SUMMARY: &'static CStr = c"Carries out flushes that were sent with DEFER.";
-    const COMPLEXITY: &'static CStr =
-        c"O(N) where N is what DIRTY.FLUSH says, of all these flushes together.";
+    const COMPLEXITY: &'static CStr = c"that of the flushes, see DIRTY.FLUSH.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[key(c"key"), text(c"token").repeated()];
     const FLAGS: &'static CStr = c"write deny-oom";

@@ -29,7 +29,7 @@ impl Command for Declare {
     const NAME: &'static CStr = c"dirty.declare";
     const SUMMARY: &'static CStr =
         c"Declares an entity type: its streams, fields and where its snapshots are.";
-    const COMPLEXITY: &'static CStr = c"O(N) where N is the number of arguments.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N arguments.";
     const ARGS: &'static [Arg] = &[
         key(c"key"),
         option(c"NAME", text(c"name")),

@@ -17,7 +17,7 @@ pub struct Deferred;
 impl Command for Deferred {
     const NAME: &'static CStr = c"dirty.deferred";
     const SUMMARY: &'static CStr = c"Lists flushes that wait for their COMMIT.";
-    const COMPLEXITY: &'static CStr = c"O(N*log(N)) where N is the number of flushes that wait.";
+    const COMPLEXITY: &'static CStr = c"O(N log N) for all N flushes that wait at this key.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[key(c"key"), option(c"MINAGE", integer(c"ms"))];
     const FLAGS: &'static CStr = c"readonly";

@@ -19,8 +19,7 @@ pub struct Fail;
 impl Command for Fail {
     const NAME: &'static CStr = c"dirty.fail";
     const SUMMARY: &'static CStr = c"Says that handling an event has failed.";
-    const COMPLEXITY: &'static CStr =
-        c"O(1); O(N) where N is the number of groups for an event that goes to the dead stream.";
+    const COMPLEXITY: &'static CStr = c"O(G) for G groups of the stream.";
     const ARGS: &'static [Arg] = &[
         key(c"stream"),
         text(c"group").after(c"GROUP"),

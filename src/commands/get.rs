@@ -21,7 +21,7 @@ pub struct Get;
 impl Command for Get {
     const NAME: &'static CStr = c"dirty.get";
     const SUMMARY: &'static CStr = c"Returns typed snapshots of entities.";
-    const COMPLEXITY: &'static CStr = c"O(N) where N is the number of fields of these entities.";
+    const COMPLEXITY: &'static CStr = c"O(F) for all F fields of these entities.";
     const TIPS: &'static CStr = c"nondeterministic_output_order";
     const ARGS: &'static [Arg] = &[key(c"key"), text(c"id").repeated()];
     const FLAGS: &'static CStr = c"readonly";

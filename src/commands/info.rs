@@ -17,7 +17,7 @@ pub struct Info;
 impl Command for Info {
     const NAME: &'static CStr = c"dirty.info";
     const SUMMARY: &'static CStr = c"Returns a declaration, every option with its value in force.";
-    const COMPLEXITY: &'static CStr = c"O(N) where N is the number of streams, types and triggers.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N streams, triggers and types.";
     const ARGS: &'static [Arg] = &[key(c"key")];
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;

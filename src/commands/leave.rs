@@ -17,8 +17,7 @@ pub struct Leave;
 impl Command for Leave {
     const NAME: &'static CStr = c"dirty.leave";
     const SUMMARY: &'static CStr = c"Removes a consumer and hands on what it has not acknowledged.";
-    const COMPLEXITY: &'static CStr =
-        c"O(N) where N is the number of entries that the consumer holds.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N entries that it holds.";
     const ARGS: &'static [Arg] = &[
         key(c"stream"),
         text(c"group").after(c"GROUP"),

@@ -22,7 +22,7 @@ const DEFAULT_COUNT: u64 = 100;
 impl Command for Redrive {
     const NAME: &'static CStr = c"dirty.redrive";
     const SUMMARY: &'static CStr = c"Puts events that a group gave up on back into their stream.";
-    const COMPLEXITY: &'static CStr = c"O(N) where N is the number of events that go back.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N events.";
     const ARGS: &'static [Arg] = &[
         key(c"stream"),
         option(c"DEAD", text(c"key")),

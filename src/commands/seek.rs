@@ -18,7 +18,7 @@ pub struct Seek;
 impl Command for Seek {
     const NAME: &'static CStr = c"dirty.seek";
     const SUMMARY: &'static CStr = c"Moves a group or cursor to another place in its stream.";
-    const COMPLEXITY: &'static CStr = c"O(N) where N is the number of groups, and of entries that are to be deleted as soon as all have acknowledged them.";
+    const COMPLEXITY: &'static CStr = c"O(G) for G groups of the stream; more if entries wait for DELETE, up to 10,000 of which are looked at.";
     const ARGS: &'static [Arg] = &[
         key(c"stream"),
         one_of(

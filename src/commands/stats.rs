@@ -19,7 +19,7 @@ pub struct Stats;
 impl Command for Stats {
     const NAME: &'static CStr = c"dirty.stats";
     const SUMMARY: &'static CStr = c"Returns how large a stream is and how far its readers are.";
-    const COMPLEXITY: &'static CStr = c"O(N+M) where N is the number of groups, cursors and consumers, and M that of the stream's nodes. For each group of a stream whose ids leave gaps, that of the entries it has yet to read comes on top.";
+    const COMPLEXITY: &'static CStr = c"O(N+G*C) for N entries, G groups and their C consumers: the stream's memory is added up. lag looks at the entries behind a group's position only where ids do not tell, which is after deletes and where others add entries.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[key(c"stream")];
     const FLAGS: &'static CStr = c"readonly";

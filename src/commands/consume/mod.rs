@@ -49,7 +49,7 @@ impl Command for Consume {
     const NAME: &'static CStr = c"dirty.consume";
     const SUMMARY: &'static CStr =
         c"Acknowledges events of a stream and reads the next, as a group or cursor.";
-    const COMPLEXITY: &'static CStr = c"O(N+G) where N is the number of entries that are acknowledged, looked at and given, and G that of the stream's groups.";
+    const COMPLEXITY: &'static CStr = c"O(A+N+G+C) for A entries acknowledged, N given or rejected, G groups of the stream and C consumers of this one; PENDING, CLAIM and SINGLE look at the group's pending entries, up to COUNT that fit. Waking from BLOCK does not look at the other groups.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[
         key(c"stream"),

@@ -44,7 +44,7 @@ pub struct Flush;
 impl Command for Flush {
     const NAME: &'static CStr = c"dirty.flush";
     const SUMMARY: &'static CStr = c"Stores what became of entities and publishes what changed.";
-    const COMPLEXITY: &'static CStr = c"O(N) where N is the number of fields that the operations name and their entities have, once more for each event; and of entries that are trimmed.";
+    const COMPLEXITY: &'static CStr = c"for each operation O(F), F being the fields that are stored and given, and O(S) for the S bytes of each stream's event; with PAYLOAD IMAGES, O(F log F). Trimming adds O(T) for T entries that go. ONFULL KEEP and REFUSE add O(G+P) where a stream is full, for its groups and their pending entries.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[
         key(c"key"),
