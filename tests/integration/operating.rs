@@ -240,6 +240,8 @@ DIRTY.FLUSH user UPDATE 3 0 => NOENTITY there is no entity \"3\"
     for section in ["modules", "everything"] {
         assert_eq!(fields(&mut redis, section), told, "INFO {section}");
     }
+    redis.expect("CONFIG RESETSTAT => OK");
+    assert_eq!(fields(&mut redis, "dirty"), told);
     // The default one is asked for every few seconds by all sorts of programs, and the server leaves modules out.
     assert!(fields(&mut redis, "default").is_empty());
     // redis_exporter runs this, and wants names and numbers by turns, all of them texts.
