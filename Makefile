@@ -4,10 +4,16 @@
 PORT ?= $(if $(filter cluster,$(MAKECMDGOALS)),7000,6379)
 # Cargo puts its files elsewhere when CARGO_TARGET_DIR says so.
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# Where `make install` puts what it installs.
+PREFIX ?= /usr/local
 # Where the integration tests and the scripts find the module; set it to try another build.
 export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
 
-.PHONY: help run cluster test test-servers build lint fuzz leaks demo bench clean setup
+# Where `make bench` writes; a trial run goes elsewhere and leaves README.md as it is.
+OUT ?= docs/bench
+
+.PHONY: help run cluster test test-servers test-clients build lint fuzz leaks demo bench bench-smoke bench-report watch \
+    package test-package install uninstall clean setup
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,16 +27,24 @@ cluster: build ## start a Redis Cluster with the module, three primaries with re
 test: build ## unit tests, integration tests against real servers, the sessions of README and docs, the demo
 	cargo test
 	@scripts/check-docs.sh
+	@scripts/check-watch.sh
 	@scripts/demo.sh
 
 test-servers: build ## the integration tests on Redis 8.0 and Valkey 8.1 of Debian 13 (TESTS="smoke flush")
 	@scripts/test-servers.sh $(TARGET)/servers $(TESTS)
+
+test-clients: build ## play the stories of examples/ in Python, Node and Rust, and check what they print
+	@scripts/setup.sh node:nodejs npm:npm python3-venv
+	@scripts/test-clients.sh python
+	@scripts/test-clients.sh node
+	@scripts/test-clients.sh rust
 
 build: setup ## build the release module
 	cargo build --release
 
 lint: setup ## check the formatting, and clippy with warnings as errors
 	cargo fmt --check
+	cargo fmt --check --manifest-path examples/rust/Cargo.toml
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --features deliberate-panic -- -D warnings
 
@@ -43,8 +57,34 @@ leaks: build ## random commands for a server under valgrind (SECONDS=60)
 demo: build ## flush this machine's package database and read what changed
 	@scripts/demo.sh
 
-bench: build ## measure against XADD, HSET, a Lua function and XREADGROUP (ROUNDS=5 REQUESTS=100000)
-	@scripts/bench.sh
+bench: build ## measure, compare with the goals, write docs/bench (ROUNDS=5 REQUESTS=300000 ENTITIES=10000000 OUT=folder)
+	@scripts/setup.sh gnuplot:gnuplot-nox
+	@scripts/bench/bench.py $(OUT) $(if $(filter docs/bench,$(OUT)),--readme)
+
+bench-smoke: build ## a minute of it, to see that it works, not how fast the module is
+	@scripts/setup.sh gnuplot:gnuplot-nox
+	@scripts/bench/bench.py $(TARGET)/bench-smoke --smoke
+	@scripts/bench/report.py docs/bench --check
+
+bench-report: ## pictures and README's table once more, from docs/bench/figures.tsv
+	@scripts/setup.sh gnuplot:gnuplot-nox
+	@scripts/bench/report.py docs/bench --pictures --readme
+
+watch: ## show the live events of a stream (STREAM=user-changes PORT=6379), or of several (STREAM="a b")
+	@scripts/watch.py -p $(PORT) $(or $(STREAM),$(error which stream? make watch STREAM=user-changes))
+
+package: build ## a Debian package and a tar.gz, with checksums, in target/package
+	@scripts/package.sh $(TARGET)/package
+
+test-package: package ## install both on a Debian of their own below target/, as README.md says; needs root
+	@scripts/test-package.sh $(TARGET)/package $(TARGET)/debian
+
+# Installing builds nothing, so that root need not have cargo.
+install: ## install what `make build` made (PREFIX=/usr/local, DESTDIR=)
+	@scripts/install.sh install "$(PREFIX)" "$(DESTDIR)"
+
+uninstall: ## remove what `make install` put there, with the same PREFIX and DESTDIR
+	@scripts/install.sh uninstall "$(PREFIX)" "$(DESTDIR)"
 
 clean: ## remove everything that was built, and the data of `make run` and `make cluster`
 	cargo clean

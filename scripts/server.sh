@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by demo.sh and bench.sh: a server with the module on a free port, in a temporary folder;
-# both go when the script ends. Sets `port` and `folder`.
+# Sourced by the scripts that need a server of their own: with the module on a free port, in a temporary
+# folder; both go when the script ends. Sets `port` and `folder`.
 
 export LC_ALL=C # bytes are bytes, and numbers have a decimal point
 unset REDISCLI_AUTH
@@ -28,19 +28,25 @@ cli() { redis-cli -p "$port" "$@"; }
 # A value of INFO: info section name
 info() { cli INFO "$1" | tr -d '\r' | sed -n "s/^$2://p"; }
 
+# A server on `port`; fails if it ends before it answers.
+launch() {
+    "${REDIS_SERVER:-redis-server}" --port "$port" --bind 127.0.0.1 --dir "$folder" --logfile "$folder/log" \
+        --save "" --appendonly no --loadmodule "$module" &
+    server=$!
+    while kill -0 "$server" 2>/dev/null; do
+        # Somebody else's server may answer here while ours has not got the port.
+        [ "$(info server process_id 2>/dev/null)" != "$server" ] || return 0
+        sleep 0.05
+    done
+    wait "$server" || true
+    server=
+    return 1
+}
+
 start() {
     for _ in {1..20}; do
         port=$((20000 + RANDOM % 12000))
-        "${REDIS_SERVER:-redis-server}" --port "$port" --bind 127.0.0.1 --dir "$folder" --logfile "$folder/log" \
-            --save "" --appendonly no --loadmodule "$module" &
-        server=$!
-        while kill -0 "$server" 2>/dev/null; do
-            # Somebody else's server may answer here while ours has not got the port.
-            [ "$(info server process_id 2>/dev/null)" != "$server" ] || return 0
-            sleep 0.05
-        done
-        wait "$server" || true
-        server=
+        ! launch || return 0
         grep -q 'Address already in use' "$folder/log" || break
     done
     cat "$folder/log" >&2

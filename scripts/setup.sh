@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build, the tests and the scripts need and this machine lacks; Debian and its kin.
+# Installs what the build, the tests and the scripts need and this machine lacks; Debian and its kin. Arguments
+# name what else is needed, each a program and its package (gnuplot:gnuplot-nox), or python3-venv
 set -euo pipefail
 
 die() { echo "setup: $*" >&2; exit 1; }
@@ -23,8 +24,15 @@ command -v cargo >/dev/null || die "cargo is missing: install Rust (Cargo.toml s
 missing=()
 have_libclang || missing+=(libclang-dev)
 command -v "$server" >/dev/null || missing+=(redis-server)
+command -v python3 >/dev/null || missing+=(python3)
 command -v valgrind >/dev/null || missing+=(valgrind)
 { command -v redis-cli && command -v redis-benchmark; } >/dev/null || missing+=(redis-tools)
+for needed in "$@"; do
+    case $needed in
+        python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv) ;;
+        *) command -v "${needed%:*}" >/dev/null || missing+=("${needed#*:}") ;;
+    esac
+done
 
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || die "missing: ${missing[*]} (Debian's names), and there is no apt-get to install them"

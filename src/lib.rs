@@ -7,6 +7,7 @@
 //! | [`entity`] | the domain, plain Rust: declarations, tags, values, diffs, events, the plan of a flush |
 //! | [`encoding`] | bytes and back: events as entries, declarations as stored |
 //! | [`args`], [`error`] | what commands are parsed with, and every error they answer |
+//! | [`syntax`] | what COMMAND DOCS says of their arguments |
 //! | [`commands`] | one file per command |
 //! | [`redis`] | everything that calls the Redis module API |
 
@@ -36,6 +37,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod redis;
+mod syntax;
 
 use commands::{
     abort::Abort, ack::Ack, commit::Commit, consume::Consume, declare::Declare, deferred::Deferred,
@@ -90,6 +92,8 @@ fn init(ctx: &Context, args: &[RedisString]) -> Status {
 }
 
 fn load(ctx: &Context, args: &[RedisString]) -> Status {
+    #[cfg(not(any(test, fuzzing)))]
+    redis::allocator::keep();
     // A forged payload is an error to look at, not the end of the server; and keys are signalled when
     // they were changed, not whenever they were opened.
     ctx.set_module_options(

@@ -2,6 +2,7 @@ use crate::error::Error;
 use crate::redis::declarations;
 use crate::redis::derived::Deferred;
 use crate::redis::entry::{Call, Command, KeyUse};
+use crate::syntax::{key, text, Arg};
 use std::ffi::CStr;
 
 /// ```text
@@ -14,6 +15,8 @@ pub struct Abort;
 impl Command for Abort {
     const NAME: &'static CStr = c"dirty.abort";
     const SUMMARY: &'static CStr = c"Drops flushes that were sent with DEFER.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N tokens.";
+    const ARGS: &'static [Arg] = &[key(c"key"), text(c"token").repeated()];
     const FLAGS: &'static CStr = c"write fast";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["hash"];

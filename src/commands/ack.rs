@@ -4,6 +4,7 @@ use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::keys;
+use crate::syntax::{block, flag, key, one_of, text, Arg};
 use std::ffi::CStr;
 
 /// ```text
@@ -17,6 +18,24 @@ pub struct Ack;
 impl Command for Ack {
     const NAME: &'static CStr = c"dirty.ack";
     const SUMMARY: &'static CStr = c"Acknowledges events that a group or cursor has read.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N ids; with DELETE O(N*G) for G groups.";
+    const ARGS: &'static [Arg] = &[
+        key(c"stream"),
+        one_of(
+            c"reader",
+            &[
+                block(
+                    c"of-group",
+                    &[
+                        text(c"group").after(c"GROUP"),
+                        flag(c"delete", c"DELETE"),
+                        text(c"id").repeated(),
+                    ],
+                ),
+                block(c"of-cursor", &[text(c"name").after(c"CURSOR"), text(c"id")]),
+            ],
+        ),
+    ];
     const FLAGS: &'static CStr = c"write fast";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["stream"];

@@ -7,6 +7,7 @@ use crate::error::{Error, Quoted};
 use crate::redis::derived::Deferred;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::{cluster, config, declarations};
+use crate::syntax::{key, text, Arg};
 use std::collections::HashSet;
 use std::ffi::CStr;
 
@@ -21,6 +22,9 @@ pub struct Commit;
 impl Command for Commit {
     const NAME: &'static CStr = c"dirty.commit";
     const SUMMARY: &'static CStr = c"Carries out flushes that were sent with DEFER.";
+    const COMPLEXITY: &'static CStr = c"that of the flushes, see DIRTY.FLUSH.";
+    const TIPS: &'static CStr = c"nondeterministic_output";
+    const ARGS: &'static [Arg] = &[key(c"key"), text(c"token").repeated()];
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["hash", "stream"];

@@ -7,6 +7,7 @@ use crate::redis::keys;
 use crate::redis::rights::{self, Access, Rights};
 use crate::redis::writes::Writes;
 use crate::redis::{cluster, declarations, derived, streams};
+use crate::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
 use std::ffi::CStr;
 
 /// ```text
@@ -28,6 +29,19 @@ impl Command for Declare {
     const NAME: &'static CStr = c"dirty.declare";
     const SUMMARY: &'static CStr =
         c"Declares an entity type: its streams, fields and where its snapshots are.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N arguments.";
+    const ARGS: &'static [Arg] = &[
+        key(c"key"),
+        option(c"NAME", text(c"name")),
+        option(c"PREFIX", text(c"prefix")),
+        flag(c"stateless", c"STATELESS"),
+        option(c"VERSION", block(c"version", VERSION)),
+        option(c"FAKEDELETE", text(c"field")),
+        option(c"TYPES", block(c"types", TYPES)),
+        option(c"STREAM", block(c"stream-options", STREAM)).repeated_with_token(),
+        option(c"TAGS", block(c"tags", TAGS)),
+        option(c"POOL", block(c"pool", POOL)).repeated_with_token(),
+    ];
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &[];
@@ -46,6 +60,71 @@ impl Command for Declare {
         Ok(())
     }
 }
+
+const VERSION: &[Arg] = &[text(c"field"), option(c"TOMBSTONE", integer(c"ms"))];
+const TYPES: &[Arg] = &[
+    integer(c"n"),
+    block(c"typed", &[text(c"field"), text(c"type")]).repeated(),
+];
+const TAGS: &[Arg] = &[
+    integer(c"n"),
+    block(c"tagged", &[text(c"field"), text(c"tag")]).repeated(),
+];
+const POOL: &[Arg] = &[text(c"code"), integer(c"db")];
+const STREAM: &[Arg] = &[
+    text(c"stream"),
+    option(c"OPS", text(c"ops")),
+    option(
+        c"FIELDS",
+        block(c"fields", &[integer(c"n"), text(c"field").repeated()]),
+    ),
+    option(c"MAXLEN", block(c"maxlen", MAX_LEN)),
+    option(c"MAXAGE", integer(c"ms")),
+    option(
+        c"PAYLOAD",
+        one_of(
+            c"payload",
+            &[
+                word(c"keys", c"KEYS"),
+                word(c"changes", c"CHANGES"),
+                word(c"full", c"FULL"),
+                word(c"images", c"IMAGES"),
+            ],
+        ),
+    ),
+    option(
+        c"FORMAT",
+        one_of(
+            c"format",
+            &[
+                word(c"msgpack", c"MSGPACK"),
+                word(c"fluxaorm", c"FLUXAORM"),
+                word(c"fluxaorm1", c"FLUXAORM1"),
+                word(c"debezium", c"DEBEZIUM"),
+            ],
+        ),
+    ),
+    option(c"DB", integer(c"index")),
+];
+const MAX_LEN: &[Arg] = &[
+    one_of(
+        c"how",
+        &[word(c"equal", c"="), word(c"approximately", c"~")],
+    )
+    .optional(),
+    integer(c"count"),
+    option(
+        c"ONFULL",
+        one_of(
+            c"onfull",
+            &[
+                word(c"trim", c"TRIM"),
+                word(c"keep", c"KEEP"),
+                word(c"refuse", c"REFUSE"),
+            ],
+        ),
+    ),
+];
 
 const UNLIKELY_ID: &[u8] = b"\x00\xff 9f86d081884c7d659a2feaa0c55ad015 \xff\x00";
 

@@ -3,6 +3,7 @@ use crate::encoding::waiting;
 use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::{declarations, derived, streams};
+use crate::syntax::{integer, key, option, Arg};
 use std::ffi::CStr;
 
 /// ```text
@@ -16,6 +17,9 @@ pub struct Deferred;
 impl Command for Deferred {
     const NAME: &'static CStr = c"dirty.deferred";
     const SUMMARY: &'static CStr = c"Lists flushes that wait for their COMMIT.";
+    const COMPLEXITY: &'static CStr = c"O(N log N) for all N flushes that wait at this key.";
+    const TIPS: &'static CStr = c"nondeterministic_output";
+    const ARGS: &'static [Arg] = &[key(c"key"), option(c"MINAGE", integer(c"ms"))];
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &["hash"];

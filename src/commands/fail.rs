@@ -1,14 +1,15 @@
-use super::consume::{self, check_dead, event_id, group, max_deliveries, no_group};
+use super::consume::{self, check_dead, event_id, group, max_deliveries, no_group, MAX_DELIVERIES};
 use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 use crate::redis::dead::{Dead, Death, Failure};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::{blocking, keys, streams};
+use crate::syntax::{flag, key, text, Arg};
 use std::ffi::CStr;
 
 /// ```text
-/// DIRTY.FAIL stream GROUP group id message [NOW] [MAXDELIVERIES n] [DEAD key]
+/// DIRTY.FAIL stream GROUP group id message [NOW] [MAXDELIVERIES n [DEAD key]]
 /// ```
 ///
 /// Says that handling a pending event has failed. It stays pending, due again after the reader's CLAIM
@@ -18,6 +19,15 @@ pub struct Fail;
 impl Command for Fail {
     const NAME: &'static CStr = c"dirty.fail";
     const SUMMARY: &'static CStr = c"Says that handling an event has failed.";
+    const COMPLEXITY: &'static CStr = c"O(G) for G groups of the stream.";
+    const ARGS: &'static [Arg] = &[
+        key(c"stream"),
+        text(c"group").after(c"GROUP"),
+        text(c"id"),
+        text(c"message"),
+        flag(c"now", c"NOW"),
+        MAX_DELIVERIES,
+    ];
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
     const DATA: &'static [&'static str] = &["stream"];

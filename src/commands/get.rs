@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::snapshots::Stored;
 use crate::redis::{cluster, config, declarations};
+use crate::syntax::{key, text, Arg};
 use std::ffi::CStr;
 
 /// Of one reply.
@@ -20,6 +21,9 @@ pub struct Get;
 impl Command for Get {
     const NAME: &'static CStr = c"dirty.get";
     const SUMMARY: &'static CStr = c"Returns typed snapshots of entities.";
+    const COMPLEXITY: &'static CStr = c"O(F) for all F fields of these entities.";
+    const TIPS: &'static CStr = c"nondeterministic_output_order";
+    const ARGS: &'static [Arg] = &[key(c"key"), text(c"id").repeated()];
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &["hash"];

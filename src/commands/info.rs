@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::redis::declarations;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::reply::Reply;
+use crate::syntax::{key, Arg};
 use std::ffi::CStr;
 
 /// ```text
@@ -16,6 +17,8 @@ pub struct Info;
 impl Command for Info {
     const NAME: &'static CStr = c"dirty.info";
     const SUMMARY: &'static CStr = c"Returns a declaration, every option with its value in force.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N streams, triggers and types.";
+    const ARGS: &'static [Arg] = &[key(c"key")];
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &[];

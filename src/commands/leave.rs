@@ -4,6 +4,7 @@ use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::groups::Whose;
 use crate::redis::{blocking, keys};
+use crate::syntax::{key, text, Arg};
 use std::ffi::CStr;
 
 /// ```text
@@ -16,6 +17,12 @@ pub struct Leave;
 impl Command for Leave {
     const NAME: &'static CStr = c"dirty.leave";
     const SUMMARY: &'static CStr = c"Removes a consumer and hands on what it has not acknowledged.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N entries that it holds.";
+    const ARGS: &'static [Arg] = &[
+        key(c"stream"),
+        text(c"group").after(c"GROUP"),
+        text(c"consumer"),
+    ];
     const FLAGS: &'static CStr = c"write";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["stream"];

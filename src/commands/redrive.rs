@@ -6,10 +6,11 @@ use crate::redis::dead::Dead;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::rights::{Access, Rights};
 use crate::redis::streams;
+use crate::syntax::{integer, key, option, text, Arg};
 use std::ffi::CStr;
 
 /// ```text
-/// DIRTY.REDRIVE stream [DEAD key] [COUNT n] [id …]
+/// DIRTY.REDRIVE stream [DEAD key] [COUNT n] [id [id …]]
 /// ```
 ///
 /// Puts dead entries back at the end of their stream, without what says why they died: those with these
@@ -21,6 +22,13 @@ const DEFAULT_COUNT: u64 = 100;
 impl Command for Redrive {
     const NAME: &'static CStr = c"dirty.redrive";
     const SUMMARY: &'static CStr = c"Puts events that a group gave up on back into their stream.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N events.";
+    const ARGS: &'static [Arg] = &[
+        key(c"stream"),
+        option(c"DEAD", text(c"key")),
+        option(c"COUNT", integer(c"n")),
+        text(c"id").repeated().optional(),
+    ];
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
     const DATA: &'static [&'static str] = &["stream"];

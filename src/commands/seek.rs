@@ -4,6 +4,7 @@ use crate::error::{Error, Quoted};
 use crate::redis::deletions::Deletions;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::{blocking, keys};
+use crate::syntax::{key, one_of, text, word, Arg};
 use std::ffi::CStr;
 
 /// ```text
@@ -17,6 +18,16 @@ pub struct Seek;
 impl Command for Seek {
     const NAME: &'static CStr = c"dirty.seek";
     const SUMMARY: &'static CStr = c"Moves a group or cursor to another place in its stream.";
+    const COMPLEXITY: &'static CStr = c"O(G) for G groups of the stream; more if entries wait for DELETE, up to 10,000 of which are looked at.";
+    const ARGS: &'static [Arg] = &[
+        key(c"stream"),
+        one_of(
+            c"reader",
+            &[word(c"group", c"GROUP"), word(c"cursor", c"CURSOR")],
+        ),
+        text(c"name"),
+        text(c"start"),
+    ];
     const FLAGS: &'static CStr = c"write";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["stream"];

@@ -5,6 +5,7 @@ use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::groups::{self, Group, State};
 use crate::redis::reply::Reply;
 use crate::redis::streams::{self, Content};
+use crate::syntax::{key, Arg};
 use redis_module::RedisString;
 use std::ffi::CStr;
 
@@ -18,6 +19,9 @@ pub struct Stats;
 impl Command for Stats {
     const NAME: &'static CStr = c"dirty.stats";
     const SUMMARY: &'static CStr = c"Returns how large a stream is and how far its readers are.";
+    const COMPLEXITY: &'static CStr = c"O(N+G*C) for N entries, G groups and their C consumers: the stream's memory is added up. lag looks at the entries behind a group's position only where ids do not tell, which is after deletes and where others add entries.";
+    const TIPS: &'static CStr = c"nondeterministic_output";
+    const ARGS: &'static [Arg] = &[key(c"stream")];
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &["stream"];

@@ -23,8 +23,16 @@ const SIZES: usize = SMALL / STEP;
 const ALIGN: usize = 16;
 
 thread_local! {
-    /// The server frees values on threads of its own; each has its own blocks.
-    static FREE: UnsafeCell<[List; SIZES]> = const { UnsafeCell::new([List::EMPTY; SIZES]) };
+    /// `None` on threads that the server frees values on, or saves on: they run no commands.
+    static FREE: UnsafeCell<Option<[List; SIZES]>> = const { UnsafeCell::new(None) };
+}
+
+/// From now on this thread keeps blocks.
+pub fn keep() {
+    FREE.with(|free| {
+        // SAFETY: of this thread alone, and nothing is kept yet.
+        unsafe { *free.get() = Some([List::EMPTY; SIZES]) };
+    });
 }
 
 /// Free blocks of one size, each of which begins with the address of the next.
@@ -51,7 +59,7 @@ fn with_list<T>(layout: Layout, run: impl FnOnce(&mut List) -> Option<T>) -> Opt
     FREE.try_with(|free| {
         // SAFETY: of this thread alone; what runs does not allocate, so it does not come here again.
         let free = unsafe { &mut *free.get() };
-        run(free.get_mut(index)?)
+        run(free.as_mut()?.get_mut(index)?)
     })
     .ok()?
 }

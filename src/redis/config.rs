@@ -1,6 +1,7 @@
 //! The module's settings: `dirty.…` in redis.conf and CONFIG, or behind the module's path as it is loaded.
 
 use super::{api::api, guard, log};
+use crate::entity::decimal;
 use crate::entity::limits::Limits;
 use crate::error::Quoted;
 use redis_module::{raw, Context, RedisString};
@@ -29,6 +30,34 @@ impl Setting {
     fn get(&self) -> usize {
         usize::try_from(self.value.load(Relaxed)).unwrap_or(usize::MAX)
     }
+
+    /// As redis.conf may have it.
+    fn parse(&self, text: &[u8]) -> Option<i64> {
+        let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (number, unit) = text.split_at_checked(digits)?;
+        let unit = match self.is_memory {
+            true => memory_unit(unit)?,
+            false if unit.is_empty() => 1,
+            false => return None,
+        };
+        let number = decimal::parse(number)?.checked_mul(unit)?;
+        let number = i64::try_from(number).ok()?;
+        (1..=self.most).contains(&number).then_some(number)
+    }
+}
+
+/// The server's own.
+fn memory_unit(text: &[u8]) -> Option<u64> {
+    Some(match text.to_ascii_lowercase().as_slice() {
+        b"" | b"b" => 1,
+        b"k" => 1000,
+        b"kb" => 1 << 10,
+        b"m" => 1_000_000,
+        b"mb" => 1 << 20,
+        b"g" => 1_000_000_000,
+        b"gb" => 1 << 30,
+        _ => return None,
+    })
 }
 
 const MIB: i64 = 1024 * 1024;
@@ -89,21 +118,27 @@ pub fn register(ctx: &Context, args: &[RedisString]) -> bool {
     registered && unsafe { api!(RedisModule_LoadConfigs(ctx.ctx)) } == ok
 }
 
-/// Takes the module's arguments: `max-ops 1000`.
-fn take(args: &[RedisString]) -> Result<(), Quoted> {
+/// Takes the module's arguments: `max-ops 1000`. Else says what is wrong with them.
+fn take(args: &[RedisString]) -> Result<(), String> {
     for pair in args.chunks(2) {
-        let [name, number] = pair else {
-            return Err(Quoted::new(pair.first().map_or(b"", |word| word)));
+        let (name, number) = match pair {
+            [name, number] => (name, number),
+            _ => {
+                let name = pair.first().map_or(b"".as_slice(), |name| name);
+                return Err(format!("{} has no value", Quoted::new(name)));
+            }
         };
         let mut settings = SETTINGS.iter();
         let setting = settings
             .find(|setting| name.eq_ignore_ascii_case(setting.name.to_bytes()))
-            .ok_or_else(|| Quoted::new(name))?;
-        let text = std::str::from_utf8(number).ok();
-        let number: i64 = text
-            .and_then(|text| text.parse().ok())
-            .filter(|number| (1..=setting.most).contains(number))
-            .ok_or_else(|| Quoted::new(number))?;
+            .ok_or_else(|| {
+                let names = SETTINGS.map(|setting| setting.name.to_string_lossy());
+                format!("{} is none of {}", Quoted::new(name), names.join(", "))
+            })?;
+        let number = setting.parse(number).ok_or_else(|| {
+            let (name, most) = (setting.name.to_string_lossy(), setting.most);
+            format!("{name} takes 1 to {most}, not {}", Quoted::new(number))
+        })?;
         setting.value.store(number, Relaxed);
     }
     Ok(())
@@ -129,5 +164,38 @@ unsafe extern "C" fn set(
     }) {
         Some(()) => raw::REDISMODULE_OK as c_int,
         None => raw::REDISMODULE_ERR as c_int,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_numbers_as_redis_conf_has_them() {
+        for (setting, text, expected) in [
+            (&OPS, "1000", Some(1000)),
+            (&OPS, "1", Some(1)),
+            (&OPS, "0", None),
+            (&OPS, "", None),
+            (&OPS, "-1", None),
+            (&OPS, "+1", None),
+            (&OPS, "1k", None),
+            (&OPS, "9223372036854775807", Some(i64::MAX)),
+            (&OPS, "9223372036854775808", None),
+            (&VALUE_BYTES, "16mb", Some(16 * MIB)),
+            (&VALUE_BYTES, "1MB", Some(MIB)),
+            (&VALUE_BYTES, "1m", Some(1_000_000)),
+            (&VALUE_BYTES, "7b", Some(7)),
+            (&VALUE_BYTES, "2Gb", Some(2048 * MIB)),
+            (&VALUE_BYTES, "9223372036854775807gb", None),
+            (&VALUE_BYTES, "mb", None),
+            (&VALUE_BYTES, "1 mb", None),
+            (&VALUE_BYTES, "1tb", None),
+            (&EVENT_BYTES, "512mb", Some(512 * MIB)),
+            (&EVENT_BYTES, "1gb", None),
+        ] {
+            assert_eq!(setting.parse(text.as_bytes()), expected, "{text}");
+        }
     }
 }

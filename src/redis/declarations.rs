@@ -2,7 +2,7 @@
 //! the arguments of DIRTY.DECLARE that make it.
 
 use super::keys::{self, wrong_type, Key};
-use super::{api::api, guard, writes::Writes};
+use super::{api::api, guard, log, writes::Writes};
 use crate::args::Args;
 use crate::encoding;
 use crate::entity::declaration::Declaration;
@@ -12,7 +12,8 @@ use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
-/// Of the RDB bytes: an unsigned n, then n strings. A later version must read all earlier ones.
+/// Of the bytes in an RDB file or a DUMP, as this version of the module writes them. Which other ones it
+/// reads stands in `read`: all earlier ones, so that every file of an older module loads.
 const ENCODING_VERSION: i32 = 1;
 
 const EXPECTED: &str = "a declaration";
@@ -129,9 +130,21 @@ unsafe extern "C" fn rdb_load(rdb: *mut raw::RedisModuleIO, version: c_int) -> *
 }
 
 fn read(rdb: *mut raw::RedisModuleIO, version: c_int) -> Option<Declaration> {
-    if version != ENCODING_VERSION {
-        return None;
+    match version {
+        1 => read_1(rdb),
+        // What its bytes mean is not known, so none is read. The server says that it cannot load them.
+        _ => {
+            log::warning(&format!(
+                "a declaration is stored in encoding version {version}, but this version of the module reads \
+                 {ENCODING_VERSION} at most: load it with the version that wrote it, or a later one"
+            ));
+            None
+        }
     }
+}
+
+/// An unsigned n, then n strings: the arguments of DIRTY.DECLARE.
+fn read_1(rdb: *mut raw::RedisModuleIO) -> Option<Declaration> {
     let count = raw::load_unsigned(rdb).ok()?;
     let mut args = Vec::new(); // no capacity on the payload's word
     for _ in 0..count {

@@ -2,8 +2,9 @@
 
 use super::reply::Reply;
 use super::rights::Caller;
-use super::{api::api, categories, guard, stats};
+use super::{api::api, docs, guard, stats};
 use crate::error::{Error, INTERNAL};
+use crate::syntax::Arg;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, CStr};
 
@@ -14,6 +15,12 @@ pub trait Command {
     const NAME: &'static CStr;
     /// One line of COMMAND DOCS.
     const SUMMARY: &'static CStr;
+    /// How long it takes, in COMMAND DOCS.
+    const COMPLEXITY: &'static CStr;
+    /// What proxies and clients that send it to several servers should know; the words are Redis's own.
+    const TIPS: &'static CStr = c"";
+    /// What its syntax line says, in COMMAND DOCS.
+    const ARGS: &'static [Arg];
     const FLAGS: &'static CStr;
     /// What it does with its key, so what a user must be allowed to do with it.
     const KEY_USE: KeyUse;
@@ -34,7 +41,7 @@ pub enum KeyUse {
 }
 
 impl KeyUse {
-    fn flags(self) -> u32 {
+    pub fn flags(self) -> u32 {
         match self {
             KeyUse::Read => raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS,
             KeyUse::Write => raw::REDISMODULE_CMD_KEY_RW | raw::REDISMODULE_CMD_KEY_UPDATE,
@@ -78,72 +85,8 @@ pub fn register<C: Command>(ctx: &Context) -> bool {
             1
         ))
     };
-    status == raw::REDISMODULE_OK as c_int && describe::<C>(ctx)
+    status == raw::REDISMODULE_OK as c_int && docs::describe::<C>(ctx)
 }
-
-/// Tells the server more of a command than it can be created with.
-fn describe<C: Command>(ctx: &Context) -> bool {
-    let key_spec = |begin_search_type, flags: u32, find_keys_type| raw::RedisModuleCommandKeySpec {
-        notes: std::ptr::null(),
-        flags: flags.into(),
-        begin_search_type,
-        bs: raw::RedisModuleCommandKeySpec__bindgen_ty_1 {
-            index: raw::RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 { pos: 1 },
-        },
-        find_keys_type,
-        fk: raw::RedisModuleCommandKeySpec__bindgen_ty_2 {
-            range: raw::RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 {
-                lastkey: 0,
-                keystep: 1,
-                limit: 0,
-            },
-        },
-    };
-    // The first argument, and an element of no type that ends the array. A key behind DEAD is none that
-    // the server knows: it is in the stream's slot, so clients find the node without it, and many of them
-    // ask the server for the keys of each single command that says to have them elsewhere. To look for the
-    // word DEAD would not do for CONSUME anyway (WHERE ENTITY dead). `rights` checks it instead.
-    let mut key_specs = [
-        key_spec(
-            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
-            C::KEY_USE.flags(),
-            raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
-        ),
-        key_spec(
-            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INVALID,
-            0,
-            raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_OMITTED,
-        ),
-    ];
-    // At least so many words, the command's name and its key among them.
-    let words = c_int::try_from(C::MIN_ARGS.saturating_add(2)).unwrap_or(c_int::MAX);
-    let info = raw::RedisModuleCommandInfo {
-        version: &INFO_VERSION,
-        summary: C::SUMMARY.as_ptr(),
-        complexity: std::ptr::null(),
-        since: c"0.1.0".as_ptr(),
-        history: std::ptr::null_mut(),
-        tips: std::ptr::null(),
-        arity: words.saturating_neg(),
-        key_specs: key_specs.as_mut_ptr(),
-        args: std::ptr::null_mut(),
-    };
-    // SAFETY: a live context, a command that was just created; the server copies what it is told.
-    let status = unsafe {
-        let command = api!(RedisModule_GetCommand(ctx.ctx, C::NAME.as_ptr()));
-        categories::assign::<C>(ctx, command);
-        api!(RedisModule_SetCommandInfo(command, &info))
-    };
-    status == raw::REDISMODULE_OK as c_int
-}
-
-/// How large the structures are that `describe` fills in, for servers that know larger ones.
-static INFO_VERSION: raw::RedisModuleCommandInfoVersion = raw::RedisModuleCommandInfoVersion {
-    version: 1,
-    sizeof_historyentry: size_of::<raw::RedisModuleCommandHistoryEntry>(),
-    sizeof_keyspec: size_of::<raw::RedisModuleCommandKeySpec>(),
-    sizeof_arg: size_of::<raw::RedisModuleCommandArg>(),
-};
 
 extern "C" fn enter<C: Command>(
     raw_ctx: *mut raw::RedisModuleCtx,

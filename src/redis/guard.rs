@@ -58,6 +58,7 @@ pub fn log_panics() {
 pub mod deliberate {
     use crate::error::Error;
     use crate::redis::entry::{Call, Command, KeyUse};
+    use crate::syntax::{key, Arg};
     use std::ffi::CStr;
     use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -88,6 +89,8 @@ pub mod deliberate {
     impl Command for Panic {
         const NAME: &'static CStr = c"dirty.panic";
         const SUMMARY: &'static CStr = c"Lets the next entry of this name panic.";
+        const COMPLEXITY: &'static CStr = c"O(1)";
+        const ARGS: &'static [Arg] = &[key(c"entry")];
         const FLAGS: &'static CStr = c"fast";
         const KEY_USE: KeyUse = KeyUse::Read;
         const DATA: &'static [&'static str] = &[];

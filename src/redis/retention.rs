@@ -3,7 +3,7 @@
 
 use super::ids::{self, Ids};
 use super::keys::{self, Key};
-use super::{api::api, groups, log, writes::Writes};
+use super::{api::api, groups, latency, log, writes::Writes};
 use crate::entity::declaration::{MaxLen, OnFull, Stream};
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
@@ -110,12 +110,15 @@ impl<'d> Retention<'d> {
         if first(key).is_none_or(|first| first >= oldest) {
             return Ok(());
         }
-        let floor = self.floor(writes.context(), key, name)?;
-        let least = floor.map_or(oldest, |floor| floor.min(oldest));
-        if trim_before(key, least) > 0 {
-            self.tell(writes, name, "MINID", &least.to_string());
-        }
-        Ok(())
+        let ctx = writes.context();
+        latency::watch(ctx, latency::TRIM, || {
+            let floor = self.floor(ctx, key, name)?;
+            let least = floor.map_or(oldest, |floor| floor.min(oldest));
+            if trim_before(key, least) > 0 {
+                self.tell(writes, name, "MINID", &least.to_string());
+            }
+            Ok(())
+        })
     }
 
     fn trim_excess(
@@ -137,24 +140,28 @@ impl<'d> Retention<'d> {
         if excess == 0 {
             return Ok(());
         }
-        match (on_full, approximate) {
-            (OnFull::Trim, false) => {
-                trim_to(key, limit, 0);
-            }
-            (OnFull::Trim, true) => {
-                let flag = raw::REDISMODULE_STREAM_TRIM_APPROX as c_int;
-                // The server trims a hundred nodes at a time, and one command may have added more.
-                while trim_to(key, limit, flag) > 0 {}
-            }
-            (OnFull::Keep | OnFull::Refuse, true) if excess < APPROXIMATELY => {}
-            (OnFull::Keep | OnFull::Refuse, _) => {
-                let floor = self.floor(writes.context(), key, name)?;
-                let gone = acknowledged(key, floor, excess);
-                if gone > 0 {
-                    trim_to(key, before.saturating_sub(gone), 0);
+        let ctx = writes.context();
+        latency::watch(ctx, latency::TRIM, || -> Result<(), Error> {
+            match (on_full, approximate) {
+                (OnFull::Trim, false) => {
+                    trim_to(key, limit, 0);
+                }
+                (OnFull::Trim, true) => {
+                    let flag = raw::REDISMODULE_STREAM_TRIM_APPROX as c_int;
+                    // The server trims a hundred nodes at a time, and one command may have added more.
+                    while trim_to(key, limit, flag) > 0 {}
+                }
+                (OnFull::Keep | OnFull::Refuse, true) if excess < APPROXIMATELY => {}
+                (OnFull::Keep | OnFull::Refuse, _) => {
+                    let floor = self.floor(ctx, key, name)?;
+                    let gone = acknowledged(key, floor, excess);
+                    if gone > 0 {
+                        trim_to(key, before.saturating_sub(gone), 0);
+                    }
                 }
             }
-        }
+            Ok(())
+        })?;
         // What is left, not what was asked for: a replica whose nodes have another size must end with
         // the same entries.
         let left = length(key);

@@ -4,7 +4,7 @@ use super::declaration::{names_of_type, started};
 use super::support::{cases, wait_until, words, Conn, Server};
 use redis::Value;
 /// Declarations that are hard to keep: odd names, every option, sizes.
-const HARD_ONES: &str = r#"
+pub const HARD_ONES: &str = r#"
 DIRTY.DECLARE plain STREAM s => OK
 DIRTY.DECLARE full NAME n PREFIX p TYPES 2 a int b json STREAM s OPS IU FIELDS 2 x y
   MAXLEN ~ 5 PAYLOAD FULL STREAM t OPS NONE DB 3 MAXLEN = 0 PAYLOAD KEYS => OK
@@ -422,7 +422,7 @@ pub fn forgeries(body: &[u8]) -> Vec<Vec<u8>> {
     forged
 }
 
-fn dump(redis: &mut Conn, key: &str) -> Vec<u8> {
+pub fn dump(redis: &mut Conn, key: &str) -> Vec<u8> {
     match redis.value(&words(&format!("DUMP {key}"))) {
         Value::BulkString(payload) => payload,
         other => panic!("{other:?}"),

@@ -18,6 +18,7 @@ use crate::redis::groups::{self, Group};
 use crate::redis::reply::Reply;
 use crate::redis::rights::{Access, Rights};
 use crate::redis::{keys, last_ids, streams};
+use crate::syntax::{block, flag, integer, key, one_of, option, text, Arg};
 use batch::{Batch, Part};
 use options::{Options, Reader};
 use read::{read, Waited};
@@ -30,10 +31,10 @@ use watch::Watch;
 /// DIRTY.CONSUME stream GROUP group consumer
 ///     [ACK n id [id …] [DELETE]] [PENDING] [CLAIM min-idle-ms] [MAXDELIVERIES n [DEAD key]]
 ///     [SINGLE lease-ms] [MAXPENDING n]
-///     [FROM start] [COUNT n] [BLOCK ms] [RAW] [WHERE filter …]
+///     [FROM start] [COUNT n] [BLOCK ms] [RAW] [WHERE filter [filter …]]
 /// DIRTY.CONSUME stream CURSOR name
 ///     [ACK id] [LAG ms] [SHARD index count]
-///     [FROM start] [COUNT n] [BLOCK ms] [RAW] [WHERE filter …]
+///     [FROM start] [COUNT n] [BLOCK ms] [RAW] [WHERE filter [filter …]]
 ///
 /// start:   0, $, an event id, or a time in ms
 /// filter:  ENTITY name | OPS ops | FIELDS n field [field …] | META name value
@@ -48,6 +49,48 @@ impl Command for Consume {
     const NAME: &'static CStr = c"dirty.consume";
     const SUMMARY: &'static CStr =
         c"Acknowledges events of a stream and reads the next, as a group or cursor.";
+    const COMPLEXITY: &'static CStr = c"O(A+N+G+C) for A entries acknowledged, N given or rejected, G groups of the stream and C consumers of this one; PENDING, CLAIM and SINGLE look at the group's pending entries, up to COUNT that fit. Waking from BLOCK does not look at the other groups.";
+    const TIPS: &'static CStr = c"nondeterministic_output";
+    const ARGS: &'static [Arg] = &[
+        key(c"stream"),
+        one_of(
+            c"reader",
+            &[
+                block(
+                    c"as-group",
+                    &[
+                        text(c"group").after(c"GROUP"),
+                        text(c"consumer"),
+                        option(c"ACK", block(c"acknowledged", ACKNOWLEDGED)),
+                        flag(c"pending", c"PENDING"),
+                        option(c"CLAIM", integer(c"min-idle-ms")),
+                        MAX_DELIVERIES,
+                        option(c"SINGLE", integer(c"lease-ms")),
+                        option(c"MAXPENDING", integer(c"n")),
+                        FROM,
+                        COUNT,
+                        BLOCK,
+                        RAW,
+                        WHERE,
+                    ],
+                ),
+                block(
+                    c"as-cursor",
+                    &[
+                        text(c"name").after(c"CURSOR"),
+                        option(c"ACK", text(c"id")),
+                        option(c"LAG", integer(c"ms")),
+                        option(c"SHARD", block(c"shard", SHARD)),
+                        FROM,
+                        COUNT,
+                        BLOCK,
+                        RAW,
+                        WHERE,
+                    ],
+                ),
+            ],
+        ),
+    ];
     const FLAGS: &'static CStr = c"write blocking";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
     const DATA: &'static [&'static str] = &["stream"];
@@ -80,6 +123,31 @@ impl Command for Consume {
         Ok(())
     }
 }
+
+const ACKNOWLEDGED: &[Arg] = &[
+    integer(c"n"),
+    text(c"id").repeated(),
+    flag(c"delete", c"DELETE"),
+];
+pub const MAX_DELIVERIES: Arg = option(
+    c"MAXDELIVERIES",
+    block(
+        c"maxdeliveries",
+        &[integer(c"n"), option(c"DEAD", text(c"key"))],
+    ),
+);
+const SHARD: &[Arg] = &[integer(c"index"), integer(c"count")];
+const FROM: Arg = option(c"FROM", text(c"start"));
+const COUNT: Arg = option(c"COUNT", integer(c"n"));
+const BLOCK: Arg = option(c"BLOCK", integer(c"ms"));
+const RAW: Arg = flag(c"raw", c"RAW");
+const WHERE: Arg = option(c"WHERE", one_of(c"filter", FILTERS).repeated());
+const FILTERS: &[Arg] = &[
+    text(c"name").after(c"ENTITY"),
+    text(c"ops").after(c"OPS"),
+    block(c"fields", &[integer(c"n"), text(c"field").repeated()]).after(c"FIELDS"),
+    block(c"meta", &[text(c"name"), text(c"value")]).after(c"META"),
+];
 
 /// Looks at the dead stream before anything is done: a stream or nothing, and if the client names
 /// another, one that it may write.

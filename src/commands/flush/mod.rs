@@ -13,32 +13,27 @@ use crate::redis::derived::{Deferred, Once};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::snapshots::Stored;
 use crate::redis::{cluster, config, declarations, streams};
+use crate::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
 use std::ffi::CStr;
 
 /// ```text
 /// DIRTY.FLUSH key [META n name value [name value …]] [ONCE token [ms]] [DEFER token] [WITHEVENTS] op [op …]
 ///
-/// op:  SNAPSHOT id fields     the whole state: insert if new, else update
-///      INSERT   id fields     EXISTS if there is a different one
-///      UPDATE   id fields     only these fields; NOENTITY if there is none
-///      DELETE   id [fields]   no change if there is none; fields only for VERSION
-///      TOUCH    id            publish an update without changes; NOENTITY if there is none
-///      SEED     id fields     store the whole state and publish nothing
+/// op:      SNAPSHOT id fields     the whole state: insert if new, else update
+///          INSERT id fields       EXISTS if there is a different one
+///          UPDATE id fields       only these fields; NOENTITY if there is none
+///          UPDATE id change       of a STATELESS type, which has no SNAPSHOT and SEED
+///          DELETE id [fields]     no change if there is none; fields only for VERSION, or the last ones
+///          TOUCH id               publish an update without changes; NOENTITY if there is none
+///          SEED id fields         store the whole state and publish nothing
 ///
 /// fields:  n field value [field value …] [NULL n field [field …]]
 ///          JSON object
 ///          MSGPACK map
-/// ```
 ///
-/// Of a STATELESS type:
-///
-/// ```text
-/// op:  INSERT id fields
-///      UPDATE id n field old new [field old new …]
-///      UPDATE id JSON old new
-///      UPDATE id MSGPACK old new
-///      DELETE id [fields]
-///      TOUCH  id
+/// change:  n field old new [field old new …]
+///          JSON old new
+///          MSGPACK old new
 /// ```
 ///
 /// One unit: everything is checked first, then everything is applied, or nothing is. Replies an array
@@ -49,6 +44,25 @@ pub struct Flush;
 impl Command for Flush {
     const NAME: &'static CStr = c"dirty.flush";
     const SUMMARY: &'static CStr = c"Stores what became of entities and publishes what changed.";
+    const COMPLEXITY: &'static CStr = c"for each operation O(F), F being the fields that are stored and given, and O(S) for the S bytes of each stream's event; with PAYLOAD IMAGES, O(F log F). Trimming adds O(T) for T entries that go. ONFULL KEEP and REFUSE add O(G+P) where a stream is full, for its groups and their pending entries.";
+    const TIPS: &'static CStr = c"nondeterministic_output";
+    const ARGS: &'static [Arg] = &[
+        key(c"key"),
+        option(c"META", block(c"meta", META)),
+        option(c"ONCE", block(c"once", ONCE)),
+        option(c"DEFER", text(c"token")),
+        flag(c"withevents", c"WITHEVENTS"),
+        one_of(
+            c"op",
+            &[
+                block(c"whole-or-part", &[WITH_FIELDS, text(c"id"), FIELDS]),
+                block(c"stateless-update", &[text(c"id"), CHANGE]).after(c"UPDATE"),
+                block(c"delete", &[text(c"id"), FIELDS.optional()]).after(c"DELETE"),
+                text(c"id").after(c"TOUCH"),
+            ],
+        )
+        .repeated(),
+    ];
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["hash", "stream"];
@@ -94,6 +108,53 @@ impl Command for Flush {
         Ok(())
     }
 }
+
+const META: &[Arg] = &[
+    integer(c"n"),
+    block(c"pair", &[text(c"name"), text(c"value")]).repeated(),
+];
+const ONCE: &[Arg] = &[text(c"token"), integer(c"ms").optional()];
+const WITH_FIELDS: Arg = one_of(
+    c"what",
+    &[
+        word(c"snapshot", c"SNAPSHOT"),
+        word(c"insert", c"INSERT"),
+        word(c"update", c"UPDATE"),
+        word(c"seed", c"SEED"),
+    ],
+);
+const FIELDS: Arg = one_of(
+    c"fields",
+    &[
+        block(
+            c"listed",
+            &[
+                integer(c"n"),
+                block(c"given", &[text(c"field"), text(c"value")]).repeated(),
+                option(c"NULL", block(c"nulls", NULLS)),
+            ],
+        ),
+        text(c"object").after(c"JSON"),
+        text(c"map").after(c"MSGPACK"),
+    ],
+);
+const NULLS: &[Arg] = &[integer(c"n"), text(c"field").repeated()];
+/// Of a STATELESS type.
+const CHANGE: Arg = one_of(
+    c"change",
+    &[
+        block(
+            c"listed",
+            &[
+                integer(c"n"),
+                block(c"changed", &[text(c"field"), text(c"old"), text(c"new")]).repeated(),
+            ],
+        ),
+        block(c"json", OLD_AND_NEW).after(c"JSON"),
+        block(c"msgpack", OLD_AND_NEW).after(c"MSGPACK"),
+    ],
+);
+const OLD_AND_NEW: &[Arg] = &[text(c"old"), text(c"new")];
 
 /// The answer that a flush with the same token got before.
 fn first_answer(once: &Once) -> Result<Option<Answer>, Error> {

@@ -8,7 +8,7 @@
 //!
 //! | envelope | value |
 //! | --- | --- |
-//! | `before`, `after` | object: field's name → value, all fields (PAYLOAD IMAGES); or null |
+//! | `before`, `after` | object: field's name → value, all fields (PAYLOAD IMAGES), null where only the other one has the field; or null |
 //! | `source` | `version` of the module, `connector` `"dirty"`, `name` (the declaration's key), `ts_ms`, `db` (the index as text), `table` (entity's name); `meta` (object: name → name) and `binary` (array of names) if not empty |
 //! | `op` | `c` insert, `u` update, `d` delete, `r` TOUCH |
 //! | `ts_ms` | when it happened; `source` says the same |
@@ -67,9 +67,14 @@ pub fn encode(event: &Event, origin: Origin, most: usize) -> Option<Entry> {
     };
     let images = [before, after].into_iter().flatten();
     let binary: BTreeSet<&[u8]> = images.flat_map(binary).collect();
+    let row = |image, other: Option<_>| Row {
+        image,
+        other: other.unwrap_or_default(),
+        binary: &binary,
+    };
     let envelope = Envelope {
-        before: before.map(|image| Row(image, &binary)),
-        after: after.map(|image| Row(image, &binary)),
+        before: before.map(|image| row(image, after)),
+        after: after.map(|image| row(image, before)),
         source: Source {
             version: env!("CARGO_PKG_VERSION"),
             connector: CONNECTOR,
@@ -208,17 +213,24 @@ impl Serialize for Meta<'_> {
     }
 }
 
-/// An image, and the fields whose strings are base64.
-struct Row<'e>(&'e [(Bytes<'e>, Value<'e>)], &'e BTreeSet<&'e [u8]>);
+/// An image. Fields that only the other one has are null in this one: a table's row has all its columns.
+struct Row<'e> {
+    image: &'e [(Bytes<'e>, Value<'e>)],
+    other: &'e [(Bytes<'e>, Value<'e>)],
+    /// The fields whose strings are base64.
+    binary: &'e BTreeSet<&'e [u8]>,
+}
 
 impl Serialize for Row<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (field, value) in self.0 {
-            let binary = self.1.contains(&**field);
-            map.serialize_entry(&Name(field), &Cell { value, binary })?;
-        }
-        map.end()
+        let own: BTreeSet<&[u8]> = self.image.iter().map(|(field, _)| &**field).collect();
+        let others = self.other.iter().map(|(field, _)| (field, &None));
+        let nulls = others.filter(|(field, _)| !own.contains(&***field));
+        let own = self.image.iter().map(|(field, value)| (field, value));
+        serializer.collect_map(own.chain(nulls).map(|(field, value)| {
+            let binary = self.binary.contains(&**field);
+            (Name(field), Cell { value, binary })
+        }))
     }
 }
 
@@ -416,7 +428,8 @@ mod tests {
             ("c", "", "1", "null", r#"{"a":"1"}"#),
             ("c", "", "", "null", "{}"),
             ("u", "1", "2", r#"{"a":"1"}"#, r#"{"a":"2"}"#),
-            ("u", "1", "", r#"{"a":"1"}"#, "{}"),
+            ("u", "1", "", r#"{"a":"1"}"#, r#"{"a":null}"#),
+            ("u", "", "2", r#"{"a":null}"#, r#"{"a":"2"}"#),
             ("r", "1", "1", r#"{"a":"1"}"#, r#"{"a":"1"}"#),
             ("r", "", "", "{}", "{}"),
             ("d", "1", "", r#"{"a":"1"}"#, "null"),
@@ -487,7 +500,7 @@ mod tests {
                 ..event(b"1")
             };
             let (key, value) = encoded(&event, ORIGIN);
-            let expected = format!(r#"{{"before":{{}},"after":{{"f":{json}}},"source""#);
+            let expected = format!(r#"{{"before":{{"f":null}},"after":{{"f":{json}}},"source""#);
             assert!(
                 value.starts_with(&expected),
                 "{field_type:?} {text}: {value}"
@@ -524,7 +537,7 @@ mod tests {
             .replace(r#""user""#, r#""base64:/w==""#)
             .replace("shop:user", "base64:/w==");
         let expected = format!(
-            r#"{{"before":{{"a":"cGxhaW4=","b":"x"}},"after":{{"a":"//4=","base64:/w==":"gA=="}},"source":{source},"op":"u","ts_ms":1700000000123}}"#
+            r#"{{"before":{{"a":"cGxhaW4=","b":"x","base64:/w==":null}},"after":{{"a":"//4=","base64:/w==":"gA==","b":null}},"source":{source},"op":"u","ts_ms":1700000000123}}"#
         );
         assert_eq!(value, expected);
         assert_eq!(decode(key.as_bytes(), value.as_bytes()), Some(event));

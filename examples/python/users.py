@@ -1,0 +1,72 @@
+"""The data layer: users are rows of SQLite, and what changed in them goes to Redis if, and only if, SQL commits."""
+
+import contextlib
+import json
+import uuid
+
+import redis
+
+DECLARATION = (
+    "DIRTY.DECLARE user VERSION version TYPES 2 id int version int"
+    " STREAM user-changes PAYLOAD FULL STREAM user-cdc FORMAT DEBEZIUM"
+).split()
+
+TABLES = """
+    CREATE TABLE IF NOT EXISTS users (id INTEGER PRIMARY KEY, name TEXT, email TEXT, version INTEGER);
+    CREATE TABLE IF NOT EXISTS flushes (token TEXT PRIMARY KEY);
+"""
+
+
+class Users:
+    def __init__(self, sql, client):
+        self.sql = sql
+        self.redis = client
+        sql.executescript(TABLES)
+        client.execute_command(*DECLARATION)  # the same again changes nothing
+
+    def save(self, id, name, email):
+        """Returns what Redis made of it, or None if Redis is away: then `recover` publishes it later."""
+        token = uuid.uuid4().hex
+        try:
+            with self.sql:  # commits at its end, or rolls back
+                columns, row = self._upsert(id, name, email)
+                snapshot = json.dumps(dict(zip(columns, row)))
+                self.redis.execute_command("DIRTY.FLUSH", "user", "DEFER", token, "SNAPSHOT", id, "JSON", snapshot)
+                self.sql.execute("INSERT INTO flushes VALUES (?)", [token])
+        except Exception:
+            # Rolled back. (With a database over a network COMMIT may fail and have happened: leave that to `recover`.)
+            with contextlib.suppress(redis.RedisError):
+                self.redis.execute_command("DIRTY.ABORT", "user", token)
+            raise
+        try:
+            return self.publish(token)
+        except (redis.ConnectionError, redis.TimeoutError):
+            return None
+
+    def publish(self, token):
+        """Sent twice, it does nothing the second time."""
+        [effects] = self.redis.execute_command("DIRTY.COMMIT", "user", token)
+        with self.sql:
+            self.sql.execute("DELETE FROM flushes WHERE token = ?", [token])
+        return effects[0] if effects else None
+
+    def recover(self, min_age_ms=60_000):
+        """What processes left behind that died: at start-up, and now and then.
+
+        The token's row says that SQL has committed. What still waits without one belongs to a transaction that
+        never will, if it is older than any transaction may take.
+        """
+        published = [self.publish(token) for (token,) in self.sql.execute("SELECT token FROM flushes").fetchall()]
+        waiting = self.redis.execute_command("DIRTY.DEFERRED", "user", "MINAGE", min_age_ms)
+        for token, _age_ms, _operations in waiting:
+            self.redis.execute_command("DIRTY.ABORT", "user", token)
+        return published, len(waiting)
+
+    def _upsert(self, id, name, email):
+        rows = self.sql.execute(
+            "INSERT INTO users VALUES (?, ?, ?, 1) ON CONFLICT (id) DO UPDATE SET"
+            " name = excluded.name, email = excluded.email, version = version + 1 RETURNING *",
+            [id, name, email],
+        )
+        [row] = rows.fetchall()
+        return [column[0] for column in rows.description], row

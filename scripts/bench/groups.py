@@ -1,0 +1,305 @@
+"""What is measured, a function for each group of figures. Each has a server of its own."""
+
+import os
+import pathlib
+import random
+import re
+import statistics
+import subprocess
+
+import contestants as all_of
+from contestants import DECLARATIONS, ENTITIES, FLUSH, LIMIT, ROUND_TRIP, THROUGHPUT, ZERO
+from figures import CPU, P50, P99, RATE
+from server import ROOT, as_dict, encoded
+
+FIELDS = [5, 10, 20, 50, 100, 200, 500]
+BATCHES = [1, 3, 10, 30, 100, 300]
+COUNTS = [1, 10, 100, 1000]
+POPULATIONS = [10_000, 100_000, 1_000_000, 10_000_000]
+
+# Hashes begin with as long a key on both sides, and their fields are what HSET of them would make.
+SHAPES = {
+    "10 short fields": all_of.pairs(ZERO),
+    "1 field": ["name", "Alice"],
+    "20 numbers": [word for n in range(20) for word in (f"n{n}", 7**n)],
+    "empty values": [word for n in range(10) for word in (f"field{n}", "")],
+    "a value of 100 bytes": [*all_of.pairs(ZERO), "text", "x" * 100],
+    "a value of 100 kB": ["name", "Alice", "text", "x" * 100_000],
+    "512 fields": all_of.numbered(ZERO, 512),  # as many as Redis packs closely
+    "513 fields": all_of.numbered(ZERO, 513),
+    "2000 fields": all_of.numbered(ZERO, 2000),
+}
+
+OTHER_EVENTS = "{}: its streams have other events than its changes"
+
+
+def expect(what, found, wanted):
+    if found != wanted:
+        raise RuntimeError(f"{what}: found {found!r}, must be {wanted!r}")
+
+
+def prepare(server):
+    server.call("FUNCTION", "LOAD", pathlib.Path(__file__).with_name("snapshot.lua").read_bytes())
+    for declaration in DECLARATIONS:
+        declare(server, *declaration)
+
+
+def declare(server, *words):
+    expect(f"declaration of {words[0]}", server.call("DIRTY.DECLARE", *words), b"OK")
+
+
+def fill(server, hashes, stored, begin, end):
+    """Makes the snapshots of ids from begin to end, which are plain hashes. Not written to the AOF, which is
+    not read: it would be gigabytes."""
+    script = """redis.set_repl(redis.REPL_NONE)
+        for id = ARGV[2], ARGV[3] - 1 do
+            redis.call('HSET', ARGV[1] .. string.format('%012d', id), unpack(ARGV, 4))
+        end"""
+    for first in range(begin, end, 50_000):
+        server.call("EVAL", script, 0, hashes, first, min(first + 50_000, end), *stored)
+
+
+def take_turns(bench, server, group, contestants, keys=None):
+    """Rounds in which each (contestant, size) runs once, so that what disturbs the machine hits all alike. The
+    first one, numbered 0, warms up and does not count."""
+    for number in range(bench.rounds + 1):
+        for contestant, size in contestants:
+            # Fewer of those that take longer.
+            weight = contestant.entities if contestant.fields <= 10 else contestant.fields // 5
+            requests = max(50, bench.requests // weight, bench.requests // 100)
+            if number == 0:
+                requests = max(50, requests // 4)
+            run = benchmarked(server, contestant, requests, keys or bench.keys)
+            if number > 0:
+                bench.add(group, contestant.name, size, RATE, run.rate * contestant.entities)
+                bench.add(group, contestant.name, size, CPU, run.cpu / contestant.entities)
+
+
+def benchmarked(server, contestant, requests, keys):
+    """redis-benchmark makes its numbers from the time and its process id. Now and then two runs get the same, and
+    the second finds that little has changed: then another is made."""
+    for _ in range(4):
+        before = events(server, contestant)
+        run = server.benchmark(contestant.command(), requests, keys)
+        if published(server, contestant, before, requests):
+            return run
+    raise RuntimeError(OTHER_EVENTS.format(contestant.label))
+
+
+def events(server, contestant):
+    return [server.entries_added(stream) for stream in contestant.streams]
+
+
+def published(server, contestant, before, requests):
+    """Whether its streams have grown as they must."""
+    grown = [now - then for now, then in zip(events(server, contestant), before)]
+    if contestant.publishes:
+        # A random value meets itself now and then; then nothing changes.
+        return all(count >= requests * contestant.entities * 0.97 for count in grown)
+    return not any(grown)
+
+
+def fill_all(bench, server, contestants):
+    """Every entity exists before it is measured, so that each flush is an update."""
+    for hashes, stored in {contestant.hashes: contestant.stored() for contestant in contestants}.items():
+        if hashes:
+            fill(server, hashes, stored, 0, bench.keys)
+
+
+def prove(server):
+    """Each contestant shows that it does its work: an entity is made, changed, and found changed."""
+    id, first, second, third = "000000000001", *(f"{n:012}" for n in (1, 2, 3))
+
+    def check(contestant, value, reply):
+        expect(f"reply to {contestant.label}", server.call(*contestant.command(id, value)), reply)
+
+    check(all_of.HSET, first, 10)
+    check(all_of.HSET, second, 0)
+    for contestant in (all_of.LUA, FLUSH):
+        check(contestant, first, [b"insert"])
+        check(contestant, second, [b"update"])
+        check(contestant, second, [b"none"])
+    check(all_of.SAME, ZERO, [b"insert"])
+    check(all_of.SAME, ZERO, [b"none"])
+
+    def snapshot(contestant):
+        return as_dict(server.call("HGETALL", contestant.hashes + id))
+
+    def read(stream):
+        """Its events without their ids, which are times."""
+        found = server.call("DIRTY.CONSUME", stream, "CURSOR", "check")[1]
+        server.call("XGROUP", "DESTROY", stream, "check")
+        return [event[2:] for event in found]
+
+    for contestant in (all_of.LUA, FLUSH):
+        expect(f"snapshot of {contestant.label}", snapshot(contestant), snapshot(all_of.HSET))
+        expect(f"length of {contestant.streams[0]}", server.call("XLEN", contestant.streams[0]), 2)
+    expect("the Lua function's events", read("lua-changes"), read("user-changes"))
+
+    check(all_of.JSON, third, [b"update"])
+    check(all_of.MSGPACK, third, [b"none"])
+    check(all_of.STATELESS, third, [b"update"])
+    check(all_of.batch(10), first, [b"update"] + [b"none"] * 9)
+    check(all_of.FOUR, second, [b"update"])
+    expect("length of four streams", [server.call("XLEN", stream) for stream in all_of.FOUR.streams], [1] * 4)
+
+    # XADD gets as many bytes as the module's event of an update has.
+    server.call(*all_of.XADD.command())
+    for stream in ("user-changes", "stateless-changes", "plain-changes"):
+        ((_, words),) = server.call("XREVRANGE", stream, "+", "-", "COUNT", 1)
+        expect(f"bytes of an event in {stream}", len(words[1]), len(all_of.EVENT))
+
+
+def throughput(bench, server):
+    prove(server)
+    fill_all(bench, server, THROUGHPUT)
+    take_turns(bench, server, "throughput", [(contestant, 10) for contestant in THROUGHPUT])
+
+
+def round_trip(bench, server):
+    """One client that waits for each reply: of 50 each would measure how long the other 49 take. Not by
+    redis-benchmark, which tells such times in steps of 8 µs. Client and server share a core: left to themselves they
+    change between that, 15 µs for a SET, and one that has to be woken, 60 µs. Turns are short, for what still differs
+    from second to second."""
+    cores = os.sched_getaffinity(0)
+    for process in (0, server.process.pid):
+        os.sched_setaffinity(process, {max(cores)})
+    try:
+        short_turns(bench, server)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def short_turns(bench, server):
+    fill_all(bench, server, ROUND_TRIP)
+    turns, requests = max(1, bench.requests // 15 // 100), 100
+    for number in range(bench.rounds + 1):
+        before = [events(server, contestant) for contestant in ROUND_TRIP]
+        times = {contestant.name: [] for contestant in ROUND_TRIP}
+        for _ in range(turns):
+            for contestant in ROUND_TRIP:
+                numbers = (f"{random.randrange(bench.keys):012}" for _ in range(2 * requests))
+                commands = [encoded(*contestant.command(*pair)) for pair in zip(numbers, numbers)]
+                times[contestant.name] += server.call.timed(commands)
+        for contestant, was in zip(ROUND_TRIP, before):
+            if not published(server, contestant, was, turns * requests):
+                raise RuntimeError(OTHER_EVENTS.format(contestant.label))
+        if number > 0:
+            for name, seconds in times.items():
+                bench.add("round trip", name, 10, P50, statistics.median(seconds) * 1e6)
+
+
+def fields(bench, server):
+    contestants = [(make(count), count) for count in FIELDS for make in (all_of.hset_fields, all_of.flush_fields)]
+    for count in FIELDS:
+        declare(server, f"fields{count}", "STREAM", f"fields{count}-changes", *LIMIT)
+    fill_all(bench, server, [contestant for contestant, _ in contestants])
+    take_turns(bench, server, "fields", contestants)
+
+
+def batch(bench, server):
+    contestants = [(all_of.batch(size), size) for size in BATCHES]
+    fill_all(bench, server, [FLUSH])
+    take_turns(bench, server, "batch", contestants)
+
+
+def entities(bench, server):
+    """HSET and FLUSH on the same hashes, of which there are ever more."""
+    filled = 0
+    fill(server, "user:", FLUSH.stored(), 0, 1000)
+    each = server.call("MEMORY", "USAGE", "user:000000000001") + 100
+    for population in dict.fromkeys(min(size, bench.entities) for size in POPULATIONS):
+        needed, free = (population - filled) * each * 1.3 / 1e9, memory_available() / 1e9
+        if needed > free:
+            bench.say(f"SKIPPED: {population:,} entities need {needed:.1f} GB, and {free:.1f} GB are free")
+            break
+        fill(server, "user:", FLUSH.stored(), filled, population)
+        filled = population
+        take_turns(bench, server, "entities", [(contestant, population) for contestant in ENTITIES], keys=population)
+
+
+def memory_available():
+    found = re.search(r"^MemAvailable: +(\d+) kB", pathlib.Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024
+
+
+def memory(bench, server):
+    """Of hashes that HSET and FLUSH have made, and changed after."""
+    for number, (shape, words) in enumerate(SHAPES.items()):
+        for size, pairs in ((shape, words), (f"{shape}, changed", [*words[:-1], "changed"])):
+            server.call("HSET", f"hash:{number}", *pairs)
+            server.call("DIRTY.FLUSH", "user", "SNAPSHOT", number, len(pairs) // 2, *pairs)
+            for name, key in (("hset", f"hash:{number}"), ("flush", f"user:{number}")):
+                # A large hash has two tables while it grows, and moves on with each field that is looked up.
+                for field in pairs[::2] * 2:
+                    server.call("HGET", key, field)
+                bench.add("memory", name, size, "bytes", server.call("MEMORY", "USAGE", key, "SAMPLES", 0))
+
+
+def reading(bench, server):
+    """Batches of events that are acknowledged with the next read. redis-benchmark cannot send back the ids that
+    it was given, so they are looked up before, and one connection sends the whole conversation."""
+    count = max(1000, bench.requests // 3 // 1000 * 1000)
+
+    def flush(number):
+        turn, entity = divmod(number, bench.keys)
+        return encoded("DIRTY.FLUSH", "read", "SNAPSHOT", f"{entity:012}", 10, *all_of.pairs(f"{turn + 1:012}"))
+
+    fill(server, "read:", FLUSH.stored(), 0, bench.keys)
+    server.call.pipe(b"".join(map(flush, range(count))))
+    ids = [id for id, _ in server.call("XRANGE", "read-changes", "-", "+")]
+    expect("events to read", len(ids), count)
+
+    def conversation(group, size):
+        for begin in range(0, count + size, size):
+            acked = ids[begin - size : begin] if begin else []
+            if group == "native":
+                if acked:
+                    yield encoded("XACK", "read-changes", group, *acked)
+                yield encoded("XREADGROUP", "GROUP", group, "me", "COUNT", size, "STREAMS", "read-changes", ">")
+            else:
+                ack = ["ACK", len(acked), *acked] if acked else []
+                yield encoded("DIRTY.CONSUME", "read-changes", "GROUP", group, "me", *ack, "COUNT", size)
+
+    found = server.call("DIRTY.CONSUME", "read-changes", "GROUP", "check", "me", "COUNT", 100)[1]
+    expect("updates in one batch", [event[7] for event in found], [b"update"] * 100)
+
+    for number in range(bench.rounds + 1):
+        for size in COUNTS:
+            for group in ("native", "consume"):
+                server.call("XGROUP", "CREATE", "read-changes", group, 0)
+                commands = b"".join(conversation(group, size))
+                cpu = server.cpu()
+                seconds = server.call.pipe(commands)
+                cpu = server.cpu() - cpu
+                expect(f"pending in {group}", server.call("XPENDING", "read-changes", group)[0], 0)
+                groups = {found[1]: as_dict(found) for found in server.call("XINFO", "GROUPS", "read-changes")}
+                expect(f"last event read by {group}", groups[group.encode()][b"last-delivered-id"], ids[-1])
+                server.call("XGROUP", "DESTROY", "read-changes", group)
+                if number > 0:
+                    bench.add("reading", group, size, RATE, count / seconds)
+                    bench.add("reading", group, size, CPU, cpu * 1e6 / count)
+
+
+def waking(bench, _server):
+    """From a write to the reply of a reader that waits, as the integration test of it prints."""
+    command = ["cargo", "test", "-q", "--test", "integration", "waking_up_takes", "--", "--ignored", "--nocapture"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for name, label in (("native", "XADD to XREADGROUP BLOCK"), ("consume", "DIRTY.FLUSH to DIRTY.CONSUME BLOCK")):
+        found = re.search(rf"^{label} +(\d+) +(\d+)$", done.stdout, re.MULTILINE)
+        if not found:
+            raise RuntimeError(f"no line {label!r} in:\n{done.stdout}")
+        for unit, value in zip((P50, P99), found.groups()):
+            bench.add("waking", name, 1, unit, int(value))
+
+
+GROUPS = {
+    "throughput": throughput,
+    "round trip": round_trip,
+    "fields": fields,
+    "batch": batch,
+    "entities": entities,
+    "memory": memory,
+    "reading": reading,
+    "waking": waking,
+}

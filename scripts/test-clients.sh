@@ -1,0 +1,223 @@
+#!/usr/bin/env bash
+# Plays the story of one of examples/ against a server of its own: test-clients.sh python|node|rust
+# What it prints must be what its expected.txt says, but for the times in ids; UPDATE=1 writes that file anew.
+# Whatever the libraries need comes into target/clients, in the versions that the lock files name.
+set -euo pipefail
+. "$(dirname "$0")/server.sh"
+
+language=$1
+examples=$root/examples/$language
+target=${CARGO_TARGET_DIR:-$root/target}/clients/$language
+case $language in
+    python) smallest=smallest.py fence=python ;;
+    node) smallest=smallest.js fence=js ;;
+    rust) smallest=src/bin/smallest.rs fence=rust ;;
+    *) die "there is no story in $language" ;;
+esac
+mkdir -p "$target"
+
+# Processes that the story has in the background, by name; those that are left when it fails go with the server.
+declare -A running=()
+finish() {
+    local code=$?
+    for process in "${running[@]}"; do kill "$process" 2>/dev/null && wait "$process" || true; done
+    [ -z "$server" ] || kill -CONT "$server" 2>/dev/null || true
+    if [ $code -ne 0 ]; then
+        echo "test-clients: the story in $language ended early, or told something else; so far:"
+        cat "$folder"/*out "$folder/err" 2>/dev/null || true
+    fi >&8
+    stop
+}
+trap finish EXIT
+exec 8>&2 # where the reader is, also while the story's own messages go to a file
+
+# patiently condition…: waits until it holds, for 20 s at most.
+patiently() {
+    for _ in {1..400}; do
+        ! "$@" || return 0
+        sleep 0.05
+    done
+    die "waited in vain: $*"
+}
+
+# A line of the story as its reader would type it, and what comes of it.
+run() {
+    echo "\$ $*"
+    "$@"
+}
+# The same of one that must die by SIGKILL.
+dies() {
+    local code=0
+    echo "\$ $*"
+    env "$@" || code=$?
+    [ $code -eq 137 ] || die "ended with $code, not by SIGKILL: $*"
+}
+
+# background name command…: it goes on until `end name`; what it prints is shown then.
+background() {
+    "${@:2}" >"$folder/$1.out" &
+    running[$1]=$!
+}
+end() {
+    kill -TERM "${running[$1]}"
+    ended "$1"
+    echo "\$ # $1 printed:"
+    cat "$folder/$1.out"
+}
+# Waits for its end, which must be a success.
+ended() {
+    wait "${running[$1]}" || die "$1 ended with $?"
+    unset "running[$1]"
+}
+
+# Whether a group has read its stream to the end and acknowledged everything.
+drained() {
+    local found
+    found=$(cli DIRTY.STATS "$1" | awk -v group="$2" '
+        previous == "name" { ours = $0 == group }
+        ours && (previous == "lag" || previous == "pending") { print $0 }
+        { previous = $0 }' | xargs)
+    [ "$found" = '0 0' ]
+}
+waits() { [ "$(info dirty dirty_consumers_blocked)" -ge 1 ]; }
+# Whether its last line begins so.
+printed() { [[ $(tail -n 1 "$folder/$1.out") == "$2"* ]]; }
+
+# What dead events carry besides their own bytes, without the times.
+dead() {
+    echo "\$ # in the dead stream:"
+    cli --csv XRANGE "$1:dead" - + | grep -oE '"dead-(group|consumer|error|deliveries)","([^"\\]|\\.)*"'
+}
+
+# The worker of the group mailer is there before anything happens, loses its connection while it waits, and
+# goes on; the poisoned event comes last, so that its deliveries stand at a known place.
+worker_starts() {
+    background worker "$@"
+    patiently waits
+    [ "$(cli CLIENT KILL TYPE normal SKIPME yes)" -ge 1 ] || die 'the worker has no connection to lose'
+    patiently waits
+}
+worker_ends() {
+    patiently drained user-changes mailer
+    end worker
+    dead user-changes
+}
+
+install_python() {
+    [ -x "$target/bin/python" ] || python3 -m venv "$target"
+    "$target/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
+    export PATH=$target/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 USERS_DB=$folder/users.db
+}
+story_python() {
+    worker_starts python worker.py
+    run python signup.py save 1 Alice alice@example.com
+    run python signup.py save 1 Alicia alice@example.com
+    echo
+    dies DIE_AFTER=DIRTY.FLUSH python signup.py save 1 Nobody alice@example.com
+    run python signup.py compare
+    run python signup.py recover 0
+    echo
+    dies DIE_BEFORE=DIRTY.COMMIT python signup.py save 2 Bob bob@example.com
+    run python signup.py compare
+    echo
+    run python signup.py save 3 Mallory nonsense
+    worker_ends
+    echo
+    background plain_worker python plain_worker.py
+    patiently drained user-changes auditor
+    end plain_worker
+    echo
+    run python smallest.py
+}
+
+# Node looks for libraries beside the program, so that goes there.
+install_node() {
+    cp ./*.js package*.json "$target"
+    cd "$target"
+    npm ci --silent --no-audit --no-fund
+}
+intake() { exec node intake.js <"$folder/input"; }
+take() {
+    echo "$1" >&7
+    patiently printed intake "$2"
+}
+story_node() {
+    worker_starts node worker.js
+    mkfifo "$folder/input"
+    background intake intake
+    exec 7>"$folder/input"
+    take '{"id": 1, "name": "Alice", "email": "alice@example.com", "version": 1}' '  user 1: insert'
+    take '{"id": 1, "name": "Alicia", "email": "alice@example.com", "version": 2}' '  user 1: update'
+    take '{"id": 1, "name": "Al", "email": "alice@example.com", "version": 1}' '  user 1: stale'
+    take '{"id": 9, "name": "Niemand"}' '  user 9 is dropped: BADVALUE'
+
+    # Redis hears, but the reply comes too late: the flush is sent again, and is not published twice.
+    kill -STOP "$server"
+    take '{"id": 2, "name": "Bob", "email": "bob@example.com", "version": 1}' '  Redis does not answer'
+    kill -CONT "$server"
+    patiently printed intake '  user 2: stale'
+
+    # Redis is away: three wait, and push the oldest out. Who ends now waits until it is back.
+    cli SHUTDOWN SAVE
+    wait "$server" || true
+    server=
+    take '{"id": 4, "name": "Dora", "email": "dora@example.com", "version": 1}' '  Redis does not answer'
+    take '{"id": 5, "name": "Emil", "email": "emil@example.com", "version": 1}' 'taken: Emil'
+    take '{"id": 6, "name": "Fay", "email": "fay@example.com", "version": 1}' 'taken: Fay'
+    take '{"id": 5, "name": "Emile", "email": "emil@example.com", "version": 2}' 'taken: Emile'
+    take '{"id": 3, "name": "Mallory", "email": "nonsense", "version": 1}' 'taken: Mallory'
+    exec 7>&-
+    launch || die 'the server did not come back'
+    ended intake
+    echo '$ node intake.js'
+    cat "$folder/intake.out"
+    worker_ends
+    echo
+    background plain_worker node plain-worker.js
+    patiently drained user-changes auditor
+    end plain_worker
+    echo
+    run node smallest.js
+}
+
+install_rust() {
+    cargo build --quiet --locked --target-dir "$target"
+    export PATH=$target/debug:$PATH USERS_DB=$folder/users.db MIRROR_DB=$folder/mirror.db
+}
+story_rust() {
+    worker_starts worker
+    run signup save 1 Alice alice@example.com
+    run signup save 2 Bob -
+    run mirror
+    run signup save 1 Alicia -
+    run signup save 2 Bob bob@example.com
+    echo
+    run env REDIS_URL=redis://127.0.0.1:1 signup save 1 Alison alison@example.com
+    run signup reconcile
+    run signup delete 2
+    run mirror
+    echo
+    run signup save 3 Mallory nonsense
+    worker_ends
+    echo
+    run smallest
+}
+
+# What README.md shows is the program that was run.
+awk -v begin="\`\`\`$fence" -v end="\`\`\`" '$0 == end { shown = 0 } shown { print } $0 == begin { shown = 1 }' \
+    "$root/README.md" >"$folder/shown"
+diff -u --label README.md --label "$smallest" "$folder/shown" "$examples/$smallest" >&2
+
+start
+cd "$examples"
+"install_$language" 2>"$folder/err"
+export REDIS_URL=redis://127.0.0.1:$port
+"story_$language" >"$folder/out" 2>"$folder/err"
+
+sed -E 's/\b[0-9]{13}-([0-9]+)/ms-\1/g' "$folder/out" >"$folder/told"
+expected=$examples/expected.txt
+[ -z "${UPDATE:-}" ] || cp "$folder/told" "$expected"
+diff -u --label "$language/expected.txt" --label 'this run' "$expected" "$folder/told" >&2
+errors=$(info dirty dirty_errors)
+[ "$errors" = 0 ] || die "the module refused $errors commands: $(cli INFO errorstats)"
+echo "test-clients: the story in $language is as it must be, $(wc -l <"$expected") lines."

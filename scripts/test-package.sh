@@ -1,0 +1,264 @@
+#!/usr/bin/env bash
+# Installs what `make package` made on a Debian 12 of its own, by the words of README.md's chapter Install:
+# test-package.sh packages folder. Needs root, for debootstrap and chroot, and says so where it is not.
+#
+# The Debian in folder/base is made once and kept. Each run works on a copy, in namespaces of its own for
+# mounts, processes and the network: whatever happens, all that was started and mounted goes with them, and
+# port 6379 is that of nobody else. No network is there, so nothing can be had that was not got before.
+#
+# Not tried here, because there is no systemd and no Docker: Debian's redis-server.service, of which only the
+# rule where code may come from is imitated; and the images that Dockerfile names. Of the Dockerfile the last
+# stage is done by hand, on this Debian and with its Redis 7.0; the first, which builds, too if DOCKER_BUILD=1.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+die() { echo "test-package: $*" >&2; exit 1; }
+skip() { echo "test-package: SKIPPED: $*; no package was installed" >&2; exit 0; }
+say() { echo "test-package: $*"; }
+
+packages=$(realpath -m "$1")
+folder=$(realpath -m "$2")
+base=$folder/base
+root=$folder/root
+suite=bookworm
+
+if [ -z "${3:-}" ]; then
+    [ "$(id -u)" -eq 0 ] || skip 'it needs root (sudo make test-package), for debootstrap and chroot'
+    compgen -G "$packages/*.deb" >/dev/null || die "no packages in $packages; make them first: make package"
+    unshare --mount --net --pid --fork --kill-child true 2>/dev/null || skip 'this machine gives no namespaces'
+
+    missing=()
+    for program in debootstrap lintian; do command -v $program >/dev/null || missing+=("$program"); done
+    if [ ${#missing[@]} -gt 0 ]; then
+        say "installing ${missing[*]}"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            "${missing[@]}"; } >/dev/null 2>&1 || skip "${missing[*]} cannot be had"
+    fi
+
+    if [ ! -e "$base/complete" ]; then
+        # From where this machine's apt gets its own packages.
+        mirror=$(. /etc/os-release && apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
+            awk -v release="${VERSION_CODENAME:-}" '$1 == release && $2 == "main" { print $3; exit }')
+        [ -n "$mirror" ] || skip 'apt knows no mirror of Debian'
+        say "making a Debian 12 in $base"
+        rm -rf "$base"
+        mkdir -p "$folder"
+        # What Redis needs, on whose coming with the package apt decides later, lies ready in its cache.
+        { debootstrap --variant=minbase --include=iproute2 $suite "$base" "$mirror" &&
+            chroot "$base" apt-get -qq --yes --download-only install redis-server; } >"$folder/log" 2>&1 ||
+            { tail -20 "$folder/log" >&2; skip "debootstrap failed, see $folder/log"; }
+        touch "$base/complete"
+    fi
+
+    say 'lintian'
+    lintian --allow-root --fail-on error "$packages"/redis-dirty-streams_*.deb || die 'lintian finds errors'
+
+    [ -z "${DOCKER_BUILD:-}" ] || unshare --mount --pid --fork --kill-child "$0" "$packages" "$folder" build ||
+        die 'FAILED: the stage of the Dockerfile that builds, see above'
+
+    # Nothing is mounted in what an earlier run has left, because its namespaces are gone.
+    rm -rf --one-file-system "$root"
+    cp -a "$base" "$root"
+    unshare --mount --net --pid --fork --kill-child "$0" "$packages" "$folder" inside || die 'FAILED, see above'
+    rm -rf --one-file-system "$root" "$folder/build" "$folder/built.so"
+    exit 0
+fi
+
+[ "$3" = inside ] || root=$folder/build
+mount --make-rprivate /
+prepare() {
+    mount -t proc proc "$root/proc"
+    for device in null zero full random urandom tty; do
+        [ -e "$root/dev/$device" ] || touch "$root/dev/$device"
+        mount --bind "/dev/$device" "$root/dev/$device"
+    done
+    mkdir -p "$root/dev/pts" "$root/root/work"
+    mount -t devpts devpts "$root/dev/pts" -o newinstance,ptmxmode=666
+    echo 'APT::Get::Assume-Yes "true";' >"$root/etc/apt/apt.conf.d/yes" # nobody answers
+}
+in_root() {
+    chroot "$root" env -i PATH=/usr/local/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+        DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 bash -euo pipefail -c "cd ~/work; $*" </dev/null
+}
+# stage n: the lines of a stage of the Dockerfile, the first is 1.
+stage() { awk -v n="$1" '/^FROM/ { stage++ } stage == n && !/^#/' Dockerfile; }
+
+if [ "$3" = build ]; then
+    say "the Dockerfile's first stage, with this machine's Rust, a network and no more than a Debian 12 with gcc"
+    rm -rf --one-file-system "$root"
+    cp -a "$base" "$root"
+    prepare
+    cp /etc/resolv.conf "$root/etc"
+    in_root 'apt-get -qq update; apt-get -qq install --no-install-recommends gcc libc6-dev ca-certificates' >"$folder/log" 2>&1 ||
+        { tail "$folder/log" >&2; die 'there is no gcc'; }
+    # The toolchain as the image has it; crates that are here already need not be fetched again.
+    mkdir -p "$root"/usr/local/{rust,cargo/registry}
+    mount --bind -o ro "$(rustc --print sysroot)" "$root/usr/local/rust"
+    ln -s ../rust/bin "$root/usr/local/cargo/bin"
+    [ ! -d "${CARGO_HOME:-$HOME/.cargo}/registry" ] || cp -r "${CARGO_HOME:-$HOME/.cargo}"/registry/{index,cache} "$root/usr/local/cargo/registry"
+    workdir=/
+    while read -r word rest; do
+        case $word in
+            RUN)
+                say "$rest"
+                in_root "cd $workdir; export CARGO_HOME=/usr/local/cargo; $rest" >"$folder/log" 2>&1 || { tail -20 "$folder/log" >&2; die "$rest"; }
+                ;;
+            WORKDIR) workdir=$rest && mkdir -p "$root$rest" ;;
+            COPY)
+                read -ra files <<<"$rest"
+                [[ ! ${files[-1]} =~ ^\./?(.*)$ ]] || files[-1]=$workdir/${BASH_REMATCH[1]}
+                cp -rT "${files[0]}" "$root${files[-1]}" 2>/dev/null || cp -r "${files[@]::${#files[@]}-1}" "$root${files[-1]}"
+                ;;
+            FROM | '') ;;
+            *) die "the test knows no $word" ;;
+        esac
+    done < <(stage 1)
+    cp "$root$(stage 2 | awk '$2 == "--from=build" { print $3 }')" "$folder/built.so"
+    umount "$root/usr/local/rust"
+    exit 0
+fi
+
+prepare
+cp "$packages"/* "$root/root/work"
+in_root ip link set lo up
+
+up='timeout 20 bash -c "until redis-cli PING 2>/dev/null | grep -q PONG; do sleep 0.1; done"'
+# block word: the commands of the chapter's block that holds the word, one a line.
+block() {
+    awk -v word="$1" '/^## / { chapter = $0 == "## Install" } !chapter { next }
+        /^```/ { if (inside && index(text, word)) printf "%s", text; inside = $0 == "```sh"; text = ""; next }
+        inside { text = text $0 "\n" }' README.md | grep . || die "README.md's chapter Install has no block with '$1'"
+}
+# types word: types the block, waits after each start of the service until Redis answers.
+types() {
+    local lines
+    lines=$(block "$1") || exit 1
+    in_root "set -v; $(awk -v up="$up" '{ print } /^service / { print up }' <<<"$lines")"
+}
+# logged command…: what it says is shown only if it fails.
+logged() { "$@" >"$root/root/log" 2>&1 || { cat "$root/root/log" >&2; die "failed: $*"; }; }
+is() { [ "$2" = "$3" ] || die "$1: found '$2', must be '$3'"; }
+cli() { in_root "redis-cli $*"; }
+listed() { cli MODULE LIST | sed -n '/^name$/{n;p}' | paste -sd ' '; }
+
+# works key: the three commands that all is about, on a new declaration.
+works() {
+    is DIRTY.DECLARE "$(cli -e DIRTY.DECLARE "$1" STREAM "$1-changes")" OK
+    is DIRTY.FLUSH "$(cli -e DIRTY.FLUSH "$1" SNAPSHOT 1 1 name Alice)" insert
+    is DIRTY.CONSUME "$(cli -e DIRTY.CONSUME "$1-changes" GROUP g c | grep -xE 'insert|update')" insert
+}
+nothing_left() {
+    local left
+    left=$(in_root "find / -xdev -path /root/work -prune -o -path /proc -prune -o -iname '*dirty*' -print")
+    [ -z "$left" ] || die "$1 left behind: $left"
+}
+
+say 'the Debian package'
+glibc=$(in_root 'dpkg-deb -f redis-dirty-streams_*.deb Depends' | sed -n 's/^libc6 (>= \(.*\))$/\1/p')
+grep -qF "a glibc of $glibc or later" README.md || die "README.md names another glibc than $glibc, which the module needs"
+nothing_left 'the bootstrap, before anything,'
+logged types 'apt install'
+is modules "$(listed)" dirty
+is "Debian's Redis" "$(in_root "dpkg-query -Wf '\${Status}' redis-server")" 'install ok installed'
+server() { in_root cat /run/redis/redis-server.pid; }
+is 'the user of the server' "$(in_root "stat -c %U /proc/$(server)")" redis
+is 'the mode of /etc/redis' "$(in_root 'stat -c "%a %U" /etc/redis')" '2770 redis'
+is 'files that differ from the package' "$(in_root dpkg --verify redis-dirty-streams)" ''
+in_root 'test -x /usr/bin/dirty-watch'
+works before
+
+say 'CONFIG REWRITE, and a restart'
+is 'CONFIG SET' "$(cli CONFIG SET dirty.max-ops 500)" OK
+is 'CONFIG REWRITE' "$(cli CONFIG REWRITE)" OK
+restart() { logged in_root "service redis-server restart; $up"; }
+restart
+is modules "$(listed)" dirty
+is dirty.max-ops "$(cli CONFIG GET dirty.max-ops | tail -n 1)" 500
+is 'the snapshot' "$(cli HGET before:1 name)" Alice
+works rewritten
+
+say 'an upgrade'
+conf=$(sha256sum <"$root/etc/redis/redis.conf") pid=$(server)
+logged in_root 'mkdir next; dpkg-deb -R redis-dirty-streams_*.deb next/tree; sed -i "s/^Version: .*/Version: 99.0-1/" next/tree/DEBIAN/control
+    dpkg-deb --root-owner-group -b next/tree next; rm -r next/tree; apt-get install ./next/*.deb'
+is 'the version' "$(in_root "dpkg-query -Wf '\${Version}' redis-dirty-streams")" 99.0-1
+is 'redis.conf' "$(sha256sum <"$root/etc/redis/redis.conf")" "$conf"
+is 'the server, which goes on' "$(server)" "$pid"
+works upgraded
+restart
+is modules "$(listed)" dirty
+is 'the snapshot' "$(cli HGET upgraded:1 name)" Alice
+
+say 'its removal'
+cli DEL before rewritten upgraded >/dev/null
+logged types 'apt purge'
+is modules "$(listed)" ''
+is 'the snapshot, which stays' "$(cli HGET upgraded:1 name)" Alice
+if in_root dpkg-query -W redis-dirty-streams >/dev/null 2>&1; then die 'purge left something to dpkg'; fi
+nothing_left purge
+logged in_root service redis-server stop
+
+say 'the tar.gz'
+# serves word command…: while the command runs a server in the foreground, the module works.
+serves() {
+    local runs
+    "${@:2}" >"$root/root/log" 2>&1 &
+    runs=$!
+    in_root "$up" || { cat "$root/root/log" >&2; die "no server: ${*:2}"; }
+    is modules "$(listed)" dirty
+    works "$1"
+    cli SHUTDOWN NOSAVE
+    wait $runs || die "the server ended with $?"
+}
+serves tar types 'tar xzf'
+grep -q 'tar.gz: OK' "$root/root/log" || die 'the checksum of the tar.gz was not verified'
+in_root 'mkdir bad; cp SHA256SUMS *.tar.gz bad; cd bad; printf x | dd of="$(ls *.tar.gz)" bs=1 seek=1000 conv=notrunc status=none'
+if in_root 'cd bad; sha256sum --check --ignore-missing SHA256SUMS' >/dev/null 2>&1; then die 'a broken tar.gz passes'; fi
+in_root 'rm -r bad dirty-streams-*/'
+
+say 'make install'
+# Debian's service lets nothing run but the server and what is in /usr/lib; /lib is the same folder.
+confined() {
+    unshare --mount bash -euo pipefail -c '
+        mount --bind "$0" "$0"
+        mount -o remount,bind,noexec "$0"
+        for path in usr/bin/redis-server usr/lib; do
+            mount --bind "$0/$path" "$0/$path"
+            mount -o remount,bind,exec "$0/$path"
+        done
+        exec chroot --userspec redis:redis "$0" /usr/bin/redis-server --dir /tmp --loadmodule "$1"' "$root" "$1"
+}
+installs() { make --no-print-directory install PREFIX="$1" DESTDIR="$root" >/dev/null; }
+read -r line < <(block 'make install')
+is "README.md's line" "$line" 'make install PREFIX=/usr'
+installs /usr
+serves usr confined /usr/lib/redis/modules/libdirty_streams.so
+in_root 'grep -qx "loadmodule /usr/lib/redis/modules/libdirty_streams.so" /usr/share/doc/dirty-streams/dirty-streams.conf'
+make --no-print-directory uninstall PREFIX=/usr DESTDIR="$root"
+nothing_left 'make uninstall'
+installs /usr/local
+if timeout 10 bash -c "$(declare -f confined); root=$root; confined /usr/local/lib/redis/modules/libdirty_streams.so" >"$root/root/log" 2>&1; then
+    die "Debian's service may run what is in /usr/local after all"
+fi
+grep -q 'failed to map segment' "$root/root/log" || { cat "$root/root/log" >&2; die 'it failed for another reason'; }
+serves local in_root redis-server --loadmodule /usr/local/lib/redis/modules/libdirty_streams.so
+make --no-print-directory uninstall PREFIX=/usr/local DESTDIR="$root"
+nothing_left 'make uninstall'
+
+say "the Dockerfile's last stage, by hand"
+# Its COPY from the first stage takes what was built here, if the first stage was not carried out.
+[[ $(stage 2) == 'FROM redis:7'* ]] || die "another last stage: $(stage 2)"
+while read -r word from to; do
+    [ "$word" = COPY ] || continue
+    if [ "$from" = --from=build ]; then
+        to=${to#* }
+        from=${DIRTY_MODULE:-target/release/libdirty_streams.so}
+        [ -z "${DOCKER_BUILD:-}" ] || from=$folder/built.so
+    fi
+    [[ $to != */ ]] || mkdir -p "$root$to"
+    install -D "$from" "$root$to"
+done < <(stage 2)
+read -ra command < <(stage 2 | sed -n 's/^CMD \[\(.*\)\]$/\1/p' | tr -d '",')
+serves docker in_root "${command[@]}"
+
+say 'all of it was installed, loaded and removed as README.md says'

@@ -1,0 +1,106 @@
+//! The arguments of commands as COMMAND DOCS tells them, so that redis-cli hints at them and client
+//! libraries know them. Each command's table says what its syntax line says; a test compares the two.
+
+use std::ffi::CStr;
+
+/// One argument, or several that belong together.
+pub struct Arg {
+    pub name: &'static CStr,
+    pub kind: Kind,
+    /// The word that stands before it.
+    pub token: Option<&'static CStr>,
+    pub optional: bool,
+    pub repeats: Repeats,
+}
+
+pub enum Kind {
+    /// The command's key.
+    Key,
+    Text,
+    Integer,
+    /// Nothing but its token.
+    Word,
+    OneOf(&'static [Arg]),
+    Block(&'static [Arg]),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Repeats {
+    Never,
+    /// `id [id …]`
+    Value,
+    /// `[POOL code db] …`
+    WithToken,
+}
+
+impl Arg {
+    const fn new(name: &'static CStr, kind: Kind) -> Self {
+        Arg {
+            name,
+            kind,
+            token: None,
+            optional: false,
+            repeats: Repeats::Never,
+        }
+    }
+
+    /// `GROUP group`
+    pub const fn after(mut self, token: &'static CStr) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// `[fields]`
+    pub const fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// `id [id …]`
+    pub const fn repeated(mut self) -> Self {
+        self.repeats = Repeats::Value;
+        self
+    }
+
+    /// `[POOL code db] …`
+    pub const fn repeated_with_token(mut self) -> Self {
+        self.repeats = Repeats::WithToken;
+        self
+    }
+}
+
+pub const fn key(name: &'static CStr) -> Arg {
+    Arg::new(name, Kind::Key)
+}
+
+pub const fn text(name: &'static CStr) -> Arg {
+    Arg::new(name, Kind::Text)
+}
+
+pub const fn integer(name: &'static CStr) -> Arg {
+    Arg::new(name, Kind::Integer)
+}
+
+/// `GROUP`
+pub const fn word(name: &'static CStr, token: &'static CStr) -> Arg {
+    Arg::new(name, Kind::Word).after(token)
+}
+
+/// `GROUP|CURSOR`
+pub const fn one_of(name: &'static CStr, choices: &'static [Arg]) -> Arg {
+    Arg::new(name, Kind::OneOf(choices))
+}
+
+pub const fn block(name: &'static CStr, parts: &'static [Arg]) -> Arg {
+    Arg::new(name, Kind::Block(parts))
+}
+
+/// `[COUNT n]`
+pub const fn option(token: &'static CStr, value: Arg) -> Arg {
+    value.after(token).optional()
+}
+
+/// `[RAW]`
+pub const fn flag(name: &'static CStr, token: &'static CStr) -> Arg {
+    word(name, token).optional()
+}

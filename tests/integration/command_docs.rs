@@ -1,0 +1,606 @@
+//! COMMAND DOCS, COMMAND INFO and what redis-cli makes of them: the commands are described to clients as
+//! they are to people, and take what both say.
+
+use super::support::{skipped, Conn, Server};
+use redis::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// An argument as COMMAND DOCS gives it.
+#[derive(Debug)]
+struct Arg {
+    name: String,
+    kind: String,
+    token: Option<String>,
+    optional: bool,
+    multiple: bool,
+    multiple_token: bool,
+    parts: Vec<Arg>,
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).expect("UTF-8"),
+        Value::SimpleString(text) => text.clone(),
+        other => panic!("no word: {other:?}"),
+    }
+}
+
+fn field<'v>(map: &'v Value, name: &str) -> Option<&'v Value> {
+    let Value::Map(pairs) = map else {
+        panic!("no map: {map:?}")
+    };
+    let mut values = pairs.iter().filter(|(key, _)| word(key) == name);
+    values.next().map(|(_, value)| value)
+}
+
+fn items(value: Option<&Value>) -> &[Value] {
+    match value {
+        None => &[],
+        Some(Value::Array(items) | Value::Set(items)) => items,
+        Some(other) => panic!("no items: {other:?}"),
+    }
+}
+
+impl Arg {
+    fn all(value: Option<&Value>) -> Vec<Arg> {
+        items(value).iter().map(Arg::of).collect()
+    }
+
+    fn of(value: &Value) -> Arg {
+        let flags: Vec<String> = items(field(value, "flags")).iter().map(word).collect();
+        let has = |flag: &str| flags.iter().any(|other| other == flag);
+        let text = |name| field(value, name).map(word);
+        Arg {
+            name: text("name").expect("a name"),
+            kind: text("type").expect("a type"),
+            token: text("token"),
+            optional: has("optional"),
+            multiple: has("multiple"),
+            multiple_token: has("multiple_token"),
+            parts: Arg::all(field(value, "arguments")),
+        }
+    }
+
+    fn is_words(&self) -> bool {
+        self.kind == "oneof" && self.parts.iter().all(|part| part.kind == "pure-token")
+    }
+
+    /// As a syntax line has it, with the names of what is explained elsewhere.
+    fn render(&self, named: &BTreeSet<String>) -> String {
+        let value = match self.kind.as_str() {
+            "pure-token" => String::new(),
+            _ if named.contains(&self.name) => self.name.clone(),
+            "oneof" => self.choices(named).join("|"),
+            "block" => render(&self.parts, named),
+            _ => self.name.clone(),
+        };
+        let token = self.token.clone().unwrap_or_default();
+        let mut text = format!("{token} {value}").trim().to_string();
+        if self.multiple && !self.multiple_token {
+            text = format!("{text} [{value} …]");
+        }
+        if self.optional {
+            text = format!("[{text}]");
+        }
+        if self.multiple_token {
+            text = format!("{text} …");
+        }
+        text
+    }
+
+    fn choices(&self, named: &BTreeSet<String>) -> Vec<String> {
+        self.parts.iter().map(|part| part.render(named)).collect()
+    }
+
+    /// A line for each choice, and for each word that a choice may begin with.
+    fn lines(&self, named: &BTreeSet<String>) -> Vec<String> {
+        let lines = self
+            .parts
+            .iter()
+            .flat_map(|choice| match &choice.parts[..] {
+                [words, rest @ ..] if words.is_words() && choice.kind == "block" => words
+                    .choices(named)
+                    .into_iter()
+                    .map(|word| format!("{word} {}", render(rest, named)))
+                    .collect(),
+                _ => vec![choice.render(named)],
+            });
+        lines.collect()
+    }
+
+    fn find<'a>(&'a self, name: &str) -> Option<&'a Arg> {
+        match self.name == name && self.kind == "oneof" {
+            true => Some(self),
+            false => self.parts.iter().find_map(|part| part.find(name)),
+        }
+    }
+}
+
+fn render(args: &[Arg], named: &BTreeSet<String>) -> String {
+    let args: Vec<String> = args.iter().map(|arg| arg.render(named)).collect();
+    args.join(" ")
+}
+
+/// What is written for people: the lines of a command, and what the names in them stand for.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Syntax {
+    lines: BTreeSet<String>,
+    names: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// Behind so many spaces a line explains itself.
+const EXPLANATION: &str = "     ";
+
+impl Syntax {
+    /// Of a block of text: lines that begin with the command, indented ones that go on, and lines `name:`,
+    /// with a choice on each line or between bars. `None` if it is another sort of text.
+    fn of(block: &str) -> Option<(String, Syntax)> {
+        let first: Vec<&str> = block.split_whitespace().take(2).collect();
+        let ["key" | "stream"] = first.get(1..)? else {
+            return None;
+        };
+        let command = first.first().filter(|word| word.starts_with("DIRTY."))?;
+        let mut lines: Vec<String> = Vec::new();
+        let mut names: Vec<(String, Vec<String>)> = Vec::new();
+        for line in block.lines().filter(|line| !line.trim().is_empty()) {
+            let defines = line
+                .split_once(": ")
+                .filter(|(name, _)| !name.contains(' '));
+            let text = defines.map_or(line, |(_, text)| text).trim();
+            let text = text.split(EXPLANATION).next().unwrap_or_default();
+            let words = || text.split_whitespace().collect::<Vec<_>>().join(" ");
+            if let Some((name, _)) = defines {
+                names.push((name.into(), Vec::new()));
+            }
+            if let Some((_, choices)) = names.last_mut() {
+                choices.extend(words().split(" | ").map(String::from));
+            } else if let Some(line) = words().strip_prefix(&format!("{command} ")) {
+                lines.push(line.into());
+            } else {
+                let before = lines.last_mut().expect("the command's line");
+                *before = format!("{before} {}", words());
+            }
+        }
+        let names = names
+            .into_iter()
+            .map(|(name, choices)| (name, choices.into_iter().collect()));
+        let syntax = Syntax {
+            lines: lines.into_iter().collect(),
+            names: names.collect(),
+        };
+        Some((command.to_string(), syntax))
+    }
+
+    /// What COMMAND DOCS says, with the same names.
+    fn told(&self, args: &[Arg]) -> Syntax {
+        let find = |name: &String| args.iter().find_map(|arg| arg.find(name));
+        let named: BTreeSet<String> = self
+            .names
+            .keys()
+            .filter(|name| find(name).is_some())
+            .cloned()
+            .collect();
+        let whole: Vec<&Arg> = args.iter().collect();
+        let lines = match whole[..] {
+            // Another way to call it is another line.
+            [key, ways] if ways.kind == "oneof" => {
+                let ways = ways.lines(&named).into_iter();
+                ways.map(|way| format!("{} {way}", key.render(&named)))
+                    .collect()
+            }
+            _ => [render(args, &named)].into(),
+        };
+        let names = self.names.iter().map(|(name, text)| {
+            let choices = match find(name) {
+                Some(arg) => arg.lines(&named).into_iter().collect(),
+                None => text.clone(), // an explanation
+            };
+            (name.clone(), choices)
+        });
+        Syntax {
+            lines,
+            names: names.collect(),
+        }
+    }
+}
+
+fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, ending, found);
+        } else if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+}
+
+/// The blocks of a Markdown file: indented, or between fences.
+fn markdown_blocks(text: &str) -> Vec<String> {
+    let mut blocks = vec![String::new()];
+    let mut fenced = false;
+    for line in text.lines() {
+        let last = blocks.last_mut().expect("a block");
+        if line.starts_with("```") {
+            fenced = !fenced;
+            blocks.push(String::new());
+        } else if fenced {
+            last.push_str(&format!("{line}\n"));
+        } else if let Some(line) = line.strip_prefix("    ") {
+            last.push_str(&format!("{line}\n"));
+        } else if !line.is_empty() {
+            blocks.push(String::new());
+        }
+    }
+    blocks
+}
+
+/// What is between the fences of a file's comments.
+fn comment_blocks(text: &str) -> Vec<String> {
+    let comments = text
+        .lines()
+        .map(|line| match line.trim().strip_prefix("///") {
+            Some(comment) => comment.strip_prefix(' ').unwrap_or(comment),
+            None => "",
+        });
+    markdown_blocks(&comments.collect::<Vec<_>>().join("\n"))
+}
+
+fn docs(redis: &mut Conn) -> BTreeMap<String, Value> {
+    let names = redis.value(&["COMMAND", "LIST", "FILTERBY", "MODULE", "dirty"]);
+    let names = items(Some(&names)).iter().map(word);
+    names
+        .map(|name| {
+            let docs = redis.value(&["COMMAND", "DOCS", &name]);
+            let docs = field(&docs, &name).expect("its docs").clone();
+            (name.to_uppercase(), docs)
+        })
+        .collect()
+}
+
+fn arguments(docs: &Value) -> Vec<Arg> {
+    Arg::all(field(docs, "arguments"))
+}
+
+/// The manual: README.md, and what is in docs/.
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md")];
+    files(&root.join("docs"), ".md", &mut pages);
+    pages
+}
+
+/// Its text, page by page.
+pub fn manual() -> Vec<String> {
+    let read = |path| std::fs::read_to_string(path).expect("a page");
+    pages().into_iter().map(read).collect()
+}
+
+/// Every syntax of every command that is written in the repository, and where.
+fn written() -> Vec<(PathBuf, String, Syntax)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = Vec::new();
+    files(&root.join("src/commands"), ".rs", &mut sources);
+    let pages = pages();
+    let read = |path: &PathBuf| std::fs::read_to_string(path).expect("a file");
+    let sources = sources
+        .iter()
+        .map(|path| (path, comment_blocks(&read(path))));
+    let pages = pages
+        .iter()
+        .map(|path| (path, markdown_blocks(&read(path))));
+    let blocks = sources.chain(pages);
+    blocks
+        .flat_map(|(path, blocks)| {
+            let found = blocks.into_iter().filter_map(|block| Syntax::of(&block));
+            found.map(|(command, syntax)| (path.clone(), command, syntax))
+        })
+        .collect()
+}
+
+#[test]
+fn command_docs_say_what_the_manual_and_the_source_say() {
+    let server = Server::start();
+    let docs = docs(&mut server.connect_resp3());
+    assert_eq!(docs.len(), 14, "{:?}", docs.keys());
+    let written = written();
+    for (path, command, syntax) in &written {
+        let args = arguments(
+            docs.get(command)
+                .unwrap_or_else(|| panic!("{path:?}: {command}")),
+        );
+        assert_eq!(
+            *syntax,
+            syntax.told(&args),
+            "{command} in {path:?}, and in COMMAND DOCS"
+        );
+    }
+    for command in docs.keys() {
+        for ending in [".rs", ".md"] {
+            let is_there = written.iter().any(|(path, other, _)| {
+                other == command && path.to_string_lossy().ends_with(ending)
+            });
+            assert!(is_there, "the syntax of {command} in a {ending} file");
+        }
+    }
+}
+
+/// Otherwise a word that a parser knows is one that nobody is told of.
+#[test]
+fn every_keyword_that_is_parsed_is_a_token_in_command_docs() {
+    fn tokens(args: &[Arg], found: &mut BTreeSet<String>) {
+        for arg in args {
+            found.extend(arg.token.clone());
+            tokens(&arg.parts, found);
+        }
+    }
+    let server = Server::start();
+    let mut told = BTreeSet::new();
+    for docs in docs(&mut server.connect_resp3()).values() {
+        tokens(&arguments(docs), &mut told);
+    }
+    let mut sources = Vec::new();
+    files(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        ".rs",
+        &mut sources,
+    );
+    let mut parsed = BTreeSet::new();
+    for path in sources {
+        let text = std::fs::read_to_string(path).expect("a file");
+        let code = text
+            .split("#[cfg(test)]\nmod tests")
+            .next()
+            .unwrap_or_default();
+        let keywords = code.split("keyword(\"").skip(1);
+        parsed.extend(
+            keywords
+                .filter_map(|rest| rest.split_once('"'))
+                .map(|(word, _)| word.to_string()),
+        );
+    }
+    assert!(parsed.len() > 30, "{parsed:?}");
+    let untold: Vec<&String> = parsed.difference(&told).collect();
+    assert!(untold.is_empty(), "{untold:?}");
+}
+
+/// Builds calls from COMMAND DOCS.
+struct Caller {
+    /// Of an event that the group holds; ids of entities may be any.
+    id: String,
+    /// Fields, streams and codes stand in a command once.
+    used: usize,
+}
+
+type Words = Vec<Vec<u8>>;
+
+impl Caller {
+    fn value(&mut self, name: &str, token: &str) -> Vec<u8> {
+        self.used += 1;
+        match (name, token) {
+            ("key", "DEAD") => b"s:graves".to_vec(),
+            ("field" | "stream" | "code", _) | ("name", "META") => {
+                format!("{name}{}", self.used).into_bytes()
+            }
+            ("id", _) => self.id.clone().into_bytes(),
+            ("type", _) => b"int".to_vec(),
+            ("tag", _) => b"dirty=Age".to_vec(),
+            ("ops", _) => b"IUD".to_vec(),
+            ("start" | "index", _) => b"0".to_vec(),
+            ("object", _) => br#"{"a":1}"#.to_vec(),
+            ("map", _) => b"\x81\xa1a\x01".to_vec(),
+            ("old" | "new", "MSGPACK") => b"\x80".to_vec(),
+            ("old" | "new", _) => b"{}".to_vec(),
+            ("n" | "count", _) => b"2".to_vec(), // what repeats stands there twice
+            ("db" | "ms" | "min-idle-ms" | "lease-ms", _) => b"1".to_vec(),
+            ("group" | "consumer" | "name" | "message" | "prefix" | "token" | "value", _) => {
+                name.as_bytes().to_vec()
+            }
+            other => panic!("what is a {other:?}?"),
+        }
+    }
+
+    /// The shortest first; then with each option, and each choice.
+    fn forms(&mut self, args: &[Arg], token: &str) -> Vec<Words> {
+        let of_each: Vec<Vec<Words>> = args.iter().map(|arg| self.forms_of(arg, token)).collect();
+        let first = |forms: &Vec<Words>| forms[0].clone();
+        let shortest: Vec<Words> = of_each.iter().map(first).collect();
+        let mut forms = vec![shortest.concat()];
+        for (at, of_one) in of_each.iter().enumerate() {
+            for other in &of_one[1..] {
+                let mut form = shortest.clone();
+                form[at] = other.clone();
+                forms.push(form.concat());
+            }
+        }
+        forms
+    }
+
+    fn forms_of(&mut self, arg: &Arg, outer: &str) -> Vec<Words> {
+        let token = arg.token.as_deref().unwrap_or(outer);
+        let once = |caller: &mut Self| match arg.kind.as_str() {
+            "pure-token" => vec![vec![]],
+            "oneof" => arg
+                .parts
+                .iter()
+                .flat_map(|part| caller.forms_of(part, token))
+                .collect(),
+            "block" => caller.forms(&arg.parts, token),
+            _ => vec![vec![caller.value(&arg.name, token)]],
+        };
+        let (values, again) = (once(self), once(self));
+        let head = || arg.token.iter().map(|token| token.clone().into_bytes());
+        let mut forms: Vec<Words> = Vec::new();
+        if arg.optional {
+            forms.push(Vec::new());
+        }
+        for value in values {
+            let mut form: Words = head().chain(value).collect();
+            if arg.multiple {
+                // The last of the choices may stand behind any of them.
+                let again = again.last().cloned().unwrap_or_default();
+                form.extend(head().filter(|_| arg.multiple_token).chain(again));
+            }
+            forms.push(form);
+        }
+        forms
+    }
+}
+
+#[test]
+fn commands_take_what_command_docs_say() {
+    let server = Server::start();
+    let mut redis = server.connect_resp3();
+    let mut tried = 0;
+    for (command, docs) in docs(&mut redis) {
+        let mut caller = Caller {
+            id: "1-1".into(),
+            used: 0,
+        };
+        let args = arguments(&docs);
+        let [key, args @ ..] = &args[..] else {
+            panic!("{command} has no key");
+        };
+        assert_eq!(
+            (key.kind.as_str(), key.optional),
+            ("key", false),
+            "{command}"
+        );
+        let count = caller.forms(args, "").len();
+        for form in 0..count {
+            redis.expect(
+                "
+FLUSHALL => OK
+DIRTY.DECLARE e STREAM s => OK
+DIRTY.DECLARE stateless STATELESS STREAM t => OK
+DIRTY.FLUSH e SNAPSHOT 1 1 a b => [insert]
+DIRTY.SEEK s CURSOR name 0 => OK
+",
+            );
+            redis.run("DIRTY.CONSUME s GROUP group consumer");
+            let entry = redis.value(&["XRANGE", "s", "-", "+"]);
+            caller.id = word(&items(Some(&items(Some(&entry))[0]))[0]);
+            let words = caller.forms(args, "").swap_remove(form);
+            let keys: &[&str] = match (key.name.as_str(), command.as_str()) {
+                ("stream", _) => &["s"],
+                // What one sort of entity type takes, the other may refuse.
+                (_, "DIRTY.FLUSH") => &["e", "stateless"],
+                _ => &["e"],
+            };
+            let replies = keys.iter().map(|key| {
+                let mut call = vec![command.clone().into_bytes(), key.as_bytes().to_vec()];
+                call.extend(words.clone());
+                if command == "DIRTY.DECLARE" {
+                    call.extend([b"STREAM".to_vec(), b"another".to_vec()]); // one is needed
+                }
+                redis.raw(&call)
+            });
+            let replies: Vec<String> = replies.collect();
+            let is_taken = |reply: &String| !reply.starts_with("ERR");
+            let words = words.iter().map(|word| word.escape_ascii().to_string());
+            let words = words.collect::<Vec<_>>().join(" ");
+            assert!(
+                replies.iter().any(is_taken),
+                "{command} … {words}: {replies:?}"
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 80, "{tried} calls");
+}
+
+#[test]
+fn each_command_is_described() {
+    let server = Server::start();
+    let mut redis = server.connect_resp3();
+    // Of a command: what proxies should know, and how few words it has.
+    let expected = [
+        ("abort", "", -3),
+        ("ack", "", -5),
+        ("commit", "nondeterministic_output", -3),
+        ("consume", "nondeterministic_output", -4),
+        ("declare", "", -2),
+        ("deferred", "nondeterministic_output", -2),
+        ("fail", "", -6),
+        ("flush", "nondeterministic_output", -3),
+        ("get", "nondeterministic_output_order", -3),
+        ("info", "", -2),
+        ("leave", "", -5),
+        ("redrive", "", -2),
+        ("seek", "", -5),
+        ("stats", "nondeterministic_output", -2),
+    ];
+    for ((command, docs), (name, tips, arity)) in docs(&mut redis).into_iter().zip(expected) {
+        assert_eq!(command, format!("DIRTY.{}", name.to_uppercase()));
+        let text = |name| field(&docs, name).map(word).unwrap_or_default();
+        assert!(text("summary").ends_with('.'), "{command}");
+        assert!(
+            text("complexity").contains("O(") || name == "commit",
+            "{command}"
+        );
+        assert_eq!(text("since"), "0.1.0", "{command}");
+        assert_eq!(text("module"), "dirty", "{command}");
+        let key = &items(field(&docs, "arguments"))[0];
+        assert_eq!(
+            field(key, "key_spec_index"),
+            Some(&Value::Int(0)),
+            "{command}"
+        );
+        let info = redis.value(&["COMMAND", "INFO", &command]);
+        let info = items(Some(&items(Some(&info))[0]));
+        assert_eq!(info[1], Value::Int(arity), "{command}");
+        let told: Vec<String> = items(Some(&info[7])).iter().map(word).collect();
+        assert_eq!(told.join(" "), tips, "{command}");
+        let key_specs = items(Some(&info[8]));
+        assert_eq!(key_specs.len(), 1, "{command}");
+    }
+}
+
+/// In words of the manual, where it has a page of the command.
+#[test]
+fn command_docs_say_of_complexity_what_the_manual_says() {
+    let server = Server::start();
+    let docs = docs(&mut server.connect_resp3());
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        let Some((_, complexity)) = text.split_once("- **Complexity:** ") else {
+            continue;
+        };
+        let title = text.lines().next().unwrap_or_default();
+        let command = docs.get(title.trim_start_matches("# "));
+        let told = field(command.unwrap_or_else(|| panic!("{page:?}")), "complexity").map(word);
+        // Up to the next point of the list, without marks and links.
+        let written = complexity.split("\n- ").next().unwrap_or_default();
+        let mut plain = String::new();
+        for part in written.split('[') {
+            let (before, after) = match part.split_once("](") {
+                Some((name, rest)) => (name, rest.split_once(')').map_or("", |(_, after)| after)),
+                None => (part, ""),
+            };
+            plain.extend([before, after]);
+        }
+        let plain = plain.replace('·', "*").replace('`', "");
+        let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(told, Some(plain), "{page:?}");
+    }
+}
+
+#[test]
+fn redis_cli_knows_the_syntax() {
+    let server = Server::start();
+    let help = std::process::Command::new("redis-cli")
+        .args(["-p", &server.port.to_string(), "HELP", "dirty.fail"])
+        .output();
+    let Ok(help) = help else {
+        return skipped("there is no redis-cli");
+    };
+    let help = String::from_utf8(help.stdout).expect("UTF-8");
+    for part in [
+        "DIRTY.FAIL",
+        "stream GROUP group id message [NOW] [MAXDELIVERIES n [DEAD key]]",
+        "Says that handling an event has failed.",
+    ] {
+        assert!(help.contains(part), "{part} in {help}");
+    }
+}
