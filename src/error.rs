@@ -382,7 +382,7 @@ impl fmt::Display for Error {
                 "WRONGTYPE the snapshot of entity {id} would be stored at {key}, another key of its declaration"
             ),
             CrossSlot(key) => {
-                write!(f, "CROSSSLOT the key {key} is in another slot than the declaration; give all of them the same {{tag}}")
+                write!(f, "CROSSSLOT the key {key} is in another slot than the key that it belongs to; give all of them the same {{tag}}")
             }
             TryAgain => f.write_str(
                 "TRYAGAIN the slot is being moved to another node, and not all keys of this command are here; send it again",

@@ -42,9 +42,9 @@ pub fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(),
     Ok(())
 }
 
-/// Refuses a key that is in another slot than the declaration's.
-pub fn check_key(ctx: &Context, declaration: &[u8], key: &[u8]) -> Result<(), Error> {
-    match is_enabled(ctx) && slot(key) != slot(declaration) {
+/// Refuses a key that is in another slot than the declaration or stream that it belongs to.
+pub fn check_key(ctx: &Context, owner: &[u8], key: &[u8]) -> Result<(), Error> {
+    match is_enabled(ctx) && slot(key) != slot(owner) {
         true => Err(Error::CrossSlot(Quoted::new(key))),
         false => Ok(()),
     }

@@ -180,6 +180,7 @@ impl<'c> Dead<'c> {
     /// Refuses if something else is stored where failures are remembered.
     pub fn check_failures(&self) -> Result<(), Error> {
         let key = self.failures();
+        cluster::check_key(self.ctx, self.stream, &key)?;
         let holds = call::read(self.ctx, c"TYPE", &[&key])?;
         match holds.view().text() {
             Some(b"hash") => Ok(()),

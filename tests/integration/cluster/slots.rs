@@ -4,17 +4,17 @@ use crate::support::{cases, Server};
 
 const CROSS_SLOT: &str = r#"
 DIRTY.DECLARE user{7} STREAM user-changes
-  => CROSSSLOT the key "user-changes" is in another slot than the declaration; give all of them the same {tag}
+  => CROSSSLOT the key "user-changes" is in another slot than the key that it belongs to; give all of them the same {tag}
 DIRTY.DECLARE user{7} STREAM a{7} STREAM b{8}
-  => CROSSSLOT the key "b{8}" is in another slot than the declaration; give all of them the same {tag}
+  => CROSSSLOT the key "b{8}" is in another slot than the key that it belongs to; give all of them the same {tag}
 DIRTY.DECLARE user{7} PREFIX user: STREAM a{7}
-  => CROSSSLOT the key "user:" is in another slot than the declaration; give all of them the same {tag}
+  => CROSSSLOT the key "user:" is in another slot than the key that it belongs to; give all of them the same {tag}
 DIRTY.DECLARE user{7} PREFIX {8}: STREAM a{7}
-  => CROSSSLOT the key "{8}:" is in another slot than the declaration; give all of them the same {tag}
+  => CROSSSLOT the key "{8}:" is in another slot than the key that it belongs to; give all of them the same {tag}
 DIRTY.DECLARE user STREAM {user}-changes
-  => CROSSSLOT the key "user:" is in another slot than the declaration; give all of them the same {tag}
+  => CROSSSLOT the key "user:" is in another slot than the key that it belongs to; give all of them the same {tag}
 DIRTY.DECLARE user{7} TAGS 1 ID dirty=A
-  => CROSSSLOT the key "dirty_A" is in another slot than the declaration; give all of them the same {tag}
+  => CROSSSLOT the key "dirty_A" is in another slot than the key that it belongs to; give all of them the same {tag}
 DIRTY.DECLARE user{7} STREAM a{7} DB 1
   => ERR a cluster has no other databases: DB and POOL are refused
 DIRTY.DECLARE user{7} TAGS 1 ID dirtyStream=a{7}/p/ POOL p 1
@@ -49,7 +49,7 @@ DIRTY.FLUSH user SNAPSHOT 1 1 a b => [insert]
     let before = redis.digest();
     for (command, key) in cases(OTHER_SLOT) {
         let crossed = format!(
-            "CROSSSLOT the key \"{key}\" is in another slot than the declaration; \
+            "CROSSSLOT the key \"{key}\" is in another slot than the key that it belongs to; \
              give all of them the same {{tag}}"
         );
         assert_eq!(redis.run(&command), crossed, "{command}");
@@ -106,6 +106,8 @@ DIRTY.DEFERRED user => user@deferred
 DIRTY.FLUSH user ONCE t INSERT 2 0 => user@once:t
 DIRTY.FLUSH user ONCE t DEFER t INSERT 2 0 => user@once:t
 DIRTY.CONSUME plain GROUP g c MAXDELIVERIES 1 => plain:dead
+DIRTY.CONSUME plain GROUP g c MAXDELIVERIES 1 DEAD {plain}dead => plain:failures
+DIRTY.FAIL plain GROUP g 1-1 why MAXDELIVERIES 1 DEAD {plain}dead => plain:failures
 DIRTY.CONSUME a{7} GROUP g c MAXDELIVERIES 1 DEAD dead{8} => dead{8}
 DIRTY.FAIL plain GROUP g 1-1 why => plain:dead
 DIRTY.FAIL a{7} GROUP g 1-1 why MAXDELIVERIES 1 DEAD dead{8} => dead{8}
