@@ -53,7 +53,7 @@ for package in "$folder"/*.ddeb; do mv "$package" "${package%.ddeb}.deb"; done
 # The same for everybody else.
 name=dirty-streams-$version-$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m)
 mkdir "$stage/$name"
-cp -r "$stage"/doc/* LICENSE packaging/dirty-streams.conf "$stage/$name"
+cp -r "$stage"/doc/* LICENSE packaging/dirty-streams.conf scripts/redis_exporter.lua "$stage/$name"
 install -m 755 scripts/watch.py "$stage/$name/dirty-watch"
 objcopy --strip-unneeded "$target/release/libdirty_streams.so" "$stage/$name/libdirty_streams.so"
 chmod 755 "$stage/$name/libdirty_streams.so"
