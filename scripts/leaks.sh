@@ -20,7 +20,7 @@ exec valgrind --quiet --leak-check=full --show-leak-kinds=definite --errors-for-
     --log-file='$folder/%p.log' ${REDIS_SERVER:-redis-server} "\$@"
 END
 chmod +x "$folder/redis-server"
-REDIS_SERVER=$folder/redis-server SEQUENCES_SECONDS=$seconds \
+DIRTY_KEEP_NO_BLOCKS=1 REDIS_SERVER=$folder/redis-server SEQUENCES_SECONDS=$seconds \
     cargo test --quiet --test integration sequences -- --nocapture
 if grep -l . "$folder"/*.log >/dev/null; then
     cat "$folder"/*.log >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast flushes and reads are, against what Redis has of its own: measures, writes the figures, tells which
 goals are met. Medians of ROUNDS rounds; REQUESTS says how many entities each contestant gets in one of them,
-ENTITIES how many there are at the end of the curve over their number, GROUPS which groups are measured.
+ENTITIES how many there are at the end of the curve over their number, ONLY which groups are measured.
 
     bench.py folder            writes figures.tsv and the pictures into the folder; exits with 1 if a goal is missed
     bench.py folder --readme   and the table into README.md

@@ -3,7 +3,7 @@
 //! more than the block: so some blocks of each small size are kept for the next command.
 
 use super::api::api;
-use std::alloc::{GlobalAlloc, Layout};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::ptr::NonNull;
@@ -27,11 +27,14 @@ thread_local! {
     static FREE: UnsafeCell<Option<[List; SIZES]>> = const { UnsafeCell::new(None) };
 }
 
-/// From now on this thread keeps blocks.
+/// From now on this thread keeps blocks, unless valgrind is to see each of them come and go (`make leaks`).
 pub fn keep() {
+    if std::env::var_os("DIRTY_KEEP_NO_BLOCKS").is_some() {
+        return;
+    }
     FREE.with(|free| {
-        // SAFETY: of this thread alone, and nothing is kept yet.
-        unsafe { *free.get() = Some([List::EMPTY; SIZES]) };
+        // SAFETY: of this thread alone.
+        unsafe { (*free.get()).get_or_insert([List::EMPTY; SIZES]) };
     });
 }
 
@@ -64,23 +67,33 @@ fn with_list<T>(layout: Layout, run: impl FnOnce(&mut List) -> Option<T>) -> Opt
     .ok()?
 }
 
-/// Of a size that is kept, and aligned to no more than the server's allocator promises.
+/// Of a size that is kept.
 fn is_small(layout: Layout) -> bool {
-    layout.size() <= SMALL && layout.align() <= ALIGN
+    layout.size() <= SMALL && is_ours(layout)
 }
 
-/// What the server is asked for. Whole units of an alignment are aligned to it.
+/// What the server is asked for.
 fn size(layout: Layout) -> usize {
     match is_small(layout) {
         true => layout.size().next_multiple_of(STEP),
-        false => layout.size().next_multiple_of(layout.align()),
+        false => layout.size(),
     }
+}
+
+/// Whether the server can be asked for it. Nothing in the module is aligned to more; if ever something is, it
+/// comes from the C library, uncounted.
+fn is_ours(layout: Layout) -> bool {
+    layout.align() <= ALIGN
 }
 
 // SAFETY: blocks are the server's, of at least the size asked for, and a block is in a list or with its
 // owner, never both.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if !is_ours(layout) {
+            // SAFETY: as the caller promises.
+            return unsafe { System.alloc(layout) };
+        }
         let kept = with_list(layout, |list| {
             let block = NonNull::new(list.first)?;
             // SAFETY: `dealloc` wrote the next one there.
@@ -96,6 +109,10 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if !is_ours(layout) {
+            // SAFETY: as the caller promises; `alloc` had it from there.
+            return unsafe { System.dealloc(block, layout) };
+        }
         let block = block.cast::<c_void>();
         let kept = with_list(layout, |list| {
             if list.length >= KEPT {
@@ -119,7 +136,7 @@ unsafe impl GlobalAlloc for Allocator {
         if size(layout) == size(new) && is_small(layout) == is_small(new) {
             return block;
         }
-        if is_small(layout) || is_small(new) || layout.align() > ALIGN {
+        if is_small(layout) || is_small(new) || !is_ours(layout) {
             // SAFETY: a new block, and an old one of this layout; both have the bytes that are copied.
             return unsafe {
                 let copy = self.alloc(new);

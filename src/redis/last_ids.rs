@@ -86,8 +86,8 @@ pub fn forget(ctx: &Context, stream: &RedisString) {
 
 /// Sends an event of our own on a key, which leaves what we know of it as it is.
 ///
-/// Another module may answer it by changing a stream. Its events carry strings of their own, so they
-/// are not taken for ours.
+/// Another module may answer it by changing a stream. Its events carry strings of their own; if one has
+/// ours after all, the id that is known is refused when it is used, and asked for again.
 pub fn notifying(key: &RedisString, notify: impl FnOnce()) {
     OURS.store(key.inner.addr(), Relaxed);
     notify();

@@ -8,8 +8,10 @@ use std::process::Command;
 
 /// How far a path may be from what is written.
 const TOLERANCE: f64 = 0.10;
-/// A native command as far off is another server's, or another C library's.
-const OTHER_SERVER: f64 = 0.06;
+/// If this native command is as far off, it is another server's, or another C library's. The module hears
+/// nothing of it, as it does of XADD.
+const NATIVE: &str = "HSET of 10 fields";
+const OTHER_SERVER: f64 = 0.04;
 
 const ENTITIES: usize = 1000;
 
@@ -111,7 +113,7 @@ fn paths(redis: &mut Conn) -> Vec<Path> {
         units,
     };
     vec![
-        path("HSET of 10 fields", hset(1), ENTITIES),
+        path(NATIVE, hset(1), ENTITIES),
         path("XADD of 63 bytes", xadd(), ENTITIES),
         path(
             "FLUSH, 1 of 10 fields changed",
@@ -129,23 +131,21 @@ fn paths(redis: &mut Conn) -> Vec<Path> {
     ]
 }
 
+/// Tells callgrind something, and whether it was there to hear it: of a server that is a script it is not.
+fn control(server: &Server, arg: &str) -> bool {
+    let mut control = Command::new("callgrind_control");
+    let done = control.arg(arg).arg(server.pid().to_string()).output();
+    let done = done.expect("callgrind_control");
+    assert!(done.status.success(), "{arg}");
+    !String::from_utf8_lossy(&done.stdout).contains("not detected")
+}
+
 /// Instructions for each unit of a path.
 fn count(server: &Server, redis: &mut Conn, path: &Path, nth: usize) -> usize {
-    let control = |args: &[&str]| {
-        let pid = server.pid().to_string();
-        let done = Command::new("callgrind_control")
-            .args(args)
-            .arg(pid)
-            .output();
-        assert!(
-            done.expect("callgrind_control").status.success(),
-            "{args:?}"
-        );
-    };
-    control(&["--instr=on"]);
+    assert!(control(server, "--instr=on"));
     run(redis, &path.commands);
-    control(&["--instr=off"]);
-    control(&["--dump"]);
+    assert!(control(server, "--instr=off"));
+    assert!(control(server, "--dump"));
     let dump = server.dir.path().join(format!("callgrind.{nth}"));
     let dump = std::fs::read_to_string(&dump).unwrap_or_else(|error| panic!("{dump:?}: {error}"));
     let total = dump.lines().find_map(|line| line.strip_prefix("totals: "));
@@ -159,6 +159,9 @@ fn the_main_paths_take_as_many_instructions_as_is_written() {
         "/tests/integration/instructions.tsv"
     );
     let server = Server::counting_instructions();
+    if !control(&server, "--instr=off") {
+        return skipped("callgrind does not look into this server");
+    }
     let mut redis = server.connect();
     let paths = paths(&mut redis);
     let counts: Vec<usize> = paths
@@ -196,14 +199,14 @@ fn the_main_paths_take_as_many_instructions_as_is_written() {
         written.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
         names
     );
-    let off = |nth: usize| counts[nth] as f64 / written[nth].1 as f64 - 1.0;
-    if (0..2).any(|native| off(native).abs() > OTHER_SERVER) {
+    let off = |nth: usize| (counts[nth] as f64 / written[nth].1 as f64 - 1.0).abs();
+    if off(0) > OTHER_SERVER {
         return skipped(&format!(
-            "native commands take other counts on this server:\n{found}"
+            "{NATIVE} is another count on this server:\n{found}"
         ));
     }
-    let far: Vec<&str> = (2..paths.len())
-        .filter(|nth| off(*nth).abs() > TOLERANCE)
+    let far: Vec<&str> = (1..paths.len())
+        .filter(|nth| off(*nth) > TOLERANCE)
         .map(|nth| names[nth])
         .collect();
     assert!(

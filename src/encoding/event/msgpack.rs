@@ -119,7 +119,8 @@ pub fn flush_type(operation: Operation) -> u8 {
     }
 }
 
-// What is read: keys in any order, unknown ones passed over, so that later versions may add some.
+// What is read: keys in any order, all of them texts, unknown ones passed over, so that later versions may
+// add some.
 
 fn read_event<'e>(reader: &mut Reader<'e>) -> Option<Event<'e>> {
     let (mut entity, mut id, mut operation) = (None, None, None);

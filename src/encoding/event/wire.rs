@@ -104,6 +104,9 @@ impl<'e> Reader<'e> {
 
     /// Passes over anything.
     pub fn skip(&mut self) -> Option<()> {
+        if self.is_at_text() {
+            return self.text().map(drop);
+        }
         let mut deserializer = Deserializer::new(&mut self.rest);
         deserializer.set_max_depth(MAX_DEPTH);
         IgnoredAny::deserialize(&mut deserializer).ok().map(drop)
