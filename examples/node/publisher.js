@@ -8,17 +8,19 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 
 // Sent again, these would be refused again; all else (LOADING, OOM, READONLY, FULL, TRYAGAIN …) may pass.
-const REFUSED = /^(ERR|NODECL|EXISTS|NOENTITY|BADVALUE|WRONGTYPE|CROSSSLOT|NOPERM|LIMIT) /;
+const REFUSED = /^(ERR|EXISTS|NOENTITY|BADVALUE|WRONGTYPE|CROSSSLOT|NOPERM|LIMIT) /;
 
 export class Publisher {
   #redis;
   #options;
+  #declaration;
   #buffer = [];
   #running;
   #closed = false;
 
   constructor(url, declaration, options) {
     this.#options = { limit: 1000, firstDelay: 50, maxDelay: 2000, replyTimeout: 1000, ...options };
+    this.#declaration = declaration;
     this.#redis = new Redis(url, {
       lazyConnect: true,
       enableOfflineQueue: false, // the buffer is here
@@ -28,8 +30,8 @@ export class Publisher {
     });
     this.#redis.on('error', () => {}); // each flush tells of its own
     // On each new connection, before anything else is sent there; the same again changes nothing.
-    this.#redis.on('ready', () => this.#redis.call(...declaration).catch(this.#options.onRetry));
-    this.#running = this.#redis.connect().catch(this.#options.onRetry);
+    this.#redis.on('ready', () => this.#declare());
+    this.#running = this.#redis.connect().catch((error) => this.#options.onRetry?.(error));
   }
 
   /** Returns at once. `words` is what follows DIRTY.FLUSH. */
@@ -54,20 +56,28 @@ export class Publisher {
   async #run() {
     for (let failures = 0; this.#buffer.length; ) {
       const words = this.#buffer[0];
+      let effects, refusal;
       try {
-        const effects = await this.#redis.call('DIRTY.FLUSH', ...words);
-        this.#options.onFlushed?.(words, effects);
+        effects = await this.#redis.call('DIRTY.FLUSH', ...words);
       } catch (error) {
         if (!REFUSED.test(error.message)) {
           this.#options.onRetry?.(error);
+          // Redis came back without its data, or declaring has failed before.
+          if (error.message.startsWith('NODECL ')) await this.#declare();
           await sleep(this.#delay(++failures));
           continue;
         }
-        this.#options.onDropped?.(words, error.message);
+        refusal = error.message;
       }
       failures = 0;
       this.#buffer.shift();
+      if (effects) this.#options.onFlushed?.(words, effects);
+      else this.#options.onDropped?.(words, refusal);
     }
+  }
+
+  #declare() {
+    return this.#redis.call(...this.#declaration).catch((error) => this.#options.onRetry?.(error));
   }
 
   #drop(at, why) {

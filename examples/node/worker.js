@@ -46,6 +46,8 @@ while (!ended) {
         handle(event);
         done.push(event.id);
       } catch (error) {
+        // NOW keeps this story short. Without it the event comes again after CLAIM's minute, so that an outage of
+        // seconds does not make everything dead.
         const fate = await redis.call('DIRTY.FAIL', STREAM, 'GROUP', GROUP, event.id, error.message,
           'NOW', 'MAXDELIVERIES', 3);
         console.log(`${error.message}, delivery ${event.deliveries}: ${fate}`);
