@@ -13,7 +13,7 @@ DECLARATION = (
 
 TABLES = """
     CREATE TABLE IF NOT EXISTS users (id INTEGER PRIMARY KEY, name TEXT, email TEXT, version INTEGER);
-    CREATE TABLE IF NOT EXISTS flushes (token TEXT PRIMARY KEY);
+    CREATE TABLE IF NOT EXISTS flushes (token TEXT PRIMARY KEY, user INTEGER);
 """
 
 
@@ -29,26 +29,30 @@ class Users:
         token = uuid.uuid4().hex
         try:
             with self.sql:  # commits at its end, or rolls back
-                columns, row = self._upsert(id, name, email)
-                snapshot = json.dumps(dict(zip(columns, row)))
+                snapshot = self._upsert(id, name, email)
                 self.redis.execute_command("DIRTY.FLUSH", "user", "DEFER", token, "SNAPSHOT", id, "JSON", snapshot)
-                self.sql.execute("INSERT INTO flushes VALUES (?)", [token])
+                self.sql.execute("INSERT INTO flushes VALUES (?, ?)", [token, id])
         except Exception:
             # Rolled back. (With a database over a network COMMIT may fail and have happened: leave that to `recover`.)
             with contextlib.suppress(redis.RedisError):
                 self.redis.execute_command("DIRTY.ABORT", "user", token)
             raise
         try:
-            return self.publish(token)
+            return self.publish(token, id)
         except (redis.ConnectionError, redis.TimeoutError):
             return None
 
-    def publish(self, token):
+    def publish(self, token, id):
         """Sent twice, it does nothing the second time."""
         [effects] = self.redis.execute_command("DIRTY.COMMIT", "user", token)
+        if effects is None:
+            # It was carried out before, or Redis has lost it (a failover, a power cut). The row makes it good, and is
+            # `stale` if there is nothing to make good.
+            snapshot = self._snapshot(self.sql.execute("SELECT * FROM users WHERE id = ?", [id]))
+            effects = self.redis.execute_command("DIRTY.FLUSH", "user", "SNAPSHOT", id, "JSON", snapshot)
         with self.sql:
             self.sql.execute("DELETE FROM flushes WHERE token = ?", [token])
-        return effects[0] if effects else None
+        return effects[0]
 
     def recover(self, min_age_ms=60_000):
         """What processes left behind that died: at start-up, and now and then.
@@ -56,11 +60,14 @@ class Users:
         The token's row says that SQL has committed. What still waits without one belongs to a transaction that
         never will, if it is older than any transaction may take.
         """
-        published = [self.publish(token) for (token,) in self.sql.execute("SELECT token FROM flushes").fetchall()]
+        # First what waits, then the rows: a transaction that commits in between has its row there.
         waiting = self.redis.execute_command("DIRTY.DEFERRED", "user", "MINAGE", min_age_ms)
-        for token, _age_ms, _operations in waiting:
+        committed = dict(self.sql.execute("SELECT token, user FROM flushes ORDER BY rowid").fetchall())
+        published = [self.publish(token, id) for token, id in committed.items()]
+        left = [token for token, _age_ms, _operations in waiting if token not in committed]
+        for token in left:
             self.redis.execute_command("DIRTY.ABORT", "user", token)
-        return published, len(waiting)
+        return published, len(left)
 
     def _upsert(self, id, name, email):
         rows = self.sql.execute(
@@ -68,5 +75,8 @@ class Users:
             " name = excluded.name, email = excluded.email, version = version + 1 RETURNING *",
             [id, name, email],
         )
+        return self._snapshot(rows)
+
+    def _snapshot(self, rows):
         [row] = rows.fetchall()
-        return [column[0] for column in rows.description], row
+        return json.dumps(dict(zip([column[0] for column in rows.description], row)))
