@@ -39,7 +39,9 @@ def work(client, ended):
                 try:
                     handle(event)
                     done.append(event["id"])
-                except ValueError as error:
+                except Exception as error:  # whatever it is: the event must not end every worker that gets it
+                    # NOW keeps this story short. Without it the event comes again after CLAIM's minute, so that an outage of
+                    # seconds does not make everything dead.
                     fate = client.execute_command(
                         "DIRTY.FAIL", STREAM, "GROUP", GROUP, event["id"], str(error), "NOW", "MAXDELIVERIES", 3
                     )

@@ -2,7 +2,8 @@
 //!
 //! The simple way: SQL commits, then the row is flushed. Whatever comes in between, the next flush of that row
 //! publishes what changed; `reconcile` does not wait for one. Steps in between are lost, and deletes of rows that no
-//! flush told of: the Python example has the way that loses nothing.
+//! flush told of: the Python example has the way that loses nothing. An id must not be used again after `delete`, unless
+//! its version goes on from there: one that begins at 1 once more is `stale` as long as the tombstone lives, a day.
 
 use redis::{Connection, RedisResult, cmd};
 use rusqlite::{Row, named_params};

@@ -84,6 +84,8 @@ fn work(redis: &mut Connection, done: &mut Vec<String>) -> RedisResult<()> {
             match handle(&event) {
                 Ok(()) => done.push(event.id),
                 Err(why) => {
+                    // NOW keeps this story short. Without it the event comes again after CLAIM's minute, so that an outage of
+                    // seconds does not make everything dead.
                     let mut fail = cmd("DIRTY.FAIL");
                     fail.arg(STREAM).arg("GROUP").arg(GROUP).arg(event.id).arg(&why);
                     let fate: String = fail.arg("NOW").arg("MAXDELIVERIES").arg(3).query(redis)?;
@@ -107,7 +109,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         match client.get_connection().and_then(|mut redis| work(&mut redis, &mut done)) {
             Ok(()) => return Ok(()),
-            Err(error) if error.is_io_error() => std::thread::sleep(Duration::from_millis(200)),
+            Err(error) if error.is_io_error() && !ENDED.load(Ordering::Relaxed) => {
+                std::thread::sleep(Duration::from_millis(200))
+            }
             Err(error) => Err(error)?,
         }
     }
