@@ -20,8 +20,9 @@ mkdir -p "$target"
 declare -A running=()
 finish() {
     local code=$?
-    for process in "${running[@]}"; do kill "$process" 2>/dev/null && wait "$process" || true; done
+    # First the server, which may be stopped: those that wait for its reply do not end before.
     [ -z "$server" ] || kill -CONT "$server" 2>/dev/null || true
+    for process in "${running[@]}"; do kill "$process" 2>/dev/null && wait "$process" || true; done
     if [ $code -ne 0 ]; then
         echo "test-clients: the story in $language ended early, or told something else; so far:"
         cat "$folder"/*out "$folder/err" 2>/dev/null || true

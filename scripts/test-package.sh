@@ -41,10 +41,11 @@ if [ -z "${3:-}" ]; then
             awk -v release="${VERSION_CODENAME:-}" '$1 == release && $2 == "main" { print $3; exit }')
         [ -n "$mirror" ] || skip 'apt knows no mirror of Debian'
         say "making a Debian 12 in $base"
-        rm -rf "$base"
+        rm -rf --one-file-system "$base"
         mkdir -p "$folder"
         # What Redis needs, on whose coming with the package apt decides later, lies ready in its cache.
-        { debootstrap --variant=minbase --include=iproute2 $suite "$base" "$mirror" &&
+        # What it mounts goes with it, also if it is killed.
+        { unshare --mount debootstrap --variant=minbase --include=iproute2 $suite "$base" "$mirror" &&
             chroot "$base" apt-get -qq --yes --download-only install redis-server; } >"$folder/log" 2>&1 ||
             { tail -20 "$folder/log" >&2; skip "debootstrap failed, see $folder/log"; }
         touch "$base/complete"
