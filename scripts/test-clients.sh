@@ -135,7 +135,7 @@ story_python() {
 install_node() {
     cp ./*.js package*.json "$target"
     cd "$target"
-    npm ci --silent --no-audit --no-fund
+    npm ci --loglevel error --no-audit --no-fund >/dev/null
 }
 intake() { exec node intake.js <"$folder/input"; }
 take() {
