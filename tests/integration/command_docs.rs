@@ -557,11 +557,12 @@ fn each_command_is_described() {
     }
 }
 
-/// In words of the manual, where it has a page of the command.
+/// In words of the manual's page of the command.
 #[test]
 fn command_docs_say_of_complexity_what_the_manual_says() {
     let server = Server::start();
     let docs = docs(&mut server.connect_resp3());
+    let mut compared = 0;
     for page in pages() {
         let text = std::fs::read_to_string(&page).expect("a page");
         let Some((_, complexity)) = text.split_once("- **Complexity:** ") else {
@@ -583,7 +584,9 @@ fn command_docs_say_of_complexity_what_the_manual_says() {
         let plain = plain.replace('·', "*").replace('`', "");
         let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(told, Some(plain), "{page:?}");
+        compared += 1;
     }
+    assert_eq!(compared, docs.len());
 }
 
 #[test]

@@ -14,22 +14,26 @@ struct Configured {
 impl Configured {
     fn with(lines: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        let port = free_port();
-        let text = format!("port {port}\nenable-module-command yes\n{lines}");
-        std::fs::write(dir.path().join("redis.conf"), text).expect("a file");
-        let child = Configured::spawn(&dir, port);
-        Configured { dir, child, port }
+        // Somebody else may take the port before the server does.
+        for _ in 0..5 {
+            let port = free_port();
+            let text = format!("port {port}\nenable-module-command yes\n{lines}");
+            std::fs::write(dir.path().join("redis.conf"), text).expect("a file");
+            let mut child = Configured::spawn(&dir);
+            if answers(port, &mut child) {
+                return Configured { dir, child, port };
+            }
+        }
+        panic!("no server starts with {lines}");
     }
 
-    fn spawn(dir: &TempDir, port: u16) -> Child {
-        let mut child = server()
+    fn spawn(dir: &TempDir) -> Child {
+        server()
             .arg("redis.conf")
             .current_dir(dir.path())
             .stdout(Stdio::null())
             .spawn()
-            .expect("redis-server");
-        assert!(answers(port, &mut child));
-        child
+            .expect("redis-server")
     }
 
     fn connect(&self) -> Conn {
@@ -39,7 +43,8 @@ impl Configured {
     fn restart(&mut self) {
         let _ = self.connect().try_run(&["SHUTDOWN", "NOSAVE"]);
         self.child.wait().expect("its end");
-        self.child = Configured::spawn(&self.dir, self.port);
+        self.child = Configured::spawn(&self.dir);
+        assert!(answers(self.port, &mut self.child));
     }
 
     /// The lines of its file that are about the module.
