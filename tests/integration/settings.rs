@@ -1,6 +1,8 @@
 //! The module's settings: where they may stand, which of them counts, what is refused.
 
-use super::support::{answers, connect, free_port, module, server, Conn, Server};
+use super::support::{
+    answers, connect, free_port, module, output_of_one_that_ends, server, Conn, Server,
+};
 use std::process::{Child, Stdio};
 use tempfile::TempDir;
 
@@ -279,13 +281,13 @@ fn settings_that_are_none_stop_the_server_from_starting() {
         ),
     ] {
         let dir = tempfile::tempdir().expect("a folder");
-        let output = server()
-            .args(["--port", "0", "--unixsocket", "socket", "--loadmodule"])
-            .arg(module())
-            .args(&words)
-            .current_dir(dir.path())
-            .output()
-            .expect("redis-server");
+        let output = output_of_one_that_ends(
+            server()
+                .args(["--port", "0", "--unixsocket", "socket", "--loadmodule"])
+                .arg(module())
+                .args(&words)
+                .current_dir(dir.path()),
+        );
         let log = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.code(), Some(1), "{words:?}: {log}");
         assert!(log.contains(line), "{words:?}: {log}");

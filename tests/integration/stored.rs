@@ -5,7 +5,7 @@
 //! answered then. Neither is ever written again: whoever makes encoding 2 adds files of that.
 
 use super::data_type::{crc64, dump, HARD_ONES};
-use super::support::{cases, module, server, Conn, Server};
+use super::support::{cases, module, output_of_one_that_ends, server, Conn, Server};
 use std::path::{Path, PathBuf};
 
 fn vector(name: &str) -> PathBuf {
@@ -245,12 +245,12 @@ fn a_server_with_a_file_of_an_unknown_encoding_does_not_start_and_the_log_says_w
     rdb[checksum..].copy_from_slice(&sum);
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join("dump.rdb"), &rdb).expect("a file");
-    let output = server()
-        .args(["--port", "0", "--unixsocket", "socket", "--loadmodule"])
-        .arg(module())
-        .current_dir(dir.path())
-        .output()
-        .expect("redis-server");
+    let output = output_of_one_that_ends(
+        server()
+            .args(["--port", "0", "--unixsocket", "socket", "--loadmodule"])
+            .arg(module())
+            .current_dir(dir.path()),
+    );
     let log = String::from_utf8_lossy(&output.stdout);
     // Of its own accord; with 0, if the server finds that the file is sound but for us.
     assert!(output.status.code().is_some(), "{log}");

@@ -4,7 +4,7 @@ use redis::{Client, Connection, RedisConnectionInfo, Value};
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -272,6 +272,24 @@ pub fn answers(port: u16, child: &mut Child) -> bool {
         std::thread::sleep(Duration::from_millis(10));
     }
     false
+}
+
+/// What a server says that must not start: one that does is a failure, not a test that hangs.
+pub fn output_of_one_that_ends(command: &mut Command) -> Output {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("redis-server");
+    let start = Instant::now();
+    while child.try_wait().expect("a child").is_none() {
+        if start.elapsed() > Duration::from_secs(20) {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("it started: {command:?}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().expect("its output")
 }
 
 /// Says that a test has tried nothing here, and why. The test runner hides what passing tests print, but
