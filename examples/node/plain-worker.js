@@ -33,8 +33,8 @@ while (!ended) {
   const reply = await redis.xreadgroupBuffer('GROUP', GROUP, ME, 'BLOCK', 1000, 'STREAMS', STREAM, start);
   const entries = reply?.[0][1] ?? [];
   if (!entries.length) start = '>';
-  for (const [id, [, s]] of entries) {
-    show({ s });
+  for (const [id, fields] of entries) {
+    if (fields) show({ s: fields[1] }); // one that was trimmed while it was pending has none
     await redis.xack(STREAM, GROUP, id);
   }
 }

@@ -37,7 +37,8 @@ def main():
         for _, entries in client.xreadgroup(GROUP, ME, {STREAM: start}, block=1000):
             start = start if entries else ">"
             for id, entry in entries:
-                show(entry)
+                if entry:  # one that was trimmed while it was pending is empty
+                    show(entry)
                 client.xack(STREAM, GROUP, id)
 
 
