@@ -7,6 +7,9 @@ const STREAM = 'user-changes';
 const GROUP = 'mailer';
 const ME = 'mailer-1';
 
+// What a failover, a restart or XGROUP DESTROY may answer: call again, as after a lost connection.
+const PASSES = /^(UNBLOCKED|READONLY|LOADING|NOGROUP|TRYAGAIN|OOM) /;
+
 // ioredis speaks RESP2, where a map is a flat array of its keys and values.
 const map = (flat = []) => Object.fromEntries(flat.flatMap((key, i) => (i % 2 ? [] : [[key, flat[i + 1]]])));
 
@@ -54,7 +57,7 @@ while (!ended) {
       }
     }
   } catch (error) {
-    if (error instanceof ReplyError) throw error;
+    if (error instanceof ReplyError && !PASSES.test(error.message)) throw error;
     options = ['PENDING']; // the reply that was lost may have held events
     await sleep(200);
   }

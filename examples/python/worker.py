@@ -23,6 +23,12 @@ def handle(event):
         print("{} is {} now".format(*changes["name"]))
 
 
+def passes(error):
+    """A lost connection, or what a failover, a restart or XGROUP DESTROY may answer: call again."""
+    lost = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.OutOfMemoryError)
+    return isinstance(error, lost) or str(error).startswith(("UNBLOCKED", "NOGROUP", "TRYAGAIN"))
+
+
 def work(client, ended):
     done = []  # each call acknowledges what came of the one before
     options = ["PENDING"]  # at first: what a worker of this name has not finished
@@ -46,7 +52,9 @@ def work(client, ended):
                         "DIRTY.FAIL", STREAM, "GROUP", GROUP, event["id"], str(error), "NOW", "MAXDELIVERIES", 3
                     )
                     print(f"{error}, delivery {event['deliveries']}: {fate}")
-        except (redis.ConnectionError, redis.TimeoutError):
+        except redis.RedisError as error:
+            if not passes(error):
+                raise
             options = ["PENDING"]  # the reply that was lost may have held events
             time.sleep(0.2)
     if done:

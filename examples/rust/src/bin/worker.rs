@@ -1,6 +1,6 @@
 //! The mailer: reads user-changes as one of its group's workers, until it is told to end (SIGTERM, Ctrl-C).
 
-use redis::{Connection, FromRedisValue, ParsingError, RedisResult, Value, cmd};
+use redis::{Connection, FromRedisValue, ParsingError, RedisError, RedisResult, Value, cmd};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -101,6 +101,12 @@ fn work(redis: &mut Connection, done: &mut Vec<String>) -> RedisResult<()> {
     cmd("DIRTY.LEAVE").arg(STREAM).arg("GROUP").arg(GROUP).arg(ME).exec(redis)
 }
 
+/// A lost connection, or what a failover, a restart or XGROUP DESTROY may answer: call again.
+fn passes(error: &RedisError) -> bool {
+    let codes = ["UNBLOCKED", "READONLY", "LOADING", "NOGROUP", "TRYAGAIN", "OOM"];
+    error.is_io_error() || error.code().is_some_and(|code| codes.contains(&code))
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     ctrlc::set_handler(|| ENDED.store(true, Ordering::Relaxed))?;
     let url = std::env::var("REDIS_URL").unwrap_or("redis://localhost:6379".into());
@@ -109,7 +115,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         match client.get_connection().and_then(|mut redis| work(&mut redis, &mut done)) {
             Ok(()) => return Ok(()),
-            Err(error) if error.is_io_error() && !ENDED.load(Ordering::Relaxed) => {
+            Err(error) if passes(&error) && !ENDED.load(Ordering::Relaxed) => {
                 std::thread::sleep(Duration::from_millis(200))
             }
             Err(error) => Err(error)?,
