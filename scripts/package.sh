@@ -33,6 +33,8 @@ revision=$(changelog Version)
 [ "${revision%-*}" = "$version" ] || die "Cargo.toml says version $version, packaging/changelog $revision"
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(changelog Timestamp)}
 
+# Only what an earlier run has made is removed.
+[ -z "$(ls -A "$folder" 2>/dev/null)" ] || [ -e "$folder/SHA256SUMS" ] || die "$folder holds something else"
 rm -rf "$stage" "$folder"
 mkdir -p "$stage/doc" "$folder"
 cp README.md "$stage/doc"

@@ -1,7 +1,7 @@
 """The data layer: users are rows of SQLite, and what changed in them goes to Redis if, and only if, SQL commits."""
 
-import contextlib
 import json
+import logging
 import uuid
 
 import redis
@@ -27,16 +27,12 @@ class Users:
     def save(self, id, name, email):
         """Returns what Redis made of it, or None if Redis is away: then `recover` publishes it later."""
         token = uuid.uuid4().hex
-        try:
-            with self.sql:  # commits at its end, or rolls back
-                snapshot = self._upsert(id, name, email)
-                self.redis.execute_command("DIRTY.FLUSH", "user", "DEFER", token, "SNAPSHOT", id, "JSON", snapshot)
-                self.sql.execute("INSERT INTO flushes VALUES (?, ?)", [token, id])
-        except Exception:
-            # Rolled back. (With a database over a network COMMIT may fail and have happened: leave that to `recover`.)
-            with contextlib.suppress(redis.RedisError):
-                self.redis.execute_command("DIRTY.ABORT", "user", token)
-            raise
+        # Commits at its end, or rolls back: then `recover` aborts the flush. (A COMMIT that fails over a network may
+        # have happened all the same, so only the row can tell.)
+        with self.sql:
+            snapshot = self._upsert(id, name, email)
+            self.redis.execute_command("DIRTY.FLUSH", "user", "DEFER", token, "SNAPSHOT", id, "JSON", snapshot)
+            self.sql.execute("INSERT INTO flushes VALUES (?, ?)", [token, id])
         try:
             return self.publish(token, id)
         except (redis.ConnectionError, redis.TimeoutError):
@@ -63,7 +59,12 @@ class Users:
         # First what waits, then the rows: a transaction that commits in between has its row there.
         waiting = self.redis.execute_command("DIRTY.DEFERRED", "user", "MINAGE", min_age_ms)
         committed = dict(self.sql.execute("SELECT token, user FROM flushes ORDER BY rowid").fetchall())
-        published = [self.publish(token, id) for token, id in committed.items()]
+        published = []
+        for token, id in committed.items():
+            try:
+                published.append(self.publish(token, id))
+            except redis.ResponseError as error:  # FULL, say: the others need not wait for it
+                logging.error("the flush %s of user %s is refused: %s", token, id, error)
         left = [token for token, _age_ms, _operations in waiting if token not in committed]
         for token in left:
             self.redis.execute_command("DIRTY.ABORT", "user", token)
