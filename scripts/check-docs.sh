@@ -169,6 +169,13 @@ while read -r command; do
 done <"$folder/commands"
 [ "$(wc -l <"$folder/commands")" -eq "$(find "$root/docs/commands" -name 'dirty.*.md' | wc -l)" ] ||
     die 'docs/commands has a page of a command that is not there'
+while read -r command; do
+    cli COMMAND INFO "$command" | awk -v command="$command" 'NR < 3 { next } /^-?[0-9]+$/ { exit } $0 != "module" { flags = flags ", " $0 }
+        END { print command ": " substr(flags, 3) }'
+done <"$folder/commands" >"$folder/flags"
+diff -u --label 'flags in docs/commands/README.md' --label 'flags of the module' \
+    <(awk -F ' *[|] *' '/^\| DIRTY\./ { n = split($2, names, ", "); for (i = 1; i <= n; i++) print names[i] ": " $3 }' \
+        "$root/docs/commands/README.md" | sort) <(sort "$folder/flags") >&2 || die 'docs/commands/README.md lists other flags'
 cli INFO dirty | grep -oP '^dirty_\w+' >"$folder/fields"
 lists 'INFO fields' docs/operating.md '\bdirty_[a-z_]+' <"$folder/fields"
 cli CONFIG GET 'dirty.*' | grep -oP '^dirty\..*' | lists settings docs/limits.md '^\| `\Kdirty\.[a-z-]+'

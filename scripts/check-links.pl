@@ -48,7 +48,7 @@ sub normal {    # a/b/../c is a/c
 }
 
 my @pages = map { chomp; s{^\./}{}r }
-    `find . \\( -name '.?*' -o -name target -o -name node_modules \\) -prune -o -name '*.md' -print`;
+    `find . \\( -name '.?*' -o -name target -o -name node_modules -o -name venv \\) -prune -o -name '*.md' -print`;
 scan($_) for @pages;
 
 my (%leads_to, %shown);

@@ -91,7 +91,15 @@ update  "evil\x1b]0;key\x07":"id\r\n\x1b[1A"  "f\x1b[31m": null → "v\x1b[0m"  
 END
 watch hostile --no-follow | shows 'hostile bytes'
 if watch stream --no-follow -p 1 2>"$folder/err"; then die 'a server that is not there was read'; fi
-grep -q '^watch: ' "$folder/err" || die "no server: $(cat "$folder/err")"
+grep -q '^watch: no server at 127.0.0.1:1: ' "$folder/err" || die "no server: $(cat "$folder/err")"
+
+# Whoever mistypes a stream's name would look at an empty terminal for ever.
+script -qec "'$root/scripts/watch.py' -p $port $'no\\ee such' --no-follow" /dev/null </dev/null >"$folder/out"
+grep -qF 'watch: nothing in "no\x1be such"' "$folder/out" || die "an empty stream: $(cat "$folder/out")"
+
+# What has a list or map where an event has text is an entry.
+cli -e XADD odd '*' key '{"id":1}' value '{"op":"c","before":null,"after":{},"source":{"table":{"a":1}}}' >/dev/null
+watch odd --no-follow | grep -q '  entry   key: ' || die "a table that is an object: $(watch odd --no-follow)"
 
 # Entries that are nearly events, and thousands that are random or broken events: each is a line of text.
 cli -e DIRTY.FLUSH tag INSERT 8 1 name $'\e[31m' >/dev/null

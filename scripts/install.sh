@@ -21,7 +21,9 @@ case $1 in
         install -D -m 755 "$built" "$root$module"
         install -D -m 755 scripts/watch.py "$root$viewer"
         install -D -m 644 -t "$root$doc" README.md LICENSE
-        [ ! -d docs ] || cp -r docs "$root$doc"
+        cp -r docs "$root$doc"
+        scripts/examples.sh "$root$doc"
+        install -m 644 scripts/redis_exporter.lua "$root$doc"
         sed "s|/usr/lib/redis/modules/|$prefix/lib/redis/modules/|" packaging/dirty-streams.conf >"$root$doc/dirty-streams.conf"
         chmod -R u=rwX,go=rX "$root$doc"
         echo "install: now tell redis.conf: loadmodule $module"

@@ -38,7 +38,8 @@ export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(changelog Timestamp)}
 rm -rf "$stage" "$folder"
 mkdir -p "$stage/doc" "$folder"
 cp README.md "$stage/doc"
-[ ! -d docs ] || cp -r docs "$stage/doc"
+cp -r docs "$stage/doc"
+scripts/examples.sh "$stage/doc"
 scripts/licences.sh >"$stage/doc/LICENSES-third-party"
 # The manual page is what --help says.
 {
@@ -59,6 +60,7 @@ cp -r "$stage"/doc/* LICENSE packaging/dirty-streams.conf scripts/redis_exporter
 install -m 755 scripts/watch.py "$stage/$name/dirty-watch"
 objcopy --strip-unneeded "$target/release/libdirty_streams.so" "$stage/$name/libdirty_streams.so"
 chmod 755 "$stage/$name/libdirty_streams.so"
+scripts/check-links.pl "$stage/$name" || die 'a link in the packed documentation leads nowhere'
 tar --create --directory "$stage" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" \
     --mode='u=rwX,go=rX' "$name" | gzip -9n >"$folder/$name.tar.gz"
 (cd "$folder" && sha256sum -- *.deb *.tar.gz >SHA256SUMS && ls -sh1)

@@ -106,7 +106,7 @@ worker_ends() {
 
 install_python() {
     [ -x "$target/bin/python" ] || python3 -m venv "$target"
-    "$target/bin/pip" install --quiet --disable-pip-version-check -r requirements.txt
+    "$target/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt
     export PATH=$target/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 USERS_DB=$folder/users.db
 }
 story_python() {

@@ -52,7 +52,11 @@ def escaped(text):
 
 
 def decoded(data):
-    return data.decode('utf-8', 'surrogateescape') if isinstance(data, bytes) else str(data)
+    if isinstance(data, bytes):
+        return data.decode('utf-8', 'surrogateescape')
+    if isinstance(data, (str, int, float, type(None))):
+        return str(data)
+    raise TypeError('a list or map where a text must be')
 
 
 # ---- Events of each FORMAT ----
@@ -315,11 +319,16 @@ class ServerError(Exception):
 
 class Server:
     def __init__(self, options):
-        if options.s:
-            self.socket = socket.socket(socket.AF_UNIX)
-            self.socket.connect(options.s)
-        else:
-            self.socket = socket.create_connection((options.h, options.p))
+        where = options.s or '%s:%d' % (options.h, options.p)
+        try:
+            if options.s:
+                self.socket = socket.socket(socket.AF_UNIX)
+                self.socket.connect(options.s)
+            else:
+                self.socket = socket.create_connection((options.h, options.p))
+        except OSError as error:
+            raise ServerError('no server at %s: %s' % (escaped(where), error.strerror or error)) from error
+        if not options.s:
             # A connection whose other end is gone without a word is noticed after some minutes.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if options.tls:
@@ -373,6 +382,9 @@ def watch(options, show):
         # One is asked for even if none is wanted, to know what comes after it.
         last = entries(server.call('XREVRANGE', stream, '+', '-', 'COUNT', max(options.last, 1)))
         after[stream] = last[0][0] if last else b'0-0'
+        if not last and sys.stderr.isatty():
+            shown = escaped(decoded(stream))
+            print('watch: nothing in "%s"%s' % (shown, '' if options.no_follow else ' yet; waiting'), file=sys.stderr)
         first += [(entry_id, stream, pairs) for entry_id, pairs in last[: options.last]]
     for entry_id, stream, pairs in sorted(first, key=lambda entry: tuple(map(int, entry[0].split(b'-')))):
         show(stream, entry_id, pairs)

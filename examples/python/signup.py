@@ -44,4 +44,6 @@ def main(action, *args):
             print(row, "is what Redis has" if row == values else f"but Redis has {values}")
 
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 main(*sys.argv[1:])

@@ -590,6 +590,35 @@ fn command_docs_say_of_complexity_what_the_manual_says() {
 }
 
 #[test]
+fn the_manual_names_the_acl_categories_that_the_server_has() {
+    let server = Server::start();
+    let mut redis = server.connect_resp3();
+    if !redis.run("ACL CAT").contains(" dirty") {
+        return skipped("the server has no ACL categories of modules");
+    }
+    let mut compared = 0;
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        let Some((_, line)) = text.split_once("- **ACL categories:** ") else {
+            continue;
+        };
+        let line = line.lines().next().unwrap_or_default();
+        let written: BTreeSet<String> = line
+            .split('`')
+            .filter(|word| word.starts_with('@'))
+            .map(str::to_string)
+            .collect();
+        let title = text.lines().next().unwrap_or_default();
+        let info = redis.value(&["COMMAND", "INFO", title.trim_start_matches("# ")]);
+        let info = items(Some(&items(Some(&info))[0]));
+        let told: BTreeSet<String> = items(Some(&info[6])).iter().map(word).collect();
+        assert_eq!(told, written, "{page:?}");
+        compared += 1;
+    }
+    assert_eq!(compared, docs(&mut redis).len());
+}
+
+#[test]
 fn redis_cli_knows_the_syntax() {
     let server = Server::start();
     let help = std::process::Command::new("redis-cli")
