@@ -6,6 +6,7 @@ import random
 import re
 import statistics
 import subprocess
+import time
 
 import contestants as all_of
 from contestants import DECLARATIONS, ENTITIES, FLUSH, LIMIT, ROUND_TRIP, THROUGHPUT, ZERO
@@ -76,9 +77,11 @@ def take_turns(bench, server, group, contestants, keys=None):
 
 
 def benchmarked(server, contestant, requests, keys):
-    """redis-benchmark makes its numbers from the time and its process id. Now and then two runs get the same, and
-    the second finds that little has changed: then another is made."""
+    """redis-benchmark makes its numbers from the time in seconds xor its process id. Two runs get the same if both
+    count on together, as they do on a machine that has nothing else to do, and the second finds that little has
+    changed: then another is made, out of step."""
     for _ in range(4):
+        time.sleep(random.choice([0, 1]))
         before = events(server, contestant)
         run = server.benchmark(contestant.command(), requests, keys)
         if published(server, contestant, before, requests):
