@@ -6,7 +6,6 @@ import random
 import re
 import statistics
 import subprocess
-import time
 
 import contestants as all_of
 from contestants import DECLARATIONS, ENTITIES, FLUSH, LIMIT, ROUND_TRIP, THROUGHPUT, ZERO
@@ -77,11 +76,9 @@ def take_turns(bench, server, group, contestants, keys=None):
 
 
 def benchmarked(server, contestant, requests, keys):
-    """redis-benchmark makes its numbers from the time in seconds xor its process id. Two runs get the same if both
-    count on together, as they do on a machine that has nothing else to do, and the second finds that little has
-    changed: then another is made, out of step."""
+    """Two runs that get the same numbers after all are noticed, since the second changes little: then another is
+    made."""
     for _ in range(4):
-        time.sleep(random.choice([0, 1]))
         before = events(server, contestant)
         run = server.benchmark(contestant.command(), requests, keys)
         if published(server, contestant, before, requests):

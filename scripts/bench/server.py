@@ -98,6 +98,7 @@ class Server:
 
     def __init__(self, persistence):
         self.persistence = persistence
+        self.seeds = set()
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="dirty-bench-")
@@ -154,9 +155,20 @@ class Server:
             return 0
         return as_dict(self.call("XINFO", "STREAM", stream))[b"entries-added"]
 
+    def wait_for_new_numbers(self):
+        """redis-benchmark makes its numbers from the time in seconds xor its process id. On a machine that has nothing
+        else to do both count on together, and one run after the other would get the same."""
+        while True:
+            with subprocess.Popen(["true"]) as last:
+                seed = int(time.time()) ^ (last.pid + 1)
+            if seed not in self.seeds:
+                self.seeds.add(seed)
+                return
+
     def benchmark(self, command, requests, keys):
         """One run of redis-benchmark, which puts numbers below `keys` into the command."""
         options = ["-p", self.port, "-c", 50, "-P", 32, "-n", requests, "-r", keys, "--csv"]
+        self.wait_for_new_numbers()
         before = self.cpu()
         done = subprocess.run(["redis-benchmark", *map(str, options), *command], capture_output=True, check=False)
         if done.returncode != 0 or b"rror" in done.stderr:
