@@ -17,10 +17,7 @@ for program in apt-get dpkg-deb; do
     command -v $program >/dev/null || die "there is no $program here, so the packages of Debian 13 cannot be had"
 done
 
-# Where this release's own packages come from. A list of what is to be had need not be there yet.
-mirror=$(. /etc/os-release && apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-    awk -v release="${VERSION_CODENAME:-}" '$1 == release && $2 == "main" { print $3; exit }')
-[ -n "$mirror" ] || die 'apt knows no mirror of this release, so the packages of Debian 13 cannot be had'
+mirror=$("$(dirname "$0")/mirror.sh") || die 'apt knows no mirror of this release, so the packages of Debian 13 cannot be had'
 
 # What is left by a run that was broken off goes first.
 rm -rf "$folder"/{apt,root}

@@ -36,10 +36,7 @@ if [ -z "${3:-}" ]; then
     fi
 
     if [ ! -e "$base/complete" ]; then
-        # From where this machine's apt gets its own packages.
-        mirror=$(. /etc/os-release && apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-            awk -v release="${VERSION_CODENAME:-}" '$1 == release && $2 == "main" { print $3; exit }')
-        [ -n "$mirror" ] || skip 'apt knows no mirror of Debian'
+        mirror=$(scripts/mirror.sh) || skip 'apt knows no mirror of Debian'
         say "making a Debian 12 in $base"
         rm -rf --one-file-system "$base"
         mkdir -p "$folder"

@@ -133,8 +133,8 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller promises a size that is not too large for the alignment.
         let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
-        if size(layout) == size(new) && is_small(layout) == is_small(new) {
-            return block;
+        if size(layout) == size(new) {
+            return block; // small before and after, if at all
         }
         if is_small(layout) || is_small(new) || !is_ours(layout) {
             // SAFETY: a new block, and an old one of this layout; both have the bytes that are copied.
