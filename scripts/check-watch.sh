@@ -94,7 +94,10 @@ if watch stream --no-follow -p 1 2>"$folder/err"; then die 'a server that is not
 grep -q '^watch: no server at 127.0.0.1:1: ' "$folder/err" || die "no server: $(cat "$folder/err")"
 
 # Whoever mistypes a stream's name would look at an empty terminal for ever.
-script -qec "'$root/scripts/watch.py' -p $port $'no\\ee such' --no-follow" /dev/null </dev/null >"$folder/out"
+# The name comes by the environment: `script` starts the user's shell, which need not be bash.
+# shellcheck disable=SC2016
+WATCH="$root/scripts/watch.py" PORT=$port NAME=$'no\ee such' \
+    script -qec '"$WATCH" -p "$PORT" "$NAME" --no-follow' /dev/null </dev/null >"$folder/out"
 grep -qF 'watch: nothing in "no\x1be such"' "$folder/out" || die "an empty stream: $(cat "$folder/out")"
 
 # What has a list or map where an event has text is an entry.
