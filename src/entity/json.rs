@@ -1,9 +1,9 @@
 //! The canonical text of JSON values.
 
+use super::seen::Seen;
 use serde::de::IgnoredAny;
 use serde_bytes::ByteBuf;
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 /// How deep a JSON value may be nested.
 pub const MAX_DEPTH: usize = 32;
@@ -21,7 +21,7 @@ pub fn canonical(text: &str) -> Option<String> {
     serde_json::from_str::<IgnoredAny>(text).ok()?;
     let mut tokens = String::with_capacity(text.len());
     // What is open, outermost first: the keys so far of an object, `None` for an array.
-    let mut open: Vec<Option<HashSet<Cow<[u8]>>>> = Vec::new();
+    let mut open: Vec<Option<Seen<Cow<[u8]>>>> = Vec::new();
     let (mut rest, mut previous) = (text, 0);
     loop {
         rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
@@ -36,7 +36,7 @@ pub fn canonical(text: &str) -> Option<String> {
         let (token, after) = rest.split_at_checked(length)?;
         match first {
             b'[' | b'{' if open.len() >= MAX_DEPTH => return None,
-            b'[' | b'{' => open.push((first == b'{').then(HashSet::new)),
+            b'[' | b'{' => open.push((first == b'{').then(Seen::new)),
             b']' | b'}' => {
                 open.pop();
             }

@@ -11,6 +11,7 @@
 
 use crate::entity::event::Bytes;
 use crate::entity::flush::Fields;
+use crate::entity::seen::repeated;
 use crate::entity::value::{FieldType, Given};
 use crate::error::{Error, Quoted};
 use serde::de::{MapAccess, Visitor};
@@ -18,7 +19,6 @@ use serde::Deserialize;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 
 const FORMAT: &str = "JSON";
@@ -41,11 +41,11 @@ pub fn decode(text: &[u8]) -> Result<Fields<'_>, Error> {
     }
     let Members(members) =
         serde_json::from_str(text).map_err(|error| malformed(text, 0, &error))?;
-    let mut seen = HashSet::with_capacity(members.len());
-    if let Some((field, _)) = members.iter().find(|(field, _)| !seen.insert(&field.0)) {
+    let names = members.iter().map(|(field, _)| &field.0);
+    if let Some(field) = repeated(names) {
         return Err(Error::RepeatedField {
             format: FORMAT,
-            field: Quoted::new(field.0.as_bytes()),
+            field: Quoted::new(field.as_bytes()),
         });
     }
     let members = members.into_iter();

@@ -15,11 +15,11 @@
 
 use crate::entity::flush::Fields;
 use crate::entity::json::MAX_DEPTH;
+use crate::entity::seen::Seen;
 use crate::entity::value::{FieldType, Given};
 use crate::error::{Error, Quoted};
 use rmp::{decode as read, Marker};
 use serde::Serialize;
-use std::collections::HashSet;
 use time::{format_description::well_known::Rfc3339, OffsetDateTime};
 
 const FORMAT: &str = "MessagePack";
@@ -35,9 +35,10 @@ pub fn decode(bytes: &[u8]) -> Result<Fields<'_>, Error> {
     let Item::Map(count) = reader.item()? else {
         return Err(malformed(0, "expected a map"));
     };
-    // No capacity on the word of a header: it may promise four billion pairs.
-    let mut fields = Vec::new();
-    let mut seen = HashSet::new();
+    // Little capacity on the word of a header: it may promise four billion pairs.
+    let capacity = usize::try_from(count).unwrap_or_default().min(64);
+    let mut fields = Vec::with_capacity(capacity);
+    let mut seen = Seen::with_capacity(capacity);
     for _ in 0..count {
         let offset = reader.offset();
         let (Item::Str(field) | Item::Bin(field)) = reader.item()? else {
@@ -128,7 +129,7 @@ fn nested(
             json.push(b']');
         }
         Item::Map(count) => {
-            let mut seen = HashSet::new();
+            let mut seen = Seen::new();
             json.push(b'{');
             for index in 0..count {
                 if index > 0 {
