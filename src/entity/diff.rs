@@ -62,11 +62,11 @@ impl<'d, 'a> Types<'d, 'a> {
         })
     }
 
-    /// Whether a value is the stored text itself, of a field without a type: so it is with most fields of
-    /// most snapshots.
+    /// Whether a value is the stored text itself, of a field whose type is not declared: so it is with most
+    /// fields of most snapshots.
     fn is_same(&self, field: &[u8], given: &Given, stored: Option<&[u8]>) -> bool {
         stored == Some(&*given.text)
-            && given.is_plain()
+            && given.check_untyped(field).is_ok()
             && self.declaration.declared_type(field).is_none()
     }
 

@@ -33,10 +33,6 @@ impl<'a> Given<'a> {
         }
     }
 
-    pub fn is_plain(&self) -> bool {
-        self.field_type.is_none() && self.number.is_none()
-    }
-
     /// Refuses what a field cannot take that has no declared type.
     pub fn check_untyped(&self, field: &[u8]) -> Result<(), Error> {
         let Some(number) = self.number.filter(|_| self.field_type.is_none()) else {

@@ -461,7 +461,7 @@ mod tests {
     use super::*;
     use crate::entity::declaration::Payload;
     use crate::entity::operation::Operations;
-    use crate::entity::value::Given;
+    use crate::entity::value::{FieldType, Given};
 
     /// Stored states by id; counts how often each is loaded.
     #[derive(Default)]
@@ -548,6 +548,25 @@ mod tests {
             format!("{:?} {streams:?} {write}", step.effect)
         };
         Ok(plan.steps.iter().map(step).collect())
+    }
+
+    #[test]
+    fn a_value_of_any_type_is_no_change_where_its_text_is_stored_unless_no_type_holds_it() {
+        use Request::Update;
+        let update = |given: Given<'static>| Update(vec![(b"a".into(), Some(given))]);
+        let typed = |field_type| update(Given::typed(field_type, b"1".into()));
+        for field_type in [FieldType::String, FieldType::Int, FieldType::Json] {
+            let expected = vec!["None [] -".into()];
+            assert_eq!(planned(vec![typed(field_type)]), Ok(expected));
+        }
+        let plain = Given::plain(b"1e999");
+        let number = Given {
+            number: Some(b"1e999"),
+            ..plain.clone()
+        };
+        let error = "BADVALUE field \"a\" takes a finite number, not \"1e999\"";
+        let planned = planned(vec![update(plain), update(number)]);
+        assert_eq!(planned, Err(error.into()));
     }
 
     #[test]
