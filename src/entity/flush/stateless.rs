@@ -6,12 +6,12 @@ use super::{Effect, Fields, Request, Step};
 use crate::entity::diff::Types;
 use crate::entity::event::{Bytes, Change, Value};
 use crate::entity::operation::Operation;
+use crate::entity::seen::Seen;
 use crate::entity::snapshot::MARKER;
 use crate::error::{Error, Quoted};
-use std::collections::BTreeMap;
 
 /// Fields and their values by name, none null.
-type State<'a> = BTreeMap<Bytes<'a>, Value<'a>>;
+type State<'a> = Vec<(Bytes<'a>, Value<'a>)>;
 
 impl<'a> Planner<'_, 'a> {
     pub fn stateless(&mut self, id: &'a [u8], request: Request<'a>) -> Result<Step<'a>, Error> {
@@ -37,8 +37,8 @@ impl<'a> Planner<'_, 'a> {
             fake: turned.is_some(),
             changes: &changes,
             images: Images {
-                before: old.into_iter().collect(),
-                after: new.into_iter().collect(),
+                before: old,
+                after: new,
             },
             ..Happening::new(operation)
         };
@@ -48,25 +48,21 @@ impl<'a> Planner<'_, 'a> {
 
     fn state(&self, fields: Fields<'a>) -> Result<State<'a>, Error> {
         let types = Types::new(self.declaration, &fields);
-        let mut nulls = State::new();
-        let mut state = State::new();
+        let mut seen = Seen::with_capacity(fields.len());
+        let mut state = State::with_capacity(fields.len());
         for (field, value) in fields {
             if *field == *MARKER {
                 return Err(Error::ReservedField);
             }
-            if state.contains_key(&field) || nulls.contains_key(&field) {
+            if !seen.insert(field.clone()) {
                 return Err(Error::DuplicateField(Quoted::new(&field)));
             }
-            match value {
-                Some(given) => {
-                    let value = types.take(&field, given)?;
-                    state.insert(field, Some(value));
-                }
-                None => {
-                    nulls.insert(field, None);
-                }
+            if let Some(given) = value {
+                let value = types.take(&field, given)?;
+                state.push((field, Some(value)));
             }
         }
+        state.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         Ok(state)
     }
 }
@@ -74,17 +70,64 @@ impl<'a> Planner<'_, 'a> {
 /// What differs, in the order of names. A text of two types is one value: `5` is `"5"`, as it is where
 /// snapshots are kept.
 fn changes<'a>(old: &State<'a>, new: &State<'a>) -> Vec<Change<'a>> {
-    let text = |value: &Value<'a>| value.as_ref().map(|(_, text)| text.clone());
-    let value = |state: &State<'a>, field: &Bytes<'a>| state.get(field).cloned().flatten();
-    let gone = old.keys().filter(|field| !new.contains_key(*field));
-    let mut fields: Vec<_> = gone.chain(new.keys()).collect();
-    fields.sort_unstable();
-    let changes = fields.into_iter().map(|field| Change {
-        field: field.clone(),
-        old: value(old, field),
-        new: value(new, field),
-    });
-    changes
-        .filter(|change| text(&change.old) != text(&change.new))
-        .collect()
+    let mut states = [old, new].map(|state| state.iter().peekable());
+    let mut changes = Vec::new();
+    loop {
+        // Both are sorted, so the first name that is left is the next.
+        let next = states.iter_mut().filter_map(|state| state.peek().copied());
+        let Some(field) = next.map(|(field, _)| field).min() else {
+            return changes;
+        };
+        let [old, new] = states.each_mut().map(|state| {
+            let (_, value) = state.next_if(|(name, _)| name == field)?;
+            value.as_ref()
+        });
+        if old.map(|(_, text)| text) != new.map(|(_, text)| text) {
+            changes.push(Change {
+                field: field.clone(),
+                old: old.cloned(),
+                new: new.cloned(),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entity::value::FieldType;
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    type Model = BTreeMap<&'static [u8], Value<'static>>;
+
+    fn model() -> impl Strategy<Value = Model> {
+        let one_of = |letters: &'static [u8]| select(letters.chunks(1).collect::<Vec<_>>());
+        let types = select(&[FieldType::String, FieldType::Int][..]);
+        let value = (types, one_of(b"12"));
+        let value = value.prop_map(|(field_type, text)| Some((field_type, text.into())));
+        btree_map(one_of(b"abcdefgh"), value, 0..8)
+    }
+
+    proptest! {
+        #[test]
+        fn what_differs_in_text_is_told_by_name(old in model(), new in model()) {
+            let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+            let value = |model: &Model, name| model.get(name).cloned().flatten();
+            let text = |value: &Value| value.as_ref().map(|(_, text)| text.to_vec());
+            let all = names.into_iter().map(|name| Change {
+                field: (*name).into(),
+                old: value(&old, name),
+                new: value(&new, name),
+            });
+            let expected: Vec<_> = all.filter(|c| text(&c.old) != text(&c.new)).collect();
+            let [old, new] = [old, new].map(|model| {
+                let pairs = model.into_iter();
+                pairs.map(|(name, value)| (name.into(), value)).collect()
+            });
+            prop_assert_eq!(changes(&old, &new), expected);
+        }
+    }
 }
