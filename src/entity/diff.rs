@@ -3,10 +3,11 @@
 use super::declaration::Declaration;
 use super::event::{Bytes, Change, Value};
 use super::flush::{Fields, Write};
+use super::seen::Seen;
 use super::snapshot::{Finder, Snapshot, MARKER, NOTHING};
 use super::value::{FieldType, Given};
 use crate::error::{Error, Quoted};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// Whether the fields of a flush are all there are, or only those to change.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,7 +111,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
             remaining: state.len(),
         };
         let mut named = vec![false; state.len()];
-        let mut others = HashSet::new();
+        let mut others = Seen::new();
         for (field, value) in fields {
             if *field == *MARKER {
                 return Err(Error::ReservedField);

@@ -5,9 +5,9 @@ use crate::encoding::fields as encoded;
 use crate::entity::event::Pair;
 use crate::entity::flush::{Fields, Request, Requests};
 use crate::entity::limits::Limits;
+use crate::entity::seen::Seen;
 use crate::entity::value::Given;
 use crate::error::{Error, Quoted};
-use std::collections::HashSet;
 
 /// How long a token of ONCE is remembered when nothing else is said: a day.
 const ONCE_MS: u64 = 24 * 60 * 60 * 1000;
@@ -137,7 +137,7 @@ fn operations<'a>(
 fn meta<'a>(args: &mut Args<'a>) -> Result<Vec<Pair<'a>>, Error> {
     let count = args.count("META")?;
     let mut pairs: Vec<Pair> = Vec::with_capacity(count.min(args.remaining()));
-    let mut seen = HashSet::new();
+    let mut seen = Seen::new();
     for _ in 0..count {
         let name = args.next("META", "a name")?;
         if !seen.insert(name) {
@@ -193,7 +193,8 @@ fn replace<'a>(args: &mut Args<'a>) -> Result<Request<'a>, Error> {
         });
     }
     let count = args.count("UPDATE")?;
-    let (mut old, mut new) = (Fields::new(), Fields::new());
+    let room = count.min(args.remaining());
+    let (mut old, mut new) = (Fields::with_capacity(room), Fields::with_capacity(room));
     for _ in 0..count {
         let field = args.next("UPDATE", "a field")?;
         let before = Given::plain(args.next("UPDATE", "an old value")?);
