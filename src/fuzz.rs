@@ -10,7 +10,7 @@ use crate::encoding::{declaration, fields, waiting};
 use crate::entity::declaration::{Declaration, Format};
 use crate::entity::event::Event;
 use crate::entity::event_id::EventId;
-use crate::entity::flush::{self, Fields, Snapshots, Stored, Write};
+use crate::entity::flush::{self, Field, Fields, Snapshots, Stored, Write};
 use crate::entity::limits::Limits;
 use crate::entity::snapshot::Snapshot;
 use crate::entity::tags::{self, Tag};
@@ -182,10 +182,10 @@ const DECLARATIONS: [&str; 6] = [
 
 /// Snapshots in memory.
 #[derive(Default)]
-struct Memory(HashMap<Vec<u8>, Stored>);
+struct Memory(HashMap<Vec<u8>, Stored<'static>>);
 
 impl Snapshots for Memory {
-    fn load(&mut self, id: &[u8]) -> Result<Stored, Error> {
+    fn load<'g>(&mut self, id: &[u8], _: &[Field<'g>]) -> Result<Stored<'g>, Error> {
         Ok(self.0.get(id).cloned().unwrap_or_default())
     }
 }

@@ -39,7 +39,7 @@ impl Command for Get {
             if declaration.stateless {
                 return Ok(Default::default());
             }
-            let entity = stored.load(id)?;
+            let entity = stored.load(id, &[])?;
             let snapshot = entity.entity().unwrap_or(&NOTHING);
             fields = fields.saturating_add(snapshot.len());
             bytes = bytes.saturating_add(snapshot.size());

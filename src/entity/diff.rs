@@ -4,7 +4,7 @@ use super::declaration::Declaration;
 use super::event::{Bytes, Change, Value};
 use super::flush::{Fields, Write};
 use super::seen::Seen;
-use super::snapshot::{Finder, Snapshot, MARKER, NOTHING};
+use super::snapshot::{is_same, Finder, Snapshot, MARKER, NOTHING};
 use super::value::{FieldType, Given};
 use crate::error::{Error, Quoted};
 use std::collections::HashMap;
@@ -66,7 +66,7 @@ impl<'d, 'a> Types<'d, 'a> {
     /// Whether a value is the stored text itself, of a field whose type is not declared: so it is with most
     /// fields of most snapshots.
     fn is_same(&self, field: &[u8], given: &Given, stored: Option<&[u8]>) -> bool {
-        stored == Some(&*given.text)
+        stored.is_some_and(|stored| is_same(stored, &given.text))
             && given.check_untyped(field).is_ok()
             && self.declaration.declared_type(field).is_none()
     }
@@ -98,7 +98,7 @@ pub struct Diff<'s, 'a> {
 impl<'s, 'a: 's> Diff<'s, 'a> {
     pub fn new(
         types: &Types<'_, 'a>,
-        state: Option<&'s Snapshot>,
+        state: Option<&'s Snapshot<'a>>,
         fields: Fields<'a>,
         scope: Scope,
     ) -> Result<Self, Error> {

@@ -4,8 +4,8 @@ use super::keys::{self, Key};
 use super::{api::api, cluster, derived, guard, writes::Writes};
 use crate::entity::declaration::{Declaration, Stream};
 use crate::entity::event::Version;
-use crate::entity::flush::{self, Snapshots, Write};
-use crate::entity::snapshot::{Snapshot, MARKER};
+use crate::entity::flush::{self, Field, Snapshots, Write};
+use crate::entity::snapshot::{Reading, MARKER};
 use crate::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
@@ -61,7 +61,7 @@ impl Drop for Stored<'_> {
 }
 
 impl Snapshots for Stored<'_> {
-    fn load(&mut self, id: &[u8]) -> Result<flush::Stored, Error> {
+    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<flush::Stored<'g>, Error> {
         let name = Self::check_key(self.ctx, self.key, self.declaration, id)?;
         let name_text = keys::string(&name);
         let key = Key::read(self.ctx, &name_text);
@@ -73,7 +73,7 @@ impl Snapshots for Stored<'_> {
             return Ok(flush::Stored::Nothing);
         }
         let mut collected = Collected {
-            snapshot: Snapshot::with_capacity(key.length()),
+            fields: Reading::new(key.length(), given),
             tombstone: None,
             is_whole: true,
         };
@@ -92,19 +92,16 @@ impl Snapshots for Stored<'_> {
         if !collected.is_whole {
             return Err(Error::Internal);
         }
-        Ok(match collected {
-            Collected {
-                snapshot,
-                tombstone: Some(version),
-                ..
-            } if snapshot.len() == 0 => flush::Stored::Tombstone(version),
-            Collected { snapshot, .. } => flush::Stored::Entity(snapshot),
+        let snapshot = collected.fields.snapshot;
+        Ok(match collected.tombstone {
+            Some(version) if snapshot.len() == 0 => flush::Stored::Tombstone(version),
+            _ => flush::Stored::Entity(snapshot),
         })
     }
 }
 
-struct Collected {
-    snapshot: Snapshot,
+struct Collected<'f, 'g> {
+    fields: Reading<'f, 'g>,
     /// The version that the marker holds.
     tombstone: Option<Version>,
     /// No field was left out by a panic.
@@ -129,14 +126,14 @@ unsafe extern "C" fn collect(
     collected.is_whole &= taken.is_some();
 }
 
-impl Collected {
+impl Collected<'_, '_> {
     fn take(&mut self, field: &[u8], value: &[u8]) {
         if field == MARKER {
-            self.snapshot.marked = true;
+            self.fields.snapshot.marked = true;
             let text = std::str::from_utf8(value).ok();
             self.tombstone = text.and_then(|text| text.parse().ok());
         } else {
-            self.snapshot.push(field, value);
+            self.fields.push(field, value);
         }
     }
 }

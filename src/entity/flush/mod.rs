@@ -62,8 +62,9 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Fields and their new values; `None` is null.
-pub type Fields<'a> = Vec<(Bytes<'a>, Option<Given<'a>>)>;
+/// A field and its new value; `None` is null.
+pub type Field<'a> = (Bytes<'a>, Option<Given<'a>>);
+pub type Fields<'a> = Vec<Field<'a>>;
 
 /// What one operation came to: an element of the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,21 +120,22 @@ pub struct Details {
 
 /// Where stored snapshots come from.
 pub trait Snapshots {
-    fn load(&mut self, id: &[u8]) -> Result<Stored, Error>;
+    /// What is stored of an entity. What a flush gives it is most often what is stored already.
+    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<Stored<'g>, Error>;
 }
 
 /// What is stored of an entity.
 #[derive(Clone, Debug, Default)]
-pub enum Stored {
+pub enum Stored<'g> {
     #[default]
     Nothing,
     /// It was deleted, and this was its version.
     Tombstone(Version),
-    Entity(Snapshot),
+    Entity(Snapshot<'g>),
 }
 
-impl Stored {
-    pub fn entity(&self) -> Option<&Snapshot> {
+impl<'g> Stored<'g> {
+    pub fn entity(&self) -> Option<&Snapshot<'g>> {
         match self {
             Stored::Entity(snapshot) => Some(snapshot),
             Stored::Nothing | Stored::Tombstone(_) => None,
@@ -141,7 +143,7 @@ impl Stored {
     }
 
     /// After a write, for later operations on the same entity in one command.
-    fn after(self, write: Option<&Write>) -> Stored {
+    fn after(self, write: Option<&Write>) -> Self {
         match write {
             None => self,
             Some(Write::Delete) => Stored::Nothing,

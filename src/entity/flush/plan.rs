@@ -28,7 +28,7 @@ pub fn plan<'a>(
     let mut planner = Planner::new(declaration, origin, limits);
     // Only of an entity that comes again is the new state remembered.
     let again = repeated(&flushes);
-    let mut states: HashMap<&[u8], Stored> = HashMap::new();
+    let mut states: HashMap<&[u8], Stored<'a>> = HashMap::new();
     for requests in flushes {
         planner.meta = requests.meta;
         planner.with_events = requests.with_events;
@@ -42,7 +42,8 @@ pub fn plan<'a>(
                 Some(state) => state,
                 None if declaration.stateless => Stored::Nothing,
                 None => {
-                    let state = stored.load(id).map_err(of_token)?;
+                    let given = request.fields().next().map_or(&[][..], Vec::as_slice);
+                    let state = stored.load(id, given).map_err(of_token)?;
                     let fields = state.entity().map_or(0, Snapshot::len);
                     planner.work(fields).map_err(of_token)?;
                     state
@@ -145,7 +146,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         &mut self,
         id: &'a [u8],
         request: Request<'a>,
-        stored: &Stored,
+        stored: &Stored<'a>,
     ) -> Result<Step<'a>, Error> {
         self.check_id(id)?;
         let given = request.fields().map(Vec::len);
@@ -209,7 +210,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         id: &'a [u8],
         storing: Storing,
         fields: Fields<'a>,
-        stored: &Stored,
+        stored: &Stored<'a>,
     ) -> Result<Step<'a>, Error> {
         let state = stored.entity();
         let types = Types::new(self.declaration, &fields);
@@ -274,7 +275,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         &mut self,
         id: &'a [u8],
         fields: Option<Fields<'a>>,
-        stored: &Stored,
+        stored: &Stored<'a>,
     ) -> Result<Step<'a>, Error> {
         let given = match fields {
             None => None,
@@ -460,18 +461,19 @@ impl From<Operation> for Effect {
 mod tests {
     use super::*;
     use crate::entity::declaration::Payload;
+    use crate::entity::flush::Field;
     use crate::entity::operation::Operations;
     use crate::entity::value::{FieldType, Given};
 
     /// Stored states by id; counts how often each is loaded.
     #[derive(Default)]
     struct Fake {
-        states: HashMap<Vec<u8>, Snapshot>,
+        states: HashMap<Vec<u8>, Snapshot<'static>>,
         loads: usize,
     }
 
     impl Snapshots for Fake {
-        fn load(&mut self, id: &[u8]) -> Result<Stored, Error> {
+        fn load<'g>(&mut self, id: &[u8], _: &[Field<'g>]) -> Result<Stored<'g>, Error> {
             self.loads += 1;
             let known = self.states.get(id).cloned();
             Ok(known.map_or(Stored::Nothing, Stored::Entity))
