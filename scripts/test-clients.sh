@@ -158,11 +158,15 @@ story_node() {
     kill -CONT "$server"
     patiently printed intake '  user 2: stale'
 
-    # Redis is away: three wait, and push the oldest out. Who ends now waits until it is back.
-    cli SHUTDOWN SAVE
+    # Redis ends without having heard the first of three, which nobody can know; two more push out that one, and one
+    # that was not sent. Who ends now waits until Redis is back.
+    patiently drained user-changes mailer
+    cli SAVE >/dev/null
+    kill -STOP "$server"
+    take '{"id": 4, "name": "Dora", "email": "dora@example.com", "version": 1}' '  Redis does not answer'
+    kill -KILL "$server"
     wait "$server" || true
     server=
-    take '{"id": 4, "name": "Dora", "email": "dora@example.com", "version": 1}' '  Redis does not answer'
     take '{"id": 5, "name": "Emil", "email": "emil@example.com", "version": 1}' 'taken: Emil'
     take '{"id": 6, "name": "Fay", "email": "fay@example.com", "version": 1}' 'taken: Fay'
     take '{"id": 5, "name": "Emile", "email": "emil@example.com", "version": 2}' 'taken: Emile'
@@ -179,6 +183,34 @@ story_node() {
     end plain_worker
     echo
     run node smallest.js
+    echo
+    SERVER=$server node --input-type=module <<'END'
+// Of two flushes one is sent, and Redis does not answer before the publisher ends; a buffer of one holds no more.
+import { Publisher } from './publisher.js';
+
+const told = (what, then) => ([, , id], why) => {
+  console.log(`  user ${id} ${what}: ${why}`);
+  then?.();
+};
+for (const limit of [1, 2]) {
+  console.log(`$ # a publisher with a limit of ${limit}:`);
+  const publisher = await new Promise((connected) => {
+    const declaration = ['DIRTY.DECLARE', `away${limit}`, 'STREAM', `away${limit}-changes`];
+    const publisher = new Publisher(process.env.REDIS_URL, declaration, {
+      limit,
+      onFlushed: told('flushed', () => connected(publisher)),
+      onDropped: told('dropped'),
+      onUnknown: told('unknown'),
+    });
+    publisher.flush(`away${limit}`, 'SNAPSHOT', 7, 1, 'name', 'Gus');
+  });
+  process.kill(process.env.SERVER, 'SIGSTOP');
+  publisher.flush(`away${limit}`, 'SNAPSHOT', 8, 1, 'name', 'Hal');
+  publisher.flush(`away${limit}`, 'SNAPSHOT', 9, 1, 'name', 'Ida');
+  await publisher.close(100);
+  process.kill(process.env.SERVER, 'SIGCONT');
+}
+END
 }
 
 install_rust() {
