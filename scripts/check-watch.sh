@@ -3,7 +3,8 @@
 set -euo pipefail
 # shellcheck source=scripts/server.sh
 . "$(dirname "$0")/server.sh"
-export PYTHONDONTWRITEBYTECODE=1 TZ=Europe/Vienna
+# Vienna's time by its rule, which needs no file of tzdata; and the shell that `script` starts, which is not the user's.
+export PYTHONDONTWRITEBYTECODE=1 TZ=CET-1CEST,M3.5.0,M10.5.0/3 SHELL=/bin/sh
 unset NO_COLOR
 command -v python3 >/dev/null || die 'python3 is missing: apt-get install python3'
 
@@ -94,7 +95,7 @@ if watch stream --no-follow -p 1 2>"$folder/err"; then die 'a server that is not
 grep -q '^watch: no server at 127.0.0.1:1: ' "$folder/err" || die "no server: $(cat "$folder/err")"
 
 # Whoever mistypes a stream's name would look at an empty terminal for ever.
-# The name comes by the environment: `script` starts the user's shell, which need not be bash.
+# The name comes by the environment: sh knows no $'\e'.
 # shellcheck disable=SC2016
 WATCH="$root/scripts/watch.py" PORT=$port NAME=$'no\ee such' \
     script -qec '"$WATCH" -p "$PORT" "$NAME" --no-follow' /dev/null </dev/null >"$folder/out"
