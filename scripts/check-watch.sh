@@ -191,7 +191,10 @@ terminal() { script --quiet --return --command "LC_ALL=C.UTF-8 $* '$root/scripts
 [ "$(terminal env TERM=dumb | colours)" = 0 ] || die 'colours on a dumb terminal'
 [ "$(watch v2 --no-follow --last 1 --color=always | sed 's/^[^ ]* [^ ]*  //')" = $'\e[32minsert\e[0m  \e[1mtag:8\e[0m' ] || die 'other colours'
 # A terminal of another character set gets no bytes that it cannot show.
-LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 "$root/scripts/watch.py" -p "$port" full --no-follow >"$folder/ascii"
+for asked in --help "full --no-follow"; do
+    # shellcheck disable=SC2086
+    LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 "$root/scripts/watch.py" -p "$port" $asked
+done >"$folder/ascii"
 if grep -P '[^ -~]' "$folder/ascii" >&2; then die 'UTF-8 in an ASCII terminal'; fi
 
 # Follows, shows what comes at once, and leaves nothing behind; Ctrl-C ends it well.

@@ -93,7 +93,8 @@ if [ "$3" = build ]; then
     mkdir -p "$root"/usr/local/{rust,cargo/registry}
     mount --bind -o ro "$(rustc --print sysroot)" "$root/usr/local/rust"
     ln -s ../rust/bin "$root/usr/local/cargo/bin"
-    [ ! -d "${CARGO_HOME:-$HOME/.cargo}/registry" ] || cp -r "${CARGO_HOME:-$HOME/.cargo}"/registry/{index,cache} "$root/usr/local/cargo/registry"
+    cargo_home=${CARGO_HOME:-~/.cargo}
+    [ ! -d "$cargo_home/registry" ] || cp -r "$cargo_home"/registry/{index,cache} "$root/usr/local/cargo/registry"
     workdir=/
     while read -r word rest; do
         case $word in
