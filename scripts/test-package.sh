@@ -11,6 +11,7 @@
 # stage is done by hand, on this Debian and with its Redis 7.0; the first, which builds, too if DOCKER_BUILD=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/sbin:/sbin # where debootstrap and chroot are, which root's PATH may lack
 
 die() { echo "test-package: $*" >&2; exit 1; }
 skip() { echo "test-package: SKIPPED: $*; no package was installed" >&2; exit 0; }
