@@ -18,13 +18,14 @@ mkdir -p "$target"
 
 # Processes that the story has in the background, by name; those that are left when it fails go with the server.
 declare -A running=()
+failure="the story in $language was not begun"
 finish() {
     local code=$?
     # First the server, which may be stopped: those that wait for its reply do not end before.
     [ -z "$server" ] || kill -CONT "$server" 2>/dev/null || true
     for process in "${running[@]}"; do kill "$process" 2>/dev/null && wait "$process" || true; done
     if [ $code -ne 0 ]; then
-        echo "test-clients: the story in $language ended early, or told something else; so far:"
+        echo "test-clients: $failure:"
         cat "$folder"/*out "$folder/err" 2>/dev/null || true
     fi >&8
     stop
@@ -135,7 +136,7 @@ story_python() {
 install_node() {
     cp ./*.js package*.json "$target"
     cd "$target"
-    npm ci --loglevel error --no-audit --no-fund >/dev/null
+    npm ci --prefer-offline --loglevel error --no-audit --no-fund >/dev/null
 }
 intake() { exec node intake.js <"$folder/input"; }
 take() {
@@ -243,7 +244,9 @@ diff -u --label README.md --label "$smallest" "$folder/shown" "$examples/$smalle
 
 start
 cd "$examples"
+failure="the libraries of the story in $language cannot be had (no registry?), so nothing was tested"
 "install_$language" 2>"$folder/err"
+failure="the story in $language ended early, or told something else; so far"
 export REDIS_URL=redis://127.0.0.1:$port
 "story_$language" >"$folder/out" 2>"$folder/err"
 
