@@ -5,6 +5,7 @@
 set -euo pipefail
 . "$(dirname "$0")/server.sh"
 
+unset FORCE_COLOR # Node obeys it also where there is no terminal
 language=$1
 examples=$root/examples/$language
 target=${CARGO_TARGET_DIR:-$root/target}/clients/$language
@@ -136,7 +137,7 @@ story_python() {
 install_node() {
     cp ./*.js package*.json "$target"
     cd "$target"
-    npm ci --prefer-offline --loglevel error --no-audit --no-fund >/dev/null
+    npm ci --cache "$target/cache" --prefer-offline --loglevel error --no-audit --no-fund >/dev/null
 }
 intake() { exec node intake.js <"$folder/input"; }
 take() {
@@ -199,6 +200,7 @@ for (const limit of [1, 2]) {
     const declaration = ['DIRTY.DECLARE', `away${limit}`, 'STREAM', `away${limit}-changes`];
     const publisher = new Publisher(process.env.REDIS_URL, declaration, {
       limit,
+      replyTimeout: 20_000,
       onFlushed: told('flushed', () => connected(publisher)),
       onDropped: told('dropped'),
       onUnknown: told('unknown'),
