@@ -4,6 +4,8 @@
 PORT ?= $(if $(filter cluster,$(MAKECMDGOALS)),7000,6379)
 # Cargo puts its files elsewhere when CARGO_TARGET_DIR says so.
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+# Then a relative one means the same in every folder, and a target-dir in ~/.cargo leads nobody astray.
+export CARGO_TARGET_DIR := $(TARGET)
 # Where `make install` puts what it installs.
 PREFIX ?= /usr/local
 # Where the integration tests and the scripts find the module; set it to try another build.
@@ -74,6 +76,7 @@ watch: ## show the live events of a stream (STREAM=user-changes PORT=6379), or o
 	@scripts/watch.py -p $(PORT) $(or $(STREAM),$(error which stream? make watch STREAM=user-changes))
 
 package: build ## a Debian package and a tar.gz, with checksums, in target/package
+	@scripts/setup.sh dpkg-shlibdeps:dpkg-dev objcopy:binutils
 	@scripts/package.sh $(TARGET)/package
 
 test-package: package ## install both on a Debian of their own below target/, as README.md says; needs root

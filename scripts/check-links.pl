@@ -19,7 +19,7 @@ sub slug {    # as GitHub makes an anchor of a heading
 sub scan {
     my $page = shift;
     my ($fence, %seen);
-    open my $file, '<:encoding(UTF-8)', $page or die "$page: $!\n";
+    open my $file, '<:utf8', $page or die "$page: $!\n";
     while (my $line = <$file>) {
         chomp $line;
         $fence = !$fence if $line =~ /^\s*```/;

@@ -3,7 +3,8 @@
 set -euo pipefail
 # shellcheck source=scripts/server.sh
 . "$(dirname "$0")/server.sh"
-export PYTHONDONTWRITEBYTECODE=1 TZ=Europe/Vienna
+# Vienna's time by its rule, which needs no file of tzdata; and the shell that `script` starts, which is not the user's.
+export PYTHONDONTWRITEBYTECODE=1 TZ=CET-1CEST,M3.5.0,M10.5.0/3 SHELL=/bin/sh
 unset NO_COLOR
 command -v python3 >/dev/null || die 'python3 is missing: apt-get install python3'
 
@@ -94,7 +95,7 @@ if watch stream --no-follow -p 1 2>"$folder/err"; then die 'a server that is not
 grep -q '^watch: no server at 127.0.0.1:1: ' "$folder/err" || die "no server: $(cat "$folder/err")"
 
 # Whoever mistypes a stream's name would look at an empty terminal for ever.
-# The name comes by the environment: `script` starts the user's shell, which need not be bash.
+# The name comes by the environment: sh knows no $'\e'.
 # shellcheck disable=SC2016
 WATCH="$root/scripts/watch.py" PORT=$port NAME=$'no\ee such' \
     script -qec '"$WATCH" -p "$PORT" "$NAME" --no-follow' /dev/null </dev/null >"$folder/out"
@@ -190,7 +191,10 @@ terminal() { script --quiet --return --command "LC_ALL=C.UTF-8 $* '$root/scripts
 [ "$(terminal env TERM=dumb | colours)" = 0 ] || die 'colours on a dumb terminal'
 [ "$(watch v2 --no-follow --last 1 --color=always | sed 's/^[^ ]* [^ ]*  //')" = $'\e[32minsert\e[0m  \e[1mtag:8\e[0m' ] || die 'other colours'
 # A terminal of another character set gets no bytes that it cannot show.
-LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 "$root/scripts/watch.py" -p "$port" full --no-follow >"$folder/ascii"
+for asked in --help "full --no-follow"; do
+    # shellcheck disable=SC2086
+    LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 "$root/scripts/watch.py" -p "$port" $asked
+done >"$folder/ascii"
 if grep -P '[^ -~]' "$folder/ascii" >&2; then die 'UTF-8 in an ASCII terminal'; fi
 
 # Follows, shows what comes at once, and leaves nothing behind; Ctrl-C ends it well.

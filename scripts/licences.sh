@@ -9,10 +9,11 @@ crates=$(cargo tree --locked --edges normal,no-proc-macro --prefix none --no-ded
 echo "The module contains code of Rust's standard library (MIT OR Apache-2.0) and of these crates:"
 echo
 echo "$crates" | awk '{ name = $1 " " $2; $1 = $2 = ""; printf "  %-28s%s\n", name, $0 }'
+cargo_home=${CARGO_HOME:-~/.cargo} # as cargo finds it, also where HOME is not set
 declare -A printed # by the hash of a text, whose it was first
 while read -r name version _; do
     found=
-    for file in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/"$name-$version"/{LICEN[CS]E,COPYING,COPYRIGHT,NOTICE}*; do
+    for file in "$cargo_home"/registry/src/*/"$name-$version"/{LICEN[CS]E,COPYING,COPYRIGHT,NOTICE}*; do
         [ -f "$file" ] || continue
         found=1
         what="$name $version: $(basename "$file")"

@@ -8,6 +8,7 @@
 # which gdb and addr2line find the line of an address in the report.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export LC_ALL=C.UTF-8 # the order of lists, and the letters of --help
 
 die() { echo "package: $*" >&2; exit 1; }
 

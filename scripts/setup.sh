@@ -22,6 +22,7 @@ server=${REDIS_SERVER:-redis-server}
 command -v cargo >/dev/null || die "cargo is missing: install Rust (Cargo.toml says which version)"
 
 missing=()
+command -v cc >/dev/null || missing+=(gcc libc6-dev)
 have_libclang || missing+=(libclang-dev)
 command -v "$server" >/dev/null || missing+=(redis-server)
 command -v python3 >/dev/null || missing+=(python3)

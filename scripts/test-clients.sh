@@ -5,6 +5,7 @@
 set -euo pipefail
 . "$(dirname "$0")/server.sh"
 
+unset FORCE_COLOR # Node obeys it also where there is no terminal
 language=$1
 examples=$root/examples/$language
 target=${CARGO_TARGET_DIR:-$root/target}/clients/$language
@@ -18,13 +19,14 @@ mkdir -p "$target"
 
 # Processes that the story has in the background, by name; those that are left when it fails go with the server.
 declare -A running=()
+failure="the story in $language was not begun"
 finish() {
     local code=$?
     # First the server, which may be stopped: those that wait for its reply do not end before.
     [ -z "$server" ] || kill -CONT "$server" 2>/dev/null || true
     for process in "${running[@]}"; do kill "$process" 2>/dev/null && wait "$process" || true; done
     if [ $code -ne 0 ]; then
-        echo "test-clients: the story in $language ended early, or told something else; so far:"
+        echo "test-clients: $failure:"
         cat "$folder"/*out "$folder/err" 2>/dev/null || true
     fi >&8
     stop
@@ -135,7 +137,7 @@ story_python() {
 install_node() {
     cp ./*.js package*.json "$target"
     cd "$target"
-    npm ci --loglevel error --no-audit --no-fund >/dev/null
+    npm ci --cache "$target/cache" --prefer-offline --loglevel error --no-audit --no-fund >/dev/null
 }
 intake() { exec node intake.js <"$folder/input"; }
 take() {
@@ -158,11 +160,15 @@ story_node() {
     kill -CONT "$server"
     patiently printed intake '  user 2: stale'
 
-    # Redis is away: three wait, and push the oldest out. Who ends now waits until it is back.
-    cli SHUTDOWN SAVE
+    # Redis ends without having heard the first of three, which nobody can know; two more push out that one, and one
+    # that was not sent. Who ends now waits until Redis is back.
+    patiently drained user-changes mailer
+    cli SAVE >/dev/null
+    kill -STOP "$server"
+    take '{"id": 4, "name": "Dora", "email": "dora@example.com", "version": 1}' '  Redis does not answer'
+    kill -KILL "$server"
     wait "$server" || true
     server=
-    take '{"id": 4, "name": "Dora", "email": "dora@example.com", "version": 1}' '  Redis does not answer'
     take '{"id": 5, "name": "Emil", "email": "emil@example.com", "version": 1}' 'taken: Emil'
     take '{"id": 6, "name": "Fay", "email": "fay@example.com", "version": 1}' 'taken: Fay'
     take '{"id": 5, "name": "Emile", "email": "emil@example.com", "version": 2}' 'taken: Emile'
@@ -179,6 +185,35 @@ story_node() {
     end plain_worker
     echo
     run node smallest.js
+    echo
+    SERVER=$server node --input-type=module <<'END'
+// Of two flushes one is sent, and Redis does not answer before the publisher ends; a buffer of one holds no more.
+import { Publisher } from './publisher.js';
+
+const told = (what, then) => ([, , id], why) => {
+  console.log(`  user ${id} ${what}: ${why}`);
+  then?.();
+};
+for (const limit of [1, 2]) {
+  console.log(`$ # a publisher with a limit of ${limit}:`);
+  const publisher = await new Promise((connected) => {
+    const declaration = ['DIRTY.DECLARE', `away${limit}`, 'STREAM', `away${limit}-changes`];
+    const publisher = new Publisher(process.env.REDIS_URL, declaration, {
+      limit,
+      replyTimeout: 20_000,
+      onFlushed: told('flushed', () => connected(publisher)),
+      onDropped: told('dropped'),
+      onUnknown: told('unknown'),
+    });
+    publisher.flush(`away${limit}`, 'SNAPSHOT', 7, 1, 'name', 'Gus');
+  });
+  process.kill(process.env.SERVER, 'SIGSTOP');
+  publisher.flush(`away${limit}`, 'SNAPSHOT', 8, 1, 'name', 'Hal');
+  publisher.flush(`away${limit}`, 'SNAPSHOT', 9, 1, 'name', 'Ida');
+  await publisher.close(100);
+  process.kill(process.env.SERVER, 'SIGCONT');
+}
+END
 }
 
 install_rust() {
@@ -211,7 +246,9 @@ diff -u --label README.md --label "$smallest" "$folder/shown" "$examples/$smalle
 
 start
 cd "$examples"
+failure="the libraries of the story in $language cannot be had (no registry?), so nothing was tested"
 "install_$language" 2>"$folder/err"
+failure="the story in $language ended early, or told something else; so far"
 export REDIS_URL=redis://127.0.0.1:$port
 "story_$language" >"$folder/out" 2>"$folder/err"
 

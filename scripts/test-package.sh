@@ -11,6 +11,7 @@
 # stage is done by hand, on this Debian and with its Redis 7.0; the first, which builds, too if DOCKER_BUILD=1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+PATH=$PATH:/usr/sbin:/sbin # where debootstrap and chroot are, which root's PATH may lack
 
 die() { echo "test-package: $*" >&2; exit 1; }
 skip() { echo "test-package: SKIPPED: $*; no package was installed" >&2; exit 0; }
@@ -93,7 +94,8 @@ if [ "$3" = build ]; then
     mkdir -p "$root"/usr/local/{rust,cargo/registry}
     mount --bind -o ro "$(rustc --print sysroot)" "$root/usr/local/rust"
     ln -s ../rust/bin "$root/usr/local/cargo/bin"
-    [ ! -d "${CARGO_HOME:-$HOME/.cargo}/registry" ] || cp -r "${CARGO_HOME:-$HOME/.cargo}"/registry/{index,cache} "$root/usr/local/cargo/registry"
+    cargo_home=${CARGO_HOME:-~/.cargo}
+    [ ! -d "$cargo_home/registry" ] || cp -r "$cargo_home"/registry/{index,cache} "$root/usr/local/cargo/registry"
     workdir=/
     while read -r word rest; do
         case $word in

@@ -410,13 +410,13 @@ def main():
     parser.add_argument('--no-follow', action='store_true')
     parser.add_argument('--full', action='store_true')
     parser.add_argument('--color', choices=['always', 'never', 'auto'], default='auto')
+    # A terminal that does not know a letter gets its number.
+    sys.stdout.reconfigure(errors='backslashreplace', line_buffering=True)
     if '--help' in sys.argv[1:]:
         print(__doc__.strip())
         return 0
     options = parser.parse_args()
 
-    # A terminal that does not know a letter gets its number.
-    sys.stdout.reconfigure(errors='backslashreplace', line_buffering=True)
     on_terminal = sys.stdout.isatty() and os.environ.get('TERM') != 'dumb' and not os.environ.get('NO_COLOR')
     color = on_terminal if options.color == 'auto' else options.color == 'always'
     writer = Writer(color, options.full, len(options.streams) > 1)

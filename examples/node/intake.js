@@ -6,7 +6,7 @@ import { Publisher } from './publisher.js';
 const DECLARATION = ('DIRTY.DECLARE user VERSION version TYPES 2 id int version int' +
   ' STREAM user-changes PAYLOAD FULL STREAM user-cdc FORMAT DEBEZIUM').split(' ');
 
-const count = { flushed: 0, dropped: 0 };
+const count = { flushed: 0, dropped: 0, unknown: 0 };
 let away = false;
 
 const publisher = new Publisher(process.env.REDIS_URL ?? 'redis://localhost:6379', DECLARATION, {
@@ -20,6 +20,10 @@ const publisher = new Publisher(process.env.REDIS_URL ?? 'redis://localhost:6379
   onDropped([, , id], why) {
     count.dropped++;
     console.log(`  user ${id} is dropped: ${why}`);
+  },
+  onUnknown([, , id], why) {
+    count.unknown++;
+    console.log(`  user ${id} may be flushed or not: ${why}`);
   },
   onRetry(error) {
     if (!away) console.log('  Redis does not answer; going on without');
@@ -35,4 +39,4 @@ for await (const line of createInterface({ input: process.stdin })) {
   console.log(`taken: ${user.name}`);
 }
 await publisher.close();
-console.log(`end of input: ${count.flushed} flushed, ${count.dropped} dropped`);
+console.log(`end of input: ${count.flushed} flushed, ${count.dropped} dropped, ${count.unknown} unknown`);

@@ -1,11 +1,14 @@
 // Sends flushes one after the other in the background, so that who has something to say never waits for Redis.
 //
 // While Redis is away they wait in a buffer, and each attempt comes twice as late as the one before. A full buffer
-// drops its oldest: a later snapshot of the same entity brings along what it said. A reply may be lost and the flush
+// gives up its oldest: a later snapshot of the same entity brings along what it said. A reply may be lost and the flush
 // sent again, so flushes must be such that a repetition does no harm: snapshots of a type with VERSION, or with ONCE.
+//
+// Each flush ends with one call: onFlushed; onDropped, if Redis does not have it; or onUnknown, if it was sent, its reply
+// did not come, and it was given up.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Redis } from 'ioredis';
+import { Redis, ReplyError } from 'ioredis';
 
 // Sent again, these would be refused again; all else (LOADING, OOM, READONLY, FULL, TRYAGAIN …) may pass.
 const REFUSED = /^(ERR|EXISTS|NOENTITY|BADVALUE|WRONGTYPE|CROSSSLOT|NOPERM|LIMIT) /;
@@ -15,7 +18,7 @@ export class Publisher {
   #options;
   #declaration;
   #buffer = [];
-  #running;
+  #running; // until nothing waits
   #closed = false;
 
   constructor(url, declaration, options) {
@@ -31,58 +34,66 @@ export class Publisher {
     this.#redis.on('error', () => {}); // each flush tells of its own
     // On each new connection, before anything else is sent there; the same again changes nothing.
     this.#redis.on('ready', () => this.#declare());
-    this.#running = this.#redis.connect().catch((error) => this.#options.onRetry?.(error));
+    this.#running = this.#redis
+      .connect()
+      .catch((error) => this.#options.onRetry?.(error))
+      .then(() => this.#run());
   }
 
   /** Returns at once. `words` is what follows DIRTY.FLUSH. */
   flush(...words) {
     if (this.#closed) throw new Error('the publisher is closed');
-    // The first is on its way to Redis, so the next is the oldest that can go.
-    if (this.#buffer.length >= this.#options.limit) this.#drop(1, 'the buffer is full');
-    this.#buffer.push(words);
-    if (this.#buffer.length === 1) this.#running = this.#running.then(() => this.#run());
+    if (this.#buffer.length >= this.#options.limit) this.#giveUp('the buffer is full');
+    this.#buffer.push({ words, unanswered: 0 });
+    this.#running ??= this.#run();
   }
 
-  /** Waits until everything is sent, so many ms at most; what is left is dropped. */
+  /** Waits until everything is sent, so many ms at most; what is left is given up. */
   async close(ms = 10_000) {
     this.#closed = true;
     const late = new AbortController();
     await Promise.race([this.#running, sleep(ms, undefined, { signal: late.signal })]);
     late.abort();
-    while (this.#buffer.length) this.#drop(0, 'closed before Redis came back');
+    while (this.#buffer.length) this.#giveUp('closed before Redis came back');
     this.#redis.disconnect();
   }
 
   async #run() {
     for (let failures = 0; this.#buffer.length; ) {
-      const words = this.#buffer[0];
-      let effects, refusal;
+      const flush = this.#buffer[0];
+      let effects, error;
+      if (this.#redis.status === 'ready') flush.unanswered++;
       try {
-        effects = await this.#redis.call('DIRTY.FLUSH', ...words);
-      } catch (error) {
-        if (!REFUSED.test(error.message)) {
-          this.#options.onRetry?.(error);
-          // Redis came back without its data, or declaring has failed before.
-          if (error.message.startsWith('NODECL ')) await this.#declare();
-          await sleep(this.#delay(++failures));
-          continue;
-        }
-        refusal = error.message;
+        effects = await this.#redis.call('DIRTY.FLUSH', ...flush.words);
+      } catch (caught) {
+        error = caught;
+      }
+      if (error instanceof ReplyError) flush.unanswered--;
+      if (flush !== this.#buffer[0]) continue; // given up meanwhile, and that was told
+      if (error && !REFUSED.test(error.message)) {
+        this.#options.onRetry?.(error);
+        // Redis came back without its data, or declaring has failed before.
+        if (error.message.startsWith('NODECL ')) await this.#declare();
+        await sleep(this.#delay(++failures));
+        continue;
       }
       failures = 0;
       this.#buffer.shift();
-      if (effects) this.#options.onFlushed?.(words, effects);
-      else this.#options.onDropped?.(words, refusal);
+      if (error) this.#options.onDropped?.(flush.words, error.message);
+      else this.#options.onFlushed?.(flush.words, effects);
     }
+    this.#running = undefined;
   }
 
   #declare() {
     return this.#redis.call(...this.#declaration).catch((error) => this.#options.onRetry?.(error));
   }
 
-  #drop(at, why) {
-    const [words] = this.#buffer.splice(at, 1);
-    if (words) this.#options.onDropped?.(words, why);
+  #giveUp(why) {
+    const { words, unanswered } = this.#buffer.shift();
+    // Sent, and Redis may have carried it out, or may yet.
+    if (unanswered) this.#options.onUnknown?.(words, why);
+    else this.#options.onDropped?.(words, why);
   }
 
   #delay(failures) {

@@ -50,7 +50,10 @@ class Bench:
     def about(self, server):
         cpu = re.search(r"^model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE)
         git = ["git", "describe", "--always", "--dirty"]
-        commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+        try:
+            commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+        except FileNotFoundError:  # what is measured may be no clone, on a machine without git
+            commit = ""
         return {
             "date": f"{self.begin:%Y-%m-%d %H:%M} UTC",
             "machine": f"{os.cpu_count()} cores of {cpu[1] if cpu else platform.machine()}, Linux {platform.release()}",

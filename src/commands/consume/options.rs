@@ -34,6 +34,31 @@ impl<'a> Reader<'a> {
             Reader::Cursor(cursor) => cursor.name,
         }
     }
+
+    /// The error of a word that is no option of this reader; it may be one of the other.
+    fn refusal(&self, got: &[u8]) -> Error {
+        let (other, options): (_, &[&str]) = match self {
+            Reader::Group(_) => ("CURSOR", &["LAG", "SHARD"]),
+            Reader::Cursor(_) => (
+                "GROUP",
+                &[
+                    "PENDING",
+                    "CLAIM",
+                    "MAXDELIVERIES",
+                    "DEAD",
+                    "SINGLE",
+                    "MAXPENDING",
+                ],
+            ),
+        };
+        match options
+            .iter()
+            .find(|option| got.eq_ignore_ascii_case(option.as_bytes()))
+        {
+            Some(option) => Error::Needs(option, other),
+            None => Error::UnknownOption(Quoted::new(got)),
+        }
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -139,8 +164,7 @@ impl<'a> Options<'a> {
             self.filter.parse(args)?;
             Ok("WHERE")
         } else {
-            let got = args.take().unwrap_or_default();
-            Err(Error::UnknownOption(Quoted::new(got)))
+            Err(self.reader.refusal(args.take().unwrap_or_default()))
         }
     }
 }
@@ -357,8 +381,10 @@ mod tests {
         for (line, error) in [
             ("", "ERR the reader must be GROUP or CURSOR, not \"\""),
             ("GROUP g", "ERR GROUP lacks a consumer"),
-            ("CURSOR c PENDING", "ERR unknown option \"PENDING\""),
-            ("CURSOR c CLAIM 5", "ERR unknown option \"CLAIM\""),
+            ("CURSOR c PENDING", "ERR PENDING needs GROUP"),
+            ("CURSOR c claim 5", "ERR CLAIM needs GROUP"),
+            ("GROUP g c LAG 5", "ERR LAG needs CURSOR"),
+            ("CURSOR c LIMIT 5", "ERR unknown option \"LIMIT\""),
             ("CURSOR c RAW RAW", "ERR RAW is given twice"),
             ("GROUP g c ACK 2 1-1", "ERR ACK lacks an id"),
             (
