@@ -161,7 +161,7 @@ impl Group<'_> {
             &text("CREATE"),
             self.stream,
             self.name,
-            &text(&position.to_string()),
+            &text(&position.text()),
             &text("MKSTREAM"),
         ];
         self.write(c"XGROUP", &args).map(drop)
@@ -172,14 +172,14 @@ impl Group<'_> {
             &text("SETID"),
             self.stream,
             self.name,
-            &text(&position.to_string()),
+            &text(&position.text()),
         ];
         self.write(c"XGROUP", &args).map(drop)
     }
 
     /// How many of them were pending.
     pub fn acknowledge(&self, ids: &[EventId]) -> Result<i64, Error> {
-        let ids: Vec<RedisString> = ids.iter().map(|id| text(&id.to_string())).collect();
+        let ids: Vec<RedisString> = ids.iter().map(|id| text(&id.text())).collect();
         let mut args = vec![self.stream, self.name];
         args.extend(&ids);
         let reply = self.write(c"XACK", &args)?;
@@ -264,7 +264,7 @@ impl Group<'_> {
 
     /// One entry, if it is pending.
     pub fn pending_entry(&self, id: EventId) -> Result<Option<Pending>, Error> {
-        let id = text(&id.to_string());
+        let id = text(&id.text());
         let args = [self.stream, self.name, &id, &id, &text("1")];
         let reply = self.run(call::read, c"XPENDING", &args)?;
         let pending = reply.view().items().find_map(Pending::of);
@@ -287,7 +287,7 @@ impl Group<'_> {
     /// Says that a consumer is alive: it asks for pending entries of its own where there cannot be any.
     pub fn touch(&self, consumer: &RedisString) -> Result<(), Error> {
         // The very greatest id means new entries.
-        let beyond = text(&EventId::MAX.preceding().to_string());
+        let beyond = text(&EventId::MAX.preceding().text());
         let args = [
             &text("GROUP"),
             self.name,
@@ -319,7 +319,7 @@ impl Group<'_> {
 
     /// Of entries from this id on.
     fn lowest_pending(&self, from: EventId) -> Result<Option<EventId>, Error> {
-        let (from, to, count) = (text(&from.to_string()), text("+"), text("1"));
+        let (from, to, count) = (text(&from.text()), text("+"), text("1"));
         let args = [self.stream, self.name, &from, &to, &count];
         let reply = self.run(call::read, c"XPENDING", &args)?;
         let lowest = reply.view().at(0).and_then(|row| row.at(0));
@@ -455,7 +455,7 @@ pub fn range(
     let args = [
         stream,
         &text(&format!("({after}")),
-        &text(&until.to_string()),
+        &text(&until.text()),
         &text("COUNT"),
         &text(&count.to_string()),
     ];
@@ -473,7 +473,7 @@ pub fn first(ctx: &Context, stream: &RedisString) -> Result<Option<EventId>, Err
 
 /// One entry, if the stream has it.
 pub fn entry(ctx: &Context, stream: &RedisString, id: EventId) -> Result<Reply, Error> {
-    let id = text(&id.to_string());
+    let id = text(&id.text());
     call::read(ctx, c"XRANGE", &[stream, &id, &id])
 }
 

@@ -98,7 +98,7 @@ impl Batch {
         reply.bytes("position");
         match self.position {
             None => reply.null(),
-            Some(position) => reply.bytes(position.to_string()),
+            Some(position) => reply.bytes(position.text()),
         }
         reply.bytes("missed");
         reply.unsigned(decoded.missed());
