@@ -68,30 +68,28 @@ impl Batch {
 
     /// Whether there is nothing to tell the reader: no entry, and none lost.
     pub fn is_empty(&self) -> bool {
-        if self.lost > 0 || self.parts.iter().any(|part| part.kept() > 0) {
+        if self.lost > 0 || self.kept() > 0 {
             return false;
         }
         // Without an entry there is no gap before it.
         let seen = self.parts.iter().any(|part| part.length() > 0);
-        !seen || Decoded::of(self).missed() == 0
+        let decoded = self.decoded();
+        let new = decoded.filter_map(|(delivered, event)| delivered.first_met(&event));
+        !seen || self.missed(new) == 0
     }
 
     pub fn reply(&self, reply: Reply, raw: bool) {
-        let decoded = Decoded::of(self);
-        let kept = || {
-            decoded
-                .entries
-                .iter()
-                .filter(|(entry, _)| !entry.is_rejected)
-        };
-        let count = kept().count();
+        let count = usize::try_from(self.kept()).unwrap_or(usize::MAX);
         stats::count(&stats::DELIVERED, count);
         reply.map(3);
         reply.bytes("events");
         reply.array(count);
-        for (delivered, event) in kept() {
+        let mut new = Vec::with_capacity(count);
+        for (delivered, event) in self.decoded() {
+            new.extend(delivered.first_met(&event));
             match event {
-                Some(event) if !raw => delivered.reply_event(reply, event),
+                _ if delivered.is_rejected => (),
+                Some(event) if !raw => delivered.reply_event(reply, &event),
                 _ => delivered.reply_raw(reply),
             }
         }
@@ -101,38 +99,29 @@ impl Batch {
             Some(position) => reply.bytes(position.text()),
         }
         reply.bytes("missed");
-        reply.unsigned(decoded.missed());
+        reply.unsigned(self.missed(new));
     }
-}
 
-/// All entries of a batch, and the events in them.
-struct Decoded<'b> {
-    batch: &'b Batch,
-    entries: Vec<(Delivered<'b>, Option<Event<'b>>)>,
-}
+    /// How many entries the reader gets.
+    fn kept(&self) -> u64 {
+        let kept = self.parts.iter().map(Part::kept);
+        kept.fold(0, u64::saturating_add)
+    }
 
-impl<'b> Decoded<'b> {
-    fn of(batch: &'b Batch) -> Self {
-        let delivered = batch.parts.iter().flat_map(Part::delivered);
-        let entries = delivered.map(|delivered| {
+    /// All entries, and the events in them.
+    fn decoded(&self) -> impl Iterator<Item = (Delivered<'_>, Option<Event<'_>>)> {
+        let delivered = self.parts.iter().flat_map(Part::delivered);
+        delivered.map(|delivered| {
             let event = event::decode(&delivered.fields);
             (delivered, event)
-        });
-        Decoded {
-            batch,
-            entries: entries.collect(),
-        }
+        })
     }
 
     /// How many events this reader can no longer get: those before the new ones it gets, and what was
     /// found lost already.
-    fn missed(&self) -> u64 {
-        let new = self.entries.iter().filter_map(|(delivered, event)| {
-            let id = EventId::parse(delivered.entry.id).filter(|_| delivered.is_new)?;
-            Some((id, event.is_some()))
-        });
-        let before = self.batch.before.map_or(0, |before| missed(before, new));
-        before.saturating_add(self.batch.lost)
+    fn missed(&self, new: impl IntoIterator<Item = (EventId, bool)>) -> u64 {
+        let before = self.before.map_or(0, |before| missed(before, new));
+        before.saturating_add(self.lost)
     }
 }
 
@@ -219,7 +208,7 @@ impl Part {
             .collect()
     }
 
-    fn delivered(&self) -> Vec<Delivered<'_>> {
+    fn delivered(&self) -> impl Iterator<Item = Delivered<'_>> {
         // Both are in the order of their ids.
         let mut again = match &self.kind {
             Kind::Again { deliveries } => deliveries.as_slice(),
@@ -227,26 +216,30 @@ impl Part {
         }
         .iter();
         let entries = self.entries().enumerate();
-        entries
-            .map(|(place, entry)| Delivered {
-                entry,
-                fields: entry.fields(),
-                deliveries: match self.kind {
-                    Kind::Read => None,
-                    Kind::New => Some(1),
-                    Kind::Again { .. } => {
-                        let id = EventId::parse(entry.id);
-                        again.find(|(again, _)| Some(*again) == id).map(|(_, n)| *n)
-                    }
-                },
-                is_new: !matches!(self.kind, Kind::Again { .. }),
-                is_rejected: self.rejected.contains(&place),
-            })
-            .collect()
+        entries.map(move |(place, entry)| Delivered {
+            entry,
+            fields: entry.fields(),
+            deliveries: match self.kind {
+                Kind::Read => None,
+                Kind::New => Some(1),
+                Kind::Again { .. } => {
+                    let id = EventId::parse(entry.id);
+                    again.find(|(again, _)| Some(*again) == id).map(|(_, n)| *n)
+                }
+            },
+            is_new: !matches!(self.kind, Kind::Again { .. }),
+            is_rejected: self.rejected.contains(&place),
+        })
     }
 }
 
 impl<'r> Delivered<'r> {
+    /// The id, and whether it is an event's, of what this reader meets for the first time.
+    fn first_met(&self, event: &Option<Event>) -> Option<(EventId, bool)> {
+        let id = EventId::parse(self.entry.id).filter(|_| self.is_new)?;
+        Some((id, event.is_some()))
+    }
+
     fn reply_event(&self, reply: Reply, event: &Event) {
         let optional = [
             !event.changes.is_empty(),
