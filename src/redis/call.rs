@@ -156,7 +156,7 @@ impl<'r> View<'r> {
         })
     }
 
-    pub fn items(self) -> impl Iterator<Item = View<'r>> {
+    pub fn items(self) -> impl DoubleEndedIterator<Item = View<'r>> {
         (0..self.length()).filter_map(move |index| self.at(index))
     }
 

@@ -65,14 +65,13 @@ impl<'r> Entry<'r> {
 }
 
 /// The entries of an XRANGE or XCLAIM reply; null elements, which XCLAIM once gave, are passed over.
-pub fn entries(reply: View<'_>) -> impl Iterator<Item = Entry<'_>> {
+pub fn entries(reply: View<'_>) -> impl DoubleEndedIterator<Item = Entry<'_>> {
     reply.items().filter_map(Entry::new)
 }
 
-/// The entries of an XREADGROUP reply that asked for one stream.
-pub fn entries_of_stream(reply: View<'_>) -> impl Iterator<Item = Entry<'_>> {
-    let stream = reply.at(0).and_then(|stream| stream.at(1));
-    stream.into_iter().flat_map(entries)
+/// Where the entries are in an XREADGROUP reply that asked for one stream; `None` if there are none.
+pub fn of_stream(reply: View) -> Option<View> {
+    reply.at(0)?.at(1)
 }
 
 /// A pending entry, who holds it since when, and how often it was delivered so far.

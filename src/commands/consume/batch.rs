@@ -164,12 +164,13 @@ impl Part {
         part
     }
 
-    fn entries(&self) -> Box<dyn Iterator<Item = Entry<'_>> + '_> {
+    fn entries(&self) -> impl DoubleEndedIterator<Item = Entry<'_>> {
         let view = self.reply.view();
-        match self.kind {
-            Kind::New => Box::new(groups::entries_of_stream(view)),
-            Kind::Again { .. } | Kind::Read => Box::new(groups::entries(view)),
-        }
+        let entries = match self.kind {
+            Kind::New => groups::of_stream(view),
+            Kind::Again { .. } | Kind::Read => Some(view),
+        };
+        entries.into_iter().flat_map(groups::entries)
     }
 
     /// How many entries it has, rejected ones too.
@@ -192,9 +193,8 @@ impl Part {
     }
 
     pub fn last(&self) -> Option<EventId> {
-        self.entries()
-            .last()
-            .and_then(|entry| EventId::parse(entry.id))
+        let last = self.entries().next_back();
+        last.and_then(|entry| EventId::parse(entry.id))
     }
 
     pub fn rejected(&self) -> Vec<EventId> {
