@@ -104,6 +104,10 @@ pub struct View<'r> {
 }
 
 impl<'r> View<'r> {
+    pub fn raw(self) -> *mut raw::RedisModuleCallReply {
+        self.raw
+    }
+
     fn kind(self) -> Kind {
         // SAFETY: a live reply; null is of the unknown type.
         match unsafe { api!(RedisModule_CallReplyType(self.raw)) } as isize {

@@ -47,19 +47,23 @@ impl State {
 #[derive(Clone, Copy)]
 pub struct Entry<'r> {
     pub id: &'r [u8],
-    fields: View<'r>,
+    /// Both as the server wrote them.
+    pub id_view: View<'r>,
+    pub fields_view: View<'r>,
 }
 
 impl<'r> Entry<'r> {
     fn new(entry: View<'r>) -> Option<Self> {
+        let (id, fields) = (entry.at(0)?, entry.at(1)?);
         Some(Entry {
-            id: entry.at(0)?.bytes(),
-            fields: entry.at(1)?,
+            id: id.bytes(),
+            id_view: id,
+            fields_view: fields,
         })
     }
 
     pub fn fields(&self) -> Vec<(&'r [u8], &'r [u8])> {
-        let mut texts = self.fields.items().map(View::bytes);
+        let mut texts = self.fields_view.items().map(View::bytes);
         std::iter::from_fn(|| Some((texts.next()?, texts.next()?))).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Writing replies, element by element, right in RESP2 and RESP3.
 
 use super::api::api;
+use super::call::View;
 use crate::entity::event::Value;
 use crate::entity::value::FieldType;
 use redis_module::{raw, Context};
@@ -52,6 +53,13 @@ impl<'c> Reply<'c> {
                 bytes.len(),
             ));
         }
+    }
+
+    /// A part of what the server has replied to the module, as it is. Texts and arrays are the same in RESP2
+    /// and RESP3.
+    pub fn part(self, part: View) {
+        // SAFETY: a live reply.
+        unsafe { api!(RedisModule_ReplyWithCallReply(self.ctx.ctx, part.raw())) };
     }
 
     pub fn integer(self, number: i64) {

@@ -251,7 +251,7 @@ impl<'r> Delivered<'r> {
         let pairs = optional.into_iter().filter(|present| *present).count();
         reply.map(pairs.saturating_add(4));
         reply.bytes("id");
-        reply.bytes(self.entry.id);
+        reply.part(self.entry.id_view);
         reply.bytes("entity");
         reply.bytes(&event.entity);
         reply.bytes("entity_id");
@@ -293,13 +293,9 @@ impl<'r> Delivered<'r> {
     fn reply_raw(&self, reply: Reply) {
         reply.map(if self.deliveries.is_some() { 3 } else { 2 });
         reply.bytes("id");
-        reply.bytes(self.entry.id);
+        reply.part(self.entry.id_view);
         reply.bytes("fields");
-        reply.array(self.fields.len().saturating_mul(2));
-        for (field, value) in &self.fields {
-            reply.bytes(field);
-            reply.bytes(value);
-        }
+        reply.part(self.entry.fields_view);
         self.reply_deliveries(reply);
     }
 
