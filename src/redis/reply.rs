@@ -2,6 +2,7 @@
 
 use super::api::api;
 use super::call::View;
+use super::words;
 use crate::entity::event::Value;
 use crate::entity::value::FieldType;
 use redis_module::{raw, Context};
@@ -52,6 +53,15 @@ impl<'c> Reply<'c> {
                 bytes.as_ptr().cast::<c_char>(),
                 bytes.len(),
             ));
+        }
+    }
+
+    /// A text that many replies have.
+    #[inline(always)]
+    pub fn word(self, text: &'static str) {
+        match words::kept(self.ctx, text) {
+            Some(kept) => self.part(kept),
+            None => self.bytes(text),
         }
     }
 

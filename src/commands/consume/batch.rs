@@ -82,7 +82,7 @@ impl Batch {
         let count = usize::try_from(self.kept()).unwrap_or(usize::MAX);
         stats::count(&stats::DELIVERED, count);
         reply.map(3);
-        reply.bytes("events");
+        reply.word("events");
         reply.array(count);
         let mut new = Vec::with_capacity(count);
         for (delivered, event) in self.decoded() {
@@ -93,12 +93,12 @@ impl Batch {
                 _ => delivered.reply_raw(reply),
             }
         }
-        reply.bytes("position");
+        reply.word("position");
         match self.position {
             None => reply.null(),
             Some(position) => reply.bytes(position.text()),
         }
-        reply.bytes("missed");
+        reply.word("missed");
         reply.unsigned(self.missed(new));
     }
 
@@ -250,16 +250,16 @@ impl<'r> Delivered<'r> {
         ];
         let pairs = optional.into_iter().filter(|present| *present).count();
         reply.map(pairs.saturating_add(4));
-        reply.bytes("id");
+        reply.word("id");
         reply.part(self.entry.id_view);
-        reply.bytes("entity");
+        reply.word("entity");
         reply.bytes(&event.entity);
-        reply.bytes("entity_id");
+        reply.word("entity_id");
         reply.bytes(&event.id);
-        reply.bytes("op");
-        reply.bytes(event.op());
+        reply.word("op");
+        reply.word(event.op());
         if !event.changes.is_empty() {
-            reply.bytes("changes");
+            reply.word("changes");
             reply.map(event.changes.len());
             for change in event.changes.iter() {
                 reply.bytes(&change.field);
@@ -270,7 +270,7 @@ impl<'r> Delivered<'r> {
         }
         for (name, image) in [("before", &event.before), ("after", &event.after)] {
             if !image.is_empty() {
-                reply.bytes(name);
+                reply.word(name);
                 reply.map(image.len());
                 for (field, value) in image.iter() {
                     reply.bytes(field);
@@ -279,7 +279,7 @@ impl<'r> Delivered<'r> {
             }
         }
         if !event.meta.is_empty() {
-            reply.bytes("meta");
+            reply.word("meta");
             reply.map(event.meta.len());
             for (name, value) in event.meta.iter() {
                 reply.bytes(name);
@@ -292,16 +292,16 @@ impl<'r> Delivered<'r> {
     /// The entry's own fields, in its order, any of them more than once if it is so.
     fn reply_raw(&self, reply: Reply) {
         reply.map(if self.deliveries.is_some() { 3 } else { 2 });
-        reply.bytes("id");
+        reply.word("id");
         reply.part(self.entry.id_view);
-        reply.bytes("fields");
+        reply.word("fields");
         reply.part(self.entry.fields_view);
         self.reply_deliveries(reply);
     }
 
     fn reply_deliveries(&self, reply: Reply) {
         if let Some(deliveries) = self.deliveries {
-            reply.bytes("deliveries");
+            reply.word("deliveries");
             reply.integer(deliveries);
         }
     }
