@@ -141,7 +141,7 @@ impl GroupStats {
 
 fn id(reply: Reply, id: Option<EventId>) {
     match id {
-        Some(id) => reply.bytes(id.to_string()),
+        Some(id) => reply.bytes(id.text()),
         None => reply.null(),
     }
 }

@@ -69,6 +69,12 @@ impl EventId {
             seq: decimal::parse(seq)?,
         })
     }
+
+    /// As it is displayed, without the formatter, whose part in an event would be felt.
+    pub fn text(self) -> String {
+        let (mut ms, mut seq) = (itoa::Buffer::new(), itoa::Buffer::new());
+        [ms.format(self.ms), "-", seq.format(self.seq)].concat()
+    }
 }
 
 /// How many events a reader at a position can no longer get, by the gaps in the seqs of what it gets
@@ -89,7 +95,7 @@ pub fn missed(position: EventId, read: impl IntoIterator<Item = (EventId, bool)>
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.ms, self.seq)
+        f.write_str(&self.text())
     }
 }
 

@@ -80,6 +80,10 @@ impl Reply {
     }
 }
 
+// SAFETY: only who holds the server's lock has replies, one thread at a time.
+unsafe impl Send for Reply {}
+unsafe impl Sync for Reply {}
+
 impl Drop for Reply {
     fn drop(&mut self) {
         // SAFETY: received once, freed once; no view outlives it.
@@ -104,6 +108,10 @@ pub struct View<'r> {
 }
 
 impl<'r> View<'r> {
+    pub fn raw(self) -> *mut raw::RedisModuleCallReply {
+        self.raw
+    }
+
     fn kind(self) -> Kind {
         // SAFETY: a live reply; null is of the unknown type.
         match unsafe { api!(RedisModule_CallReplyType(self.raw)) } as isize {
@@ -156,7 +164,7 @@ impl<'r> View<'r> {
         })
     }
 
-    pub fn items(self) -> impl Iterator<Item = View<'r>> {
+    pub fn items(self) -> impl DoubleEndedIterator<Item = View<'r>> {
         (0..self.length()).filter_map(move |index| self.at(index))
     }
 

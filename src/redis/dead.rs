@@ -78,7 +78,7 @@ impl<'c> Dead<'c> {
         let entries = groups::entries(entry.view()).next();
         if let Some(entry) = &entries {
             let numbers = [
-                death.id.to_string(),
+                death.id.text(),
                 death.deliveries.to_string(),
                 death.first_ms.to_string(),
                 death.last_ms.to_string(),
@@ -227,7 +227,7 @@ impl Failure {
 }
 
 fn failure_field(group: &Group, id: EventId) -> RedisString {
-    keys::string(&[id.to_string().as_bytes(), b" ", group.name].concat())
+    keys::string(&[id.text().as_bytes(), b" ", group.name].concat())
 }
 
 /// Appends an entry as the stream's next event, by a native command.
@@ -239,7 +239,7 @@ pub fn append(
     let last = streams::state(ctx, stream)?.unwrap_or_default().last;
     let id = last.following(streams::now_ms());
     let id = id.ok_or_else(|| Error::IdsExhausted(Quoted::new(stream)))?;
-    let id_text = keys::string(id.to_string().as_bytes());
+    let id_text = keys::string(id.text().as_bytes());
     let words: Vec<RedisString> = words.collect();
     let args: Vec<&RedisString> = [stream, &id_text].into_iter().chain(&words).collect();
     call::write(ctx, c"XADD", &args)?;

@@ -148,9 +148,7 @@ impl<'c> Deletions<'c> {
         if done.is_empty() {
             return Ok(waiting);
         }
-        let entries = done
-            .iter()
-            .map(|id| keys::string(id.to_string().as_bytes()));
+        let entries = done.iter().map(|id| keys::string(id.text().as_bytes()));
         self.remove(c"XDEL", self.stream, entries)?;
         if let Some(key) = &self.key {
             self.remove(c"ZREM", key, done.into_iter().map(member))?;

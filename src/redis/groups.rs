@@ -47,32 +47,35 @@ impl State {
 #[derive(Clone, Copy)]
 pub struct Entry<'r> {
     pub id: &'r [u8],
-    fields: View<'r>,
+    /// Both as the server wrote them.
+    pub id_view: View<'r>,
+    pub fields_view: View<'r>,
 }
 
 impl<'r> Entry<'r> {
     fn new(entry: View<'r>) -> Option<Self> {
+        let (id, fields) = (entry.at(0)?, entry.at(1)?);
         Some(Entry {
-            id: entry.at(0)?.bytes(),
-            fields: entry.at(1)?,
+            id: id.bytes(),
+            id_view: id,
+            fields_view: fields,
         })
     }
 
     pub fn fields(&self) -> Vec<(&'r [u8], &'r [u8])> {
-        let mut texts = self.fields.items().map(View::bytes);
+        let mut texts = self.fields_view.items().map(View::bytes);
         std::iter::from_fn(|| Some((texts.next()?, texts.next()?))).collect()
     }
 }
 
 /// The entries of an XRANGE or XCLAIM reply; null elements, which XCLAIM once gave, are passed over.
-pub fn entries(reply: View<'_>) -> impl Iterator<Item = Entry<'_>> {
+pub fn entries(reply: View<'_>) -> impl DoubleEndedIterator<Item = Entry<'_>> {
     reply.items().filter_map(Entry::new)
 }
 
-/// The entries of an XREADGROUP reply that asked for one stream.
-pub fn entries_of_stream(reply: View<'_>) -> impl Iterator<Item = Entry<'_>> {
-    let stream = reply.at(0).and_then(|stream| stream.at(1));
-    stream.into_iter().flat_map(entries)
+/// Where the entries are in an XREADGROUP reply that asked for one stream; `None` if there are none.
+pub fn of_stream(reply: View) -> Option<View> {
+    reply.at(0)?.at(1)
 }
 
 /// A pending entry, who holds it since when, and how often it was delivered so far.
@@ -161,7 +164,7 @@ impl Group<'_> {
             &text("CREATE"),
             self.stream,
             self.name,
-            &text(&position.to_string()),
+            &text(&position.text()),
             &text("MKSTREAM"),
         ];
         self.write(c"XGROUP", &args).map(drop)
@@ -172,14 +175,14 @@ impl Group<'_> {
             &text("SETID"),
             self.stream,
             self.name,
-            &text(&position.to_string()),
+            &text(&position.text()),
         ];
         self.write(c"XGROUP", &args).map(drop)
     }
 
     /// How many of them were pending.
     pub fn acknowledge(&self, ids: &[EventId]) -> Result<i64, Error> {
-        let ids: Vec<RedisString> = ids.iter().map(|id| text(&id.to_string())).collect();
+        let ids: Vec<RedisString> = ids.iter().map(|id| text(&id.text())).collect();
         let mut args = vec![self.stream, self.name];
         args.extend(&ids);
         let reply = self.write(c"XACK", &args)?;
@@ -264,7 +267,7 @@ impl Group<'_> {
 
     /// One entry, if it is pending.
     pub fn pending_entry(&self, id: EventId) -> Result<Option<Pending>, Error> {
-        let id = text(&id.to_string());
+        let id = text(&id.text());
         let args = [self.stream, self.name, &id, &id, &text("1")];
         let reply = self.run(call::read, c"XPENDING", &args)?;
         let pending = reply.view().items().find_map(Pending::of);
@@ -287,7 +290,7 @@ impl Group<'_> {
     /// Says that a consumer is alive: it asks for pending entries of its own where there cannot be any.
     pub fn touch(&self, consumer: &RedisString) -> Result<(), Error> {
         // The very greatest id means new entries.
-        let beyond = text(&EventId::MAX.preceding().to_string());
+        let beyond = text(&EventId::MAX.preceding().text());
         let args = [
             &text("GROUP"),
             self.name,
@@ -319,7 +322,7 @@ impl Group<'_> {
 
     /// Of entries from this id on.
     fn lowest_pending(&self, from: EventId) -> Result<Option<EventId>, Error> {
-        let (from, to, count) = (text(&from.to_string()), text("+"), text("1"));
+        let (from, to, count) = (text(&from.text()), text("+"), text("1"));
         let args = [self.stream, self.name, &from, &to, &count];
         let reply = self.run(call::read, c"XPENDING", &args)?;
         let lowest = reply.view().at(0).and_then(|row| row.at(0));
@@ -455,7 +458,7 @@ pub fn range(
     let args = [
         stream,
         &text(&format!("({after}")),
-        &text(&until.to_string()),
+        &text(&until.text()),
         &text("COUNT"),
         &text(&count.to_string()),
     ];
@@ -473,7 +476,7 @@ pub fn first(ctx: &Context, stream: &RedisString) -> Result<Option<EventId>, Err
 
 /// One entry, if the stream has it.
 pub fn entry(ctx: &Context, stream: &RedisString, id: EventId) -> Result<Reply, Error> {
-    let id = text(&id.to_string());
+    let id = text(&id.text());
     call::read(ctx, c"XRANGE", &[stream, &id, &id])
 }
 

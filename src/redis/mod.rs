@@ -29,4 +29,5 @@ pub mod rights;
 pub mod snapshots;
 pub mod stats;
 pub mod streams;
+mod words;
 pub mod writes;

@@ -1,6 +1,8 @@
 //! Writing replies, element by element, right in RESP2 and RESP3.
 
 use super::api::api;
+use super::call::View;
+use super::words;
 use crate::entity::event::Value;
 use crate::entity::value::FieldType;
 use redis_module::{raw, Context};
@@ -52,6 +54,22 @@ impl<'c> Reply<'c> {
                 bytes.len(),
             ));
         }
+    }
+
+    /// A text that many replies have.
+    #[inline(always)]
+    pub fn word(self, text: &'static str) {
+        match words::kept(self.ctx, text) {
+            Some(kept) => self.part(kept),
+            None => self.bytes(text),
+        }
+    }
+
+    /// A part of what the server has replied to the module, as it is. Texts and arrays are the same in RESP2
+    /// and RESP3.
+    pub fn part(self, part: View) {
+        // SAFETY: a live reply.
+        unsafe { api!(RedisModule_ReplyWithCallReply(self.ctx.ctx, part.raw())) };
     }
 
     pub fn integer(self, number: i64) {

@@ -208,7 +208,7 @@ impl<'d> Publisher<'d> {
                 last_ids::forget(ctx, &self.name);
                 add(last_ids::get(ctx, &self.name).ok()?)
             })?;
-            let id_text = keys::string(id.to_string().as_bytes());
+            let id_text = keys::string(id.text().as_bytes());
             writes.replicate(c"XADD", &self.name, std::iter::once(&id_text).chain(words));
             writes.changed(
                 &self.name,

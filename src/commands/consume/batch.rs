@@ -68,71 +68,60 @@ impl Batch {
 
     /// Whether there is nothing to tell the reader: no entry, and none lost.
     pub fn is_empty(&self) -> bool {
-        if self.lost > 0 || self.parts.iter().any(|part| part.kept() > 0) {
+        if self.lost > 0 || self.kept() > 0 {
             return false;
         }
         // Without an entry there is no gap before it.
         let seen = self.parts.iter().any(|part| part.length() > 0);
-        !seen || Decoded::of(self).missed() == 0
+        let decoded = self.decoded();
+        let new = decoded.filter_map(|(delivered, event)| delivered.first_met(&event));
+        !seen || self.missed(new) == 0
     }
 
     pub fn reply(&self, reply: Reply, raw: bool) {
-        let decoded = Decoded::of(self);
-        let kept = || {
-            decoded
-                .entries
-                .iter()
-                .filter(|(entry, _)| !entry.is_rejected)
-        };
-        let count = kept().count();
+        let count = usize::try_from(self.kept()).unwrap_or(usize::MAX);
         stats::count(&stats::DELIVERED, count);
         reply.map(3);
-        reply.bytes("events");
+        reply.word("events");
         reply.array(count);
-        for (delivered, event) in kept() {
+        let mut new = Vec::with_capacity(count);
+        for (delivered, event) in self.decoded() {
+            new.extend(delivered.first_met(&event));
             match event {
-                Some(event) if !raw => delivered.reply_event(reply, event),
+                _ if delivered.is_rejected => (),
+                Some(event) if !raw => delivered.reply_event(reply, &event),
                 _ => delivered.reply_raw(reply),
             }
         }
-        reply.bytes("position");
+        reply.word("position");
         match self.position {
             None => reply.null(),
-            Some(position) => reply.bytes(position.to_string()),
+            Some(position) => reply.bytes(position.text()),
         }
-        reply.bytes("missed");
-        reply.unsigned(decoded.missed());
+        reply.word("missed");
+        reply.unsigned(self.missed(new));
     }
-}
 
-/// All entries of a batch, and the events in them.
-struct Decoded<'b> {
-    batch: &'b Batch,
-    entries: Vec<(Delivered<'b>, Option<Event<'b>>)>,
-}
+    /// How many entries the reader gets.
+    fn kept(&self) -> u64 {
+        let kept = self.parts.iter().map(Part::kept);
+        kept.fold(0, u64::saturating_add)
+    }
 
-impl<'b> Decoded<'b> {
-    fn of(batch: &'b Batch) -> Self {
-        let delivered = batch.parts.iter().flat_map(Part::delivered);
-        let entries = delivered.map(|delivered| {
+    /// All entries, and the events in them.
+    fn decoded(&self) -> impl Iterator<Item = (Delivered<'_>, Option<Event<'_>>)> {
+        let delivered = self.parts.iter().flat_map(Part::delivered);
+        delivered.map(|delivered| {
             let event = event::decode(&delivered.fields);
             (delivered, event)
-        });
-        Decoded {
-            batch,
-            entries: entries.collect(),
-        }
+        })
     }
 
     /// How many events this reader can no longer get: those before the new ones it gets, and what was
     /// found lost already.
-    fn missed(&self) -> u64 {
-        let new = self.entries.iter().filter_map(|(delivered, event)| {
-            let id = EventId::parse(delivered.entry.id).filter(|_| delivered.is_new)?;
-            Some((id, event.is_some()))
-        });
-        let before = self.batch.before.map_or(0, |before| missed(before, new));
-        before.saturating_add(self.batch.lost)
+    fn missed(&self, new: impl IntoIterator<Item = (EventId, bool)>) -> u64 {
+        let before = self.before.map_or(0, |before| missed(before, new));
+        before.saturating_add(self.lost)
     }
 }
 
@@ -175,12 +164,13 @@ impl Part {
         part
     }
 
-    fn entries(&self) -> Box<dyn Iterator<Item = Entry<'_>> + '_> {
+    fn entries(&self) -> impl DoubleEndedIterator<Item = Entry<'_>> {
         let view = self.reply.view();
-        match self.kind {
-            Kind::New => Box::new(groups::entries_of_stream(view)),
-            Kind::Again { .. } | Kind::Read => Box::new(groups::entries(view)),
-        }
+        let entries = match self.kind {
+            Kind::New => groups::of_stream(view),
+            Kind::Again { .. } | Kind::Read => Some(view),
+        };
+        entries.into_iter().flat_map(groups::entries)
     }
 
     /// How many entries it has, rejected ones too.
@@ -203,9 +193,8 @@ impl Part {
     }
 
     pub fn last(&self) -> Option<EventId> {
-        self.entries()
-            .last()
-            .and_then(|entry| EventId::parse(entry.id))
+        let last = self.entries().next_back();
+        last.and_then(|entry| EventId::parse(entry.id))
     }
 
     pub fn rejected(&self) -> Vec<EventId> {
@@ -219,7 +208,7 @@ impl Part {
             .collect()
     }
 
-    fn delivered(&self) -> Vec<Delivered<'_>> {
+    fn delivered(&self) -> impl Iterator<Item = Delivered<'_>> {
         // Both are in the order of their ids.
         let mut again = match &self.kind {
             Kind::Again { deliveries } => deliveries.as_slice(),
@@ -227,26 +216,30 @@ impl Part {
         }
         .iter();
         let entries = self.entries().enumerate();
-        entries
-            .map(|(place, entry)| Delivered {
-                entry,
-                fields: entry.fields(),
-                deliveries: match self.kind {
-                    Kind::Read => None,
-                    Kind::New => Some(1),
-                    Kind::Again { .. } => {
-                        let id = EventId::parse(entry.id);
-                        again.find(|(again, _)| Some(*again) == id).map(|(_, n)| *n)
-                    }
-                },
-                is_new: !matches!(self.kind, Kind::Again { .. }),
-                is_rejected: self.rejected.contains(&place),
-            })
-            .collect()
+        entries.map(move |(place, entry)| Delivered {
+            entry,
+            fields: entry.fields(),
+            deliveries: match self.kind {
+                Kind::Read => None,
+                Kind::New => Some(1),
+                Kind::Again { .. } => {
+                    let id = EventId::parse(entry.id);
+                    again.find(|(again, _)| Some(*again) == id).map(|(_, n)| *n)
+                }
+            },
+            is_new: !matches!(self.kind, Kind::Again { .. }),
+            is_rejected: self.rejected.contains(&place),
+        })
     }
 }
 
 impl<'r> Delivered<'r> {
+    /// The id, and whether it is an event's, of what this reader meets for the first time.
+    fn first_met(&self, event: &Option<Event>) -> Option<(EventId, bool)> {
+        let id = EventId::parse(self.entry.id).filter(|_| self.is_new)?;
+        Some((id, event.is_some()))
+    }
+
     fn reply_event(&self, reply: Reply, event: &Event) {
         let optional = [
             !event.changes.is_empty(),
@@ -257,16 +250,16 @@ impl<'r> Delivered<'r> {
         ];
         let pairs = optional.into_iter().filter(|present| *present).count();
         reply.map(pairs.saturating_add(4));
-        reply.bytes("id");
-        reply.bytes(self.entry.id);
-        reply.bytes("entity");
+        reply.word("id");
+        reply.part(self.entry.id_view);
+        reply.word("entity");
         reply.bytes(&event.entity);
-        reply.bytes("entity_id");
+        reply.word("entity_id");
         reply.bytes(&event.id);
-        reply.bytes("op");
-        reply.bytes(event.op());
+        reply.word("op");
+        reply.word(event.op());
         if !event.changes.is_empty() {
-            reply.bytes("changes");
+            reply.word("changes");
             reply.map(event.changes.len());
             for change in event.changes.iter() {
                 reply.bytes(&change.field);
@@ -277,7 +270,7 @@ impl<'r> Delivered<'r> {
         }
         for (name, image) in [("before", &event.before), ("after", &event.after)] {
             if !image.is_empty() {
-                reply.bytes(name);
+                reply.word(name);
                 reply.map(image.len());
                 for (field, value) in image.iter() {
                     reply.bytes(field);
@@ -286,7 +279,7 @@ impl<'r> Delivered<'r> {
             }
         }
         if !event.meta.is_empty() {
-            reply.bytes("meta");
+            reply.word("meta");
             reply.map(event.meta.len());
             for (name, value) in event.meta.iter() {
                 reply.bytes(name);
@@ -299,20 +292,16 @@ impl<'r> Delivered<'r> {
     /// The entry's own fields, in its order, any of them more than once if it is so.
     fn reply_raw(&self, reply: Reply) {
         reply.map(if self.deliveries.is_some() { 3 } else { 2 });
-        reply.bytes("id");
-        reply.bytes(self.entry.id);
-        reply.bytes("fields");
-        reply.array(self.fields.len().saturating_mul(2));
-        for (field, value) in &self.fields {
-            reply.bytes(field);
-            reply.bytes(value);
-        }
+        reply.word("id");
+        reply.part(self.entry.id_view);
+        reply.word("fields");
+        reply.part(self.entry.fields_view);
         self.reply_deliveries(reply);
     }
 
     fn reply_deliveries(&self, reply: Reply) {
         if let Some(deliveries) = self.deliveries {
-            reply.bytes("deliveries");
+            reply.word("deliveries");
             reply.integer(deliveries);
         }
     }

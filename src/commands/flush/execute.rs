@@ -137,7 +137,7 @@ pub fn reply(reply: Reply, answer: &Answer) {
         reply.array(events.len().saturating_mul(2));
         for (stream, id) in events {
             reply.bytes(stream);
-            reply.bytes(id.to_string());
+            reply.bytes(id.text());
         }
     }
 }
