@@ -382,8 +382,10 @@ fn many_groups_of_one_stream_wake_without_looking_at_each_other() {
         redis.run("DEL s user:7");
         start.elapsed()
     };
-    let ours = time("DIRTY.CONSUME s GROUP g c BLOCK 0");
-    let native = time("XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
+    // Other tests run beside this one.
+    let mut least = |command| (0..3).map(|_| time(command)).min().expect("a time");
+    let ours = least("DIRTY.CONSUME s GROUP g c BLOCK 0");
+    let native = least("XREADGROUP GROUP g c BLOCK 0 STREAMS s >");
     // Each looking at all takes twenty times as long.
     assert!(ours < native * 7, "{ours:?} against {native:?}");
 }

@@ -455,6 +455,7 @@ fn native_and_other_consumers_at_once_share_each_event_once() {
             scope.spawn(|| ours("d1".into(), resp2)),
             scope.spawn(|| ours("d2".into(), resp3)),
         ];
+        server.wait_for_blocked(4);
         for id in 0..EVENTS {
             redis.run(&format!("DIRTY.FLUSH user INSERT {id} 0"));
         }
@@ -663,7 +664,7 @@ fn the_one_that_is_claimable_first_wakes_wherever_it_stands() {
         "0",
     ]);
     consume(&mut redis, "s GROUP g a COUNT 2500");
-    std::thread::sleep(Duration::from_millis(600));
+    std::thread::sleep(Duration::from_millis(1500));
     // All but one were delivered again.
     consume(&mut redis, "s GROUP g a PENDING COUNT 2000");
     redis.raw(&[
@@ -672,13 +673,10 @@ fn the_one_that_is_claimable_first_wakes_wherever_it_stands() {
         "0",
     ]);
     let start = Instant::now();
-    let claimed = consume(&mut redis, "s GROUP g b CLAIM 2000 BLOCK 0");
+    let claimed = consume(&mut redis, "s GROUP g b CLAIM 4000 BLOCK 0");
     assert_eq!(claimed.ids, ["1-2500"]);
-    assert!(
-        start.elapsed() < Duration::from_millis(1900),
-        "{:?}",
-        start.elapsed()
-    );
+    let taken = start.elapsed();
+    assert!(taken < Duration::from_millis(3900), "{taken:?}");
 }
 
 #[test]

@@ -84,6 +84,21 @@ fn a_command_that_panics_is_answered_and_changes_nothing() {
 }
 
 #[test]
+fn an_event_that_panics_is_told_as_an_entry_and_the_others_as_ever() {
+    let (server, mut redis) = started(&[]);
+    redis.expect("DIRTY.DECLARE user STREAM s => OK");
+    redis.expect("DIRTY.FLUSH user INSERT 1 0 INSERT 2 0 => [insert insert]");
+    arm(&mut redis, "an event");
+    let got = redis.run("DIRTY.CONSUME s GROUP g c");
+    survived(&server, "an event");
+    let (first, second) = got.split_once("] [id").expect("two");
+    assert!(first.contains("fields [s "), "{got}");
+    assert!(second.contains("entity_id 2"), "{got}");
+    // The reply is whole, so this connection goes on.
+    assert_eq!(redis.run("PING"), "PONG");
+}
+
+#[test]
 fn callbacks_of_the_data_type_and_of_events_that_panic_do_the_least_harm() {
     let (server, mut redis) = started(&[]);
     redis.expect(

@@ -4,10 +4,9 @@ use crate::encoding::event;
 use crate::entity::event::Event;
 use crate::entity::event_id::{missed, EventId};
 use crate::entity::filter::Filter;
-use crate::redis::call;
 use crate::redis::groups::{self, Entry, Pending};
 use crate::redis::reply::Reply;
-use crate::redis::stats;
+use crate::redis::{call, guard, stats};
 use std::collections::HashSet;
 
 /// What one call delivers.
@@ -112,8 +111,9 @@ impl Batch {
     fn decoded(&self) -> impl Iterator<Item = (Delivered<'_>, Option<Event<'_>>)> {
         let delivered = self.parts.iter().flat_map(Part::delivered);
         delivered.map(|delivered| {
-            let event = event::decode(&delivered.fields);
-            (delivered, event)
+            // The reply has begun, so even a panic must not end it.
+            let event = guard::catch("an event", || event::decode(&delivered.fields));
+            (delivered, event.flatten())
         })
     }
 
