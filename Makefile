@@ -49,6 +49,7 @@ lint: setup ## check the formatting, and clippy with warnings as errors
 	cargo fmt --check --manifest-path examples/rust/Cargo.toml
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --features deliberate-panic -- -D warnings
+	scripts/fuzz.sh --check
 
 fuzz: setup ## fuzz whatever reads what clients and files hold (SECONDS=60 for each target, TARGETS="json tags")
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
