@@ -12,7 +12,7 @@ use crate::entity::event::Event;
 use crate::entity::event_id::EventId;
 use crate::entity::flush::{self, Field, Fields, Snapshots, Stored, Write};
 use crate::entity::limits::Limits;
-use crate::entity::snapshot::Snapshot;
+use crate::entity::snapshot::{Reading, Snapshot};
 use crate::entity::tags::{self, Tag};
 use crate::entity::value::FieldType;
 use crate::error::Error;
@@ -185,8 +185,17 @@ const DECLARATIONS: [&str; 6] = [
 struct Memory(HashMap<Vec<u8>, Stored<'static>>);
 
 impl Snapshots for Memory {
-    fn load<'g>(&mut self, id: &[u8], _: &[Field<'g>]) -> Result<Stored<'g>, Error> {
-        Ok(self.0.get(id).cloned().unwrap_or_default())
+    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<Stored<'g>, Error> {
+        let stored = self.0.get(id).cloned().unwrap_or_default();
+        let Some(snapshot) = stored.entity() else {
+            return Ok(stored);
+        };
+        let mut reading = Reading::new(snapshot.len(), given);
+        for (field, value) in snapshot.iter() {
+            reading.push(field, value);
+        }
+        reading.snapshot.marked = snapshot.marked;
+        Ok(Stored::Entity(reading.snapshot))
     }
 }
 
