@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the fuzz targets one after the other, SECONDS each: scripts/fuzz.sh SECONDS [target …]
-# --check only looks whether they can be built.
+# --check only looks whether they have the libraries that the module has.
 # What libFuzzer finds is kept in target/fuzz/corpus and tried again next time; fuzz/corpus, which the
 # tests replay, is only read. An input that does harm stops everything and stays in target/fuzz.
 set -euo pipefail

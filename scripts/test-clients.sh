@@ -213,6 +213,21 @@ for (const limit of [1, 2]) {
   await publisher.close(100);
   process.kill(process.env.SERVER, 'SIGCONT');
 }
+
+console.log('$ # a publisher that gets flushes faster than Redis takes them:');
+const ends = { flushed: 0, dropped: 0, unknown: 0 };
+const publisher = new Publisher(process.env.REDIS_URL, ['DIRTY.DECLARE', 'fast', 'STREAM', 'fast-changes'], {
+  limit: 5,
+  onFlushed: () => ends.flushed++,
+  onDropped: () => ends.dropped++,
+  onUnknown: () => ends.unknown++,
+});
+for (let id = 0; id < 5000; id++) {
+  publisher.flush('fast', 'SNAPSHOT', id, 0);
+  if (id % 50 === 0) await new Promise(setImmediate);
+}
+await publisher.close();
+console.log(`  unknown: ${ends.unknown}, told of all: ${ends.flushed + ends.dropped === 5000}`);
 END
 }
 

@@ -18,6 +18,7 @@ export class Publisher {
   #options;
   #declaration;
   #buffer = [];
+  #sending = false; // the first of them, right now
   #running; // until nothing waits
   #closed = false;
 
@@ -43,7 +44,9 @@ export class Publisher {
   /** Returns at once. `words` is what follows DIRTY.FLUSH. */
   flush(...words) {
     if (this.#closed) throw new Error('the publisher is closed');
-    if (this.#buffer.length >= this.#options.limit) this.#giveUp('the buffer is full');
+    // What is on its way makes room by itself.
+    const oldest = this.#sending && this.#buffer.length > 1 ? 1 : 0;
+    if (this.#buffer.length >= Math.max(this.#options.limit, 1)) this.#giveUp('the buffer is full', oldest);
     this.#buffer.push({ words, unanswered: 0 });
     this.#running ??= this.#run();
   }
@@ -63,11 +66,13 @@ export class Publisher {
       const flush = this.#buffer[0];
       let effects, error;
       if (this.#redis.status === 'ready') flush.unanswered++;
+      this.#sending = true;
       try {
         effects = await this.#redis.call('DIRTY.FLUSH', ...flush.words);
       } catch (caught) {
         error = caught;
       }
+      this.#sending = false;
       if (error instanceof ReplyError) flush.unanswered--;
       if (flush !== this.#buffer[0]) continue; // given up meanwhile, and that was told
       if (error && !REFUSED.test(error.message)) {
@@ -78,9 +83,12 @@ export class Publisher {
         continue;
       }
       failures = 0;
+      if (error) {
+        this.#giveUp(error.message);
+        continue;
+      }
       this.#buffer.shift();
-      if (error) this.#options.onDropped?.(flush.words, error.message);
-      else this.#options.onFlushed?.(flush.words, effects);
+      this.#options.onFlushed?.(flush.words, effects);
     }
     this.#running = undefined;
   }
@@ -89,8 +97,8 @@ export class Publisher {
     return this.#redis.call(...this.#declaration).catch((error) => this.#options.onRetry?.(error));
   }
 
-  #giveUp(why) {
-    const { words, unanswered } = this.#buffer.shift();
+  #giveUp(why, at = 0) {
+    const [{ words, unanswered }] = this.#buffer.splice(at, 1);
     // Sent, and Redis may have carried it out, or may yet.
     if (unanswered) this.#options.onUnknown?.(words, why);
     else this.#options.onDropped?.(words, why);

@@ -80,10 +80,6 @@ impl Reply {
     }
 }
 
-// SAFETY: only who holds the server's lock has replies, one thread at a time.
-unsafe impl Send for Reply {}
-unsafe impl Sync for Reply {}
-
 impl Drop for Reply {
     fn drop(&mut self) {
         // SAFETY: received once, freed once; no view outlives it.

@@ -27,16 +27,24 @@ const WORDS: [&str; 17] = [
     "missed",
 ];
 
-/// `None` where there is no ECHO. They stay until the server ends.
-static REPLIES: [OnceLock<Option<Reply>>; WORDS.len()] = [const { OnceLock::new() }; WORDS.len()];
+/// A reply that is kept.
+struct Kept(Reply);
+
+// SAFETY: only who holds the server's lock asks for words, one thread at a time.
+unsafe impl Send for Kept {}
+unsafe impl Sync for Kept {}
+
+/// `None` where ECHO is something else. They stay until the server ends.
+static REPLIES: [OnceLock<Option<Kept>>; WORDS.len()] = [const { OnceLock::new() }; WORDS.len()];
 
 /// The server's reply of this text, if it is one of those. Where a text is written out, the compiler finds it.
 #[inline(always)]
 pub fn kept(ctx: &Context, text: &str) -> Option<View<'static>> {
     let index = WORDS.iter().position(|word| *word == text)?;
-    let reply = REPLIES.get(index)?.get_or_init(|| {
-        let text = keys::string(text.as_bytes());
-        call::read(ctx, c"ECHO", &[&text]).ok()
+    let kept = REPLIES.get(index)?.get_or_init(|| {
+        let bytes = text.as_bytes();
+        let reply = call::read(ctx, c"ECHO", &[&keys::string(bytes)]).ok()?;
+        (reply.view().text() == Some(bytes)).then_some(Kept(reply))
     });
-    reply.as_ref().map(Reply::view)
+    kept.as_ref().map(|Kept(reply)| reply.view())
 }

@@ -193,7 +193,7 @@ fn replace<'a>(args: &mut Args<'a>) -> Result<Request<'a>, Error> {
         });
     }
     let count = args.count("UPDATE")?;
-    let room = count.min(args.remaining());
+    let room = count.min(args.remaining() / 3);
     let (mut old, mut new) = (Fields::with_capacity(room), Fields::with_capacity(room));
     for _ in 0..count {
         let field = args.next("UPDATE", "a field")?;
