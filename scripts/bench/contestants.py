@@ -86,6 +86,23 @@ def batch(entities, name="flush"):
     )
 
 
+def floor(name, *, command="FLUSH", key="flor", streams=1, entities=1, publishes=True):
+    """Of floor.c: what the module API alone takes for a FLUSH."""
+    return Contestant(
+        name,
+        f"FLOOR.{command}",
+        lambda id, value: [
+            f"FLOOR.{command}",
+            key,
+            *["SNAPSHOT", id, 10, *pairs(value if publishes else ZERO)] * entities,
+        ],
+        streams=tuple(f"floor-changes-{n}" for n in range(streams)),
+        publishes=publishes,
+        entities=entities,
+        hashes=f"{key}:",
+    )
+
+
 def flush_fields(fields):
     key = f"fields{fields}"
     return Contestant(
@@ -173,6 +190,22 @@ FORMATS = [
     flush("fluxaorm1", "FLUSH, FORMAT FLUXAORM1", id_prefix="1", hashes="fluxaorm:1"),
     flush("debezium", "FLUSH, FORMAT DEBEZIUM"),
     flush("images", "FLUSH, PAYLOAD IMAGES"),
+]
+
+FLOOR = floor("floor")
+FLOOR_SAME = floor("floor same", key="flos", publishes=False)
+FLOOR_STATELESS = Contestant(
+    "floor stateless",
+    "FLOOR.STATELESS",
+    lambda id, value: ["FLOOR.STATELESS", "stateless", "UPDATE", id, 1, "logins", ZERO, value],
+    ("floor-stateless-changes",),
+)
+FLOORS = [
+    FLOOR,
+    FLOOR_SAME,
+    FLOOR_STATELESS,
+    floor("floor batch", entities=100),
+    floor("floor four", command="FOUR", streams=4),
 ]
 
 THROUGHPUT = [XADD, HSET, LUA, FLUSH, SAME, MSGPACK, JSON, STATELESS, batch(100, "batch"), FOUR, *FORMATS]

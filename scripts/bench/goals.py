@@ -50,11 +50,19 @@ class Goal:
     kind: str  # of KINDS
     bound: float
     ratio: Callable[[Costs], float]
+    floor: Callable[[Costs], float] = None  # the ratio that floor.c has
 
     def measured(self, figures, persistence):
         """The ratio, or None if something that it needs was not measured."""
         try:
             return self.ratio(Costs(figures, persistence))
+        except KeyError:
+            return None
+
+    def at_best(self, figures, persistence):
+        """The ratio of what makes only the calls that cannot be avoided; None if nobody knows."""
+        try:
+            return self.floor and self.floor(Costs(figures, persistence))
         except KeyError:
             return None
 
@@ -67,21 +75,28 @@ class Goal:
 GOALS = [
     Goal("FLUSH, 10 fields, one changed, one stream", "HSET of those 10 fields + XADD of the event, times added",
          "at least", 1.0,
-         lambda at: (at.cost("hset") + at.cost("xadd")) / at.cost("flush")),
+         lambda at: (at.cost("hset") + at.cost("xadd")) / at.cost("flush"),
+         lambda at: (at.cost("hset") + at.cost("xadd")) / at.cost("floor")),
     Goal("the same", "a Lua function that does the same", "at least", 4,
-         lambda at: at.cost("lua") / at.cost("flush")),
+         lambda at: at.cost("lua") / at.cost("flush"),
+         lambda at: at.cost("lua") / at.cost("floor")),
     Goal("FLUSH, 10 fields, nothing changed", "HSET of those 10 fields", "at least", 1.2,
-         lambda at: at.cost("hset") / at.cost("same")),
+         lambda at: at.cost("hset") / at.cost("same"),
+         lambda at: at.cost("hset") / at.cost("floor same")),
     Goal("FLUSH of 100 entities in one command, per entity", "FLUSH of one", "at least", 1.3,
-         lambda at: at.cost("flush") / at.cost("batch")),
+         lambda at: at.cost("flush") / at.cost("batch"),
+         lambda at: at.cost("floor") / at.cost("floor batch")),
     Goal("FLUSH publishing to 4 streams", "HSET + 4 XADD, times added", "at least", 1.2,
-         lambda at: (at.cost("hset") + 4 * at.cost("xadd")) / at.cost("four")),
+         lambda at: (at.cost("hset") + 4 * at.cost("xadd")) / at.cost("four"),
+         lambda at: (at.cost("hset") + 4 * at.cost("xadd")) / at.cost("floor four")),
     Goal("FLUSH as MSGPACK", "FLUSH as field list", "at least", 1.0,
          lambda at: at.cost("flush") / at.cost("msgpack")),
     Goal("STATELESS FLUSH of one change", "XADD of the event", "at least", 0.7,
-         lambda at: at.cost("xadd") / at.cost("stateless")),
+         lambda at: at.cost("xadd") / at.cost("stateless"),
+         lambda at: at.cost("xadd") / at.cost("floor stateless")),
     Goal("CONSUME 100 with ACK of 100, decoded", "XREADGROUP 100 + XACK 100, not decoded", "at least", 0.9,
-         lambda at: at.cost("native", "reading", 100) / at.cost("consume", "reading", 100)),
+         lambda at: at.cost("native", "reading", 100) / at.cost("consume", "reading", 100),
+         lambda at: at.cost("native", "reading", 100) / at.cost("floor", "reading", 100)),
     Goal("growth of FLUSH's cost from 10 thousand to 10 million entities", "growth of HSET's over the same",
          "at most", 1.1,
          lambda at: at.growth("flush") / at.growth("hset")),
@@ -90,7 +105,8 @@ GOALS = [
     Goal("memory of a snapshot", "HSET of the same", "exactly", 1.0,
          lambda at: at.memory()),
     Goal("unpipelined round trip, median", "SET of the same bytes", "at most", 1.15,
-         lambda at: at.p50("flush") / at.p50("set")),
+         lambda at: at.p50("flush") / at.p50("set"),
+         lambda at: at.p50("floor") / at.p50("set")),
 ]
 # fmt: on
 

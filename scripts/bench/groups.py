@@ -8,7 +8,7 @@ import statistics
 import subprocess
 
 import contestants as all_of
-from contestants import DECLARATIONS, ENTITIES, FLUSH, LIMIT, ROUND_TRIP, THROUGHPUT, ZERO
+from contestants import DECLARATIONS, ENTITIES, FLOOR, FLOORS, FLUSH, LIMIT, ROUND_TRIP, THROUGHPUT, ZERO
 from figures import CPU, P50, P99, RATE
 from server import ROOT, as_dict, encoded
 
@@ -143,17 +143,27 @@ def prove(server):
     check(all_of.FOUR, second, [b"update"])
     expect("length of four streams", [server.call("XLEN", stream) for stream in all_of.FOUR.streams], [1] * 4)
 
+    server.call("HSET", all_of.FLOOR_SAME.hashes + ZERO, *all_of.pairs(ZERO))
+    server.call("HSET", FLOOR.hashes + id, *all_of.pairs(first))
+    check(all_of.FLOOR_SAME, ZERO, [b"none"])
+    for contestant, value in zip(FLOORS, (second, ZERO, first, third, second)):
+        if contestant.publishes:
+            updates = [b"update"] + [b"none"] * (contestant.entities - 1)
+            check(contestant, value, updates)
+    expect("what the floor stores", snapshot(FLOOR), as_dict([word.encode() for word in all_of.pairs(second)]))
+
     # XADD gets as many bytes as the module's event of an update has.
     server.call(*all_of.XADD.command())
-    for stream in ("user-changes", "stateless-changes", "plain-changes"):
+    floors = [stream for contestant in FLOORS for stream in contestant.streams]
+    for stream in ("user-changes", "stateless-changes", "plain-changes", *floors):
         ((_, words),) = server.call("XREVRANGE", stream, "+", "-", "COUNT", 1)
         expect(f"bytes of an event in {stream}", len(words[1]), len(all_of.EVENT))
 
 
 def throughput(bench, server):
     prove(server)
-    fill_all(bench, server, THROUGHPUT)
-    take_turns(bench, server, "throughput", [(contestant, 10) for contestant in THROUGHPUT])
+    fill_all(bench, server, THROUGHPUT + FLOORS)
+    take_turns(bench, server, "throughput", [(contestant, 10) for contestant in THROUGHPUT + FLOORS])
 
 
 def round_trip(bench, server):
@@ -171,17 +181,18 @@ def round_trip(bench, server):
 
 
 def short_turns(bench, server):
-    fill_all(bench, server, ROUND_TRIP)
+    contestants = [*ROUND_TRIP, FLOOR]
+    fill_all(bench, server, contestants)
     turns, requests = max(1, bench.requests // 15 // 100), 100
     for number in range(bench.rounds + 1):
-        before = [events(server, contestant) for contestant in ROUND_TRIP]
-        times = {contestant.name: [] for contestant in ROUND_TRIP}
+        before = [events(server, contestant) for contestant in contestants]
+        times = {contestant.name: [] for contestant in contestants}
         for _ in range(turns):
-            for contestant in ROUND_TRIP:
+            for contestant in contestants:
                 numbers = (f"{random.randrange(bench.keys):012}" for _ in range(2 * requests))
                 commands = [encoded(*contestant.command(*pair)) for pair in zip(numbers, numbers)]
                 times[contestant.name] += server.call.timed(commands)
-        for contestant, was in zip(ROUND_TRIP, before):
+        for contestant, was in zip(contestants, before):
             if not published(server, contestant, was, turns * requests):
                 raise RuntimeError(OTHER_EVENTS.format(contestant.label))
         if number > 0:
@@ -259,14 +270,18 @@ def reading(bench, server):
                 yield encoded("XREADGROUP", "GROUP", group, "me", "COUNT", size, "STREAMS", "read-changes", ">")
             else:
                 ack = ["ACK", len(acked), *acked] if acked else []
-                yield encoded("DIRTY.CONSUME", "read-changes", "GROUP", group, "me", *ack, "COUNT", size)
+                command = "FLOOR.CONSUME" if group == "floor" else "DIRTY.CONSUME"
+                yield encoded(command, "read-changes", "GROUP", group, "me", *ack, "COUNT", size)
 
     found = server.call("DIRTY.CONSUME", "read-changes", "GROUP", "check", "me", "COUNT", 100)[1]
     expect("updates in one batch", [event[7] for event in found], [b"update"] * 100)
+    server.call("XGROUP", "SETID", "read-changes", "check", 0)
+    imitated = server.call("FLOOR.CONSUME", "read-changes", "GROUP", "check", "me", "COUNT", 100)[1]
+    expect("events of the floor's reply that are like the others", like(imitated, found), 100)
 
     for number in range(bench.rounds + 1):
         for size in COUNTS:
-            for group in ("native", "consume"):
+            for group in ("native", "consume", "floor"):
                 server.call("XGROUP", "CREATE", "read-changes", group, 0)
                 commands = b"".join(conversation(group, size))
                 cpu = server.cpu()
@@ -279,6 +294,15 @@ def reading(bench, server):
                 if number > 0:
                     bench.add("reading", group, size, RATE, count / seconds)
                     bench.add("reading", group, size, CPU, cpu * 1e6 / count)
+
+
+def like(events, others):
+    """How many have texts and lists as long as those of the others."""
+
+    def shape(reply):
+        return list(map(shape, reply)) if isinstance(reply, list) else isinstance(reply, bytes) and len(reply)
+
+    return sum(shape(event) == shape(other) for event, other in zip(events, others))
 
 
 def waking(bench, _server):

@@ -25,14 +25,19 @@ that of XREADGROUP {:.0f} µs after XADD ({:.0f} µs)."""
 
 
 def verdicts(goal, figures):
-    """The ratio with each persistence setting, and whether it will do."""
+    """The ratio with each persistence setting, whether it will do, and if not, what it could be at best."""
     for persistence in PERSISTENCE:
-        ratio = goal.measured(figures, persistence)
-        yield ("-", "NOT MEASURED") if ratio is None else (f"{ratio:.3f}", "met" if goal.met(ratio) else "MISSED")
+        ratio, best = goal.measured(figures, persistence), goal.at_best(figures, persistence)
+        if ratio is None:
+            yield "-", "NOT MEASURED"
+        elif goal.met(ratio):
+            yield f"{ratio:.3f}", "met"
+        else:
+            yield f"{ratio:.3f}", "MISSED" + (f", at best {best:.2f}" if best else "")
 
 
 def as_text(figures):
-    columns = "{:14}{:22}{:22}{}".format
+    columns = "{:14}{:30}{:30}{}".format
     lines = [f"{what}: {value}" for what, value in figures.about.items()]
     lines += ["", columns("goal", *PERSISTENCE, "what / against what")]
     for goal in GOALS:

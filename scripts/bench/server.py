@@ -1,5 +1,7 @@
 """A server with the module, a connection to it, and a run of redis-benchmark against it."""
 
+import functools
+import json
 import os
 import pathlib
 import shutil
@@ -19,6 +21,19 @@ PERSISTENCE = {
     # A rewrite forks, after which the server pays for each page that it touches: not in the middle of a run.
     AOF: ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"],
 }
+
+
+@functools.cache
+def floor():
+    """The module of floor.c; the header that it needs comes with the crate redis-module."""
+    metadata = ["cargo", "metadata", "--format-version", "1", "--locked"]
+    done = subprocess.run(metadata, cwd=ROOT, capture_output=True, text=True, check=True)
+    packages = json.loads(done.stdout)["packages"]
+    (manifest,) = (package["manifest_path"] for package in packages if package["name"] == "redis-module")
+    header = pathlib.Path(manifest).parent / "src/include"
+    source, built = pathlib.Path(__file__).with_name("floor.c"), MODULE.with_name("floor.so")
+    subprocess.run(["cc", "-O3", "-shared", "-fPIC", "-I", header, "-o", built, source], check=True)
+    return built
 
 
 def encoded(*words):
@@ -115,7 +130,7 @@ class Server:
         program = os.environ.get("REDIS_SERVER") or "redis-server"
         log = pathlib.Path(self.folder, "log")
         options = ["--port", self.port, "--bind", "127.0.0.1", "--dir", self.folder, "--logfile", log]
-        options += ["--loadmodule", MODULE]
+        options += ["--loadmodule", MODULE, "--loadmodule", floor()]
         self.process = subprocess.Popen([program, *map(str, options), *PERSISTENCE[self.persistence]])
         while self.process.poll() is None:
             try:
