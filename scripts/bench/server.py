@@ -13,7 +13,8 @@ import time
 from dataclasses import dataclass
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MODULE = pathlib.Path(os.environ.get("DIRTY_MODULE") or ROOT / "target/release/libdirty_streams.so")
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+MODULE = pathlib.Path(os.environ.get("DIRTY_MODULE") or TARGET / "release/libdirty_streams.so")
 
 NONE, AOF = "none", "AOF everysec"
 PERSISTENCE = {
@@ -31,7 +32,7 @@ def floor():
     packages = json.loads(done.stdout)["packages"]
     (manifest,) = (package["manifest_path"] for package in packages if package["name"] == "redis-module")
     header = pathlib.Path(manifest).parent / "src/include"
-    source, built = pathlib.Path(__file__).with_name("floor.c"), MODULE.with_name("floor.so")
+    source, built = pathlib.Path(__file__).with_name("floor.c"), TARGET / "floor.so"
     subprocess.run(["cc", "-O3", "-shared", "-fPIC", "-I", header, "-o", built, source], check=True)
     return built
 
