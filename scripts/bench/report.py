@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from contestants import FLUSH, FOUR, HSET, LUA, ROUND_TRIP, SAME, THROUGHPUT, XADD
-from figures import P50, P99, RATE, read
+from figures import CPU, P50, P99, RATE, read
 from goals import GOALS
 from server import AOF, NONE, PERSISTENCE, ROOT
 
@@ -22,6 +22,10 @@ BEGIN, END = "<!-- from docs/bench/figures.tsv by make bench-report -->\n", "<!-
 WAKING = """\
 Without a goal: the reply of a DIRTY.CONSUME that waits comes {:.0f} µs after DIRTY.FLUSH is sent (99 %: {:.0f} µs),
 that of XREADGROUP {:.0f} µs after XADD ({:.0f} µs)."""
+
+CALLS = """\
+Of the {flush:.1f} µs of the server's CPU time that a FLUSH takes, {floor:.1f} are what the module API and Redis's own share of
+a command cost at best ({batch:.1f} for each of 100 in one command). HSET and XADD take {raw:.1f} together."""
 
 
 def verdicts(goal, figures):
@@ -61,6 +65,10 @@ def as_markdown(figures):
             for ratio, verdict in verdicts(goal, figures)
         ]
         lines.append(f"| {goal.what} | {goal.against} | {goal.kind} {goal.bound} | {' | '.join(found)} |")
+    cpu = {who: figures.get(NONE, "throughput", who, 10, CPU) for who in ("flush", "floor", "floor batch", "hset", "xadd")}
+    if all(cpu.values()):
+        raw = cpu["hset"] + cpu["xadd"]
+        lines += ["", CALLS.format(flush=cpu["flush"], floor=cpu["floor"], raw=raw, batch=cpu["floor batch"])]
     if figures.sizes(NONE, "waking"):
         times = [figures.get(NONE, "waking", who, 1, unit) for who in ("consume", "native") for unit in (P50, P99)]
         lines += ["", WAKING.format(*times)]
