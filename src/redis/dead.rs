@@ -118,7 +118,11 @@ impl<'c> Dead<'c> {
                 let kept = if is_ours { own } else { &fields };
                 let words = kept.iter().flat_map(|(field, value)| [*field, *value]);
                 append(self.ctx, self.stream, words.map(keys::string))?;
-                call::write(self.ctx, c"XDEL", &[&self.key, &keys::string(entry.id)])?;
+                call::write(
+                    self.ctx,
+                    c"XDEL",
+                    &[&self.key, &keys::string(entry.id.bytes())],
+                )?;
                 redriven = redriven.saturating_add(1);
             }
             Ok(())

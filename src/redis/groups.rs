@@ -46,24 +46,24 @@ impl State {
 /// An entry of a stream, its bytes still in the server's reply.
 #[derive(Clone, Copy)]
 pub struct Entry<'r> {
-    pub id: &'r [u8],
-    /// Both as the server wrote them.
-    pub id_view: View<'r>,
-    pub fields_view: View<'r>,
+    pub id: View<'r>,
+    pub fields: View<'r>,
 }
 
 impl<'r> Entry<'r> {
     fn new(entry: View<'r>) -> Option<Self> {
-        let (id, fields) = (entry.at(0)?, entry.at(1)?);
         Some(Entry {
-            id: id.bytes(),
-            id_view: id,
-            fields_view: fields,
+            id: entry.at(0)?,
+            fields: entry.at(1)?,
         })
     }
 
+    pub fn event_id(&self) -> Option<EventId> {
+        EventId::parse(self.id.bytes())
+    }
+
     pub fn fields(&self) -> Vec<(&'r [u8], &'r [u8])> {
-        let mut texts = self.fields_view.items().map(View::bytes);
+        let mut texts = self.fields.items().map(View::bytes);
         std::iter::from_fn(|| Some((texts.next()?, texts.next()?))).collect()
     }
 }
@@ -467,11 +467,18 @@ pub fn range(
 
 /// The id of the first entry there is.
 pub fn first(ctx: &Context, stream: &RedisString) -> Result<Option<EventId>, Error> {
-    let reply = range(ctx, stream, EventId::default(), EventId::MAX, 1)?;
-    Ok(reply.as_ref().and_then(|reply| {
-        let entry = entries(reply.view()).next()?;
-        EventId::parse(entry.id)
-    }))
+    next(ctx, stream, EventId::default())
+}
+
+/// The id of the first entry after a position.
+pub fn next(
+    ctx: &Context,
+    stream: &RedisString,
+    position: EventId,
+) -> Result<Option<EventId>, Error> {
+    let reply = range(ctx, stream, position, EventId::MAX, 1)?;
+    let entry = reply.as_ref().and_then(|r| entries(r.view()).next());
+    Ok(entry.and_then(|entry| entry.event_id()))
 }
 
 /// One entry, if the stream has it.

@@ -194,7 +194,7 @@ impl Part {
 
     pub fn last(&self) -> Option<EventId> {
         let last = self.entries().next_back();
-        last.and_then(|entry| EventId::parse(entry.id))
+        last.and_then(|entry| entry.event_id())
     }
 
     pub fn rejected(&self) -> Vec<EventId> {
@@ -203,9 +203,7 @@ impl Part {
         }
         let entries = self.entries().enumerate();
         let rejected = entries.filter(|(place, _)| self.rejected.contains(place));
-        rejected
-            .filter_map(|(_, entry)| EventId::parse(entry.id))
-            .collect()
+        rejected.filter_map(|(_, entry)| entry.event_id()).collect()
     }
 
     fn delivered(&self) -> impl Iterator<Item = Delivered<'_>> {
@@ -223,7 +221,7 @@ impl Part {
                 Kind::Read => None,
                 Kind::New => Some(1),
                 Kind::Again { .. } => {
-                    let id = EventId::parse(entry.id);
+                    let id = entry.event_id();
                     again.find(|(again, _)| Some(*again) == id).map(|(_, n)| *n)
                 }
             },
@@ -236,7 +234,7 @@ impl Part {
 impl<'r> Delivered<'r> {
     /// The id, and whether it is an event's, of what this reader meets for the first time.
     fn first_met(&self, event: &Option<Event>) -> Option<(EventId, bool)> {
-        let id = EventId::parse(self.entry.id).filter(|_| self.is_new)?;
+        let id = self.entry.event_id().filter(|_| self.is_new)?;
         Some((id, event.is_some()))
     }
 
@@ -251,7 +249,7 @@ impl<'r> Delivered<'r> {
         let pairs = optional.into_iter().filter(|present| *present).count();
         reply.map(pairs.saturating_add(4));
         reply.word("id");
-        reply.part(self.entry.id_view);
+        reply.part(self.entry.id);
         reply.word("entity");
         reply.bytes(&event.entity);
         reply.word("entity_id");
@@ -293,9 +291,9 @@ impl<'r> Delivered<'r> {
     fn reply_raw(&self, reply: Reply) {
         reply.map(if self.deliveries.is_some() { 3 } else { 2 });
         reply.word("id");
-        reply.part(self.entry.id_view);
+        reply.part(self.entry.id);
         reply.word("fields");
-        reply.part(self.entry.fields_view);
+        reply.part(self.entry.fields);
         self.reply_deliveries(reply);
     }
 

@@ -210,18 +210,12 @@ fn has_room(group: &Group, consumer: &RedisString, most: Option<u64>) -> Result<
 
 /// Whether the group has something to read.
 fn has_new(group: &Group, position: EventId) -> Result<bool, Error> {
-    let next = groups::range(group.ctx, group.stream, position, EventId::MAX, 1)?;
-    Ok(next.is_some_and(|reply| groups::entries(reply.view()).next().is_some()))
+    Ok(groups::next(group.ctx, group.stream, position)?.is_some())
 }
 
 /// Whether the next entry is old enough.
 fn look_at_age(cursor: &Group, position: EventId, lag_ms: u64) -> Result<Look, Error> {
-    let next = groups::range(cursor.ctx, cursor.stream, position, EventId::MAX, 1)?;
-    let next = next.as_ref().and_then(|reply| {
-        let entry = groups::entries(reply.view()).next()?;
-        EventId::parse(entry.id)
-    });
-    let Some(next) = next else {
+    let Some(next) = groups::next(cursor.ctx, cursor.stream, position)? else {
         return Ok(Look::Never);
     };
     // Older than lag_ms, so one ms more.
