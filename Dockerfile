@@ -4,6 +4,7 @@ FROM rust:1-bookworm AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends libclang-dev
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
+COPY core ./core
 COPY src ./src
 RUN cargo build --release --locked && strip --strip-unneeded target/release/libdirty_streams.so
 

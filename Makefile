@@ -27,7 +27,7 @@ cluster: build ## start a Redis Cluster with the module, three primaries with re
 	@scripts/cluster.sh run $(TARGET)/cluster-$(PORT) $(PORT)
 
 test: build ## unit tests, integration tests against real servers, the sessions of README and docs, the demo
-	cargo test
+	cargo test --workspace
 	@scripts/check-docs.sh
 	@scripts/check-watch.sh
 	@scripts/demo.sh
@@ -45,11 +45,10 @@ build: setup ## build the release module
 	cargo build --release
 
 lint: setup ## check the formatting, and clippy with warnings as errors
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo fmt --check --manifest-path examples/rust/Cargo.toml
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --features deliberate-panic -- -D warnings
-	scripts/fuzz.sh --check
 
 fuzz: setup ## fuzz whatever reads what clients and files hold (SECONDS=60 for each target, TARGETS="json tags")
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)

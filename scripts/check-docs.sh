@@ -179,7 +179,7 @@ diff -u --label 'flags in docs/commands/README.md' --label 'flags of the module'
 cli INFO dirty | grep -oP '^dirty_\w+' >"$folder/fields"
 lists 'INFO fields' docs/operating.md '\bdirty_[a-z_]+' <"$folder/fields"
 cli CONFIG GET 'dirty.*' | grep -oP '^dirty\..*' | lists settings docs/limits.md '^\| `\Kdirty\.[a-z-]+'
-grep -oP '"\K[A-Z]{3,}(?= )' "$root/src/error.rs" | lists 'error codes' docs/errors.md '^\| \*\*\K[A-Z]+'
+grep -oP '"\K[A-Z]{3,}(?= )' "$root/core/src/error.rs" | lists 'error codes' docs/errors.md '^\| \*\*\K[A-Z]+'
 make -s -C "$root" help | grep -oP '^make [\w-]+' | lists 'make targets' README.md '^\| `\Kmake [\w-]+'
 # Elsewhere nobody speaks of what is not there, but for a command of builds for tests.
 echo DIRTY.PANIC >>"$folder/commands"

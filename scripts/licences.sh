@@ -3,9 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Name, version and licence of each, this package's own first; procedural macros leave nothing of theirs.
+# Name, version and licence of each that is not of this repository; procedural macros leave nothing of theirs.
 crates=$(cargo tree --locked --edges normal,no-proc-macro --prefix none --no-dedupe --format '{p}|{l}' |
-    tail -n +2 | sed -E 's/^([^ ]+) v([^ |]+)[^|]*\|(.*)$/\1 \2 \3/' | sort -u)
+    grep -v ' (/' | sed -E 's/^([^ ]+) v([^ |]+)[^|]*\|(.*)$/\1 \2 \3/' | sort -u)
 echo "The module contains code of Rust's standard library (MIT OR Apache-2.0) and of these crates:"
 echo
 echo "$crates" | awk '{ name = $1 " " $2; $1 = $2 = ""; printf "  %-28s%s\n", name, $0 }'

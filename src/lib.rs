@@ -4,17 +4,14 @@
 //!
 //! | module | what is in it |
 //! | --- | --- |
-//! | [`entity`] | the domain, plain Rust: declarations, tags, values, diffs, events, the plan of a flush |
-//! | [`encoding`] | bytes and back: events as entries, declarations as stored |
-//! | [`args`], [`error`] | what commands are parsed with, and every error they answer |
-//! | [`syntax`] | what COMMAND DOCS says of their arguments |
+//! | `dirty_streams_core` | all that needs no Redis: entities, events, the plan of a flush, every error |
 //! | [`commands`] | one file per command |
 //! | [`redis`] | everything that calls the Redis module API |
 
 // Nothing that a client sends, or that Redis passes, may end the server. Tests may panic: that is how they
 // fail.
 #![cfg_attr(
-    not(any(test, fuzzing)),
+    not(test),
     deny(
         clippy::arithmetic_side_effects,
         clippy::expect_used,
@@ -29,15 +26,8 @@
     )
 )]
 
-mod args;
 mod commands;
-mod encoding;
-mod entity;
-mod error;
-#[cfg(any(test, fuzzing))]
-pub mod fuzz;
 mod redis;
-mod syntax;
 
 use commands::{
     abort::Abort, ack::Ack, commit::Commit, consume::Consume, declare::Declare, deferred::Deferred,
@@ -48,10 +38,10 @@ use redis::declarations::TYPE as DECLARATION_TYPE;
 use redis::{categories, config, entry, eviction, guard, last_ids, stats as counters};
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
 
-#[cfg(not(any(test, fuzzing)))]
+#[cfg(not(test))]
 use redis::allocator::Allocator;
-/// Unit tests and fuzz targets run without a server, so without its allocator.
-#[cfg(any(test, fuzzing))]
+/// Unit tests run without a server, so without its allocator.
+#[cfg(test)]
 use std::alloc::System as Allocator;
 
 /// `MODULE LIST` shows it: major * 10000 + minor * 100 + patch.
@@ -92,7 +82,7 @@ fn init(ctx: &Context, args: &[RedisString]) -> Status {
 }
 
 fn load(ctx: &Context, args: &[RedisString]) -> Status {
-    #[cfg(not(any(test, fuzzing)))]
+    #[cfg(not(test))]
     redis::allocator::keep();
     // A forged payload is an error to look at, not the end of the server; and keys are signalled when
     // they were changed, not whenever they were opened.

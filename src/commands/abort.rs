@@ -1,8 +1,8 @@
-use crate::error::Error;
 use crate::redis::declarations;
 use crate::redis::derived::Deferred;
 use crate::redis::entry::{Call, Command, KeyUse};
-use crate::syntax::{key, text, Arg};
+use dirty_streams_core::error::Error;
+use dirty_streams_core::syntax::{key, text, Arg};
 use std::ffi::CStr;
 
 /// ```text

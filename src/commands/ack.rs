@@ -1,10 +1,10 @@
-use super::consume::{acknowledge, advance, check_deletions, event_id, group, no_reader};
-use crate::args::Args;
-use crate::entity::event_id::EventId;
-use crate::error::{Error, Quoted};
+use super::consume::{acknowledge, advance, check_deletions, group};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::keys;
-use crate::syntax::{block, flag, key, one_of, text, Arg};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::reading::requests::ack::{parse, Acknowledged};
+use dirty_streams_core::syntax::{block, flag, key, one_of, text, Arg};
 use std::ffi::CStr;
 
 /// ```text
@@ -63,43 +63,4 @@ impl Command for Ack {
         }
         Ok(())
     }
-}
-
-enum Acknowledged<'a> {
-    Group {
-        name: &'a [u8],
-        delete: bool,
-        ids: Vec<EventId>,
-    },
-    Cursor {
-        name: &'a [u8],
-        id: EventId,
-    },
-}
-
-fn parse<'a>(mut args: Args<'a>) -> Result<Acknowledged<'a>, Error> {
-    if args.keyword("GROUP") {
-        let name = args.next("GROUP", "a group")?;
-        let delete = args.keyword("DELETE");
-        let mut ids = vec![event_id(&mut args, "GROUP")?];
-        while !args.is_empty() {
-            ids.push(event_id(&mut args, "GROUP")?);
-        }
-        Ok(Acknowledged::Group { name, delete, ids })
-    } else if args.keyword("CURSOR") {
-        let name = args.next("CURSOR", "a name")?;
-        let id = event_id(&mut args, "CURSOR")?;
-        match args.take() {
-            None => Ok(Acknowledged::Cursor { name, id }),
-            Some(got) => Err(Error::UnknownOption(Quoted::new(got))),
-        }
-    } else {
-        Err(no_reader(args))
-    }
-}
-
-/// For the fuzz targets.
-#[cfg(any(test, fuzzing))]
-pub fn try_parse(args: Args) -> Result<(), Error> {
-    parse(args).map(drop)
 }

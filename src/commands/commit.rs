@@ -1,13 +1,13 @@
-use super::flush::{execute, reply, Parsed};
-use crate::args::Args;
-use crate::encoding::waiting;
-use crate::entity::flush::{Answer, Requests};
-use crate::entity::limits::Limits;
-use crate::error::{Error, Quoted};
+use super::flush::{execute, reply};
 use crate::redis::derived::Deferred;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::{cluster, config, declarations};
-use crate::syntax::{key, text, Arg};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::entity::limits::Limits;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::flush::stored as waiting;
+use dirty_streams_core::flush::{Answer, Parsed, Requests};
+use dirty_streams_core::syntax::{key, text, Arg};
 use std::collections::HashSet;
 use std::ffi::CStr;
 

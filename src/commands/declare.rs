@@ -1,13 +1,13 @@
-use crate::args::Args;
-use crate::encoding;
-use crate::entity::declaration::Declaration;
-use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::keys;
 use crate::redis::rights::{self, Access, Rights};
 use crate::redis::writes::Writes;
 use crate::redis::{cluster, declarations, derived, streams};
-use crate::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::encoding;
+use dirty_streams_core::entity::declaration::Declaration;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
 use std::ffi::CStr;
 
 /// ```text

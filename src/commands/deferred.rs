@@ -1,9 +1,9 @@
-use crate::args::Args;
-use crate::encoding::waiting;
-use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::{declarations, derived, streams};
-use crate::syntax::{integer, key, option, Arg};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::flush::stored as waiting;
+use dirty_streams_core::syntax::{integer, key, option, Arg};
 use std::ffi::CStr;
 
 /// ```text

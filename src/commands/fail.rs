@@ -1,11 +1,11 @@
-use super::consume::{self, check_dead, event_id, group, max_deliveries, no_group, MAX_DELIVERIES};
-use crate::args::Args;
-use crate::entity::event_id::EventId;
-use crate::error::{Error, Quoted};
+use super::consume::{self, check_dead, group, MAX_DELIVERIES};
 use crate::redis::dead::{Dead, Death, Failure};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::{blocking, keys, streams};
-use crate::syntax::{flag, key, text, Arg};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::reading::requests::fail::Failed;
+use dirty_streams_core::syntax::{flag, key, text, Arg};
 use std::ffi::CStr;
 
 /// ```text
@@ -85,56 +85,4 @@ impl Command for Fail {
         call.reply().status(c"retry");
         Ok(())
     }
-}
-
-struct Failed<'a> {
-    group: &'a [u8],
-    id: EventId,
-    message: &'a [u8],
-    now: bool,
-    max_deliveries: Option<u64>,
-    dead: Option<&'a [u8]>,
-}
-
-impl<'a> Failed<'a> {
-    fn parse(mut args: Args<'a>) -> Result<Self, Error> {
-        if !args.keyword("GROUP") {
-            return Err(no_group(args));
-        }
-        let mut failed = Failed {
-            group: args.next("GROUP", "a group")?,
-            id: event_id(&mut args, "FAIL")?,
-            message: args.next("FAIL", "a message")?,
-            now: false,
-            max_deliveries: None,
-            dead: None,
-        };
-        while !args.is_empty() {
-            let again = if args.keyword("NOW") {
-                std::mem::replace(&mut failed.now, true).then_some("NOW")
-            } else if args.keyword("MAXDELIVERIES") {
-                let most = max_deliveries(&mut args)?;
-                failed.max_deliveries.replace(most).map(|_| "MAXDELIVERIES")
-            } else if args.keyword("DEAD") {
-                let key = args.next("DEAD", "a key")?;
-                failed.dead.replace(key).map(|_| "DEAD")
-            } else {
-                let got = args.take().unwrap_or_default();
-                return Err(Error::UnknownOption(Quoted::new(got)));
-            };
-            if let Some(option) = again {
-                return Err(Error::Repeated(option));
-            }
-        }
-        match failed.dead.is_some() && failed.max_deliveries.is_none() {
-            true => Err(Error::Needs("DEAD", "MAXDELIVERIES")),
-            false => Ok(failed),
-        }
-    }
-}
-
-/// For the fuzz targets.
-#[cfg(any(test, fuzzing))]
-pub fn try_parse(args: Args) -> Result<(), Error> {
-    Failed::parse(args).map(drop)
 }

@@ -1,10 +1,10 @@
-use crate::entity::flush::Snapshots;
-use crate::entity::snapshot::NOTHING;
-use crate::error::Error;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::snapshots::Stored;
 use crate::redis::{cluster, config, declarations};
-use crate::syntax::{key, text, Arg};
+use dirty_streams_core::entity::snapshot::NOTHING;
+use dirty_streams_core::error::Error;
+use dirty_streams_core::flush::Snapshots;
+use dirty_streams_core::syntax::{key, text, Arg};
 use std::ffi::CStr;
 
 /// Of one reply.

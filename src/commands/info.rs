@@ -1,10 +1,10 @@
-use crate::entity::declaration::Stream;
-use crate::entity::words::Word;
-use crate::error::Error;
 use crate::redis::declarations;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::reply::Reply;
-use crate::syntax::{key, Arg};
+use dirty_streams_core::entity::declaration::Stream;
+use dirty_streams_core::error::Error;
+use dirty_streams_core::keyword::Word;
+use dirty_streams_core::syntax::{key, Arg};
 use std::ffi::CStr;
 
 /// ```text

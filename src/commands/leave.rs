@@ -1,10 +1,11 @@
-use super::consume::{consumer, group, no_group};
-use crate::args::Args;
-use crate::error::{Error, Quoted};
+use super::consume::group;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::groups::Whose;
 use crate::redis::{blocking, keys};
-use crate::syntax::{key, text, Arg};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::reading::requests::consume::{consumer, no_group};
+use dirty_streams_core::syntax::{key, text, Arg};
 use std::ffi::CStr;
 
 /// ```text

@@ -1,12 +1,11 @@
-use super::consume::event_id;
-use crate::args::Args;
-use crate::entity::event_id::EventId;
-use crate::error::{Error, Quoted};
 use crate::redis::dead::Dead;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::rights::{Access, Rights};
 use crate::redis::streams;
-use crate::syntax::{integer, key, option, text, Arg};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::error::Error;
+use dirty_streams_core::reading::requests::redrive::Asked;
+use dirty_streams_core::syntax::{integer, key, option, text, Arg};
 use std::ffi::CStr;
 
 /// ```text
@@ -16,8 +15,6 @@ use std::ffi::CStr;
 /// Puts dead entries back at the end of their stream, without what says why they died: those with these
 /// ids, else the oldest 100, COUNT at most. Replies how many.
 pub struct Redrive;
-
-const DEFAULT_COUNT: u64 = 100;
 
 impl Command for Redrive {
     const NAME: &'static CStr = c"dirty.redrive";
@@ -50,49 +47,4 @@ impl Command for Redrive {
         call.reply().unsigned(count);
         Ok(())
     }
-}
-
-struct Asked<'a> {
-    dead: Option<&'a [u8]>,
-    count: u64,
-    ids: Vec<EventId>,
-}
-
-impl<'a> Asked<'a> {
-    fn parse(mut args: Args<'a>) -> Result<Self, Error> {
-        let (mut dead, mut count, mut ids) = (None, None, Vec::new());
-        while !args.is_empty() {
-            if args.keyword("DEAD") {
-                if dead.replace(args.next("DEAD", "a key")?).is_some() {
-                    return Err(Error::Repeated("DEAD"));
-                }
-            } else if args.keyword("COUNT") {
-                let number = args.number("COUNT", "a number", 1..=u64::from(u32::MAX))?;
-                if count.replace(number).is_some() {
-                    return Err(Error::Repeated("COUNT"));
-                }
-            } else if args
-                .peek()
-                .and_then(<[u8]>::first)
-                .is_some_and(u8::is_ascii_digit)
-            {
-                ids.push(event_id(&mut args, "REDRIVE")?);
-            } else {
-                let got = args.take().unwrap_or_default();
-                return Err(Error::UnknownOption(Quoted::new(got)));
-            }
-        }
-        Ok(Asked {
-            dead,
-            // Who names them wants them all.
-            count: count.unwrap_or(DEFAULT_COUNT.max(u64::try_from(ids.len()).unwrap_or(u64::MAX))),
-            ids,
-        })
-    }
-}
-
-/// For the fuzz targets.
-#[cfg(any(test, fuzzing))]
-pub fn try_parse(args: Args) -> Result<(), Error> {
-    Asked::parse(args).map(drop)
 }

@@ -1,10 +1,11 @@
-use super::consume::{group, no_reader, Start};
-use crate::args::Args;
-use crate::error::{Error, Quoted};
+use super::consume::{self, group};
 use crate::redis::deletions::Deletions;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::{blocking, keys};
-use crate::syntax::{key, one_of, text, word, Arg};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::reading::requests::consume::{no_reader, Start};
+use dirty_streams_core::syntax::{key, one_of, text, word, Arg};
 use std::ffi::CStr;
 
 /// ```text
@@ -50,7 +51,7 @@ impl Command for Seek {
         if let Some(state) = state.filter(|_| is_cursor) {
             state.check_cursor(name)?;
         }
-        let position = start.position(call)?;
+        let position = consume::position(start, call)?;
         match state {
             Some(_) => group.set_position(position)?,
             None => group.create(position)?,

@@ -1,11 +1,11 @@
-use crate::entity::event_id::EventId;
-use crate::error::Error;
 use crate::redis::dead::Dead;
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::groups::{self, Group, State};
 use crate::redis::reply::Reply;
 use crate::redis::streams::{self, Content};
-use crate::syntax::{key, Arg};
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::Error;
+use dirty_streams_core::syntax::{key, Arg};
 use redis_module::RedisString;
 use std::ffi::CStr;
 

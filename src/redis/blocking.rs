@@ -4,7 +4,7 @@ use super::entry::{self, Command};
 use super::reply::Reply;
 use super::rights::{self, Caller, Rights};
 use super::{api::api, cluster, guard, stats};
-use crate::error::Error;
+use dirty_streams_core::error::Error;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;

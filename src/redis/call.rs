@@ -1,7 +1,7 @@
 //! Native commands run by the module, and views of their replies that copy nothing.
 
 use super::api::api;
-use crate::error::Error;
+use dirty_streams_core::error::Error;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_char, c_int, CStr};
 use std::marker::PhantomData;

@@ -9,15 +9,10 @@
 use super::api::api;
 use super::call;
 use super::keys::Key;
-use crate::entity::declaration::{hash_tag, Declaration};
-use crate::entity::filter::CRC16;
-use crate::error::{Error, Quoted};
+use dirty_streams_core::entity::declaration::Declaration;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::slot::{hash_tag, slot};
 use redis_module::{raw, Context, RedisString};
-
-fn slot(key: &[u8]) -> u16 {
-    let hashed = hash_tag(key).and_then(|tag| key.get(tag)).unwrap_or(key);
-    CRC16.checksum(hashed) & 16383
-}
 
 /// Refuses a declaration that a cluster cannot serve; anything goes where there is none. Snapshots are
 /// in the declaration's slot if the prefix fixes it: by a `{tag}` of its own.
@@ -81,22 +76,4 @@ pub fn is_enabled(ctx: &Context) -> bool {
     // SAFETY: a live context.
     let flags = unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) };
     flags as u32 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::slot;
-
-    #[test]
-    fn slots_are_those_of_the_cluster_specification() {
-        for (key, expected) in [
-            ("123456789", 0x31c3),
-            ("user{7}", slot(b"7")),
-            ("{user}1000.following", slot(b"user")),
-            ("foo{}{bar}", slot(b"foo{}{bar}")),
-        ] {
-            assert_eq!(slot(key.as_bytes()), expected, "{key}");
-        }
-        assert_ne!(slot(b"foo{}{bar}"), slot(b"bar"));
-    }
 }

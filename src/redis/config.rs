@@ -1,9 +1,9 @@
 //! The module's settings: `dirty.…` in redis.conf and CONFIG, or behind the module's path as it is loaded.
 
 use super::{api::api, guard, log};
-use crate::entity::decimal;
-use crate::entity::limits::Limits;
-use crate::error::Quoted;
+use dirty_streams_core::entity::decimal;
+use dirty_streams_core::entity::limits::Limits;
+use dirty_streams_core::error::Quoted;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_char, c_int, c_longlong, c_void, CStr};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};

@@ -7,10 +7,11 @@
 //! Only native commands run here, so that readers may be woken to it.
 
 use super::deletions::Deletions;
-use super::groups::{self, Group, Pending, LEFT};
+use super::groups::{self, Group, Pending};
 use super::{call, cluster, keys, streams};
-use crate::entity::event_id::EventId;
-use crate::error::{Error, Quoted};
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::reading::groups::LEFT;
 use redis_module::{Context, RedisString};
 
 const DEAD: &[u8] = b":dead";
@@ -217,7 +218,11 @@ impl Failure {
 
     fn read(text: &[u8]) -> Option<Failure> {
         let mut parts = text.splitn(4, |&byte| byte == b' ');
-        let mut number = || parts.next().and_then(crate::entity::decimal::parse);
+        let mut number = || {
+            parts
+                .next()
+                .and_then(dirty_streams_core::entity::decimal::parse)
+        };
         let (first_ms, last_ms) = (number(), number());
         let length = usize::try_from(number()?).ok()?;
         let (consumer, rest) = parts.next()?.split_at_checked(length)?;

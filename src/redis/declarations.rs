@@ -3,10 +3,10 @@
 
 use super::keys::{self, wrong_type, Key};
 use super::{api::api, guard, log, writes::Writes};
-use crate::args::Args;
-use crate::encoding;
-use crate::entity::declaration::Declaration;
-use crate::error::{Error, Quoted};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::encoding;
+use dirty_streams_core::entity::declaration::Declaration;
+use dirty_streams_core::error::{Error, Quoted};
 use redis_module::native_types::RedisType;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_char, c_int, c_void};

@@ -6,8 +6,8 @@
 
 use super::groups::{self, Group, State};
 use super::{call, cluster, keys};
-use crate::entity::event_id::EventId;
-use crate::error::Error;
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::Error;
 use redis_module::{Context, RedisString};
 use std::collections::BTreeSet;
 use std::ffi::CStr;

@@ -3,8 +3,8 @@
 //! a flush that was sent with ONCE. They are read and written by native commands.
 
 use super::{call, cluster, keys};
-use crate::entity::declaration::{Declaration, Stream};
-use crate::error::{Error, Quoted};
+use dirty_streams_core::entity::declaration::{Declaration, Stream};
+use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{Context, RedisString};
 use std::collections::HashMap;
 

@@ -2,7 +2,7 @@
 
 use super::entry::Command;
 use super::{api::api, categories};
-use crate::syntax::{Arg, Kind, Repeats};
+use dirty_streams_core::syntax::{Arg, Kind, Repeats};
 use redis_module::{raw, Context};
 use std::ffi::{c_int, CStr};
 use std::ptr;

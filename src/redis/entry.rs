@@ -3,8 +3,8 @@
 use super::reply::Reply;
 use super::rights::Caller;
 use super::{api::api, docs, guard, stats};
-use crate::error::{Error, INTERNAL};
-use crate::syntax::Arg;
+use dirty_streams_core::error::{Error, INTERNAL};
+use dirty_streams_core::syntax::Arg;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, CStr};
 

@@ -3,8 +3,9 @@
 
 use super::call::{self, Reply, View};
 use super::{keys, streams};
-use crate::entity::event_id::EventId;
-use crate::error::{Error, Quoted};
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::reading::groups::LEFT;
 use redis_module::{Context, RedisString};
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -133,10 +134,6 @@ pub struct Consumer {
     /// Since it last read or claimed.
     pub idle_ms: u64,
 }
-
-/// Holds entries that are due at once: those of a consumer that left, and those that failed. It never
-/// reads.
-pub const LEFT: &[u8] = b"dirty:left";
 
 static HANDED_ON: AtomicU64 = AtomicU64::new(0);
 

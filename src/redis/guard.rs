@@ -2,7 +2,7 @@
 //! ends the server. So it becomes a line in the log, and the safest answer that the entry has.
 
 use super::{api::api, log};
-use crate::error::Error;
+use dirty_streams_core::error::Error;
 use redis_module::raw;
 use std::ffi::c_int;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -56,9 +56,9 @@ pub fn log_panics() {
 /// before any command, by the environment.
 #[cfg(feature = "deliberate-panic")]
 pub mod deliberate {
-    use crate::error::Error;
     use crate::redis::entry::{Call, Command, KeyUse};
-    use crate::syntax::{key, Arg};
+    use dirty_streams_core::error::Error;
+    use dirty_streams_core::syntax::{key, Arg};
     use std::ffi::CStr;
     use std::sync::{LazyLock, Mutex, PoisonError};
 

@@ -2,7 +2,7 @@
 
 use super::api::api;
 use super::keys::Key;
-use crate::entity::event_id::EventId;
+use dirty_streams_core::entity::event_id::EventId;
 use redis_module::raw;
 use std::ffi::c_int;
 use std::ptr::null_mut;

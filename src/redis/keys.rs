@@ -1,7 +1,7 @@
 //! Open keys, and the logical database a context is in.
 
 use super::api::api;
-use crate::error::{Error, Quoted};
+use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::c_int;
 

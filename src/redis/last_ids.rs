@@ -4,8 +4,8 @@
 
 use super::events::listen;
 use super::{api::api, guard, keys, streams};
-use crate::entity::event_id::EventId;
-use crate::error::Error;
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::Error;
 use lazy_static::lazy_static;
 use redis_module::{raw, Context, RedisString};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Everything that calls the Redis module API, and the only place with unsafe code.
 
-#[cfg(not(any(test, fuzzing)))]
+#[cfg(not(test))]
 pub mod allocator;
 pub mod api;
 pub mod blocking;

@@ -3,8 +3,8 @@
 use super::api::api;
 use super::call::View;
 use super::words;
-use crate::entity::event::Value;
-use crate::entity::value::FieldType;
+use dirty_streams_core::entity::event::Value;
+use dirty_streams_core::entity::value::FieldType;
 use redis_module::{raw, Context};
 use std::ffi::{c_char, c_long, CStr, CString};
 

@@ -4,9 +4,9 @@
 use super::ids::{self, Ids};
 use super::keys::{self, Key};
 use super::{api::api, groups, latency, log, writes::Writes};
-use crate::entity::declaration::{MaxLen, OnFull, Stream};
-use crate::entity::event_id::EventId;
-use crate::error::{Error, Quoted};
+use dirty_streams_core::entity::declaration::{MaxLen, OnFull, Stream};
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::c_int;
 

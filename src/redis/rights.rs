@@ -3,7 +3,7 @@
 
 use super::entry::{Call, Command};
 use super::{api::api, call, keys};
-use crate::error::{Error, Quoted};
+use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::c_int;
 

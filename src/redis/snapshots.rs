@@ -2,11 +2,12 @@
 
 use super::keys::{self, Key};
 use super::{api::api, cluster, derived, guard, writes::Writes};
-use crate::entity::declaration::{Declaration, Stream};
-use crate::entity::event::Version;
-use crate::entity::flush::{self, Field, Snapshots, Write};
-use crate::entity::snapshot::{Reading, MARKER};
-use crate::error::{Error, Quoted};
+use dirty_streams_core::entity::declaration::{Declaration, Stream};
+use dirty_streams_core::entity::event::Version;
+use dirty_streams_core::entity::field::Field;
+use dirty_streams_core::entity::snapshot::{Reading, MARKER};
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::flush::{self, Snapshots, Write};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
 
@@ -94,7 +95,7 @@ impl Snapshots for Stored<'_> {
         }
         let snapshot = collected.fields.snapshot;
         Ok(match collected.tombstone {
-            Some(version) if snapshot.len() == 0 => flush::Stored::Tombstone(version),
+            Some(version) if snapshot.is_empty() => flush::Stored::Tombstone(version),
             _ => flush::Stored::Entity(snapshot),
         })
     }

@@ -1,7 +1,7 @@
 //! `INFO dirty`: counters since the module was loaded.
 
 use super::{api::api, eviction, guard};
-use crate::entity::flush::Effect;
+use dirty_streams_core::flush::Effect;
 use redis_module::{raw, Context};
 use std::ffi::{c_int, CStr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -3,10 +3,10 @@
 use super::ids::Ids;
 use super::keys::{self, Key};
 use super::{api::api, call, cluster, last_ids, log, retention::Retention, writes::Writes};
-use crate::encoding::event::Entry;
-use crate::entity::declaration::Stream;
-use crate::entity::event_id::EventId;
-use crate::error::{Error, Quoted};
+use dirty_streams_core::encoding::event::Entry;
+use dirty_streams_core::entity::declaration::Stream;
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_long};
 

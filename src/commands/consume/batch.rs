@@ -1,12 +1,12 @@
 //! What one call of DIRTY.CONSUME delivers, and its reply.
 
-use crate::encoding::event;
-use crate::entity::event::Event;
-use crate::entity::event_id::{missed, EventId};
-use crate::entity::filter::Filter;
 use crate::redis::groups::{self, Entry, Pending};
 use crate::redis::reply::Reply;
 use crate::redis::{call, guard, stats};
+use dirty_streams_core::encoding::event;
+use dirty_streams_core::entity::event::Event;
+use dirty_streams_core::entity::event_id::{missed, EventId};
+use dirty_streams_core::reading::filters::Filter;
 use std::collections::HashSet;
 
 /// What one call delivers.

@@ -1,15 +1,10 @@
 mod batch;
-mod options;
 mod read;
 mod turn;
 mod watch;
 
-pub use options::{consumer, event_id, max_deliveries, no_group, no_reader, Start};
-pub use read::acknowledge;
+pub use read::{acknowledge, position};
 
-use crate::args::Args;
-use crate::entity::event_id::EventId;
-use crate::error::{Error, Quoted};
 use crate::redis::blocking::{self, Look, Waits};
 use crate::redis::dead::Dead;
 use crate::redis::deletions::Deletions;
@@ -18,9 +13,12 @@ use crate::redis::groups::{self, Group};
 use crate::redis::reply::Reply;
 use crate::redis::rights::{Access, Rights};
 use crate::redis::{keys, last_ids, streams};
-use crate::syntax::{block, flag, integer, key, one_of, option, text, Arg};
 use batch::{Batch, Part};
-use options::{Options, Reader};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::reading::requests::consume::{Options, Reader};
+use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, Arg};
 use read::{read, Waited};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
@@ -336,10 +334,4 @@ pub fn advance(cursor: &Group, position: EventId, id: EventId) -> Result<EventId
     cursor.set_position(next)?;
     Deletions::of(cursor.ctx, cursor.stream).settle_all()?;
     Ok(next)
-}
-
-/// For the fuzz targets.
-#[cfg(any(test, fuzzing))]
-pub fn try_parse(args: Args<'_>) -> Result<crate::entity::filter::Filter<'_>, Error> {
-    Options::parse(args).map(|options| options.filter)
 }

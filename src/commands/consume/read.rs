@@ -1,16 +1,19 @@
 //! How groups and cursors read.
 
 use super::batch::{Batch, Part};
-use super::options::{CursorReader, GroupReader, Options, Reader, Start};
 use super::turn::{turn, Turn};
 use super::{advance, group, has_made_room};
-use crate::entity::event_id::EventId;
-use crate::error::Error;
 use crate::redis::dead::{Dead, Death};
 use crate::redis::deletions::Deletions;
 use crate::redis::entry::Call;
-use crate::redis::groups::{self, Group, Pending, State, Whose, LEFT};
+use crate::redis::groups::{self, Group, Pending, State, Whose};
 use crate::redis::{keys, last_ids, streams};
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::Error;
+use dirty_streams_core::reading::groups::LEFT;
+use dirty_streams_core::reading::requests::consume::{
+    CursorReader, GroupReader, Options, Reader, Start,
+};
 use redis_module::RedisString;
 use std::collections::HashSet;
 
@@ -46,7 +49,7 @@ pub fn read(
         None => {
             let position = match &waited {
                 Some((waited, _)) => waited.resume(call, &group)?,
-                None => options.from.position(call)?,
+                None => position(options.from, call)?,
             };
             group.create(position)?;
             State {
@@ -397,29 +400,27 @@ fn last(call: &Call) -> Result<EventId, Error> {
     }
 }
 
-impl Start {
-    /// The position of a reader that starts here.
-    pub fn position(self, call: &Call) -> Result<EventId, Error> {
-        match self {
-            Start::Beginning => {
-                // Just before the first entry there is: what was trimmed earlier was not missed.
-                match groups::first(call.ctx, &call.key)? {
-                    Some(first) => Ok(first.preceding()),
-                    None => last(call),
-                }
+/// The position of a reader that starts here.
+pub fn position(start: Start, call: &Call) -> Result<EventId, Error> {
+    match start {
+        Start::Beginning => {
+            // Just before the first entry there is: what was trimmed earlier was not missed.
+            match groups::first(call.ctx, &call.key)? {
+                Some(first) => Ok(first.preceding()),
+                None => last(call),
             }
-            Start::Now => last(call),
-            // Events count from 1: unless others have added it, this is a time, and no event before the
-            // first one of that ms was missed.
-            Start::After(id) if id.seq == 0 => {
-                let entry = groups::entry(call.ctx, &call.key, id)?;
-                Ok(match entry.view().length() {
-                    0 => id.preceding(),
-                    _ => id,
-                })
-            }
-            Start::After(id) => Ok(id),
-            Start::SinceMs(ms) => Ok(EventId { ms, seq: 0 }.preceding()),
         }
+        Start::Now => last(call),
+        // Events count from 1: unless others have added it, this is a time, and no event before the
+        // first one of that ms was missed.
+        Start::After(id) if id.seq == 0 => {
+            let entry = groups::entry(call.ctx, &call.key, id)?;
+            Ok(match entry.view().length() {
+                0 => id.preceding(),
+                _ => id,
+            })
+        }
+        Start::After(id) => Ok(id),
+        Start::SinceMs(ms) => Ok(EventId { ms, seq: 0 }.preceding()),
     }
 }

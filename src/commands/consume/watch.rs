@@ -1,13 +1,13 @@
 //! What time alone brings to a reader that waits: a pending entry becomes claimable, the lease of the
 //! active consumer runs out, an event becomes old enough.
 
-use super::options::{Options, Reader};
 use super::turn::{turn, Turn};
-use crate::entity::event_id::EventId;
-use crate::error::Error;
 use crate::redis::blocking::Look;
 use crate::redis::groups::{self, Group, Whose};
 use crate::redis::{keys, streams};
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::Error;
+use dirty_streams_core::reading::requests::consume::{Options, Reader};
 use redis_module::{Context, RedisString};
 use std::time::{Duration, Instant};
 

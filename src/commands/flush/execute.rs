@@ -1,15 +1,15 @@
 //! Flushes carried out: planned, checked against their streams, applied, told.
 
-use crate::encoding::event::Origin;
-use crate::entity::declaration::Declaration;
-use crate::entity::flush::{plan, Answer, Details, Outcome, Plan, Publication, Requests};
-use crate::error::Error;
 use crate::redis::entry::Call;
 use crate::redis::reply::Reply;
 use crate::redis::snapshots::{self, Stored};
 use crate::redis::streams::{self, Publisher};
 use crate::redis::writes::Writes;
 use crate::redis::{config, keys, stats};
+use dirty_streams_core::encoding::event::Origin;
+use dirty_streams_core::entity::declaration::Declaration;
+use dirty_streams_core::error::Error;
+use dirty_streams_core::flush::{plan, Answer, Details, Outcome, Plan, Publication, Requests};
 use redis_module::Context;
 use serde_bytes::ByteBuf;
 

@@ -1,19 +1,17 @@
 mod execute;
-mod parse;
 
 pub use execute::{execute, reply};
-pub use parse::Parsed;
 
-use crate::args::Args;
-use crate::encoding::waiting;
-use crate::entity::declaration::Declaration;
-use crate::entity::flush::{check, Answer};
-use crate::error::{Error, Quoted};
 use crate::redis::derived::{Deferred, Once};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::snapshots::Stored;
 use crate::redis::{cluster, config, declarations, streams};
-use crate::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::entity::declaration::Declaration;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::flush::stored as waiting;
+use dirty_streams_core::flush::{check, Answer, Parsed};
+use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
 use std::ffi::CStr;
 
 /// ```text

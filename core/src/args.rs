@@ -1,0 +1,130 @@
+//! A cursor over a command's arguments: parsing reads like the syntax line, leftovers are refused.
+
+use crate::entity::decimal;
+use crate::error::{Error, Quoted};
+use crate::keyword::Word;
+
+#[derive(Clone, Debug)]
+pub struct Args<'a> {
+    rest: &'a [&'a [u8]],
+}
+
+impl<'a> Args<'a> {
+    pub fn new(args: &'a [&'a [u8]]) -> Self {
+        Args { rest: args }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// How many are left: an upper bound for what may be reserved on a client's word.
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// The next argument, as the `what` of the option `of`.
+    pub fn next(&mut self, of: &'static str, what: &'static str) -> Result<&'a [u8], Error> {
+        match self.take() {
+            Some(arg) => Ok(arg),
+            None => Err(Error::Missing { of, what }),
+        }
+    }
+
+    pub fn take(&mut self) -> Option<&'a [u8]> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(first)
+    }
+
+    pub fn peek(&self) -> Option<&'a [u8]> {
+        self.rest.first().copied()
+    }
+
+    pub fn rest(&self) -> &'a [&'a [u8]] {
+        self.rest
+    }
+
+    /// What was taken since this cursor stood elsewhere.
+    pub fn since(&self, before: &Args<'a>) -> &'a [&'a [u8]] {
+        let taken = before.rest.len().saturating_sub(self.rest.len());
+        before.rest.get(..taken).unwrap_or_default()
+    }
+
+    /// Takes the next argument if it is this keyword, in any case.
+    pub fn keyword(&mut self, keyword: &str) -> bool {
+        let found = self
+            .rest
+            .first()
+            .is_some_and(|arg| arg.eq_ignore_ascii_case(keyword.as_bytes()));
+        if found {
+            self.take();
+        }
+        found
+    }
+
+    /// A decimal number within the range.
+    pub fn number(
+        &mut self,
+        of: &'static str,
+        what: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<u64, Error> {
+        let arg = self.next(of, what)?;
+        decimal::parse(arg)
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| Error::NotANumber {
+                of,
+                least: *range.start(),
+                most: *range.end(),
+                got: Quoted::new(arg),
+            })
+    }
+
+    /// A time in ms: some 285,000 years at most, so that nothing overflows when it is added to today.
+    pub fn ms(&mut self, of: &'static str, least: u64) -> Result<u64, Error> {
+        self.number(of, "a time in ms", least..=1 << 53)
+    }
+
+    /// One of the option's words.
+    pub fn word<W: Word>(&mut self, of: &'static str) -> Result<W, Error> {
+        let word = self.next(of, "a word")?;
+        W::parse(word).ok_or_else(|| Error::NotOneOf {
+            of,
+            choices: W::CHOICES,
+            got: Quoted::new(word),
+        })
+    }
+
+    /// The `n` that stands before n things.
+    pub fn count(&mut self, of: &'static str) -> Result<usize, Error> {
+        let arg = self.next(of, "a count")?;
+        decimal::parse(arg)
+            .and_then(|number| usize::try_from(number).ok())
+            .ok_or_else(|| Error::NotACount {
+                of,
+                got: Quoted::new(arg),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keywords_are_taken_in_any_case_only_when_they_stand_there() {
+        let words: [&[u8]; 2] = [b"CoUnT", b"7"];
+        let mut args = Args::new(&words);
+        assert!(!args.keyword("BLOCK"));
+        assert!(args.keyword("COUNT"));
+        assert_eq!(args.number("COUNT", "a number", 1..=10), Ok(7));
+        assert_eq!(
+            args.number("COUNT", "a number", 1..=10),
+            Err(Error::Missing {
+                of: "COUNT",
+                what: "a number"
+            })
+        );
+    }
+}

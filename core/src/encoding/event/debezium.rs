@@ -1,0 +1,646 @@
+//! FORMAT DEBEZIUM: an entry as Debezium Server's Redis sink writes it, in its extended message format,
+//! without schemas. Both values are JSON, always UTF-8:
+//!
+//! | entry field | value |
+//! | --- | --- |
+//! | `key` | `{"id":` number where the id is a plain decimal that fits 64 bits unsigned, else name `}` |
+//! | `value` | the envelope |
+//!
+//! | envelope | value |
+//! | --- | --- |
+//! | `before`, `after` | object: field's name → value, all fields (PAYLOAD IMAGES), null where only the other one has the field; or null |
+//! | `source` | `version` of the module, `connector` `"dirty"`, `name` (the declaration's key), `ts_ms`, `db` (the index as text), `table` (entity's name); `meta` (object: name → name) and `binary` (array of names) if not empty |
+//! | `op` | `c` insert, `u` update, `d` delete, `r` TOUCH |
+//! | `ts_ms` | when it happened; `source` says the same |
+//!
+//! An insert has no `before`, a delete no `after`, unless it is one by FAKEDELETE, whose entity stays.
+//!
+//! | type | value |
+//! | --- | --- |
+//! | int, uint | number |
+//! | float | number with a point or an exponent: `100.0` |
+//! | bool | true or false |
+//! | string, json, time | string |
+//!
+//! JSON has no bytes. A field with a text that is not UTF-8, before or after, is named in
+//! `source.binary`, and its strings are base64 (standard, padded), as Debezium writes bytes. A name
+//! (of an entity, a key, a field, META and its values, an id) that is not UTF-8 is written as `base64:`
+//! and its base64, and so is one that begins with `base64:` itself.
+//!
+//! What is read need not be what is written here: members in any order, unknown ones passed over.
+//! Integers that fit are of type int, others uint, numbers with a point or an exponent floats, strings
+//! strings, nested values json; a null field is as good as none. The entity's version is not carried.
+
+use super::msgpack_io::{distinct, Pairs, Text};
+use super::{Entry, Origin};
+use crate::entity::decimal;
+use crate::entity::event::{Bytes, Event, Image, Pair, Value};
+use crate::entity::operation::Operation;
+use crate::entity::value::FieldType;
+use base64::{engine::general_purpose::STANDARD, Engine};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+
+/// The entry's fields.
+pub const KEY: &[u8] = b"key";
+pub const VALUE: &[u8] = b"value";
+
+const CONNECTOR: &str = "dirty";
+
+/// What a name begins with that is written as base64.
+const ESCAPE: &str = "base64:";
+
+/// `None` if it would have more bytes than this: an unprintable byte takes six.
+pub fn encode(event: &Event, origin: Origin, most: usize) -> Option<Entry> {
+    let (before, after) = match event.operation {
+        Operation::Insert => (None, Some(&*event.after)),
+        Operation::Update => (Some(&*event.before), Some(&*event.after)),
+        // An image is left where there still is an entity.
+        Operation::Delete => {
+            let after = Some(&*event.after).filter(|after| !after.is_empty());
+            (Some(&*event.before), after)
+        }
+    };
+    let images = [before, after].into_iter().flatten();
+    let binary: BTreeSet<&[u8]> = images.flat_map(binary).collect();
+    let row = |image, other: Option<_>| Row {
+        image,
+        other: other.unwrap_or_default(),
+        binary: &binary,
+    };
+    let envelope = Envelope {
+        before: before.map(|image| row(image, after)),
+        after: after.map(|image| row(image, before)),
+        source: Source {
+            version: env!("CARGO_PKG_VERSION"),
+            connector: CONNECTOR,
+            name: Name(origin.key),
+            ts_ms: origin.now_ms,
+            db: origin.database.to_string(),
+            table: Name(&event.entity),
+            meta: Meta(&event.meta),
+            binary: binary.iter().map(|field| Name(field)).collect(),
+        },
+        op: match event.operation {
+            Operation::Insert => "c",
+            Operation::Update if event.touch => "r",
+            Operation::Update => "u",
+            Operation::Delete => "d",
+        },
+        ts_ms: origin.now_ms,
+    };
+    let key = Key { id: Id(&event.id) };
+    Some(vec![
+        (KEY, json(&key, most)?),
+        (VALUE, json(&envelope, most)?),
+    ])
+}
+
+fn json(value: &impl Serialize, most: usize) -> Option<Vec<u8>> {
+    let mut json = Bounded {
+        bytes: Vec::with_capacity(128),
+        most,
+    };
+    // All names are strings, so nothing else can fail.
+    serde_json::to_writer(&mut json, value).ok()?;
+    Some(json.bytes)
+}
+
+/// Bytes that may become so many.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.bytes.len().saturating_add(bytes.len()) > self.most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The fields whose texts are not UTF-8.
+fn binary<'i>(image: &'i [(Bytes, Value)]) -> impl Iterator<Item = &'i [u8]> {
+    image.iter().filter_map(|(field, value)| {
+        let (_, text) = value.as_ref()?;
+        std::str::from_utf8(text).err().map(|_| &**field)
+    })
+}
+
+#[derive(Serialize)]
+struct Key<'e> {
+    id: Id<'e>,
+}
+
+// Members in the order of Debezium's documentation.
+#[derive(Serialize)]
+struct Envelope<'e> {
+    before: Option<Row<'e>>,
+    after: Option<Row<'e>>,
+    source: Source<'e>,
+    op: &'static str,
+    ts_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Source<'e> {
+    version: &'static str,
+    connector: &'static str,
+    name: Name<'e>,
+    ts_ms: u64,
+    db: String,
+    table: Name<'e>,
+    #[serde(skip_serializing_if = "Meta::is_empty")]
+    meta: Meta<'e>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    binary: Vec<Name<'e>>,
+}
+
+struct Id<'e>(&'e [u8]);
+
+impl Serialize for Id<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match decimal::parse(self.0) {
+            Some(number) => serializer.serialize_u64(number),
+            None => Name(self.0).serialize(serializer),
+        }
+    }
+}
+
+/// See [`unescape`].
+struct Name<'e>(&'e [u8]);
+
+impl Serialize for Name<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(self.0) {
+            Ok(name) if !name.starts_with(ESCAPE) => serializer.serialize_str(name),
+            _ => serializer.serialize_str(&format!("{ESCAPE}{}", STANDARD.encode(self.0))),
+        }
+    }
+}
+
+struct Meta<'e>(&'e [Pair<'e>]);
+
+impl Meta<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Meta<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in self.0 {
+            map.serialize_entry(&Name(name), &Name(value))?;
+        }
+        map.end()
+    }
+}
+
+/// An image. Fields that only the other one has are null in this one: a table's row has all its columns.
+struct Row<'e> {
+    image: &'e [(Bytes<'e>, Value<'e>)],
+    other: &'e [(Bytes<'e>, Value<'e>)],
+    /// The fields whose strings are base64.
+    binary: &'e BTreeSet<&'e [u8]>,
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let own: BTreeSet<&[u8]> = self.image.iter().map(|(field, _)| &**field).collect();
+        let others = self.other.iter().map(|(field, _)| (field, &None));
+        let nulls = others.filter(|(field, _)| !own.contains(&***field));
+        let own = self.image.iter().map(|(field, value)| (field, value));
+        serializer.collect_map(own.chain(nulls).map(|(field, value)| {
+            let binary = self.binary.contains(&**field);
+            (Name(field), Cell { value, binary })
+        }))
+    }
+}
+
+struct Cell<'e> {
+    value: &'e Value<'e>,
+    /// Strings are base64.
+    binary: bool,
+}
+
+impl Serialize for Cell<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some((field_type, text)) = self.value else {
+            return serializer.serialize_none();
+        };
+        if let Some(literal) = literal(*field_type, text) {
+            let raw: Result<&RawValue, _> = serde_json::from_str(&literal);
+            if let Ok(raw) = raw {
+                return raw.serialize(serializer);
+            }
+        }
+        match std::str::from_utf8(text) {
+            Ok(text) if !self.binary => serializer.serialize_str(text),
+            _ => serializer.serialize_str(&STANDARD.encode(text)),
+        }
+    }
+}
+
+/// The number, `true` or `false` of a value; `None` if it is to be a string.
+fn literal(field_type: FieldType, text: &[u8]) -> Option<Cow<'_, str>> {
+    if matches!(
+        field_type,
+        FieldType::String | FieldType::Time | FieldType::Json
+    ) {
+        return None;
+    }
+    let canonical = match field_type.canonical(text)? {
+        Cow::Borrowed(text) => Cow::Borrowed(std::str::from_utf8(text).ok()?),
+        Cow::Owned(text) => Cow::Owned(String::from_utf8(text).ok()?),
+    };
+    Some(match (field_type, &*canonical) {
+        (FieldType::Bool, "1") => "true".into(),
+        (FieldType::Bool, _) => "false".into(),
+        (FieldType::Float, number) if !number.contains(['.', 'e']) => format!("{number}.0").into(),
+        _ => canonical,
+    })
+}
+
+/// The event in these values of an entry's fields. `None` if they are not one: of another connector,
+/// no JSON, a member missing or there twice.
+pub fn decode<'e>(key: &'e [u8], value: &'e [u8]) -> Option<Event<'e>> {
+    let value = object(std::str::from_utf8(value).ok()?)?;
+    let source = object(value.get(b"source")?.get())?;
+    if *string(source.get(b"connector")?)? != *CONNECTOR.as_bytes() {
+        return None;
+    }
+    let key = object(std::str::from_utf8(key).ok()?)?;
+    let (operation, touch) = match &*string(value.get(b"op")?)? {
+        b"c" => (Operation::Insert, false),
+        b"u" => (Operation::Update, false),
+        b"d" => (Operation::Delete, false),
+        b"r" => (Operation::Update, true),
+        _ => return None,
+    };
+    let binary: HashSet<Bytes> = match source.get(b"binary") {
+        Some(binary) => {
+            let names: Vec<&RawValue> = serde_json::from_str(binary.get()).ok()?;
+            names.into_iter().map(name).collect::<Option<_>>()?
+        }
+        None => HashSet::new(),
+    };
+    Some(Event {
+        entity: name(source.get(b"table")?)?,
+        id: id(key.get(b"id")?)?,
+        operation,
+        changes: Cow::Borrowed(&[]),
+        before: image(value.get(b"before")?, &binary)?,
+        after: image(value.get(b"after")?, &binary)?,
+        touch,
+        version: None,
+        meta: match source.get(b"meta") {
+            Some(pairs) => meta(pairs)?,
+            None => Cow::Borrowed(&[]),
+        },
+    })
+}
+
+type Members<'e> = Pairs<'e, &'e RawValue>;
+
+fn object(json: &str) -> Option<Members<'_>> {
+    serde_json::from_str(json).ok()
+}
+
+fn string(json: &RawValue) -> Option<Bytes<'_>> {
+    let Text(text) = serde_json::from_str(json.get()).ok()?;
+    Some(text)
+}
+
+fn name(json: &RawValue) -> Option<Bytes<'_>> {
+    unescape(string(json)?)
+}
+
+/// What a name stands for; `None` if it is no name: no base64 where it says so.
+fn unescape(name: Bytes) -> Option<Bytes> {
+    match name.strip_prefix(ESCAPE.as_bytes()) {
+        Some(base64) => Some(STANDARD.decode(base64).ok()?.into()),
+        None => Some(name),
+    }
+}
+
+fn id(json: &RawValue) -> Option<Bytes<'_>> {
+    let number = json.get().as_bytes();
+    match decimal::parse(number) {
+        Some(_) => Some(number.into()),
+        None => name(json),
+    }
+}
+
+fn image<'e>(json: &'e RawValue, binary: &HashSet<Bytes>) -> Option<Image<'e>> {
+    if json.get() == "null" {
+        return Some(Cow::Borrowed(&[]));
+    }
+    let mut image = Vec::new();
+    for (field, json) in object(json.get())?.0 {
+        let field = unescape(field)?;
+        let value = value(json, binary.contains(&field))?;
+        if value.is_some() {
+            image.push((field, value));
+        }
+    }
+    // Two names may stand for the same field.
+    distinct(image.iter().map(|(field, _)| field)).then(|| image.into())
+}
+
+fn meta(json: &RawValue) -> Option<Cow<'_, [Pair<'_>]>> {
+    let members = object(json.get())?.0.into_iter();
+    let pairs = members.map(|(key, value)| Some((unescape(key)?, name(value)?)));
+    let pairs: Vec<_> = pairs.collect::<Option<_>>()?;
+    distinct(pairs.iter().map(|(name, _)| name)).then(|| pairs.into())
+}
+
+/// A value whose type is that of its JSON.
+fn value(json: &RawValue, binary: bool) -> Option<Value<'_>> {
+    let text = json.get();
+    let number = |field_type: FieldType| Some((field_type, field_type.canonical(text.as_bytes())?));
+    Some(Some(match text.as_bytes().first()? {
+        b'n' => return Some(None),
+        b't' => (FieldType::Bool, Cow::Borrowed(b"1")),
+        b'f' => (FieldType::Bool, Cow::Borrowed(b"0")),
+        b'"' if binary => (
+            FieldType::String,
+            STANDARD.decode(string(json)?).ok()?.into(),
+        ),
+        b'"' => (FieldType::String, string(json)?),
+        b'[' | b'{' => number(FieldType::Json)?,
+        _ if text.contains(['.', 'e', 'E']) => number(FieldType::Float)?,
+        _ => number(FieldType::Int).or_else(|| number(FieldType::Uint))?,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::event;
+    use super::*;
+
+    const ORIGIN: Origin = Origin {
+        key: b"shop:user",
+        database: 3,
+        now_ms: 1_700_000_000_123,
+    };
+
+    fn source(more: &str) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        format!(
+            r#"{{"version":"{version}","connector":"dirty","name":"shop:user","ts_ms":1700000000123,"db":"3","table":"user"{more}}}"#
+        )
+    }
+
+    fn encoded(event: &Event, origin: Origin) -> (String, String) {
+        let [key, value]: [(&[u8], Vec<u8>); 2] = encode(event, origin, usize::MAX)
+            .unwrap()
+            .try_into()
+            .unwrap();
+        assert_eq!((key.0, value.0), (&b"key"[..], &b"value"[..]));
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (text(key.1), text(value.1))
+    }
+
+    fn string(text: &[u8]) -> Value<'_> {
+        Some((FieldType::String, text.into()))
+    }
+
+    #[test]
+    fn the_envelope_tells_what_happened() {
+        for (op, before, after, json_before, json_after) in [
+            ("c", "", "1", "null", r#"{"a":"1"}"#),
+            ("c", "", "", "null", "{}"),
+            ("u", "1", "2", r#"{"a":"1"}"#, r#"{"a":"2"}"#),
+            ("u", "1", "", r#"{"a":"1"}"#, r#"{"a":null}"#),
+            ("u", "", "2", r#"{"a":null}"#, r#"{"a":"2"}"#),
+            ("r", "1", "1", r#"{"a":"1"}"#, r#"{"a":"1"}"#),
+            ("r", "", "", "{}", "{}"),
+            ("d", "1", "", r#"{"a":"1"}"#, "null"),
+            ("d", "", "", "{}", "null"),
+            ("d", "1", "2", r#"{"a":"1"}"#, r#"{"a":"2"}"#),
+        ] {
+            let image = |text: &'static str| -> Image {
+                let a = [(b"a".into(), string(text.as_bytes()))];
+                let fields = a.into_iter().filter(|_| !text.is_empty());
+                fields.collect()
+            };
+            let event = Event {
+                operation: match op {
+                    "c" => Operation::Insert,
+                    "d" => Operation::Delete,
+                    _ => Operation::Update,
+                },
+                touch: op == "r",
+                before: image(before),
+                after: image(after),
+                ..event(b"42")
+            };
+            let (key, value) = encoded(&event, ORIGIN);
+            assert_eq!(key, r#"{"id":42}"#);
+            let source = source("");
+            let expected = format!(
+                r#"{{"before":{json_before},"after":{json_after},"source":{source},"op":"{op}","ts_ms":1700000000123}}"#
+            );
+            assert_eq!(value, expected);
+            assert_eq!(read(&key, &value), Some(event));
+        }
+    }
+
+    #[test]
+    fn values_are_written_by_their_type_and_read_by_their_json() {
+        use FieldType::*;
+        for (field_type, text, json, read) in [
+            (Int, "-9223372036854775808", "-9223372036854775808", Int),
+            (Uint, "18446744073709551615", "18446744073709551615", Uint),
+            (Uint, "7", "7", Int),
+            (Float, "100", "100.0", Float),
+            (Float, "0", "0.0", Float),
+            (Float, "-1.5", "-1.5", Float),
+            (Float, "1e-6", "1e-6", Float),
+            (Float, "1e21", "1e21", Float),
+            (Float, "1000000000000000000", "1000000000000000000.0", Float),
+            (Bool, "1", "true", Bool),
+            (Bool, "0", "false", Bool),
+            (String, "", r#""""#, String),
+            (String, "5", r#""5""#, String),
+            (String, "base64:", r#""base64:""#, String),
+            (String, "\0\"\\\né", r#""\u0000\"\\\né""#, String),
+            (
+                Time,
+                "2026-11-21T00:00:00Z",
+                r#""2026-11-21T00:00:00Z""#,
+                String,
+            ),
+            (Json, r#"{"a":[1]}"#, r#""{\"a\":[1]}""#, String),
+            // Not what their type says.
+            (Int, "x", r#""x""#, String),
+            (Bool, "yes", r#""yes""#, String),
+            (Float, "inf", r#""inf""#, String),
+        ] {
+            let given = Some((field_type, text.as_bytes().into()));
+            let event = Event {
+                after: vec![(b"f".into(), given)].into(),
+                ..event(b"1")
+            };
+            let (key, value) = encoded(&event, ORIGIN);
+            let expected = format!(r#"{{"before":{{"f":null}},"after":{{"f":{json}}},"source""#);
+            assert!(
+                value.starts_with(&expected),
+                "{field_type:?} {text}: {value}"
+            );
+            let image = [(b"f".into(), Some((read, text.as_bytes().into())))];
+            let decoded = decode(key.as_bytes(), value.as_bytes()).unwrap();
+            assert_eq!(*decoded.after, image, "{field_type:?} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_base64() {
+        let before = [(b"a".into(), string(b"plain")), (b"b".into(), string(b"x"))];
+        let after = [
+            (b"a".into(), string(b"\xff\xfe")),
+            (b"\xff".into(), string(b"\x80")),
+        ];
+        let meta = [
+            (b"base64:".into(), b"\xff".into()),
+            (b"\xff".into(), b"v".into()),
+        ];
+        let event = Event {
+            entity: b"\xff".into(),
+            before: before.as_slice().into(),
+            after: after.as_slice().into(),
+            meta: meta.as_slice().into(),
+            ..event(b"\xff\xff")
+        };
+        let key = b"\xff";
+        let (key, value) = encoded(&event, Origin { key, ..ORIGIN });
+        assert_eq!(key, r#"{"id":"base64://8="}"#);
+        let more = r#","meta":{"base64:YmFzZTY0Og==":"base64:/w==","base64:/w==":"v"},"binary":["a","base64:/w=="]"#;
+        let source = source(more)
+            .replace(r#""user""#, r#""base64:/w==""#)
+            .replace("shop:user", "base64:/w==");
+        let expected = format!(
+            r#"{{"before":{{"a":"cGxhaW4=","b":"x","base64:/w==":null}},"after":{{"a":"//4=","base64:/w==":"gA==","b":null}},"source":{source},"op":"u","ts_ms":1700000000123}}"#
+        );
+        assert_eq!(value, expected);
+        assert_eq!(decode(key.as_bytes(), value.as_bytes()), Some(event));
+    }
+
+    #[test]
+    fn ids_are_numbers_where_they_come_back_the_same() {
+        for (id, json) in [
+            ("0", "0"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("18446744073709551616", r#""18446744073709551616""#),
+            ("007", r#""007""#),
+            ("-1", r#""-1""#),
+            ("", r#""""#),
+            ("base64:", r#""base64:YmFzZTY0Og==""#),
+            ("a\"b", r#""a\"b""#),
+        ] {
+            let (key, value) = encoded(&event(id.as_bytes()), ORIGIN);
+            assert_eq!(key, format!(r#"{{"id":{json}}}"#));
+            let decoded = decode(key.as_bytes(), value.as_bytes());
+            assert_eq!(decoded.unwrap().id, id.as_bytes());
+        }
+    }
+
+    const KEY_42: &str = r#"{"id":42}"#;
+    const PLAIN: &str = r#"{"before":null,"after":{"a":1},"source":{"connector":"dirty","table":"user"},"op":"c","ts_ms":1}"#;
+
+    fn read(key: &str, value: &str) -> Option<Event<'static>> {
+        // Read from leaked texts, so that tables of cases may build theirs.
+        let [key, value] = [key, value].map(|text| text.as_bytes().to_vec().leak());
+        decode(key, value)
+    }
+
+    #[test]
+    fn members_come_in_any_order_with_others_and_nested_values_among_them() {
+        let value = r#" { "ts_ms" : 1 , "transaction" : null , "op" : "u" , "source" : { "table" : "us\u0065r" ,
+            "more" : [ { } ] , "connector" : "dirty" } , "after" : { "n" : null , "j" : [ 1 , { "x" : "y z" } ] ,
+            "f" : 1E2 , "i" : -0 , "u" : 9223372036854775808 , "\u00e9" : "\ud83d\ude00" } , "before" : null } "#;
+        let after = [
+            ("j", FieldType::Json, r#"[1,{"x":"y z"}]"#),
+            ("f", FieldType::Float, "100"),
+            ("i", FieldType::Int, "0"),
+            ("u", FieldType::Uint, "9223372036854775808"),
+            ("é", FieldType::String, "\u{1f600}"),
+        ];
+        let after = after.map(|(f, t, v)| (f.as_bytes().into(), Some((t, v.as_bytes().into()))));
+        let expected = Event {
+            after: after.into_iter().collect(),
+            ..event(b"42")
+        };
+        assert_eq!(read(r#"{"x":0,"id":42}"#, value), Some(expected.clone()));
+        assert_eq!(read(r#"{"id":"42"}"#, value), Some(expected));
+    }
+
+    #[test]
+    fn other_peoples_entries_are_none() {
+        assert!(read(KEY_42, PLAIN).is_some());
+        let keys = r#"{"id":null} {"id":1.5} {"id":-1} {"id":01} {"id":18446744073709551616}
+            {"id":[1]} {"id":1,"id":1} {"id":1}x {"id":"base64:?"} {"id":"\ud800"} {} [42] 42 null"#;
+        for key in keys.split_whitespace().chain([""]) {
+            assert_eq!(read(key, PLAIN), None, "{key}");
+        }
+        for (from, to) in [
+            ("dirty", "mysql"),
+            (r#""connector":"dirty","#, ""),
+            (r#""dirty""#, r#""dirty","connector":"dirty""#),
+            (r#","table":"user""#, ""),
+            (r#""user""#, "null"),
+            (r#""user""#, r#""user","meta":null"#),
+            (r#""user""#, r#""user","meta":{"a":1}"#),
+            (r#""user""#, r#""u","meta":{"a":"","base64:YQ==":""}"#),
+            (r#""user""#, r#""user","binary":"a""#),
+            (r#""user""#, r#""user","binary":[1]"#),
+            (r#"{"connector":"dirty","table":"user"}"#, "[]"),
+            (r#""before":null,"#, ""),
+            (r#""before":null"#, r#""before":null,"before":null"#),
+            (r#""before":null"#, r#""before":[]"#),
+            (r#""before":null"#, r#""before":1"#),
+            (r#","op":"c""#, ""),
+            (r#""op":"c""#, r#""op":"x""#),
+            (r#""op":"c""#, r#""op":1"#),
+            (r#"{"a":1}"#, r#"{"a":1,"a":1}"#),
+            (r#"{"a":1}"#, r#"{"a":1,"base64:YQ==":2}"#),
+            (r#"{"a":1}"#, r#"{"base64:YQ":1}"#),
+            (r#"{"a":1}"#, r#"{"a":18446744073709551616}"#),
+            (r#"{"a":1}"#, r#"{"a":-9223372036854775809}"#),
+            (r#"{"a":1}"#, r#"{"a":1e999}"#),
+            (r#"{"a":1}"#, r#"{"a":"\ud800"}"#),
+            (r#"{"a":1}"#, r#"{"a":tru}"#),
+            (r#"1},"source":{"#, r#""?"},"source":{"binary":["a"],"#),
+        ] {
+            let value = PLAIN.replacen(from, to, 1);
+            assert_ne!(value, PLAIN, "{from}");
+            assert_eq!(read(KEY_42, &value), None, "{value}");
+        }
+        assert_eq!(read(KEY_42, &format!("{PLAIN}x")), None);
+        assert_eq!(read(KEY_42, &format!("[{PLAIN}]")), None);
+        assert_eq!(decode(b"{\"id\":\"\xff\"}", PLAIN.as_bytes()), None);
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let value = PLAIN.replace(r#""a":1"#, &format!(r#""a":{deep}"#));
+        assert_eq!(read(KEY_42, &value), None);
+        // What nobody looks at may be anything.
+        let value = PLAIN.replace(r#""ts_ms":1"#, &format!(r#""x":{deep}"#));
+        assert!(read(KEY_42, &value).is_some());
+    }
+}

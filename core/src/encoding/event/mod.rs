@@ -1,0 +1,471 @@
+//! Events as stream entries and back, in each FORMAT.
+
+pub mod debezium;
+pub mod fluxaorm;
+pub mod fluxaorm1;
+pub mod msgpack;
+mod msgpack_io;
+
+use crate::entity::declaration::Format;
+use crate::entity::event::Event;
+
+/// An entry's fields and values.
+pub type Entry = Vec<(&'static [u8], Vec<u8>)>;
+
+/// Where and when the events of a flush arise, for formats that tell it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin<'o> {
+    /// The declaration's key, and the logical database it is in.
+    pub key: &'o [u8],
+    pub database: i32,
+    pub now_ms: u64,
+}
+
+/// `None` if the entry would be larger than this, most often without writing it.
+pub fn encode(format: Format, event: &Event, origin: Origin, most: usize) -> Option<Entry> {
+    // A format may leave out old values and shorten numbers, but all of it not to an eighth.
+    if event.size() / 8 > most {
+        return None;
+    }
+    let entry = match format {
+        Format::MsgPack => vec![(msgpack::FIELD, msgpack::encode(event))],
+        Format::FluxaOrm => vec![(msgpack::FIELD, fluxaorm::encode(event))],
+        Format::FluxaOrm1 => fluxaorm1::encode(event),
+        Format::Debezium => debezium::encode(event, origin, most)?,
+    };
+    (size(&entry) <= most).then_some(entry)
+}
+
+/// All bytes of an entry.
+pub fn size(entry: &Entry) -> usize {
+    let sizes = entry
+        .iter()
+        .flat_map(|(field, value)| [field.len(), value.len()]);
+    sizes.fold(0, usize::saturating_add)
+}
+
+/// The event in a stream entry's fields, whichever format it has and whoever wrote it; `None` if it is
+/// none. Formats are told by the fields' names, which may stand in any order.
+pub fn decode<'e>(fields: &[(&'e [u8], &'e [u8])]) -> Option<Event<'e>> {
+    let value = |name: &[u8]| {
+        let mut fields = fields.iter();
+        fields
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| *value)
+    };
+    // As many fields as the format has, and all of those: so none is another or there twice.
+    match fields.len() {
+        1 => msgpack::decode(value(msgpack::FIELD)?),
+        2 => debezium::decode(value(debezium::KEY)?, value(debezium::VALUE)?),
+        4 => fluxaorm1::decode(
+            value(msgpack::FIELD)?,
+            value(fluxaorm1::ACTION)?,
+            value(fluxaorm1::ENTITY)?,
+            value(fluxaorm1::ID)?,
+        ),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::entity::event::{Bytes, Change, Image, Pair, Value};
+    use crate::entity::operation::Operation;
+    use crate::entity::value::FieldType;
+    use proptest::prelude::*;
+    use std::borrow::Cow;
+    use std::collections::BTreeMap;
+
+    const FORMATS: [Format; 4] = [
+        Format::MsgPack,
+        Format::FluxaOrm,
+        Format::FluxaOrm1,
+        Format::Debezium,
+    ];
+
+    /// An update of a user without anything else.
+    pub fn event<'a>(id: &[u8]) -> Event<'a> {
+        Event {
+            entity: b"user".into(),
+            id: id.to_vec().into(),
+            operation: Operation::Update,
+            changes: Cow::Borrowed(&[]),
+            before: Cow::Borrowed(&[]),
+            after: Cow::Borrowed(&[]),
+            touch: false,
+            version: None,
+            meta: Cow::Borrowed(&[]),
+        }
+    }
+
+    pub fn unhex(hex: &str) -> Vec<u8> {
+        let digits = hex.as_bytes().chunks(2);
+        digits
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    fn borrowed(entry: &Entry) -> Vec<(&[u8], &[u8])> {
+        let fields = entry.iter();
+        fields.map(|(field, value)| (*field, &**value)).collect()
+    }
+
+    /// A value of each type, with what is hard to write.
+    const VALUES: [(FieldType, &[u8]); 26] = [
+        (FieldType::String, b""),
+        (FieldType::String, b"plain"),
+        (FieldType::String, b"\0"),
+        (FieldType::String, b"\xff"),
+        (FieldType::String, b"\"\\\x1f\x7f\r\n"),
+        (FieldType::String, b"base64:"),
+        (FieldType::String, "\u{fffd}\u{1f600}".as_bytes()),
+        (FieldType::String, &[b'x'; 300]),
+        (FieldType::String, &[0xfe; 300]),
+        (FieldType::Int, b"0"),
+        (FieldType::Int, b"-1"),
+        (FieldType::Int, b"-129"),
+        (FieldType::Int, b"-9223372036854775808"),
+        (FieldType::Int, b"9223372036854775807"),
+        (FieldType::Uint, b"128"),
+        (FieldType::Uint, b"18446744073709551615"),
+        (FieldType::Float, b"0"),
+        (FieldType::Float, b"100"),
+        (FieldType::Float, b"-2.5e-7"),
+        (FieldType::Float, b"5e-324"),
+        (FieldType::Float, b"100000000000000000000"),
+        (FieldType::Float, b"1.7976931348623157e308"),
+        (FieldType::Bool, b"1"),
+        (FieldType::Bool, b"0"),
+        (FieldType::Time, b"2026-01-02T03:04:05.5Z"),
+        (FieldType::Json, br#"{"b":[1,2.0],"a":"x y\" z"}"#),
+    ];
+
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let hard = VALUES.map(|(_, text)| text.to_vec()).to_vec();
+        prop_oneof![
+            prop::sample::select(hard),
+            prop::collection::vec(any::<u8>(), 0..5),
+            "[a-z:\"]{0,9}".prop_map(String::into_bytes),
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = Value<'static>> {
+        prop_oneof![
+            prop::sample::select(VALUES.to_vec()).prop_map(|(t, text)| Some((t, text.into()))),
+            bytes().prop_map(|text| Some((FieldType::String, text.into()))),
+            any::<f64>().prop_map(|number| {
+                let text = format!("{number:e}");
+                let text = FieldType::Float.canonical(text.as_bytes())?.into_owned();
+                Some((FieldType::Float, text.into()))
+            }),
+        ]
+    }
+
+    fn pairs<T: Clone + std::fmt::Debug + 'static>(
+        value: impl Strategy<Value = T>,
+    ) -> impl Strategy<Value = Cow<'static, [(Bytes<'static>, T)]>> {
+        let pairs = prop::collection::vec((bytes().prop_map(Bytes::from), value), 0..6);
+        // Each name once, in an order that is not that of the names.
+        pairs.prop_map(|mut pairs| {
+            let seen: BTreeMap<_, _> = pairs.drain(..).collect();
+            seen.into_iter().rev().collect()
+        })
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        prop::sample::select(vec![
+            Operation::Insert,
+            Operation::Update,
+            Operation::Delete,
+        ])
+    }
+
+    /// An event with everything an event may have, more than any format carries.
+    fn events() -> impl Strategy<Value = Event<'static>> {
+        let image = || pairs(value().prop_filter("no image has nulls", Option::is_some));
+        let id = prop_oneof![
+            any::<u64>().prop_map(|id| id.to_string().into_bytes()),
+            bytes()
+        ];
+        let version = prop::option::of(prop_oneof![
+            any::<i64>().prop_map(i128::from),
+            any::<u64>().prop_map(i128::from),
+        ]);
+        let meta = pairs(bytes().prop_map(Bytes::from));
+        let texts = (bytes(), id, operation());
+        let fields = (pairs((value(), value())), image(), image());
+        (texts, fields, any::<bool>(), version, meta).prop_map(
+            |((entity, id, operation), (changes, before, after), touch, version, meta)| {
+                let changes = changes.into_owned().into_iter();
+                let changes = changes.map(|(field, (old, new))| Change { field, old, new });
+                Event {
+                    entity: entity.into(),
+                    id: id.into(),
+                    operation,
+                    changes: changes.collect(),
+                    before,
+                    after,
+                    touch: touch && operation == Operation::Update,
+                    version,
+                    meta,
+                }
+            },
+        )
+    }
+
+    /// The value with the type that a number, a bool or a string gives it.
+    fn native<'v>(value: &Value<'v>) -> Value<'v> {
+        value.clone().map(|(field_type, text)| match field_type {
+            FieldType::Uint if FieldType::Int.canonical(&text).is_some() => (FieldType::Int, text),
+            FieldType::Time | FieldType::Json => (FieldType::String, text),
+            same => (same, text),
+        })
+    }
+
+    /// A copy that borrows nothing; a `Cow` of borrowed things cannot simply be taken for one of longer lives.
+    fn owned(event: Event) -> Event<'static> {
+        let bytes = |bytes: &Bytes| Bytes::from(bytes.to_vec());
+        let value = |value: &Value| value.as_ref().map(|(t, text)| (*t, bytes(text)));
+        let image = |image: &Image| -> Image<'static> {
+            let fields = image.iter();
+            fields.map(|(field, v)| (bytes(field), value(v))).collect()
+        };
+        let changes = event.changes.iter().map(|change| Change {
+            field: bytes(&change.field),
+            old: value(&change.old),
+            new: value(&change.new),
+        });
+        let meta = event.meta.iter();
+        Event {
+            entity: bytes(&event.entity),
+            id: bytes(&event.id),
+            operation: event.operation,
+            changes: changes.collect(),
+            before: image(&event.before),
+            after: image(&event.after),
+            touch: event.touch,
+            version: event.version,
+            meta: meta.map(|(name, v)| (bytes(name), bytes(v))).collect(),
+        }
+    }
+
+    fn native_image<'i>(image: &Image<'i>) -> Image<'i> {
+        let fields = image.iter();
+        fields
+            .map(|(field, value)| (field.clone(), native(value)))
+            .collect()
+    }
+
+    /// What a format carries of an event.
+    fn carried<'e>(format: Format, event: &Event<'e>) -> Event<'e> {
+        let none = || Cow::Borrowed(&[] as &[(Bytes, Value)]);
+        let no_meta = || Cow::Borrowed(&[] as &[Pair]);
+        let event = event.clone();
+        match format {
+            Format::MsgPack => Event {
+                touch: false,
+                ..event
+            },
+            Format::FluxaOrm => Event {
+                before: none(),
+                after: none(),
+                touch: false,
+                version: None,
+                meta: no_meta(),
+                ..event
+            },
+            Format::FluxaOrm1 => {
+                let fake = event.changes.iter().any(|change| change.new.is_some());
+                let last_values = event.operation == Operation::Delete && !fake;
+                let touch = || {
+                    let fields = event.after.iter().cloned();
+                    fields
+                        .map(|(field, new)| Change {
+                            field,
+                            old: None,
+                            new,
+                        })
+                        .collect()
+                };
+                let fields: Vec<Change> = match event.touch {
+                    true => touch(),
+                    false => event.changes.to_vec(),
+                };
+                let changes = fields.into_iter().map(|change| Change {
+                    old: native(&change.old).filter(|_| last_values),
+                    new: native(&change.new),
+                    ..change
+                });
+                let all_fields = event.operation == Operation::Insert || last_values;
+                let null = |change: &Change| change.old.is_none() && change.new.is_none();
+                Event {
+                    changes: changes
+                        .filter(|change| !all_fields || !null(change))
+                        .collect(),
+                    before: none(),
+                    after: none(),
+                    touch: false,
+                    version: None,
+                    meta: no_meta(),
+                    ..event
+                }
+            }
+            Format::Debezium => {
+                let before = match event.operation {
+                    Operation::Insert => none(),
+                    _ => native_image(&event.before),
+                };
+                Event {
+                    changes: Cow::Borrowed(&[]),
+                    before,
+                    after: native_image(&event.after),
+                    version: None,
+                    ..event
+                }
+            }
+        }
+    }
+
+    fn config() -> ProptestConfig {
+        ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::with_cases(200)
+        }
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        #[test]
+        fn what_is_written_is_read_back_as_far_as_the_format_carries_it(
+            event in events(),
+            number: u64,
+            key in bytes(),
+        ) {
+            for format in FORMATS {
+                let mut event = event.clone();
+                if format.has_numeric_ids() {
+                    event.id = number.to_string().into_bytes().into();
+                }
+                let origin = Origin { key: &key, database: 0, now_ms: number };
+                let entry = encode(format, &event, origin, usize::MAX).unwrap();
+                let mut fields = borrowed(&entry);
+                prop_assert_eq!(decode(&fields).map(owned), Some(carried(format, &event)), "{:?}", format);
+                fields.reverse();
+                prop_assert_eq!(decode(&fields).map(owned), Some(carried(format, &event)), "{:?}", format);
+            }
+        }
+
+        #[test]
+        fn no_part_of_an_entry_is_an_event(event in events()) {
+            for format in FORMATS {
+                let entry = encode(format, &event, Origin::default(), usize::MAX).unwrap();
+                let fields = borrowed(&entry);
+                for index in 0..fields.len() {
+                    let mut fewer = fields.clone();
+                    fewer.remove(index);
+                    prop_assert_eq!(decode(&fewer), None);
+                    let mut twice = fields.clone();
+                    twice.push(fields[index]);
+                    prop_assert_eq!(decode(&twice), None);
+                    let (name, value) = fields[index];
+                    if [fluxaorm1::ENTITY, fluxaorm1::ID].contains(&name) {
+                        continue; // any text is one
+                    }
+                    for end in 0..value.len() {
+                        let mut cut = fields.clone();
+                        cut[index].1 = &value[..end];
+                        prop_assert_eq!(decode(&cut), None, "{:?} {:?} {}", format, name, end);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn what_somebody_damaged_is_an_event_or_none_and_never_a_panic(
+            event in events(),
+            at: prop::sample::Index,
+            byte: u8,
+        ) {
+            for format in FORMATS {
+                let mut entry = encode(format, &event, Origin::default(), usize::MAX).unwrap();
+                for index in 0..entry.len() {
+                    if !entry[index].1.is_empty() {
+                        *at.get_mut(&mut entry[index].1) = byte;
+                    }
+                    if let Some(event) = decode(&borrowed(&entry)).map(owned) {
+                        let again = encode(Format::MsgPack, &event, Origin::default(), usize::MAX).unwrap();
+                        prop_assert_eq!(decode(&borrowed(&again)).map(owned), Some(carried(Format::MsgPack, &event)));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn random_bytes_are_no_event(values in prop::array::uniform4(prop::collection::vec(any::<u8>(), 0..300))) {
+            let [a, b, c, d] = &values;
+            prop_assert_eq!(decode(&[(b"s", a)]), None);
+            prop_assert_eq!(decode(&[(b"key", a), (b"value", b)]), None);
+            prop_assert_eq!(decode(&[(b"s", a), (b"action", b), (b"entity", c), (b"id", d)]), None);
+            prop_assert_eq!(decode(&[(a, b), (c, d)]), None);
+            prop_assert_eq!(decode(&[(a, b)]), None);
+        }
+    }
+
+    #[test]
+    fn fields_that_no_format_has_are_none() {
+        let s = msgpack::encode(&event(b"42"));
+        for names in [
+            "",
+            "x",
+            "S",
+            "s x",
+            "s key",
+            "s action entity x",
+            "s action entity id x",
+        ] {
+            let fields = names
+                .split_terminator(' ')
+                .map(|name| (name.as_bytes(), &*s));
+            assert_eq!(decode(&fields.collect::<Vec<_>>()), None, "{names}");
+        }
+    }
+
+    #[test]
+    fn other_peoples_entries_are_none_however_deep_or_boastful() {
+        for value in [
+            vec![0x91; 100_000],
+            b"\x81\xa1a".repeat(100_000),
+            [
+                &b"\x84\xa2et\xa1u\xa2id\x01\xa2ft\x02\xa1x"[..],
+                &[0x91; 100_000],
+            ]
+            .concat(),
+            [
+                &b"\x84\xa2et\xa1u\xa2id\x01\xa2ft\x02\xa1x"[..],
+                &[0xc7; 100_000],
+            ]
+            .concat(),
+            b"\xdf\xff\xff\xff\xff".to_vec(),
+            b"\x81\xdb\xff\xff\xff\xffx".to_vec(),
+            b"\x81\xa1a\xdd\xff\xff\xff\xff".to_vec(),
+            b"\x81\xa1a\xc9\xff\xff\xff\xff\x01".to_vec(),
+            b"[".repeat(100_000),
+            br#"{"a":"#.repeat(100_000),
+            [br#"{"before":null,"after":"#, &*br#"{"a":"#.repeat(100_000)].concat(),
+        ] {
+            let shown = &value[..value.len().min(40)];
+            assert_eq!(decode(&[(b"s", &value)]), None, "{shown:?}");
+            assert_eq!(decode(&[(b"key", &value), (b"value", &value)]), None);
+            assert_eq!(decode(&[(b"key", b"{\"id\":1}"), (b"value", &value)]), None);
+            let fields = [
+                (&b"s"[..], &*value),
+                (b"action", b"edit"),
+                (b"entity", b"e"),
+                (b"id", b"1"),
+            ];
+            assert_eq!(decode(&fields), None, "{shown:?}");
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! FORMAT MSGPACK: an entry has one field, `s`, a MessagePack map with these keys, in this order, empty
+//! ones left out:
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `et` | entity name |
+//! | `id` | uint where the id is a plain decimal that fits 64 bits unsigned, else text |
+//! | `ft` | 1 insert, 2 update, 3 delete |
+//! | `ch` | map: field → `{"o": param, "n": param}` |
+//! | `b`, `a` | map: field → param: all fields before, after (PAYLOAD IMAGES) |
+//! | `v` | uint or int: the entity's own version (VERSION) |
+//! | `m` | map: name → value, both text (META) |
+//!
+//! A param is `{"t": type, "v": text}`, type one of `s i u f b t j`, or `{"n": true}` for null. Texts
+//! that are not UTF-8 are written as bin instead of str.
+//!
+//! What is read may also have the names that FORMAT FLUXAORM gives these keys, nil for no changes, type
+//! and text for a null beside its `n`, and no `v` for an empty string, which is what `omitempty` says.
+
+use super::msgpack_io::{distinct, write_map, write_number, write_text, write_text_or_bin, Reader};
+use crate::entity::decimal;
+use crate::entity::event::{Bytes, Change, Event, Pair, Value};
+use crate::entity::operation::Operation;
+use crate::entity::value::FieldType;
+
+/// The entry's field.
+pub const FIELD: &[u8] = b"s";
+
+pub fn encode(event: &Event) -> Vec<u8> {
+    let Event { changes, meta, .. } = event;
+    let images = [(b"b", &*event.before), (b"a", &*event.after)];
+    let images = images.into_iter().filter(|(_, image)| !image.is_empty());
+    let optional = [
+        !changes.is_empty(),
+        event.version.is_some(),
+        !meta.is_empty(),
+    ];
+    let present = optional.into_iter().filter(|present| *present).count();
+    let present = present.saturating_add(images.clone().count());
+
+    // Changes with their keys and headers take about half as much again as their texts.
+    let mut bytes = Vec::with_capacity((event.size().saturating_mul(3) / 2).saturating_add(64));
+    let out = &mut bytes;
+    write_map(out, present.saturating_add(3));
+    write_text(out, b"et");
+    write_text_or_bin(out, &event.entity);
+    write_text(out, b"id");
+    match decimal::parse(&event.id) {
+        Some(number) => write_number(out, number.into()),
+        None => write_text_or_bin(out, &event.id),
+    }
+    write_text(out, b"ft");
+    write_number(out, flush_type(event.operation).into());
+    if !changes.is_empty() {
+        write_text(out, b"ch");
+        write_map(out, changes.len());
+        for change in changes.iter() {
+            write_text_or_bin(out, &change.field);
+            write_map(out, 2);
+            write_text(out, b"o");
+            write_param(out, &change.old);
+            write_text(out, b"n");
+            write_param(out, &change.new);
+        }
+    }
+    for (key, image) in images {
+        write_text(out, key);
+        write_map(out, image.len());
+        for (field, value) in image {
+            write_text_or_bin(out, field);
+            write_param(out, value);
+        }
+    }
+    if let Some(version) = event.version {
+        write_text(out, b"v");
+        write_number(out, version);
+    }
+    if !meta.is_empty() {
+        write_text(out, b"m");
+        write_map(out, meta.len());
+        for (name, value) in meta.iter() {
+            write_text_or_bin(out, name);
+            write_text_or_bin(out, value);
+        }
+    }
+    bytes
+}
+
+fn write_param(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Some((field_type, text)) => {
+            write_map(out, 2);
+            write_text(out, b"t");
+            write_text(out, &[field_type.letter()]);
+            write_text(out, b"v");
+            write_text_or_bin(out, text);
+        }
+        None => {
+            write_map(out, 1);
+            write_text(out, b"n");
+            let _ = rmp::encode::write_bool(out, true);
+        }
+    }
+}
+
+/// `None` if these bytes are not an event: truncated, of other types, with something behind them.
+pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
+    let mut reader = Reader::new(bytes);
+    let event = read_event(&mut reader)?;
+    reader.is_at_end().then_some(event)
+}
+
+/// The `ft` of an event.
+pub fn flush_type(operation: Operation) -> u8 {
+    match operation {
+        Operation::Insert => 1,
+        Operation::Update => 2,
+        Operation::Delete => 3,
+    }
+}
+
+// What is read: keys in any order, all of them texts, unknown ones passed over, so that later versions may
+// add some.
+
+fn read_event<'e>(reader: &mut Reader<'e>) -> Option<Event<'e>> {
+    let (mut entity, mut id, mut operation) = (None, None, None);
+    let (mut changes, mut before, mut after) = (None, None, None);
+    let (mut version, mut meta) = (None, None);
+    for _ in 0..reader.map()? {
+        match reader.text()? {
+            b"et" => once(&mut entity, reader.text()?)?,
+            b"id" => once(&mut id, read_id(reader)?)?,
+            b"ft" => once(&mut operation, read_operation(reader)?)?,
+            b"ch" | b"ch,omitempty" => once(&mut changes, read_changes(reader)?)?,
+            b"b" => once(&mut before, read_image(reader)?)?,
+            b"a" => once(&mut after, read_image(reader)?)?,
+            b"v" => once(&mut version, reader.or_nil(Reader::number)?)?,
+            b"m" => once(&mut meta, read_meta(reader)?)?,
+            _ => reader.skip()?,
+        }
+    }
+    Some(Event {
+        entity: entity?.into(),
+        id: id?,
+        operation: operation?,
+        changes: changes.unwrap_or_default().into(),
+        before: before.unwrap_or_default().into(),
+        after: after.unwrap_or_default().into(),
+        touch: false,
+        version: version.flatten(),
+        meta: meta.unwrap_or_default().into(),
+    })
+}
+
+/// A text, or an unsigned integer in decimal.
+fn read_id<'e>(reader: &mut Reader<'e>) -> Option<Bytes<'e>> {
+    match reader.is_at_text() {
+        true => Some(reader.text()?.into()),
+        false => {
+            let number = u64::try_from(reader.number()?).ok()?;
+            Some(number.to_string().into_bytes().into())
+        }
+    }
+}
+
+fn read_operation(reader: &mut Reader) -> Option<Operation> {
+    match reader.number()? {
+        1 => Some(Operation::Insert),
+        2 => Some(Operation::Update),
+        3 => Some(Operation::Delete),
+        _ => None,
+    }
+}
+
+fn read_changes<'e>(reader: &mut Reader<'e>) -> Option<Vec<Change<'e>>> {
+    let read = |reader: &mut Reader<'e>| {
+        let field = reader.text()?.into();
+        let (mut old, mut new) = (None, None);
+        for _ in 0..reader.map()? {
+            match reader.text()? {
+                b"o" => once(&mut old, read_param(reader)?)?,
+                b"n" => once(&mut new, read_param(reader)?)?,
+                _ => reader.skip()?,
+            }
+        }
+        let (old, new) = (old?, new?);
+        Some(Change { field, old, new })
+    };
+    let changes = reader.elements(read)?;
+    distinct(changes.iter().map(|change| &change.field)).then_some(changes)
+}
+
+fn read_image<'e>(reader: &mut Reader<'e>) -> Option<Vec<(Bytes<'e>, Value<'e>)>> {
+    read_pairs(reader, read_param)
+}
+
+fn read_meta<'e>(reader: &mut Reader<'e>) -> Option<Vec<Pair<'e>>> {
+    read_pairs(reader, |reader| Some(reader.text()?.into()))
+}
+
+fn read_pairs<'e, T>(
+    reader: &mut Reader<'e>,
+    value: impl Fn(&mut Reader<'e>) -> Option<T>,
+) -> Option<Vec<(Bytes<'e>, T)>> {
+    let read = |reader: &mut Reader<'e>| Some((Bytes::from(reader.text()?), value(reader)?));
+    let pairs = reader.elements(read)?;
+    distinct(pairs.iter().map(|(name, _)| name)).then_some(pairs)
+}
+
+fn read_param<'e>(reader: &mut Reader<'e>) -> Option<Value<'e>> {
+    let (mut null, mut letter, mut text) = (None, None, None);
+    for _ in 0..reader.map()? {
+        match reader.text()? {
+            b"n" | b"n,omitempty" => once(&mut null, reader.boolean()?)?,
+            b"t" | b"t,omitempty" => once(&mut letter, reader.or_nil(Reader::text)?)?,
+            b"v" | b"v,omitempty" => once(&mut text, reader.or_nil(Reader::text)?)?,
+            _ => reader.skip()?,
+        }
+    }
+    if null == Some(true) {
+        return Some(None);
+    }
+    let field_type = FieldType::from_letter(letter.flatten()?)?;
+    match (field_type, text.flatten()) {
+        (_, Some(text)) => Some(Some((field_type, text.into()))),
+        (FieldType::String, None) => Some(Some((field_type, Bytes::default()))),
+        _ => None,
+    }
+}
+
+/// A key stands once in its map.
+fn once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
+    slot.replace(value).is_none().then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    fn text(bytes: &[u8]) -> Value<'_> {
+        Some((FieldType::String, bytes.into()))
+    }
+
+    fn update<'a>(id: &'a [u8], changes: Vec<Change<'a>>) -> Event<'a> {
+        Event {
+            entity: b"user".into(),
+            id: id.into(),
+            operation: Operation::Update,
+            changes: changes.into(),
+            before: Cow::Borrowed(&[]),
+            after: Cow::Borrowed(&[]),
+            touch: false,
+            version: None,
+            meta: Cow::Borrowed(&[]),
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_contract() {
+        let event = update(
+            b"42",
+            vec![Change {
+                field: b"status".into(),
+                old: text(b"active"),
+                new: None,
+            }],
+        );
+        let expected = b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ch\x81\xa6status\
+            \x82\xa1o\x82\xa1t\xa1s\xa1v\xa6active\xa1n\x81\xa1n\xc3";
+        assert_eq!(encode(&event), expected);
+
+        let insert = Event {
+            operation: Operation::Insert,
+            ..update(b"\xff\x00", vec![])
+        };
+        let expected = b"\x83\xa2et\xa4user\xa2id\xc4\x02\xff\x00\xa2ft\x01";
+        assert_eq!(encode(&insert), expected);
+    }
+
+    #[test]
+    fn images_stand_between_changes_and_meta() {
+        let before = [(b"x".into(), text(b"1"))];
+        let after = [(b"x".into(), text(b"2")), (b"y".into(), text(b"3"))];
+        let event = Event {
+            before: before.as_slice().into(),
+            after: after.as_slice().into(),
+            ..update(b"42", vec![])
+        };
+        let expected =
+            b"\x85\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1b\x81\xa1x\x82\xa1t\xa1s\xa1v\xa11\
+            \xa1a\x82\xa1x\x82\xa1t\xa1s\xa1v\xa12\xa1y\x82\xa1t\xa1s\xa1v\xa13";
+        assert_eq!(encode(&event), expected);
+        assert_eq!(decode(expected), Some(event.clone()));
+        assert_eq!(event.op(), "update");
+        let touch = Event {
+            after: event.before.clone(),
+            ..event
+        };
+        assert_eq!(
+            decode(&encode(&touch)).map(|event| event.op()),
+            Some("touch")
+        );
+    }
+
+    #[test]
+    fn meta_comes_last() {
+        let pairs: [Pair; 2] = [(b"actor".into(), b"7".into()), (b"\xff".into(), b"".into())];
+        let event = Event {
+            meta: pairs.as_slice().into(),
+            ..update(b"42", vec![])
+        };
+        let expected =
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1m\x82\xa5actor\xa17\xc4\x01\xff\xa0";
+        assert_eq!(encode(&event), expected);
+        assert_eq!(decode(expected), Some(event));
+    }
+
+    #[test]
+    fn the_version_stands_before_meta() {
+        for (version, bytes) in [
+            (0, &b"\x00"[..]),
+            (-1, b"\xff"),
+            (i64::MIN.into(), b"\xd3\x80\0\0\0\0\0\0\0"),
+            (u64::MAX.into(), b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff"),
+        ] {
+            let event = Event {
+                version: Some(version),
+                meta: vec![(b"a".into(), b"b".into())].into(),
+                ..update(b"42", vec![])
+            };
+            let expected = [
+                &b"\x85\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1v"[..],
+                bytes,
+                b"\xa1m\x81\xa1a\xa1b",
+            ];
+            assert_eq!(encode(&event), expected.concat(), "{version}");
+            assert_eq!(decode(&expected.concat()), Some(event), "{version}");
+        }
+    }
+
+    #[test]
+    fn ids_are_numbers_only_where_the_text_comes_back_the_same() {
+        for (id, number) in [
+            ("0", true),
+            ("18446744073709551615", true),
+            ("18446744073709551616", false),
+            ("007", false),
+            ("-1", false),
+            ("", false),
+            ("a", false),
+        ] {
+            let bytes = encode(&update(id.as_bytes(), vec![]));
+            let str_marker = bytes[12] & 0xe0 == 0xa0;
+            assert_eq!(!str_marker, number, "{id}");
+            assert_eq!(&*decode(&bytes).unwrap().id, id.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_no_part_of_it_is() {
+        let event = update(
+            b"\0id\xfe",
+            vec![
+                Change {
+                    field: b"a".into(),
+                    old: None,
+                    new: text(b"\xff\xff"),
+                },
+                Change {
+                    field: b"\x80".into(),
+                    old: Some((FieldType::Int, b"-5".into())),
+                    new: Some((FieldType::Json, b"{}".into())),
+                },
+            ],
+        );
+        let bytes = encode(&event);
+        assert_eq!(decode(&bytes), Some(event));
+        for end in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..end]), None, "cut at {end}");
+        }
+        for more in [
+            b"\x00", b"\xc0", b"\xc2", b"\x91", b"\x81", b"\xcc", b"\xc1",
+        ] {
+            assert_eq!(decode(&[&bytes[..], more].concat()), None, "{more:?}");
+        }
+    }
+
+    #[test]
+    fn other_peoples_bytes_are_no_event() {
+        for bytes in [
+            b"".as_slice(),
+            b"hello",
+            b"\x80",
+            b"\xc1",
+            b"\xdf\xff\xff\xff\xff",
+            b"\x83\xa2et\xa4user\xa2id\x2a\xa2ft\x09",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ch\xdf\xff\xff\xff\xff",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ch\x81\xa1a\x82\xa1o\x80\xa1n\x80",
+            b"\x93\xa4user\x2a\x02",
+            b"\x83\xa2et\x07\xa2id\x2a\xa2ft\x02",
+            b"\x83\xa2et\xa4user\xa2id\x2a\xa2ft\xcb\x40\0\0\0\0\0\0\0",
+            b"\x83\xa2et\xa4user\xa2id\xff\xa2ft\x02",
+            b"\x82\xa2et\xa4user\xa2id\x2a",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ft\x02",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1v\xa11",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1m\x82\xa1a\xa0\xa1a\xa0",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1m\x81\xa1a\x01",
+            b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa1a\x81\xa1x\x81\xa1t\xa1i",
+            &[0x91; 100_000],
+        ] {
+            assert_eq!(decode(bytes), None, "{:?}", &bytes[..bytes.len().min(40)]);
+        }
+    }
+
+    #[test]
+    fn what_an_encoder_that_knows_omitempty_leaves_out_is_empty() {
+        let bytes = b"\x84\xa2et\xa4user\xa2id\x2a\xa2ft\x02\xa2ch\x81\xa1a\
+            \x82\xa1o\x83\xa1n\xc3\xa1t\xa0\xa1v\xa0\xa1n\x81\xa1t\xa1s";
+        let change = Change {
+            field: b"a".into(),
+            old: None,
+            new: text(b""),
+        };
+        assert_eq!(decode(bytes), Some(update(b"42", vec![change])));
+    }
+
+    #[test]
+    fn unknown_keys_are_passed_over() {
+        let bytes = b"\x84\xa2et\xa4user\xa2zz\x93\x01\x80\xc0\xa2id\x2a\xa2ft\x02";
+        assert_eq!(decode(bytes), Some(update(b"42", vec![])));
+    }
+}

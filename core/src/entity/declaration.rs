@@ -1,0 +1,249 @@
+//! What is declared of an entity type: its name, where its snapshots are, the types of its fields, and
+//! which streams publish which of its changes.
+
+use super::event::Value;
+use super::operation::{Operation, Operations};
+use super::value::FieldType;
+use crate::keyword::Word;
+use crate::slot::hash_tag;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declaration {
+    /// The entity's name in events.
+    pub name: Vec<u8>,
+    /// A snapshot's key is this and the entity's id.
+    pub prefix: Vec<u8>,
+    /// No snapshots are kept; each flush brings its own old values.
+    pub stateless: bool,
+    pub version: Option<VersionField>,
+    /// FAKEDELETE: the field that says that an entity counts as deleted.
+    pub fake_delete: Option<Vec<u8>>,
+    pub types: BTreeMap<Vec<u8>, FieldType>,
+    pub streams: Vec<Stream>,
+}
+
+/// VERSION: the field that holds the entity's own version, and how long that of a deleted one is
+/// remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionField {
+    pub field: Vec<u8>,
+    pub tombstone_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    pub key: Vec<u8>,
+    pub operations: Operations,
+    /// FIELDS: those whose change publishes even if the operations lack `U`.
+    pub triggers: BTreeSet<Vec<u8>>,
+    pub max_len: Option<MaxLen>,
+    pub max_age_ms: Option<u64>,
+    pub payload: Payload,
+    pub format: Format,
+    /// The logical database, if not the declaration's own.
+    pub database: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxLen {
+    pub count: u64,
+    /// `~`: whole nodes of the stream go, so somewhat more than count may stay.
+    pub approximate: bool,
+    pub on_full: OnFull,
+}
+
+/// What becomes of entries past the count that a group has not acknowledged yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFull {
+    /// They are dropped, as Redis does.
+    Trim,
+    /// They stay, so the stream may grow past the count.
+    Keep,
+    /// They stay, and a flush that would go past the count is refused.
+    Refuse,
+}
+
+impl Word for OnFull {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (OnFull::Trim, "TRIM"),
+        (OnFull::Keep, "KEEP"),
+        (OnFull::Refuse, "REFUSE"),
+    ];
+    const CHOICES: &'static str = "TRIM, KEEP or REFUSE";
+}
+
+/// What an event carries besides entity, id and operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    Keys,
+    Changes,
+    Full,
+    /// All fields before and after.
+    Images,
+}
+
+impl Word for Payload {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Payload::Keys, "KEYS"),
+        (Payload::Changes, "CHANGES"),
+        (Payload::Full, "FULL"),
+        (Payload::Images, "IMAGES"),
+    ];
+    const CHOICES: &'static str = "KEYS, CHANGES, FULL or IMAGES";
+}
+
+/// How an event is written as an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    MsgPack,
+    /// As FluxaORM v2 writes it.
+    FluxaOrm,
+    /// As FluxaORM v1 writes it.
+    FluxaOrm1,
+    Debezium,
+}
+
+impl Word for Format {
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Format::MsgPack, "MSGPACK"),
+        (Format::FluxaOrm, "FLUXAORM"),
+        (Format::FluxaOrm1, "FLUXAORM1"),
+        (Format::Debezium, "DEBEZIUM"),
+    ];
+    const CHOICES: &'static str = "MSGPACK, FLUXAORM, FLUXAORM1 or DEBEZIUM";
+}
+
+impl Format {
+    /// The payloads that this format can carry, the one it has when left out first.
+    pub fn payloads(self) -> &'static [Payload] {
+        match self {
+            Format::MsgPack => &[
+                Payload::Changes,
+                Payload::Keys,
+                Payload::Full,
+                Payload::Images,
+            ],
+            Format::FluxaOrm => &[Payload::Changes, Payload::Keys, Payload::Full],
+            Format::FluxaOrm1 => &[Payload::Full],
+            Format::Debezium => &[Payload::Images],
+        }
+    }
+
+    /// Whether it can name entities by 64-bit unsigned numbers only.
+    pub fn has_numeric_ids(self) -> bool {
+        matches!(self, Format::FluxaOrm | Format::FluxaOrm1)
+    }
+}
+
+impl Declaration {
+    /// The type that TYPES gives a field.
+    pub fn declared_type(&self, field: &[u8]) -> Option<FieldType> {
+        // Most entity types name no types: do not look for them in vain.
+        if self.types.is_empty() {
+            return None;
+        }
+        self.types.get(field).copied()
+    }
+
+    /// A stored text with its field's type.
+    pub fn value<'t>(&self, field: &[u8], text: &'t [u8]) -> Value<'t> {
+        Some(self.declared_type(field).unwrap_or_default().of(text))
+    }
+
+    pub fn snapshot_key(&self, id: &[u8]) -> Vec<u8> {
+        [&self.prefix, id].concat()
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        let bytes = |text: &Vec<u8>| size_of::<Vec<u8>>().saturating_add(text.capacity());
+        let types = self.types.keys().map(bytes);
+        let streams = self.streams.iter().map(|stream| {
+            let triggers: usize = stream.triggers.iter().map(bytes).sum();
+            size_of::<Stream>()
+                .saturating_add(stream.key.capacity())
+                .saturating_add(triggers)
+        });
+        size_of::<Self>()
+            .saturating_add(self.name.capacity())
+            .saturating_add(self.prefix.capacity())
+            .saturating_add(self.version.as_ref().map_or(0, |v| v.field.capacity()))
+            .saturating_add(self.fake_delete.as_ref().map_or(0, Vec::capacity))
+            .saturating_add(types.chain(streams).sum())
+    }
+}
+
+/// The entity's name when NAME is left out: the key without its cluster `{tag}`.
+pub fn default_name(key: &[u8]) -> Vec<u8> {
+    let without_tag = hash_tag(key).and_then(|tag| {
+        let before = key.get(..tag.start.checked_sub(1)?)?;
+        let after = key.get(tag.end.checked_add(1)?..)?;
+        Some([before, after].concat())
+    });
+    without_tag
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| key.to_vec())
+}
+
+impl Stream {
+    /// A stream of this name with every option left out.
+    pub fn new(key: &[u8]) -> Self {
+        Stream {
+            key: key.to_vec(),
+            operations: Operations::all(),
+            triggers: BTreeSet::new(),
+            max_len: None,
+            max_age_ms: None,
+            payload: Payload::Changes,
+            format: Format::MsgPack,
+            database: None,
+        }
+    }
+
+    /// Whether it lives in this database, the declaration's own.
+    pub fn is_in(&self, own: i32) -> bool {
+        self.database
+            .is_none_or(|database| i64::from(database) == i64::from(own))
+    }
+
+    /// The decision table: does this stream get an event of this operation?
+    ///
+    /// An update publishes if at least one field changed and the stream's operations have `U` or one
+    /// of its triggers changed; inserts and deletes go by the operations alone.
+    pub fn publishes<'a>(
+        &self,
+        operation: Operation,
+        mut changed: impl Iterator<Item = &'a [u8]>,
+    ) -> bool {
+        match operation {
+            Operation::Insert | Operation::Delete => self.operations.contains(operation.into()),
+            Operation::Update if self.operations.contains(Operations::UPDATE) => {
+                changed.next().is_some()
+            }
+            Operation::Update => {
+                !self.triggers.is_empty() && changed.any(|field| self.triggers.contains(field))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_name_is_the_key_without_its_tag() {
+        for (key, name) in [
+            ("user", "user"),
+            ("user{7}", "user"),
+            ("{app}:user", ":user"),
+            ("a{1}b{2}", "ab{2}"),
+            ("user{}", "user{}"),
+            ("user{7", "user{7"),
+            ("{user}", "{user}"),
+        ] {
+            assert_eq!(default_name(key.as_bytes()), name.as_bytes(), "{key}");
+        }
+    }
+}

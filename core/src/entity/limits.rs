@@ -1,0 +1,106 @@
+//! How much one command may ask for, so that none holds the server for long or makes gigabytes of
+//! megabytes.
+
+use super::field::Fields;
+use crate::error::{Error, Quoted};
+
+/// As configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Fields of one entity, and of META.
+    pub fields: usize,
+    /// Operations of one command.
+    pub ops: usize,
+    /// Bytes of one value, a name or an id.
+    pub value_bytes: usize,
+    /// Bytes of all events of one command.
+    pub event_bytes: usize,
+}
+
+/// What errors call the settings.
+pub const FIELDS: &str = "dirty.max-fields";
+pub const OPS: &str = "dirty.max-ops";
+pub const VALUE_BYTES: &str = "dirty.max-value-bytes";
+pub const EVENT_BYTES: &str = "dirty.max-event-bytes";
+
+impl Limits {
+    /// What was accepted once, by the limits of then.
+    pub const NONE: Limits = Limits {
+        fields: usize::MAX,
+        ops: usize::MAX,
+        value_bytes: usize::MAX,
+        event_bytes: usize::MAX,
+    };
+
+    pub fn check_ops(&self, ops: usize) -> Result<(), Error> {
+        check(ops, self.ops, OPS, "operations", None)
+    }
+
+    pub fn check_ids(&self, ids: usize) -> Result<(), Error> {
+        check(ids, self.ops, OPS, "ids", None)
+    }
+
+    /// META pairs, of which there may be as many as fields.
+    pub fn check_pairs(&self, pairs: usize) -> Result<(), Error> {
+        check(pairs, self.fields, FIELDS, "pairs of META", None)
+    }
+
+    /// So many fields of an entity.
+    pub fn check_count(&self, id: &[u8], fields: usize) -> Result<(), Error> {
+        check(
+            fields,
+            self.fields,
+            FIELDS,
+            "fields of the entity",
+            Some(id),
+        )
+    }
+
+    /// What an operation gives an entity.
+    pub fn check_fields(&self, id: &[u8], fields: &Fields) -> Result<(), Error> {
+        self.check_count(id, fields.len())?;
+        for (field, given) in fields {
+            self.check_name(field)?;
+            if let Some(given) = given {
+                self.check_value(field, &given.text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of a field, or of META.
+    pub fn check_value(&self, name: &[u8], value: &[u8]) -> Result<(), Error> {
+        let what = "bytes in the value of";
+        check(value.len(), self.value_bytes, VALUE_BYTES, what, Some(name))
+    }
+
+    /// A field's name, an id: what goes wherever a value goes.
+    pub fn check_name(&self, name: &[u8]) -> Result<(), Error> {
+        check(
+            name.len(),
+            self.value_bytes,
+            VALUE_BYTES,
+            "bytes in the name",
+            Some(name),
+        )
+    }
+}
+
+fn check(
+    got: usize,
+    most: usize,
+    setting: &'static str,
+    what: &'static str,
+    of: Option<&[u8]>,
+) -> Result<(), Error> {
+    match got > most {
+        true => Err(Error::TooMuch {
+            got,
+            what,
+            of: of.map(Quoted::new),
+            setting,
+            most,
+        }),
+        false => Ok(()),
+    }
+}

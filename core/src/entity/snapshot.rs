@@ -1,0 +1,284 @@
+//! The state of one entity: its fields that are not null.
+
+use super::field::Field;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+/// The reserved hash field. Empty, it stands for an entity all of whose fields are null; alone and not
+/// empty, for a deleted entity, whose version it holds.
+pub const MARKER: &[u8] = b"@";
+
+/// Fields and values in the order they were stored. What a flush gives as it is stored is borrowed from
+/// there, the bytes of all else are in one buffer: reading an entity of 500 fields costs a few allocations,
+/// not a thousand.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot<'g> {
+    bytes: Vec<u8>,
+    fields: Vec<Place<'g>>,
+    /// Whether the stored hash has the marker; it should, if and only if there are no fields.
+    pub marked: bool,
+}
+
+/// Where a field's name and value are.
+#[derive(Clone, Debug)]
+enum Place<'g> {
+    Borrowed(&'g [u8], &'g [u8]),
+    Own(Range<usize>, Range<usize>),
+}
+
+/// The state of an entity that does not exist yet.
+pub static NOTHING: Snapshot = Snapshot {
+    bytes: Vec::new(),
+    fields: Vec::new(),
+    marked: false,
+};
+
+impl<'g> Snapshot<'g> {
+    /// With room for so many fields.
+    pub fn with_capacity(fields: usize) -> Self {
+        Snapshot {
+            bytes: Vec::new(),
+            fields: Vec::with_capacity(fields),
+            marked: false,
+        }
+    }
+
+    /// A field whose bytes are there elsewhere.
+    pub fn borrow(&mut self, field: &'g [u8], value: &'g [u8]) {
+        self.fields.push(Place::Borrowed(field, value));
+    }
+
+    pub fn push(&mut self, field: &[u8], value: &[u8]) {
+        let place = Place::Own(self.append(field), self.append(value));
+        self.fields.push(place);
+    }
+
+    fn append(&mut self, text: &[u8]) -> Range<usize> {
+        if self.bytes.is_empty() {
+            // Enough for fields of ordinary size.
+            self.bytes
+                .reserve(self.fields.capacity().saturating_mul(32));
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(text);
+        start..self.bytes.len()
+    }
+
+    /// Gives fields values and takes others away, in place.
+    pub fn change<N: AsRef<[u8]>, V: AsRef<[u8]>, U: AsRef<[u8]>>(
+        &mut self,
+        set: &[(N, V)],
+        unset: &[U],
+    ) {
+        let mut finder = Finder::new(self, set.len().saturating_add(unset.len()));
+        let mut place = |field: &[u8]| finder.find(field).map(|(index, _)| index);
+        let old: Vec<_> = set.iter().map(|(field, _)| place(field.as_ref())).collect();
+        let gone: HashSet<_> = unset
+            .iter()
+            .filter_map(|field| place(field.as_ref()))
+            .collect();
+        for ((field, value), old) in set.iter().zip(old) {
+            // The old bytes stay, unused.
+            let new = Place::Own(self.append(field.as_ref()), self.append(value.as_ref()));
+            match old.and_then(|index| self.fields.get_mut(index)) {
+                Some(place) => *place = new,
+                None => self.fields.push(new),
+            }
+        }
+        if gone.is_empty() {
+            return;
+        }
+        let mut index = 0usize..;
+        self.fields
+            .retain(|_| index.next().is_some_and(|index| !gone.contains(&index)));
+    }
+
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// How many bytes it takes that are not borrowed.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
+        Some(match self.fields.get(index)? {
+            Place::Borrowed(field, value) => (field, value),
+            Place::Own(field, value) => (
+                self.bytes.get(field.clone())?,
+                self.bytes.get(value.clone())?,
+            ),
+        })
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        (0..self.len()).filter_map(|index| self.at(index))
+    }
+}
+
+impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Snapshot<'_> {
+    fn from_iter<I: IntoIterator<Item = (&'a [u8], &'a [u8])>>(pairs: I) -> Self {
+        let mut snapshot = Snapshot::default();
+        for (field, value) in pairs {
+            snapshot.push(field, value);
+        }
+        snapshot
+    }
+}
+
+/// Takes in a snapshot field by field, beside the fields that a flush gives.
+pub struct Reading<'f, 'g> {
+    pub snapshot: Snapshot<'g>,
+    /// Those that the flush gives and that were not met yet.
+    given: std::slice::Iter<'f, Field<'g>>,
+}
+
+impl<'f, 'g> Reading<'f, 'g> {
+    pub fn new(fields: usize, given: &'f [Field<'g>]) -> Self {
+        Reading {
+            snapshot: Snapshot::with_capacity(fields),
+            given: given.iter(),
+        }
+    }
+
+    /// Clients name fields in the order in which they were first stored, more often than not, so each is
+    /// compared with one of theirs.
+    pub fn push(&mut self, field: &[u8], value: &[u8]) {
+        let next = self.given.as_slice().first();
+        let Some((name, given)) = next.filter(|(name, _)| **name == *field) else {
+            return self.snapshot.push(field, value);
+        };
+        self.given.next();
+        let text = given.as_ref().map(|given| &given.text);
+        match (name, text) {
+            (Cow::Borrowed(name), Some(Cow::Borrowed(text))) if *text == value => {
+                self.snapshot.borrow(name, text);
+            }
+            _ => self.snapshot.push(field, value),
+        }
+    }
+}
+
+/// Whether two texts are equal; at once if they are in the same place.
+pub fn is_same(a: &[u8], b: &[u8]) -> bool {
+    std::ptr::eq(a, b) || a == b
+}
+
+/// Finds fields by name. Clients name them in the order in which they were first stored, more often
+/// than not, so the place after the last hit is tried first. Else the entity is searched, or indexed
+/// if both it and the fields to find are many.
+pub struct Finder<'s> {
+    snapshot: &'s Snapshot<'s>,
+    expected: usize,
+    indexed: bool,
+    index: Option<HashMap<&'s [u8], usize>>,
+}
+
+impl<'s> Finder<'s> {
+    /// To index a field takes about as long as to pass over so many.
+    const SEARCHED: usize = 32;
+
+    pub fn new(snapshot: &'s Snapshot<'s>, fields_to_find: usize) -> Self {
+        Finder {
+            snapshot,
+            expected: 0,
+            indexed: snapshot.len() > Self::SEARCHED && fields_to_find > Self::SEARCHED,
+            index: None,
+        }
+    }
+
+    pub fn find(&mut self, field: &[u8]) -> Option<(usize, &'s [u8])> {
+        let snapshot = self.snapshot;
+        let value_at = |index| match snapshot.at(index)? {
+            (name, value) if is_same(name, field) => Some((index, value)),
+            _ => None,
+        };
+        let found = value_at(self.expected).or_else(|| {
+            if !self.indexed {
+                return (0..snapshot.len()).find_map(value_at);
+            }
+            let index = self.index.get_or_insert_with(|| {
+                let names = snapshot.iter().map(|(name, _)| name);
+                names.zip(0..).collect()
+            });
+            value_at(*index.get(field)?)
+        })?;
+        self.expected = found.0.saturating_add(1);
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entity::value::{FieldType, Given};
+    use proptest::prelude::*;
+
+    #[test]
+    fn fields_are_changed_in_place() {
+        let mut snapshot: Snapshot = [("a", "1"), ("b", "2"), ("c", "3")]
+            .map(|(field, value)| (field.as_bytes(), value.as_bytes()))
+            .into_iter()
+            .collect();
+        snapshot.change(&[("b", "two"), ("d", "4")], &["a", "other"]);
+        let pairs: Vec<_> = snapshot.iter().collect();
+        let expected = [("b", "two"), ("c", "3"), ("d", "4")];
+        assert_eq!(pairs, expected.map(|(f, v)| (f.as_bytes(), v.as_bytes())));
+    }
+
+    #[test]
+    fn fields_are_found_in_any_order_in_short_and_long_snapshots() {
+        for length in [0usize, 1, 5, 32, 33, 500] {
+            let names: Vec<String> = (0..length).map(|i| format!("field{i}")).collect();
+            let snapshot: Snapshot = names
+                .iter()
+                .map(|name| (name.as_bytes(), &name.as_bytes()[5..]))
+                .collect();
+            let mut finder = Finder::new(&snapshot, length);
+            for index in (0..length).rev().chain(0..length) {
+                let value = index.to_string();
+                assert_eq!(
+                    finder.find(names[index].as_bytes()),
+                    Some((index, value.as_bytes()))
+                );
+                assert_eq!(finder.find(b"other"), None);
+            }
+        }
+    }
+
+    fn text() -> impl Strategy<Value = &'static [u8]> {
+        prop::sample::select(b"abc".chunks(1).collect::<Vec<_>>())
+    }
+
+    proptest! {
+        /// Whatever a flush gives: in another order, more, less, null, not as text of its own.
+        #[test]
+        fn what_is_read_is_what_is_stored(
+            stored in prop::collection::vec((text(), text()), 0..4),
+            given in prop::collection::vec((text(), prop::option::of((text(), any::<bool>()))), 0..4),
+        ) {
+            let given: Vec<Field> = given
+                .into_iter()
+                .map(|(name, value)| {
+                    let value = value.map(|(text, owned)| match owned {
+                        true => Given::typed(FieldType::String, text.to_vec().into()),
+                        false => Given::plain(text),
+                    });
+                    (name.into(), value)
+                })
+                .collect();
+            let mut reading = Reading::new(stored.len(), &given);
+            for (field, value) in &stored {
+                reading.push(field, value);
+            }
+            let read: Vec<_> = reading.snapshot.iter().collect();
+            prop_assert_eq!(read, stored);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What changes between a stored state and the fields of a flush.
+
+use super::state::Write;
+use crate::entity::declaration::Declaration;
+use crate::entity::event::{Bytes, Change, Value};
+use crate::entity::field::Fields;
+use crate::entity::snapshot::{is_same, Finder, Snapshot, MARKER, NOTHING};
+use crate::entity::value::{FieldType, Given};
+use crate::error::{Error, Quoted};
+use crate::unique::Seen;
+use std::collections::HashMap;
+
+/// Whether the fields of a flush are all there are, or only those to change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Whole,
+    Named,
+}
+
+/// The types of an entity's fields: as declared, else as the snapshot at hand gives them.
+pub struct Types<'d, 'a> {
+    declaration: &'d Declaration,
+    /// Of fields that are not declared; strings need no mention.
+    given: HashMap<Bytes<'a>, FieldType>,
+}
+
+impl<'d, 'a> Types<'d, 'a> {
+    pub fn new(declaration: &'d Declaration, fields: &Fields<'a>) -> Self {
+        let mut given = HashMap::new();
+        for (field, value) in fields {
+            let field_type = value.as_ref().and_then(|value| value.field_type);
+            if let Some(field_type) = field_type.filter(|t| *t != FieldType::String) {
+                if declaration.declared_type(field).is_none() {
+                    given.insert(field.clone(), field_type);
+                }
+            }
+        }
+        Types { declaration, given }
+    }
+
+    pub fn declared(declaration: &'d Declaration) -> Self {
+        Types {
+            declaration,
+            given: HashMap::new(),
+        }
+    }
+
+    fn given(&self, field: &[u8]) -> FieldType {
+        match self.given.is_empty() {
+            true => FieldType::String,
+            false => self.given.get(field).copied().unwrap_or_default(),
+        }
+    }
+
+    /// A stored text with its field's type. Where none is declared, another text is another value: it is
+    /// of the type that the snapshot gives the field only if it is written as that is.
+    pub fn value<'t>(&self, field: &[u8], text: &'t [u8]) -> Value<'t> {
+        Some(match self.declaration.declared_type(field) {
+            Some(declared) => declared.of(text),
+            None => match self.given(field).of(text) {
+                (given, canonical) if *canonical == *text => (given, canonical),
+                _ => (FieldType::String, text.into()),
+            },
+        })
+    }
+
+    /// Whether a value is the stored text itself, of a field whose type is not declared: so it is with most
+    /// fields of most snapshots.
+    fn is_same(&self, field: &[u8], given: &Given, stored: Option<&[u8]>) -> bool {
+        stored.is_some_and(|stored| is_same(stored, &given.text))
+            && given.check_untyped(field).is_ok()
+            && self.declaration.declared_type(field).is_none()
+    }
+
+    /// A given value, if it fits its field.
+    pub fn take(&self, field: &[u8], given: Given<'a>) -> Result<(FieldType, Bytes<'a>), Error> {
+        let field_type = match self.declaration.declared_type(field) {
+            Some(declared) => declared,
+            None => {
+                given.check_untyped(field)?;
+                self.given(field)
+            }
+        };
+        Ok((field_type, field_type.take(field, given)?))
+    }
+}
+
+/// What changes between a stored state and the fields of a flush.
+pub struct Diff<'s, 'a> {
+    /// New values to store.
+    set: Vec<(Bytes<'a>, Bytes<'a>)>,
+    /// Stored fields that become null.
+    unset: Vec<Bytes<'s>>,
+    pub changes: Vec<Change<'s>>,
+    /// How many fields there are afterwards.
+    remaining: usize,
+}
+
+impl<'s, 'a: 's> Diff<'s, 'a> {
+    pub fn new(
+        types: &Types<'_, 'a>,
+        state: Option<&'s Snapshot<'a>>,
+        fields: Fields<'a>,
+        scope: Scope,
+    ) -> Result<Self, Error> {
+        let state = state.unwrap_or(&NOTHING);
+        let mut finder = Finder::new(state, fields.len());
+        let mut diff = Diff {
+            set: Vec::new(),
+            unset: Vec::new(),
+            changes: Vec::new(),
+            remaining: state.len(),
+        };
+        let mut named = vec![false; state.len()];
+        let mut others = Seen::default();
+        for (field, value) in fields {
+            if *field == *MARKER {
+                return Err(Error::ReservedField);
+            }
+            let stored = finder.find(&field);
+            let seen = stored.and_then(|(index, _)| named.get_mut(index));
+            let again = match seen {
+                Some(seen) => std::mem::replace(seen, true),
+                None => !others.insert(field.clone()),
+            };
+            if again {
+                return Err(Error::DuplicateField(Quoted::new(&field)));
+            }
+            let stored = stored.map(|(_, old)| old);
+            match value {
+                Some(given) if types.is_same(&field, &given, stored) => {}
+                Some(given) => {
+                    let new = types.take(&field, given)?;
+                    diff.assign(types, field, new, stored);
+                }
+                None => {
+                    if let Some(old) = stored {
+                        diff.clear(types, field, old);
+                    }
+                }
+            }
+        }
+        if scope == Scope::Whole {
+            let mut left_out: Vec<_> = state
+                .iter()
+                .zip(&named)
+                .filter_map(|(pair, named)| (!named).then_some(pair))
+                .collect();
+            left_out.sort_unstable();
+            for (field, old) in left_out {
+                diff.clear(types, field.into(), old);
+            }
+        }
+        Ok(diff)
+    }
+
+    fn assign(
+        &mut self,
+        types: &Types<'_, 'a>,
+        field: Bytes<'a>,
+        new: (FieldType, Bytes<'a>),
+        stored: Option<&'s [u8]>,
+    ) {
+        if stored == Some(&*new.1) {
+            return;
+        }
+        let old = stored.and_then(|old| types.value(&field, old));
+        if old.as_ref() == Some(&new) {
+            return; // stored in another text of the same value, before the type was declared
+        }
+        if stored.is_none() {
+            self.remaining = self.remaining.saturating_add(1);
+        }
+        self.set.push((field.clone(), new.1.clone()));
+        self.changes.push(Change {
+            field,
+            old,
+            new: Some(new),
+        });
+    }
+
+    fn clear(&mut self, types: &Types<'_, 'a>, field: Bytes<'s>, old: &'s [u8]) {
+        self.remaining = self.remaining.saturating_sub(1);
+        let old = types.value(&field, old);
+        self.unset.push(field.clone());
+        self.changes.push(Change {
+            field,
+            old,
+            new: None,
+        });
+    }
+
+    /// How many fields the entity has afterwards.
+    pub fn remaining(&self) -> usize {
+        self.remaining
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub fn into_write(self, state: Option<&Snapshot>) -> Write<'a> {
+        let marked = state.is_some_and(|state| state.marked);
+        let mark = self.remaining == 0;
+        Write::Change {
+            anew: false,
+            set: self.set,
+            unset: self.unset.into_iter().map(Bytes::into_owned).collect(),
+            marker: (marked != mark).then_some(mark),
+        }
+    }
+}

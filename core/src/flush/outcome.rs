@@ -1,0 +1,69 @@
+//! What comes of a flush: its reply.
+
+use crate::entity::event_id::EventId;
+use crate::entity::operation::Operation;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use std::ffi::CStr;
+
+/// What one operation came to: an element of the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    Insert,
+    Update,
+    Delete,
+    None,
+    Stale,
+    Touch,
+    Seed,
+}
+
+impl Effect {
+    pub fn name(self) -> &'static CStr {
+        match self {
+            Effect::Insert => c"insert",
+            Effect::Update => c"update",
+            Effect::Delete => c"delete",
+            Effect::None => c"none",
+            Effect::Stale => c"stale",
+            Effect::Touch => c"touch",
+            Effect::Seed => c"seed",
+        }
+    }
+}
+
+impl From<Operation> for Effect {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::Insert => Effect::Insert,
+            Operation::Update => Effect::Update,
+            Operation::Delete => Effect::Delete,
+        }
+    }
+}
+
+/// The reply to a flush.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// It waits for its COMMIT.
+    Deferred,
+    /// What came of each operation.
+    Done(Vec<Outcome>),
+}
+
+/// What a client is told of one operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    pub effect: Effect,
+    /// If it asked WITHEVENTS.
+    pub details: Option<Details>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
+    pub changed: Vec<ByteBuf>,
+    /// Streams and the ids that they gave.
+    pub events: Vec<(ByteBuf, EventId)>,
+}

@@ -1,0 +1,281 @@
+//! What DIRTY.FLUSH was asked for.
+
+use super::request::{Request, Requests};
+use crate::args::Args;
+use crate::encoding::input as encoded;
+use crate::entity::event::Pair;
+use crate::entity::field::Fields;
+use crate::entity::limits::Limits;
+use crate::entity::value::Given;
+use crate::error::{Error, Quoted};
+use crate::unique::Seen;
+
+/// How long a token of ONCE is remembered when nothing else is said: a day.
+const ONCE_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// A flush, and when it is to happen.
+#[derive(Debug, Default)]
+pub struct Parsed<'a> {
+    pub requests: Requests<'a>,
+    pub once: Option<Once<'a>>,
+    /// A token.
+    pub defer: Option<&'a [u8]>,
+    /// The arguments without ONCE and DEFER: what is kept of a flush that is deferred.
+    pub kept: Vec<&'a [u8]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Once<'a> {
+    pub token: &'a [u8],
+    pub lifetime_ms: u64,
+}
+
+impl<'a> Parsed<'a> {
+    pub fn parse(mut args: Args<'a>, stateless: bool, limits: &Limits) -> Result<Self, Error> {
+        let mut parsed = Parsed::default();
+        let mut seen = Vec::new();
+        loop {
+            let before = args.clone();
+            let Some(option) = parsed.option(&mut args)? else {
+                break;
+            };
+            if seen.contains(&option) {
+                return Err(Error::Repeated(option));
+            }
+            seen.push(option);
+            if !matches!(option, "ONCE" | "DEFER") {
+                parsed.kept.extend(args.since(&before));
+            }
+        }
+        if parsed.defer.is_some() {
+            parsed.kept.extend(args.rest());
+        }
+        limits.check_pairs(parsed.requests.meta.len())?;
+        for (name, value) in &parsed.requests.meta {
+            limits.check_name(name)?;
+            limits.check_value(name, value)?;
+        }
+        parsed.requests.list = operations(args, stateless, limits)?;
+        Ok(parsed)
+    }
+
+    /// Reads one option and says which; `None` before the first operation.
+    fn option(&mut self, args: &mut Args<'a>) -> Result<Option<&'static str>, Error> {
+        if args.keyword("META") {
+            self.requests.meta = meta(args)?;
+            Ok(Some("META"))
+        } else if args.keyword("WITHEVENTS") {
+            self.requests.with_events = true;
+            Ok(Some("WITHEVENTS"))
+        } else if args.keyword("ONCE") {
+            let token = args.next("ONCE", "a token")?;
+            // No operation begins with a digit.
+            let lifetime_ms = match args.peek().and_then(<[u8]>::first) {
+                Some(b'0'..=b'9') => args.ms("ONCE", 1)?,
+                _ => ONCE_MS,
+            };
+            self.once = Some(Once { token, lifetime_ms });
+            Ok(Some("ONCE"))
+        } else if args.keyword("DEFER") {
+            self.defer = Some(args.next("DEFER", "a token")?);
+            Ok(Some("DEFER"))
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+fn operations<'a>(
+    mut args: Args<'a>,
+    stateless: bool,
+    limits: &Limits,
+) -> Result<Vec<(&'a [u8], Request<'a>)>, Error> {
+    if args.is_empty() {
+        return Err(Error::NoOperations);
+    }
+    let mut list = Vec::new();
+    while !args.is_empty() {
+        let request = if args.keyword("SNAPSHOT") {
+            let id = args.next("SNAPSHOT", "an id")?;
+            (id, Request::Snapshot(fields(&mut args, "SNAPSHOT")?))
+        } else if args.keyword("INSERT") {
+            let id = args.next("INSERT", "an id")?;
+            (id, Request::Insert(fields(&mut args, "INSERT")?))
+        } else if args.keyword("UPDATE") {
+            let id = args.next("UPDATE", "an id")?;
+            let update = match stateless {
+                true => replace(&mut args)?,
+                false => Request::Update(fields(&mut args, "UPDATE")?),
+            };
+            (id, update)
+        } else if args.keyword("DELETE") {
+            let id = args.next("DELETE", "an id")?;
+            let given = match begins_fields(&args) {
+                true => Some(fields(&mut args, "DELETE")?),
+                false => None,
+            };
+            (id, Request::Delete(given))
+        } else if args.keyword("TOUCH") {
+            (args.next("TOUCH", "an id")?, Request::Touch)
+        } else if args.keyword("SEED") {
+            let id = args.next("SEED", "an id")?;
+            (id, Request::Seed(fields(&mut args, "SEED")?))
+        } else {
+            let got = args.take().unwrap_or_default();
+            return Err(Error::UnknownOperation(Quoted::new(got)));
+        };
+        let (id, asked) = &request;
+        limits.check_name(id)?;
+        for fields in asked.fields() {
+            limits.check_fields(id, fields)?;
+        }
+        list.push(request);
+    }
+    limits.check_ops(list.len())?;
+    Ok(list)
+}
+
+fn meta<'a>(args: &mut Args<'a>) -> Result<Vec<Pair<'a>>, Error> {
+    let count = args.count("META")?;
+    let mut pairs: Vec<Pair> = Vec::with_capacity(count.min(args.remaining()));
+    let mut seen = Seen::default();
+    for _ in 0..count {
+        let name = args.next("META", "a name")?;
+        if !seen.insert(name) {
+            return Err(Error::DuplicateMeta(Quoted::new(name)));
+        }
+        pairs.push((name.into(), args.next("META", "a value")?.into()));
+    }
+    Ok(pairs)
+}
+
+/// Whether fields come next, and not another operation.
+fn begins_fields(args: &Args) -> bool {
+    args.peek().is_some_and(|next| {
+        let digit = next.first().is_some_and(u8::is_ascii_digit);
+        digit || next.eq_ignore_ascii_case(b"JSON") || next.eq_ignore_ascii_case(b"MSGPACK")
+    })
+}
+
+fn fields<'a>(args: &mut Args<'a>, of: &'static str) -> Result<Fields<'a>, Error> {
+    if args.keyword("JSON") {
+        return encoded::json::decode(args.next("JSON", "an object")?);
+    }
+    if args.keyword("MSGPACK") {
+        return encoded::msgpack::decode(args.next("MSGPACK", "a map")?);
+    }
+    let count = args.count(of)?;
+    let mut fields = Vec::with_capacity(count.min(args.remaining()));
+    for _ in 0..count {
+        let field = args.next(of, "a field")?;
+        let value = Given::plain(args.next(of, "a value")?);
+        fields.push((field.into(), Some(value)));
+    }
+    if args.keyword("NULL") {
+        for _ in 0..args.count("NULL")? {
+            fields.push((args.next("NULL", "a field")?.into(), None));
+        }
+    }
+    Ok(fields)
+}
+
+/// The UPDATE of a type that keeps no snapshots.
+fn replace<'a>(args: &mut Args<'a>) -> Result<Request<'a>, Error> {
+    if args.keyword("JSON") {
+        return Ok(Request::Replace {
+            old: encoded::json::decode(args.next("JSON", "an object of old values")?)?,
+            new: encoded::json::decode(args.next("JSON", "an object of new values")?)?,
+        });
+    }
+    if args.keyword("MSGPACK") {
+        return Ok(Request::Replace {
+            old: encoded::msgpack::decode(args.next("MSGPACK", "a map of old values")?)?,
+            new: encoded::msgpack::decode(args.next("MSGPACK", "a map of new values")?)?,
+        });
+    }
+    let count = args.count("UPDATE")?;
+    let room = count.min(args.remaining() / 3);
+    let (mut old, mut new) = (Fields::with_capacity(room), Fields::with_capacity(room));
+    for _ in 0..count {
+        let field = args.next("UPDATE", "a field")?;
+        let before = Given::plain(args.next("UPDATE", "an old value")?);
+        let after = Given::plain(args.next("UPDATE", "a new value")?);
+        old.push((field.into(), Some(before)));
+        new.push((field.into(), Some(after)));
+    }
+    Ok(Request::Replace { old, new })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_line(line: &str) -> Result<String, String> {
+        let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+        let parsed = Parsed::parse(Args::new(&words), false, &Limits::NONE);
+        let requests = parsed.map_err(|error| error.to_string())?.requests;
+        let shown = requests.list.iter().map(|(id, request)| {
+            let (name, fields) = match request {
+                Request::Snapshot(fields) => ("snapshot", fields.as_slice()),
+                Request::Insert(fields) => ("insert", fields.as_slice()),
+                Request::Update(fields) => ("update", fields.as_slice()),
+                Request::Seed(fields) => ("seed", fields.as_slice()),
+                Request::Delete(fields) => ("delete", fields.as_deref().unwrap_or_default()),
+                Request::Replace { new, .. } => ("replace", new.as_slice()),
+                Request::Touch => ("touch", [].as_slice()),
+            };
+            let nulls = fields.iter().filter(|(_, value)| value.is_none()).count();
+            format!("{name} {} {}-{nulls}", id.escape_ascii(), fields.len())
+        });
+        let meta = match requests.meta.len() {
+            0 => String::new(),
+            pairs => format!("meta {pairs}: "),
+        };
+        Ok(meta + &shown.collect::<Vec<_>>().join(", "))
+    }
+
+    #[test]
+    fn operations_follow_each_other() {
+        for (line, expected) in [
+            ("SNAPSHOT 1 0", "snapshot 1 0-0"),
+            ("meta 1 META META DELETE 1", "meta 1: delete 1 0-0"),
+            ("META 0 TOUCH 1", "touch 1 0-0"),
+            ("snapshot 1 2 a b c d null 1 e", "snapshot 1 3-1"),
+            ("DELETE DELETE TOUCH 1", "delete DELETE 0-0, touch 1 0-0"),
+            (
+                "INSERT 1 1 NULL NULL UPDATE 2 0 NULL 2 a b SEED 3 1 a b",
+                "insert 1 1-0, update 2 2-2, seed 3 1-0",
+            ),
+        ] {
+            assert_eq!(parse_line(line).as_deref(), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_ends_too_early_or_is_no_operation_is_refused() {
+        for (line, error) in [
+            ("META 1 a b", "ERR a flush needs at least one operation"),
+            ("META 2 a b DELETE", "ERR META lacks a value"),
+            ("META 2 a b a c TOUCH 1", "ERR META \"a\" is named twice"),
+            ("META 0 META 0 TOUCH 1", "ERR META is given twice"),
+            ("WITHEVENTS", "ERR a flush needs at least one operation"),
+            (
+                "WITHEVENTS WITHEVENTS TOUCH 1",
+                "ERR WITHEVENTS is given twice",
+            ),
+            ("TOUCH 1 META 0", "ERR unknown operation \"META\""),
+            ("SNAPSHOT", "ERR SNAPSHOT lacks an id"),
+            ("SNAPSHOT 1", "ERR SNAPSHOT lacks a count"),
+            ("SNAPSHOT 1 2 a b c", "ERR SNAPSHOT lacks a value"),
+            ("UPDATE 1 0 NULL 2 a", "ERR NULL lacks a field"),
+            ("DELETE 1 2", "ERR DELETE lacks a field"),
+            ("DELETE 1 x", "ERR unknown operation \"x\""),
+            (
+                "SEED 1 4294967296999999999999 a b",
+                "ERR the count of SEED must be an integer, 0 or more, not \"4294967296999999999999\"",
+            ),
+        ] {
+            assert_eq!(parse_line(line), Err(error.into()), "{line}");
+        }
+    }
+}

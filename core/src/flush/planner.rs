@@ -1,0 +1,109 @@
+//! What is planned so far, and how much of it one command may ask for.
+
+use super::outcome::Effect;
+use super::state::Write;
+use crate::encoding::event::{Entry, Origin};
+use crate::entity::declaration::{Declaration, Stream};
+use crate::entity::event::{Change, Pair};
+use crate::entity::limits::Limits;
+use crate::error::Error;
+use serde_bytes::ByteBuf;
+
+/// What flushes do, in order.
+#[derive(Debug, Default)]
+pub struct Plan<'a> {
+    pub steps: Vec<Step<'a>>,
+    /// Encoded events; streams with the same payload and format share one.
+    pub entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+pub struct Step<'a> {
+    pub id: &'a [u8],
+    pub effect: Effect,
+    /// The fields that changed, if the reply is to name them and the events.
+    pub changed: Option<Vec<ByteBuf>>,
+    pub write: Option<Write<'a>>,
+    pub publications: Vec<Publication>,
+}
+
+/// An event for a stream, both by index: of the declaration's streams, of the plan's entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publication {
+    pub stream: usize,
+    pub entry: usize,
+}
+
+pub(super) struct Planner<'d, 'a> {
+    pub declaration: &'d Declaration,
+    pub origin: Origin<'d>,
+    pub limits: Limits,
+    /// Of the flush at hand.
+    pub meta: Vec<Pair<'a>>,
+    pub with_events: bool,
+    /// A stream whose format names entities by numbers only.
+    pub numeric: Option<&'d Stream>,
+    pub plan: Plan<'a>,
+    /// What the streams are to take.
+    pub bytes: usize,
+    /// How many fields were looked at.
+    work: usize,
+}
+
+/// How many fields the operations of one command may look at: those that are loaded, given, written, told
+/// in images, and those that changed once for each stream. A million takes some 0.2 s.
+const MAX_WORK: usize = 10_000_000;
+
+impl<'d, 'a> Planner<'d, 'a> {
+    pub fn new(declaration: &'d Declaration, origin: Origin<'d>, limits: Limits) -> Self {
+        let mut streams = declaration.streams.iter();
+        Planner {
+            declaration,
+            origin,
+            limits,
+            meta: Vec::new(),
+            with_events: false,
+            numeric: streams.find(|stream| stream.format.has_numeric_ids()),
+            plan: Plan::default(),
+            bytes: 0,
+            work: 0,
+        }
+    }
+
+    /// Counts fields that are looked at. An operation by itself is bounded by other limits.
+    pub fn work(&mut self, fields: usize) -> Result<(), Error> {
+        self.work = self.work.saturating_add(fields);
+        match self.work > MAX_WORK && !self.plan.steps.is_empty() {
+            true => Err(Error::TooMuchWork(MAX_WORK)),
+            false => Ok(()),
+        }
+    }
+
+    /// The step of an operation that does not do anything.
+    pub fn nothing(&self, id: &'a [u8], effect: Effect) -> Step<'a> {
+        self.done(id, effect, &[], None, Vec::new())
+    }
+
+    pub fn done(
+        &self,
+        id: &'a [u8],
+        effect: Effect,
+        changes: &[Change],
+        write: Option<Write<'a>>,
+        publications: Vec<Publication>,
+    ) -> Step<'a> {
+        Step {
+            id,
+            effect,
+            changed: self.changed(changes),
+            write,
+            publications,
+        }
+    }
+
+    /// The names of what changed, if anybody wants them.
+    pub fn changed(&self, changes: &[Change]) -> Option<Vec<ByteBuf>> {
+        let names = || changes.iter().map(|change| ByteBuf::from(&*change.field));
+        self.with_events.then(|| names().collect())
+    }
+}

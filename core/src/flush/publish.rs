@@ -1,0 +1,203 @@
+//! The events of what happened, each encoded once for all streams that carry the same of it.
+
+use super::diff::Types;
+use super::planner::{Planner, Publication};
+use crate::encoding::event;
+use crate::entity::declaration::{Format, Payload, Stream};
+use crate::entity::event::{Bytes, Change, Event, Image, Value, Version};
+use crate::entity::limits::EVENT_BYTES;
+use crate::entity::operation::{Operation, Operations};
+use crate::entity::snapshot::Snapshot;
+use crate::error::Error;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// What an event counts besides its own bytes, since the smallest one takes time and room, too.
+const OVERHEAD: usize = 64;
+
+/// What happened to an entity, with as much of its fields as any stream wants to tell.
+pub struct Happening<'s> {
+    pub operation: Operation,
+    /// A TOUCH, which no stream can tell by changes.
+    pub touch: bool,
+    /// FAKEDELETE made it a delete or insert: the snapshot was there before and after.
+    pub fake: bool,
+    pub changes: &'s [Change<'s>],
+    pub images: Images<'s>,
+    pub version: Option<Version>,
+}
+
+impl<'s> Happening<'s> {
+    pub fn new(operation: Operation) -> Self {
+        Happening {
+            operation,
+            touch: false,
+            fake: false,
+            changes: &[],
+            images: Images::default(),
+            version: None,
+        }
+    }
+
+    /// An entity that counted as deleted is back.
+    pub fn is_return(&self) -> bool {
+        self.fake && self.operation == Operation::Insert
+    }
+
+    /// Which changes a payload carries; those of a return are its own.
+    fn changes<'h>(&'h self, payload: Payload, returned: &'h [Change<'s>]) -> &'h [Change<'s>] {
+        match (payload, self.operation) {
+            (Payload::Full, _) if self.is_return() => returned,
+            (Payload::Full, _) | (Payload::Changes, Operation::Update) => self.changes,
+            (Payload::Changes, Operation::Delete) if self.fake => self.changes,
+            (Payload::Changes, Operation::Insert | Operation::Delete) => &[],
+            (Payload::Keys | Payload::Images, _) => &[],
+        }
+    }
+
+    /// Every field from null to its value: all of it is new to a reader who has seen it deleted.
+    fn returned(&self) -> Vec<Change<'s>> {
+        let after = self.images.after.iter().filter(|_| self.is_return());
+        let changes = after.map(|(field, value)| Change {
+            field: field.clone(),
+            old: None,
+            new: value.clone(),
+        });
+        changes.collect()
+    }
+
+    /// Which images a stream carries.
+    fn images(&self, stream: &Stream) -> (Image<'_>, Image<'_>) {
+        // The one case in which FluxaORM v1 tells what did not change.
+        let touched = self.touch && stream.format == Format::FluxaOrm1;
+        if stream.payload != Payload::Images && !touched {
+            return (Cow::Borrowed(&[]), Cow::Borrowed(&[]));
+        }
+        let before: &[_] = match self.operation {
+            Operation::Insert => &[],
+            Operation::Update | Operation::Delete => &self.images.before,
+        };
+        (before.into(), self.images.after.as_slice().into())
+    }
+}
+
+/// All fields of an entity by name, before and after an operation.
+#[derive(Default)]
+pub struct Images<'s> {
+    pub before: Vec<(Bytes<'s>, Value<'s>)>,
+    pub after: Vec<(Bytes<'s>, Value<'s>)>,
+}
+
+impl<'s> Images<'s> {
+    /// Of a stored state and changes to it.
+    pub fn new(types: &Types, state: Option<&'s Snapshot>, changes: &[Change<'s>]) -> Self {
+        let pairs = state.into_iter().flat_map(Snapshot::iter);
+        let before: BTreeMap<Bytes, Value> = pairs
+            .map(|(field, text)| (field.into(), types.value(field, text)))
+            .collect();
+        let mut after = before.clone();
+        for Change { field, new, .. } in changes {
+            match new {
+                Some(_) => after.insert(field.clone(), new.clone()),
+                None => after.remove(field),
+            };
+        }
+        Images {
+            before: before.into_iter().collect(),
+            after: after.into_iter().collect(),
+        }
+    }
+
+    pub fn of_delete(self) -> Self {
+        Images {
+            after: Vec::new(),
+            ..self
+        }
+    }
+}
+
+impl Planner<'_, '_> {
+    /// Whether a stream gets events of this operation, as far as the operation alone decides.
+    fn wants(&self, operation: Operation, carries: impl Fn(&Stream) -> bool) -> bool {
+        let takes = |stream: &Stream| match operation {
+            Operation::Insert | Operation::Delete => stream.operations.contains(operation.into()),
+            Operation::Update => true,
+        };
+        let mut streams = self.declaration.streams.iter();
+        streams.any(|stream| carries(stream) && takes(stream))
+    }
+
+    pub fn wants_full(&self, operation: Operation) -> bool {
+        self.wants(operation, |stream| stream.payload == Payload::Full)
+    }
+
+    pub fn wants_images(&self, operation: Operation, touch: bool) -> bool {
+        self.wants(operation, |stream| {
+            stream.payload == Payload::Images || (touch && stream.format == Format::FluxaOrm1)
+        })
+    }
+
+    /// Encodes the event for each stream that wants it.
+    ///
+    /// META and images go into each event, so a short command could ask for more than there is memory,
+    /// and the server looks at maxmemory only before it: so they are limited all together.
+    pub fn publish(&mut self, id: &[u8], happening: &Happening) -> Result<Vec<Publication>, Error> {
+        let changed = || happening.changes.iter().map(|change| &*change.field);
+        let returned = happening.returned();
+        let streams = self.declaration.streams.len();
+        self.work(streams.saturating_mul(happening.changes.len().max(1)))?;
+        let most = self.limits.event_bytes;
+        let too_large = || Error::EventsTooLarge {
+            setting: EVENT_BYTES,
+            most,
+        };
+        let mut publications: Vec<Publication> = Vec::new();
+        // Streams of one payload and format share an entry.
+        let mut encoded = Vec::new();
+        for (index, stream) in self.declaration.streams.iter().enumerate() {
+            let wanted = match happening.touch {
+                true => stream.operations.contains(Operations::UPDATE),
+                false => stream.publishes(happening.operation, changed()),
+            };
+            if !wanted {
+                continue;
+            }
+            let kind = (stream.payload, stream.format);
+            let same = encoded.iter().find(|(earlier, _)| *earlier == kind);
+            let entry = match same {
+                Some((_, entry)) => *entry,
+                None => {
+                    let (before, after) = happening.images(stream);
+                    let event = Event {
+                        entity: self.declaration.name.as_slice().into(),
+                        id: id.into(),
+                        operation: happening.operation,
+                        changes: happening.changes(stream.payload, &returned).into(),
+                        before,
+                        after,
+                        touch: happening.touch,
+                        version: happening.version,
+                        meta: self.meta.as_slice().into(),
+                    };
+                    let most = most.saturating_sub(self.bytes);
+                    let entry = event::encode(stream.format, &event, self.origin, most);
+                    let entry = entry.ok_or_else(too_large)?;
+                    let index = self.plan.entries.len();
+                    self.plan.entries.push(entry);
+                    encoded.push((kind, index));
+                    index
+                }
+            };
+            let bytes = self.plan.entries.get(entry).map_or(0, event::size);
+            self.bytes = self.bytes.saturating_add(bytes).saturating_add(OVERHEAD);
+            if self.bytes > most {
+                return Err(too_large());
+            }
+            publications.push(Publication {
+                stream: index,
+                entry,
+            });
+        }
+        Ok(publications)
+    }
+}

@@ -1,0 +1,50 @@
+//! What a flush asks for.
+
+use crate::entity::event::Pair;
+use crate::entity::field::Fields;
+
+/// All that one flush asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requests<'a> {
+    /// Under which it waited for its COMMIT.
+    pub token: Option<&'a [u8]>,
+    /// Pairs that travel in every event.
+    pub meta: Vec<Pair<'a>>,
+    /// Whether the reply names changed fields and events.
+    pub with_events: bool,
+    /// Each with the id of the entity it is on, in order.
+    pub list: Vec<(&'a [u8], Request<'a>)>,
+}
+
+/// One operation of a flush, as asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    Snapshot(Fields<'a>),
+    Insert(Fields<'a>),
+    Update(Fields<'a>),
+    /// UPDATE of a type that keeps no snapshots.
+    Replace {
+        old: Fields<'a>,
+        new: Fields<'a>,
+    },
+    /// The fields are there for the version, and for types that keep no snapshots.
+    Delete(Option<Fields<'a>>),
+    Touch,
+    Seed(Fields<'a>),
+}
+
+impl<'a> Request<'a> {
+    /// What it gives the entity; of a replacement, the old and the new.
+    pub fn fields(&self) -> impl Iterator<Item = &Fields<'a>> {
+        let (one, other) = match self {
+            Request::Snapshot(fields)
+            | Request::Insert(fields)
+            | Request::Update(fields)
+            | Request::Seed(fields)
+            | Request::Delete(Some(fields)) => (Some(fields), None),
+            Request::Replace { old, new } => (Some(old), Some(new)),
+            Request::Delete(None) | Request::Touch => (None, None),
+        };
+        one.into_iter().chain(other)
+    }
+}

@@ -1,0 +1,70 @@
+//! What is stored of an entity, where it comes from, and what becomes of it.
+
+use crate::entity::event::{Bytes, Version};
+use crate::entity::field::Field;
+use crate::entity::snapshot::Snapshot;
+use crate::error::Error;
+
+/// Where stored snapshots come from.
+pub trait Snapshots {
+    /// What is stored of an entity. What a flush gives it is most often what is stored already.
+    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<Stored<'g>, Error>;
+}
+
+/// What is stored of an entity.
+#[derive(Clone, Debug, Default)]
+pub enum Stored<'g> {
+    #[default]
+    Nothing,
+    /// It was deleted, and this was its version.
+    Tombstone(Version),
+    Entity(Snapshot<'g>),
+}
+
+impl<'g> Stored<'g> {
+    pub fn entity(&self) -> Option<&Snapshot<'g>> {
+        match self {
+            Stored::Entity(snapshot) => Some(snapshot),
+            Stored::Nothing | Stored::Tombstone(_) => None,
+        }
+    }
+
+    /// After a write, for later operations on the same entity in one command.
+    pub fn after(self, write: Option<&Write>) -> Self {
+        match write {
+            None => self,
+            Some(Write::Delete) => Stored::Nothing,
+            Some(Write::Bury { version, .. }) => Stored::Tombstone(*version),
+            Some(Write::Change {
+                set, unset, marker, ..
+            }) => {
+                let mut next = match self {
+                    Stored::Entity(snapshot) => snapshot,
+                    Stored::Nothing | Stored::Tombstone(_) => Snapshot::default(),
+                };
+                next.change(set, unset);
+                next.marked = marker.unwrap_or(next.marked);
+                Stored::Entity(next)
+            }
+        }
+    }
+}
+
+/// What becomes of a snapshot.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Write<'a> {
+    Delete,
+    /// It is deleted, and its version remembered.
+    Bury {
+        version: Version,
+        lifetime_ms: u64,
+    },
+    Change {
+        /// In place of a tombstone.
+        anew: bool,
+        set: Vec<(Bytes<'a>, Bytes<'a>)>,
+        unset: Vec<Vec<u8>>,
+        /// The marker of an entity without fields comes (true) or goes (false).
+        marker: Option<bool>,
+    },
+}

@@ -1,0 +1,135 @@
+//! Operations on types that keep no snapshots: each brings what was before.
+
+use super::diff::Types;
+use super::outcome::Effect;
+use super::planner::{Planner, Step};
+use super::publish::{Happening, Images};
+use super::request::Request;
+use crate::entity::event::{Bytes, Change, Value};
+use crate::entity::field::Fields;
+use crate::entity::operation::Operation;
+use crate::entity::snapshot::MARKER;
+use crate::error::{Error, Quoted};
+use crate::unique::Seen;
+
+/// Fields and their values by name, none null.
+type State<'a> = Vec<(Bytes<'a>, Value<'a>)>;
+
+impl<'a> Planner<'_, 'a> {
+    pub fn stateless(&mut self, id: &'a [u8], request: Request<'a>) -> Result<Step<'a>, Error> {
+        let (operation, old, new) = match request {
+            Request::Insert(new) => (Operation::Insert, Fields::new(), new),
+            Request::Replace { old, new } => (Operation::Update, old, new),
+            Request::Delete(old) => (Operation::Delete, old.unwrap_or_default(), Fields::new()),
+            Request::Snapshot(_) => return Err(Error::NeedsSnapshots("SNAPSHOT")),
+            Request::Seed(_) => return Err(Error::NeedsSnapshots("SEED")),
+            Request::Update(_) | Request::Touch => return Err(Error::Internal), // not parsed so, not sent here
+        };
+        let (old, new) = (self.state(old)?, self.state(new)?);
+        let changes = changes(&old, &new);
+        if operation == Operation::Update && changes.is_empty() {
+            return Ok(self.nothing(id, Effect::None));
+        }
+        let turned = match operation {
+            Operation::Delete => None,
+            operation => self.turned(&changes, operation == Operation::Update),
+        };
+        let operation = turned.unwrap_or(operation);
+        let happening = Happening {
+            fake: turned.is_some(),
+            changes: &changes,
+            images: Images {
+                before: old,
+                after: new,
+            },
+            ..Happening::new(operation)
+        };
+        let publications = self.publish(id, &happening)?;
+        Ok(self.done(id, operation.into(), &changes, None, publications))
+    }
+
+    fn state(&self, fields: Fields<'a>) -> Result<State<'a>, Error> {
+        let types = Types::new(self.declaration, &fields);
+        let mut seen = Seen::with_capacity(fields.len());
+        let mut state = State::with_capacity(fields.len());
+        for (field, value) in fields {
+            if *field == *MARKER {
+                return Err(Error::ReservedField);
+            }
+            if !seen.insert(field.clone()) {
+                return Err(Error::DuplicateField(Quoted::new(&field)));
+            }
+            if let Some(given) = value {
+                let value = types.take(&field, given)?;
+                state.push((field, Some(value)));
+            }
+        }
+        state.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(state)
+    }
+}
+
+/// What differs, in the order of names. A text of two types is one value: `5` is `"5"`, as it is where
+/// snapshots are kept.
+fn changes<'a>(old: &State<'a>, new: &State<'a>) -> Vec<Change<'a>> {
+    let mut states = [old, new].map(|state| state.iter().peekable());
+    let mut changes = Vec::new();
+    loop {
+        // Both are sorted, so the first name that is left is the next.
+        let next = states.iter_mut().filter_map(|state| state.peek().copied());
+        let Some(field) = next.map(|(field, _)| field).min() else {
+            return changes;
+        };
+        let [old, new] = states.each_mut().map(|state| {
+            let (_, value) = state.next_if(|(name, _)| name == field)?;
+            value.as_ref()
+        });
+        if old.map(|(_, text)| text) != new.map(|(_, text)| text) {
+            changes.push(Change {
+                field: field.clone(),
+                old: old.cloned(),
+                new: new.cloned(),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entity::value::FieldType;
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    type Model = BTreeMap<&'static [u8], Value<'static>>;
+
+    fn model() -> impl Strategy<Value = Model> {
+        let one_of = |letters: &'static [u8]| select(letters.chunks(1).collect::<Vec<_>>());
+        let types = select(&[FieldType::String, FieldType::Int][..]);
+        let value = (types, one_of(b"12"));
+        let value = value.prop_map(|(field_type, text)| Some((field_type, text.into())));
+        btree_map(one_of(b"abcdefgh"), value, 0..8)
+    }
+
+    proptest! {
+        #[test]
+        fn what_differs_in_text_is_told_by_name(old in model(), new in model()) {
+            let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+            let value = |model: &Model, name| model.get(name).cloned().flatten();
+            let text = |value: &Value| value.as_ref().map(|(_, text)| text.to_vec());
+            let all = names.into_iter().map(|name| Change {
+                field: (*name).into(),
+                old: value(&old, name),
+                new: value(&new, name),
+            });
+            let expected: Vec<_> = all.filter(|c| text(&c.old) != text(&c.new)).collect();
+            let [old, new] = [old, new].map(|model| {
+                let pairs = model.into_iter();
+                pairs.map(|(name, value)| (name.into(), value)).collect()
+            });
+            prop_assert_eq!(changes(&old, &new), expected);
+        }
+    }
+}

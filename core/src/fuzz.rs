@@ -1,0 +1,388 @@
+//! What the fuzz targets in `fuzz/` run: a function for each, of any bytes. It panics when something is
+//! wrong that is no panic itself. `cargo test` runs the corpus through the same functions.
+//!
+//! Words are what stands between two spaces, so that a corpus reads like a command line.
+
+use crate::args::Args;
+use crate::encoding::event::{self, Entry, Origin};
+use crate::encoding::{declaration, input};
+use crate::entity::declaration::{Declaration, Format};
+use crate::entity::event::Event;
+use crate::entity::event_id::EventId;
+use crate::entity::field::{Field, Fields};
+use crate::entity::limits::Limits;
+use crate::entity::snapshot::{Reading, Snapshot};
+use crate::entity::tags::{self, Tag};
+use crate::entity::value::FieldType;
+use crate::error::Error;
+use crate::flush::{self, stored, Parsed, Snapshots, Stored, Write};
+use crate::reading::requests::{ack, consume, fail, redrive};
+use std::collections::HashMap;
+
+type Target = fn(&[u8]);
+
+/// Every target by its name.
+pub const TARGETS: [(&str, Target); 9] = [
+    ("arguments", arguments),
+    ("declaration", declaration),
+    ("event", event),
+    ("filter", filter),
+    ("flush", flush),
+    ("json", json),
+    ("msgpack", msgpack),
+    ("tags", tags),
+    ("waiting", waiting),
+];
+
+fn words(bytes: &[u8]) -> Vec<&[u8]> {
+    bytes.split(|&byte| byte == b' ').collect()
+}
+
+/// An error is one line that begins with its code and is not internal.
+fn look_at(error: &Error) {
+    let line = error.to_string();
+    let code = line.split(' ').next().unwrap_or_default();
+    let is_code = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    assert!(is_code && *error != Error::Internal, "{line:?}");
+    assert!(
+        !line.bytes().any(|byte| byte.is_ascii_control()),
+        "{line:?}"
+    );
+    assert!(line.len() < 4096, "{line:?}");
+}
+
+/// The parser of each command that has one, which the first word names.
+pub fn arguments(bytes: &[u8]) {
+    let words = words(bytes);
+    let Some((command, args)) = words.split_first() else {
+        return;
+    };
+    let args = Args::new(args);
+    let error = match *command {
+        b"DECLARE" => declaration::decode(b"key{tag}", args).err(),
+        b"FLUSH" => Parsed::parse(args, false, &Limits::NONE).err(),
+        b"STATELESS" => Parsed::parse(args, true, &Limits::NONE).err(),
+        b"CONSUME" => consume::Options::parse(args).err(),
+        b"ACK" => ack::parse(args).err(),
+        b"FAIL" => fail::Failed::parse(args).err(),
+        b"REDRIVE" => redrive::Asked::parse(args).err(),
+        // All that the others take.
+        b"SEEK" => {
+            let mut args = args;
+            let start = args.next("SEEK", "a start");
+            start
+                .and_then(|start| consume::Start::parse("start", start))
+                .err()
+        }
+        _ => {
+            if let Some(id) = EventId::parse(command) {
+                assert_eq!(EventId::parse(id.to_string().as_bytes()), Some(id));
+            }
+            None
+        }
+    };
+    if let Some(error) = error {
+        look_at(&error);
+    }
+}
+
+/// The declaration that an RDB file or a forged payload holds: strings, each with its length before it.
+pub fn declaration(bytes: &[u8]) {
+    let mut strings: Vec<&[u8]> = Vec::new();
+    let mut rest = bytes;
+    while let Some((&length, more)) = rest.split_first() {
+        let (string, more) = more.split_at(usize::from(length).min(more.len()));
+        strings.push(string);
+        rest = more;
+    }
+    match declaration::decode(b"", Args::new(&strings)) {
+        Err(error) => look_at(&error),
+        Ok(declared) => {
+            let saved = declaration::encode(&declared);
+            let saved: Vec<&[u8]> = saved.iter().map(Vec::as_slice).collect();
+            let loaded = declaration::decode(b"other", Args::new(&saved));
+            assert_eq!(loaded, Ok(declared), "what is saved is loaded again");
+        }
+    }
+}
+
+/// A stream's entry that anybody may have written. The first byte says how many fields it has, each
+/// further one ends at a NUL, which the last may hold.
+pub fn event(bytes: &[u8]) {
+    let Some((&kind, rest)) = bytes.split_first() else {
+        return;
+    };
+    let names: &[&[u8]] = match kind {
+        b'1' => &[b"s"],
+        b'2' => &[b"key", b"value"],
+        b'4' => &[b"action", b"entity", b"id", b"s"],
+        _ => return,
+    };
+    let values = rest.splitn(names.len(), |&byte| byte == 0);
+    let fields: Vec<(&[u8], &[u8])> = names.iter().copied().zip(values).collect();
+    let Some(event) = event::decode(&fields) else {
+        return;
+    };
+    event.op();
+    let written = again(Format::MsgPack, &event);
+    let read = event::decode(&borrowed(&written)).expect("an event of our own");
+    let expected = Event {
+        touch: false,
+        ..event.clone()
+    };
+    assert_eq!(read, expected);
+    for format in [Format::FluxaOrm, Format::FluxaOrm1, Format::Debezium] {
+        let written = again(format, &event);
+        let is_named =
+            !format.has_numeric_ids() || crate::entity::decimal::parse(&event.id).is_some();
+        assert!(
+            !is_named || event::decode(&borrowed(&written)).is_some(),
+            "{format:?}"
+        );
+    }
+}
+
+fn again(format: Format, event: &Event) -> Entry {
+    let entry = event::encode(format, event, Origin::default(), usize::MAX);
+    let entry = entry.expect("there is no limit");
+    let size = event::size(&entry);
+    let same = event::encode(format, event, Origin::default(), size);
+    assert_eq!(same.as_ref(), Some(&entry), "just as large as it may be");
+    let none = event::encode(format, event, Origin::default(), size - 1);
+    assert_eq!(none, None, "one byte too large");
+    entry
+}
+
+fn borrowed(entry: &Entry) -> Vec<(&[u8], &[u8])> {
+    let fields = entry.iter();
+    fields.map(|(field, value)| (*field, &**value)).collect()
+}
+
+/// The filter of a reader in the first line, the MessagePack event that it looks at behind it.
+pub fn filter(bytes: &[u8]) {
+    let mut parts = bytes.splitn(2, |&byte| byte == b'\n');
+    let line = words(parts.next().unwrap_or_default());
+    let event = event::decode(&[(b"s", parts.next().unwrap_or_default())]);
+    match consume::Options::parse(Args::new(&line)) {
+        Ok(options) => {
+            let filter = options.filter;
+            filter.takes(None);
+            filter.takes(event.as_ref());
+        }
+        Err(error) => look_at(&error),
+    }
+}
+
+const DECLARATIONS: [&str; 6] = [
+    "TYPES 5 i int u uint f float t time j json STREAM s FIELDS 1 a PAYLOAD IMAGES STREAM t OPS NONE FIELDS 1 b",
+    "STREAM s PAYLOAD FULL STREAM t FORMAT DEBEZIUM STREAM u PAYLOAD KEYS",
+    "VERSION i FAKEDELETE gone STREAM s PAYLOAD IMAGES STREAM t PAYLOAD FULL STREAM u FORMAT DEBEZIUM",
+    "VERSION u TOMBSTONE 0 TYPES 1 u uint STREAM s",
+    "FAKEDELETE gone STREAM s FORMAT FLUXAORM STREAM t FORMAT FLUXAORM1",
+    "STATELESS FAKEDELETE gone STREAM s PAYLOAD IMAGES STREAM t PAYLOAD FULL STREAM u FORMAT DEBEZIUM",
+];
+
+/// Snapshots in memory.
+#[derive(Default)]
+struct Memory(HashMap<Vec<u8>, Stored<'static>>);
+
+impl Snapshots for Memory {
+    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<Stored<'g>, Error> {
+        let stored = self.0.get(id).cloned().unwrap_or_default();
+        let Some(snapshot) = stored.entity() else {
+            return Ok(stored);
+        };
+        let mut reading = Reading::new(snapshot.len(), given);
+        for (field, value) in snapshot.iter() {
+            reading.push(field, value);
+        }
+        reading.snapshot.marked = snapshot.marked;
+        Ok(Stored::Entity(reading.snapshot))
+    }
+}
+
+impl Memory {
+    /// As the hash of a snapshot is written.
+    fn write(&mut self, id: &[u8], write: &Write) {
+        let stored = self.0.entry(id.to_vec()).or_default();
+        *stored = match write {
+            Write::Delete => Stored::Nothing,
+            Write::Bury { version, .. } => Stored::Tombstone(*version),
+            Write::Change {
+                set, unset, marker, ..
+            } => {
+                let mut snapshot = stored.entity().cloned().unwrap_or_default();
+                snapshot.change(set, unset);
+                snapshot.marked = marker.unwrap_or(snapshot.marked);
+                assert_eq!(
+                    snapshot.marked,
+                    snapshot.is_empty(),
+                    "marked if it has no fields"
+                );
+                let mut written: Snapshot = snapshot.iter().collect();
+                written.marked = snapshot.marked;
+                Stored::Entity(written)
+            }
+        };
+    }
+}
+
+/// Lines of DIRTY.FLUSH on one of a few declarations, which the first byte chooses: what is planned is
+/// stored, what is published is read again, and what waits is kept as it was.
+pub fn flush(bytes: &[u8]) {
+    let Some((&chosen, lines)) = bytes.split_first() else {
+        return;
+    };
+    let chosen = DECLARATIONS.iter().cycle().nth(usize::from(chosen));
+    let declared = words(chosen.map_or(b"", |line| line.as_bytes()));
+    let declared: Declaration =
+        declaration::decode(b"user", Args::new(&declared)).expect("a declaration");
+    fn parse<'a>(args: &'a [&'a [u8]], stateless: bool) -> Result<Parsed<'a>, Error> {
+        Parsed::parse(Args::new(args), stateless, &Limits::NONE)
+    }
+    let stateless = declared.stateless;
+    let mut memory = Memory::default();
+    for line in lines.split(|&byte| byte == b'\n') {
+        let args = words(line);
+        let parsed = match parse(&args, stateless) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                look_at(&error);
+                continue;
+            }
+        };
+        if parsed.defer.is_some() {
+            let kept = stored::encode_deferred(1, 1, stateless, &parsed.kept);
+            let kept = stored::decode_deferred(&kept).expect("what waits");
+            let kept: Vec<&[u8]> = kept.args.iter().map(|arg| arg.as_slice()).collect();
+            let again = parse(&kept, stateless).expect("what was taken once");
+            assert_eq!(again.requests, parsed.requests);
+        }
+        let origin = Origin {
+            key: b"user",
+            database: 0,
+            now_ms: 1,
+        };
+        let again = parsed.requests.clone();
+        let asked = vec![parsed.requests];
+        match flush::plan(&declared, origin, Limits::NONE, asked, &mut memory) {
+            Err(error) => look_at(&error),
+            Ok(plan) => {
+                assert_eq!(plan.steps.len(), again.list.len());
+                for entry in &plan.entries {
+                    let read = event::decode(&borrowed(entry));
+                    assert!(read.is_some(), "{entry:?}");
+                }
+                for step in &plan.steps {
+                    if let Some(write) = &step.write {
+                        memory.write(step.id, write);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn look_at_fields(decoded: Result<Fields, Error>) {
+    match decoded {
+        Err(error) => look_at(&error),
+        Ok(fields) => {
+            let given = fields.iter().filter_map(|(_, given)| given.as_ref());
+            for given in given {
+                if let Some(field_type) = given.field_type {
+                    let canonical = field_type.canonical(&given.text);
+                    assert_eq!(canonical.as_deref(), Some(&*given.text), "{field_type:?}");
+                }
+            }
+        }
+    }
+}
+
+/// A snapshot as JSON; a value of each type as text.
+pub fn json(bytes: &[u8]) {
+    look_at_fields(input::json::decode(bytes));
+    for letter in "siufbtj".chars() {
+        let field_type = FieldType::parse(letter.to_string().as_bytes()).expect("a type");
+        if let Some(text) = field_type.canonical(bytes) {
+            let again = field_type.canonical(&text);
+            assert_eq!(again.as_deref(), Some(&*text), "{field_type:?}");
+        }
+    }
+}
+
+/// A snapshot as MessagePack.
+pub fn msgpack(bytes: &[u8]) {
+    look_at_fields(input::msgpack::decode(bytes));
+}
+
+/// Lines of a field and its tag; a POOL line gives a code.
+pub fn tags(bytes: &[u8]) {
+    let mut pools = tags::Pools::new();
+    let mut list = Vec::new();
+    for line in bytes.split(|&byte| byte == b'\n') {
+        let mut parts = line.splitn(2, |&byte| byte == b' ');
+        let (field, tag) = (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        );
+        match field {
+            b"POOL" => {
+                pools.insert(tag, 1);
+            }
+            _ => list.push(Tag { field, tag }),
+        }
+    }
+    match tags::streams(&list, &pools) {
+        Err(error) => look_at(&error),
+        Ok(streams) => {
+            for (index, stream) in streams.iter().enumerate() {
+                let others = streams.iter().skip(index + 1);
+                assert!(
+                    others.clone().all(|other| other.key != stream.key),
+                    "{streams:?}"
+                );
+                stream.operations.name();
+            }
+        }
+    }
+}
+
+/// What somebody may have put in the place of a flush that waits, or of a first reply.
+pub fn waiting(bytes: &[u8]) {
+    if let Some(flush) = stored::decode_deferred(bytes) {
+        let args: Vec<&[u8]> = flush.args.iter().map(|arg| arg.as_slice()).collect();
+        let (at_ms, operations, stateless) = (flush.at_ms, flush.operations, flush.stateless);
+        let kept = stored::encode_deferred(at_ms, operations, stateless, &args);
+        assert_eq!(stored::decode_deferred(&kept).as_ref(), Some(&flush));
+    }
+    if let Some(answer) = stored::decode_answer(bytes) {
+        let kept = stored::encode_answer(&answer);
+        assert_eq!(stored::decode_answer(&kept), Some(answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_corpus_of_each_fuzz_target_does_no_harm() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus");
+        for (name, run) in TARGETS {
+            let files = std::fs::read_dir(format!("{corpus}/{name}")).expect("its corpus");
+            let mut count = 0;
+            for file in files {
+                let path = file.expect("a file").path();
+                let bytes = std::fs::read(&path).expect("its bytes");
+                println!("{}", path.display());
+                run(&bytes);
+                // And what is near it.
+                for end in 0..bytes.len().min(300) {
+                    run(&bytes[..end]);
+                }
+                count += 1;
+            }
+            assert!(count > 2, "{name} has {count} files");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Which events a reader wants: WHERE, and the SHARD of a cursor.
+
+use crate::entity::event::Event;
+use crate::entity::operation::Operations;
+use crate::slot::CRC16;
+use std::collections::{BTreeSet, HashSet};
+
+/// All of it must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter<'a> {
+    pub entity: Option<&'a [u8]>,
+    pub operations: Option<Operations>,
+    /// Of updates: one of these changed.
+    pub fields: Option<BTreeSet<&'a [u8]>>,
+    pub meta: Vec<(&'a [u8], &'a [u8])>,
+    pub shard: Option<Shard>,
+}
+
+/// One of so many readers, by the entity's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    pub index: u64,
+    pub count: u64,
+}
+
+impl Filter<'_> {
+    pub fn is_empty(&self) -> bool {
+        *self == Filter::default()
+    }
+
+    /// Whether the reader gets an entry; `None` is one that is no event of ours.
+    pub fn takes(&self, event: Option<&Event>) -> bool {
+        match event {
+            Some(event) => self.takes_event(event),
+            // It is of no entity and no shard: somebody must see it, so the first shard does.
+            None => {
+                Filter {
+                    shard: None,
+                    ..self.clone()
+                }
+                .is_empty()
+                    && self.shard.is_none_or(|shard| shard.index == 0)
+            }
+        }
+    }
+
+    fn takes_event(&self, event: &Event) -> bool {
+        let is_of = |shard: Shard| {
+            let hash = u64::from(CRC16.checksum(&event.id));
+            hash.checked_rem(shard.count) == Some(shard.index)
+        };
+        let has_meta = || {
+            let meta = event.meta.iter();
+            let meta: HashSet<(&[u8], &[u8])> =
+                meta.map(|(name, value)| (&**name, &**value)).collect();
+            self.meta.iter().all(|pair| meta.contains(pair))
+        };
+        self.entity.is_none_or(|entity| *event.entity == *entity)
+            && self
+                .operations
+                .is_none_or(|operations| operations.contains(event.operation.into()))
+            && self.fields.as_ref().is_none_or(|fields| {
+                Operations::from(event.operation) != Operations::UPDATE || event.changed(fields)
+            })
+            && (self.meta.is_empty() || has_meta())
+            && self.shard.is_none_or(is_of)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entity::event::Change;
+    use crate::entity::operation::Operation;
+    use crate::entity::value::FieldType;
+
+    fn event(operation: Operation) -> Event<'static> {
+        let text = |text: &'static str| Some((FieldType::String, text.as_bytes().into()));
+        Event {
+            entity: b"user".into(),
+            id: b"123456789".into(),
+            operation,
+            changes: vec![Change {
+                field: b"a".into(),
+                old: text("1"),
+                new: text("2"),
+            }]
+            .into(),
+            before: Default::default(),
+            after: Default::default(),
+            touch: false,
+            version: None,
+            meta: vec![(b"actor".into(), b"me".into())].into(),
+        }
+    }
+
+    #[test]
+    fn an_event_is_taken_if_all_of_the_filter_holds() {
+        let all = Filter::default;
+        let fields = |names: &[&'static str]| Some(names.iter().map(|n| n.as_bytes()).collect());
+        // The checksum of the id is 0x31c3.
+        let shard = |index| Some(Shard { index, count: 16 });
+        for (filter, inserted, updated) in [
+            (all(), true, true),
+            (
+                Filter {
+                    entity: Some(b"user"),
+                    ..all()
+                },
+                true,
+                true,
+            ),
+            (
+                Filter {
+                    entity: Some(b"use"),
+                    ..all()
+                },
+                false,
+                false,
+            ),
+            (
+                Filter {
+                    operations: Some(Operations::UPDATE),
+                    ..all()
+                },
+                false,
+                true,
+            ),
+            (
+                Filter {
+                    operations: Operations::from_letters(b"DI"),
+                    ..all()
+                },
+                true,
+                false,
+            ),
+            (
+                Filter {
+                    fields: fields(&["b", "a"]),
+                    ..all()
+                },
+                true,
+                true,
+            ),
+            (
+                Filter {
+                    fields: fields(&["b"]),
+                    ..all()
+                },
+                true,
+                false,
+            ),
+            (
+                Filter {
+                    fields: fields(&[]),
+                    ..all()
+                },
+                true,
+                false,
+            ),
+            (
+                Filter {
+                    meta: vec![(b"actor", b"me")],
+                    ..all()
+                },
+                true,
+                true,
+            ),
+            (
+                Filter {
+                    meta: vec![(b"actor", b"you")],
+                    ..all()
+                },
+                false,
+                false,
+            ),
+            (
+                Filter {
+                    meta: vec![(b"actor", b"me"), (b"x", b"")],
+                    ..all()
+                },
+                false,
+                false,
+            ),
+            (
+                Filter {
+                    shard: shard(3),
+                    ..all()
+                },
+                true,
+                true,
+            ),
+            (
+                Filter {
+                    shard: shard(2),
+                    ..all()
+                },
+                false,
+                false,
+            ),
+            (
+                Filter {
+                    shard: shard(3),
+                    entity: Some(b"other"),
+                    ..all()
+                },
+                false,
+                false,
+            ),
+        ] {
+            let taken =
+                [Operation::Insert, Operation::Update].map(|o| filter.takes(Some(&event(o))));
+            assert_eq!(taken, [inserted, updated], "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_goes_to_who_takes_everything_and_to_the_first_shard() {
+        let shard = |index| Filter {
+            shard: Some(Shard { index, count: 4 }),
+            ..Filter::default()
+        };
+        for (filter, taken) in [
+            (Filter::default(), true),
+            (
+                Filter {
+                    entity: Some(b"user"),
+                    ..Filter::default()
+                },
+                false,
+            ),
+            (shard(0), true),
+            (shard(1), false),
+            (
+                Filter {
+                    operations: Some(Operations::all()),
+                    ..shard(0)
+                },
+                false,
+            ),
+        ] {
+            assert_eq!(filter.takes(None), taken, "{filter:?}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What DIRTY.FAIL was asked for.
+
+use super::consume::{event_id, max_deliveries, no_group};
+use crate::args::Args;
+use crate::entity::event_id::EventId;
+use crate::error::{Error, Quoted};
+
+pub struct Failed<'a> {
+    pub group: &'a [u8],
+    pub id: EventId,
+    pub message: &'a [u8],
+    pub now: bool,
+    pub max_deliveries: Option<u64>,
+    pub dead: Option<&'a [u8]>,
+}
+
+impl<'a> Failed<'a> {
+    pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
+        if !args.keyword("GROUP") {
+            return Err(no_group(args));
+        }
+        let mut failed = Failed {
+            group: args.next("GROUP", "a group")?,
+            id: event_id(&mut args, "FAIL")?,
+            message: args.next("FAIL", "a message")?,
+            now: false,
+            max_deliveries: None,
+            dead: None,
+        };
+        while !args.is_empty() {
+            let again = if args.keyword("NOW") {
+                std::mem::replace(&mut failed.now, true).then_some("NOW")
+            } else if args.keyword("MAXDELIVERIES") {
+                let most = max_deliveries(&mut args)?;
+                failed.max_deliveries.replace(most).map(|_| "MAXDELIVERIES")
+            } else if args.keyword("DEAD") {
+                let key = args.next("DEAD", "a key")?;
+                failed.dead.replace(key).map(|_| "DEAD")
+            } else {
+                let got = args.take().unwrap_or_default();
+                return Err(Error::UnknownOption(Quoted::new(got)));
+            };
+            if let Some(option) = again {
+                return Err(Error::Repeated(option));
+            }
+        }
+        match failed.dead.is_some() && failed.max_deliveries.is_none() {
+            true => Err(Error::Needs("DEAD", "MAXDELIVERIES")),
+            false => Ok(failed),
+        }
+    }
+}

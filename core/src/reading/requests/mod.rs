@@ -1,0 +1,6 @@
+//! What the commands of readers were asked for.
+
+pub mod ack;
+pub mod consume;
+pub mod fail;
+pub mod redrive;

@@ -1,8 +1,0 @@
-//! Bytes and back, each codec in its own file: events as stream entries carry them, the fields that
-//! clients send as JSON or MessagePack, declarations and what waits between commands as
-//! they are stored.
-
-pub mod declaration;
-pub mod event;
-pub mod fields;
-pub mod waiting;
