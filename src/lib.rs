@@ -6,7 +6,9 @@
 //! | --- | --- |
 //! | `dirty_streams_core` | all that needs no Redis: entities, events, the plan of a flush, every error |
 //! | [`commands`] | one file per command |
-//! | [`redis`] | everything that calls the Redis module API |
+//! | [`server`] | the module as the server sees it: commands and who may call them, settings, counters |
+//! | [`store`] | what stands at keys: declarations, snapshots, streams and their readers |
+//! | [`redis`] | what the server gives to modules, as safe methods |
 
 // Nothing that a client sends, or that Redis passes, may end the server. Tests may panic: that is how they
 // fail.
@@ -28,15 +30,18 @@
 
 mod commands;
 mod redis;
+mod server;
+mod store;
 
 use commands::{
     abort::Abort, ack::Ack, commit::Commit, consume::Consume, declare::Declare, deferred::Deferred,
     fail::Fail, flush::Flush, get::Get, info::Info, leave::Leave, redrive::Redrive, seek::Seek,
     stats::Stats,
 };
-use redis::declarations::TYPE as DECLARATION_TYPE;
-use redis::{categories, config, entry, eviction, guard, last_ids, stats as counters};
+use redis::guard;
 use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
+use server::{acl_categories, config, dispatch, eviction, stats as counters};
+use store::{declarations::TYPE as DECLARATION_TYPE, last_ids};
 
 #[cfg(not(test))]
 use redis::allocator::Allocator;
@@ -49,20 +54,20 @@ const VERSION: i32 = 100;
 
 /// Every command of the module.
 fn register_commands(ctx: &Context) -> bool {
-    entry::register::<Declare>(ctx) // DIRTY.DECLARE key …: an entity type, its streams and fields
-        && entry::register::<Flush>(ctx) // DIRTY.FLUSH key op …: store, diff, publish
-        && entry::register::<Commit>(ctx) // DIRTY.COMMIT key token …: what was flushed with DEFER
-        && entry::register::<Abort>(ctx) // DIRTY.ABORT key token …: drop it instead
-        && entry::register::<Deferred>(ctx) // DIRTY.DEFERRED key: what waits
-        && entry::register::<Get>(ctx) // DIRTY.GET key id …: typed snapshots
-        && entry::register::<Info>(ctx) // DIRTY.INFO key: the declaration
-        && entry::register::<Consume>(ctx) // DIRTY.CONSUME stream GROUP|CURSOR …: acknowledge and read
-        && entry::register::<Ack>(ctx) // DIRTY.ACK stream GROUP|CURSOR …: acknowledge alone
-        && entry::register::<Seek>(ctx) // DIRTY.SEEK stream GROUP|CURSOR name start: move it
-        && entry::register::<Fail>(ctx) // DIRTY.FAIL stream GROUP group id message: retry or dead
-        && entry::register::<Leave>(ctx) // DIRTY.LEAVE stream GROUP group consumer: hand on its events
-        && entry::register::<Redrive>(ctx) // DIRTY.REDRIVE stream: the dead, once more
-        && entry::register::<Stats>(ctx) // DIRTY.STATS stream: its size and its readers
+    dispatch::register::<Declare>(ctx) // DIRTY.DECLARE key …: an entity type, its streams and fields
+        && dispatch::register::<Flush>(ctx) // DIRTY.FLUSH key op …: store, diff, publish
+        && dispatch::register::<Commit>(ctx) // DIRTY.COMMIT key token …: what was flushed with DEFER
+        && dispatch::register::<Abort>(ctx) // DIRTY.ABORT key token …: drop it instead
+        && dispatch::register::<Deferred>(ctx) // DIRTY.DEFERRED key: what waits
+        && dispatch::register::<Get>(ctx) // DIRTY.GET key id …: typed snapshots
+        && dispatch::register::<Info>(ctx) // DIRTY.INFO key: the declaration
+        && dispatch::register::<Consume>(ctx) // DIRTY.CONSUME stream GROUP|CURSOR …: acknowledge and read
+        && dispatch::register::<Ack>(ctx) // DIRTY.ACK stream GROUP|CURSOR …: acknowledge alone
+        && dispatch::register::<Seek>(ctx) // DIRTY.SEEK stream GROUP|CURSOR name start: move it
+        && dispatch::register::<Fail>(ctx) // DIRTY.FAIL stream GROUP group id message: retry or dead
+        && dispatch::register::<Leave>(ctx) // DIRTY.LEAVE stream GROUP group consumer: hand on its events
+        && dispatch::register::<Redrive>(ctx) // DIRTY.REDRIVE stream: the dead, once more
+        && dispatch::register::<Stats>(ctx) // DIRTY.STATS stream: its size and its readers
         && register_deliberate_panic(ctx)
 }
 
@@ -73,7 +78,7 @@ fn register_deliberate_panic(_ctx: &Context) -> bool {
 
 #[cfg(feature = "deliberate-panic")]
 fn register_deliberate_panic(ctx: &Context) -> bool {
-    entry::register::<guard::deliberate::Panic>(ctx)
+    dispatch::register::<guard::deliberate::Panic>(ctx)
 }
 
 fn init(ctx: &Context, args: &[RedisString]) -> Status {
@@ -89,7 +94,7 @@ fn load(ctx: &Context, args: &[RedisString]) -> Status {
     ctx.set_module_options(
         ModuleOptions::HANDLE_IO_ERRORS | ModuleOptions::NO_IMPLICIT_SIGNAL_MODIFIED,
     );
-    categories::add(ctx);
+    acl_categories::add(ctx);
     match config::register(ctx, args)
         && register_commands(ctx)
         && last_ids::register(ctx)

@@ -1,6 +1,6 @@
-use crate::redis::declarations;
-use crate::redis::derived::Deferred;
-use crate::redis::entry::{Call, Command, KeyUse};
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::store::declarations;
+use crate::store::derived::Deferred;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::syntax::{key, text, Arg};
 use std::ffi::CStr;

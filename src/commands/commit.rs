@@ -1,7 +1,8 @@
 use super::flush::{execute, reply};
-use crate::redis::derived::Deferred;
-use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::{cluster, config, declarations};
+use crate::server::config;
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::store::derived::Deferred;
+use crate::store::{cluster, declarations};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::{Error, Quoted};

@@ -1,8 +1,8 @@
-use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::keys;
-use crate::redis::rights::{self, Access, Rights};
-use crate::redis::writes::Writes;
-use crate::redis::{cluster, declarations, derived, streams};
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::rights::{self, Access, Rights};
+use crate::store::writes::Writes;
+use crate::store::{cluster, declarations, derived, streams};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::encoding;
 use dirty_streams_core::entity::declaration::Declaration;

@@ -1,5 +1,5 @@
-use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::{declarations, derived, streams};
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::store::{declarations, derived, streams};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::stored as waiting;

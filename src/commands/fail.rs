@@ -1,7 +1,9 @@
 use super::consume::{self, check_dead, group, MAX_DELIVERIES};
-use crate::redis::dead::{Dead, Death, Failure};
-use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::{blocking, keys, streams};
+use crate::redis::keys;
+use crate::server::blocking;
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::store::dead::{Dead, Death, Failure};
+use crate::store::streams;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::requests::fail::Failed;

@@ -1,6 +1,7 @@
-use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::snapshots::Stored;
-use crate::redis::{cluster, config, declarations};
+use crate::server::config;
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::store::snapshots::Stored;
+use crate::store::{cluster, declarations};
 use dirty_streams_core::entity::snapshot::NOTHING;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::flush::Snapshots;

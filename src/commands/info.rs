@@ -1,6 +1,6 @@
-use crate::redis::declarations;
-use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::reply::Reply;
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::store::declarations;
 use dirty_streams_core::entity::declaration::Stream;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::keyword::Word;

@@ -1,7 +1,8 @@
 use super::consume::group;
-use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::groups::Whose;
-use crate::redis::{blocking, keys};
+use crate::redis::keys;
+use crate::server::blocking;
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::store::groups::Whose;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::requests::consume::{consumer, no_group};

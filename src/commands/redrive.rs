@@ -1,7 +1,7 @@
-use crate::redis::dead::Dead;
-use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::rights::{Access, Rights};
-use crate::redis::streams;
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::rights::{Access, Rights};
+use crate::store::dead::Dead;
+use crate::store::streams;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::redrive::Asked;

@@ -1,7 +1,8 @@
 use super::consume::{self, group};
-use crate::redis::deletions::Deletions;
-use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::{blocking, keys};
+use crate::redis::keys;
+use crate::server::blocking;
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::store::deletions::Deletions;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::requests::consume::{no_reader, Start};

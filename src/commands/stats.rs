@@ -1,8 +1,8 @@
-use crate::redis::dead::Dead;
-use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::groups::{self, Group, State};
 use crate::redis::reply::Reply;
-use crate::redis::streams::{self, Content};
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::store::dead::Dead;
+use crate::store::groups::{self, Group, State};
+use crate::store::streams::{self, Content};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::syntax::{key, Arg};

@@ -56,7 +56,7 @@ pub fn log_panics() {
 /// before any command, by the environment.
 #[cfg(feature = "deliberate-panic")]
 pub mod deliberate {
-    use crate::redis::entry::{Call, Command, KeyUse};
+    use crate::server::dispatch::{Call, Command, KeyUse};
     use dirty_streams_core::error::Error;
     use dirty_streams_core::syntax::{key, Arg};
     use std::ffi::CStr;

@@ -1,8 +1,8 @@
 //! Writing replies, element by element, right in RESP2 and RESP3.
 
 use super::api::api;
+use super::cached_replies;
 use super::call::View;
-use super::words;
 use dirty_streams_core::entity::event::Value;
 use dirty_streams_core::entity::value::FieldType;
 use redis_module::{raw, Context};
@@ -59,7 +59,7 @@ impl<'c> Reply<'c> {
     /// A text that many replies have.
     #[inline(always)]
     pub fn word(self, text: &'static str) {
-        match words::kept(self.ctx, text) {
+        match cached_replies::kept(self.ctx, text) {
             Some(kept) => self.part(kept),
             None => self.bytes(text),
         }

@@ -1,8 +1,9 @@
 //! What one call of DIRTY.CONSUME delivers, and its reply.
 
-use crate::redis::groups::{self, Entry, Pending};
 use crate::redis::reply::Reply;
-use crate::redis::{call, guard, stats};
+use crate::redis::{call, guard};
+use crate::server::stats;
+use crate::store::groups::{self, Entry, Pending};
 use dirty_streams_core::encoding::event;
 use dirty_streams_core::entity::event::Event;
 use dirty_streams_core::entity::event_id::{missed, EventId};

@@ -5,14 +5,15 @@ mod watch;
 
 pub use read::{acknowledge, position};
 
-use crate::redis::blocking::{self, Look, Waits};
-use crate::redis::dead::Dead;
-use crate::redis::deletions::Deletions;
-use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::groups::{self, Group};
+use crate::redis::keys;
 use crate::redis::reply::Reply;
-use crate::redis::rights::{Access, Rights};
-use crate::redis::{keys, last_ids, streams};
+use crate::server::blocking::{self, Look, Waits};
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::rights::{Access, Rights};
+use crate::store::dead::Dead;
+use crate::store::deletions::Deletions;
+use crate::store::groups::{self, Group};
+use crate::store::{last_ids, streams};
 use batch::{Batch, Part};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::event_id::EventId;

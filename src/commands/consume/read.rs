@@ -3,11 +3,12 @@
 use super::batch::{Batch, Part};
 use super::turn::{turn, Turn};
 use super::{advance, group, has_made_room};
-use crate::redis::dead::{Dead, Death};
-use crate::redis::deletions::Deletions;
-use crate::redis::entry::Call;
-use crate::redis::groups::{self, Group, Pending, State, Whose};
-use crate::redis::{keys, last_ids, streams};
+use crate::redis::keys;
+use crate::server::dispatch::Call;
+use crate::store::dead::{Dead, Death};
+use crate::store::deletions::Deletions;
+use crate::store::groups::{self, Group, Pending, State, Whose};
+use crate::store::{last_ids, streams};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::groups::LEFT;

@@ -4,7 +4,7 @@
 //! sets its idle time to 0; the others do not touch the group. So the active one is who was idle for the
 //! shortest time, as long as that is within the lease.
 
-use crate::redis::groups::{Consumer, Group};
+use crate::store::groups::{Consumer, Group};
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::groups::LEFT;
 use redis_module::RedisString;

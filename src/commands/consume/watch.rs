@@ -2,9 +2,10 @@
 //! active consumer runs out, an event becomes old enough.
 
 use super::turn::{turn, Turn};
-use crate::redis::blocking::Look;
-use crate::redis::groups::{self, Group, Whose};
-use crate::redis::{keys, streams};
+use crate::redis::keys;
+use crate::server::blocking::Look;
+use crate::store::groups::{self, Group, Whose};
+use crate::store::streams;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::consume::{Options, Reader};

@@ -1,11 +1,12 @@
 //! Flushes carried out: planned, checked against their streams, applied, told.
 
-use crate::redis::entry::Call;
+use crate::redis::keys;
 use crate::redis::reply::Reply;
-use crate::redis::snapshots::{self, Stored};
-use crate::redis::streams::{self, Publisher};
-use crate::redis::writes::Writes;
-use crate::redis::{config, keys, stats};
+use crate::server::dispatch::Call;
+use crate::server::{config, stats};
+use crate::store::snapshots::{self, Stored};
+use crate::store::streams::{self, Publisher};
+use crate::store::writes::Writes;
 use dirty_streams_core::encoding::event::Origin;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::Error;

@@ -2,10 +2,11 @@ mod execute;
 
 pub use execute::{execute, reply};
 
-use crate::redis::derived::{Deferred, Once};
-use crate::redis::entry::{Call, Command, KeyUse};
-use crate::redis::snapshots::Stored;
-use crate::redis::{cluster, config, declarations, streams};
+use crate::server::config;
+use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::store::derived::{Deferred, Once};
+use crate::store::snapshots::Stored;
+use crate::store::{cluster, declarations, streams};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};

@@ -2,7 +2,8 @@
 //! wait for their COMMIT by token, and `<key>@once:<token>`, strings with a time to live, the first reply to
 //! a flush that was sent with ONCE. They are read and written by native commands.
 
-use super::{call, cluster, keys};
+use super::cluster;
+use crate::redis::{call, keys};
 use dirty_streams_core::entity::declaration::{Declaration, Stream};
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{Context, RedisString};

@@ -1,8 +1,9 @@
 //! The declaration as a data type of its own, `dirtydecl`: an RDB file, an AOF rewrite and DUMP hold it as
 //! the arguments of DIRTY.DECLARE that make it.
 
-use super::keys::{self, wrong_type, Key};
-use super::{api::api, guard, log, writes::Writes};
+use super::writes::Writes;
+use crate::redis::keys::{self, wrong_type, Key};
+use crate::redis::{api::api, guard, log};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::encoding;
 use dirty_streams_core::entity::declaration::Declaration;

@@ -1,8 +1,9 @@
 //! Streams: looked at before anything is written, then appended to and trimmed.
 
-use super::ids::Ids;
-use super::keys::{self, Key};
-use super::{api::api, call, cluster, last_ids, log, retention::Retention, writes::Writes};
+use super::{cluster, last_ids, retention::Retention, writes::Writes};
+use crate::redis::ids::Ids;
+use crate::redis::keys::{self, Key};
+use crate::redis::{api::api, call, log};
 use dirty_streams_core::encoding::event::Entry;
 use dirty_streams_core::entity::declaration::Stream;
 use dirty_streams_core::entity::event_id::EventId;

@@ -4,8 +4,9 @@
 //!
 //! Only native commands run here, so that readers may be woken to it.
 
+use super::cluster;
 use super::groups::{self, Group, State};
-use super::{call, cluster, keys};
+use crate::redis::{call, keys};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use redis_module::{Context, RedisString};

@@ -1,7 +1,8 @@
 //! What the server is told of a command besides how to call it: COMMAND DOCS, its keys, its arity.
 
-use super::entry::Command;
-use super::{api::api, categories};
+use super::acl_categories;
+use super::dispatch::Command;
+use crate::redis::api::api;
 use dirty_streams_core::syntax::{Arg, Kind, Repeats};
 use redis_module::{raw, Context};
 use std::ffi::{c_int, CStr};
@@ -65,7 +66,7 @@ pub fn describe<C: Command>(ctx: &Context) -> bool {
     // `key_specs` and `args` live.
     let status = unsafe {
         let command = api!(RedisModule_GetCommand(ctx.ctx, C::NAME.as_ptr()));
-        categories::assign::<C>(ctx, command);
+        acl_categories::assign::<C>(ctx, command);
         api!(RedisModule_SetCommandInfo(command, &info))
     };
     drop(args);

@@ -6,9 +6,9 @@
 //! may exist there. So wherever a missing key means something, [`check_missing`] asks. A key that is here is
 //! nowhere else, and costs nothing.
 
-use super::api::api;
-use super::call;
-use super::keys::Key;
+use crate::redis::api::api;
+use crate::redis::call;
+use crate::redis::keys::Key;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::slot::{hash_tag, slot};

@@ -1,6 +1,6 @@
 //! The module's settings: `dirty.…` in redis.conf and CONFIG, or behind the module's path as it is loaded.
 
-use super::{api::api, guard, log};
+use crate::redis::{api::api, guard, log};
 use dirty_streams_core::entity::decimal;
 use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::Quoted;

@@ -1,9 +1,11 @@
 //! Clients that wait for a stream to get an event, or for the time at which an old one is due.
 
-use super::entry::{self, Command};
-use super::reply::Reply;
+use super::dispatch::{self, Command};
 use super::rights::{self, Caller, Rights};
-use super::{api::api, cluster, guard, stats};
+use super::stats;
+use crate::redis::reply::Reply;
+use crate::redis::{api::api, guard, keys};
+use crate::store::cluster;
 use dirty_streams_core::error::Error;
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
@@ -18,7 +20,8 @@ pub trait Waits: Command {
     type Found;
 
     /// Runs the command again when the key may have something; `None`: nothing yet, wait on.
-    fn wake(call: &entry::Call, memory: &mut Self::Memory) -> Result<Option<Self::Found>, Error>;
+    fn wake(call: &dispatch::Call, memory: &mut Self::Memory)
+        -> Result<Option<Self::Found>, Error>;
 
     /// Looks whether waking may find something that no write to the key announces, and when to look
     /// again.
@@ -102,7 +105,7 @@ pub fn is_allowed(ctx: &Context) -> bool {
 
 /// Lets the client wait on the call's key; 0 ms is for ever.
 pub fn wait<C: Waits>(
-    call: &entry::Call,
+    call: &dispatch::Call,
     timeout_ms: i64,
     mut memory: C::Memory,
 ) -> Result<(), Error> {
@@ -111,7 +114,7 @@ pub fn wait<C: Waits>(
     let mut keys = [call.key.inner];
     let waiting = Box::into_raw(Box::new(Waiting::<C> {
         memory,
-        key: super::keys::string(&call.key),
+        key: keys::string(&call.key),
         args: call.args.iter().map(|arg| arg.to_vec()).collect(),
         user: rights::user_name(ctx),
         client: null_mut(),
@@ -253,9 +256,9 @@ impl<C: Waits> Waiting<C> {
 
     fn wake(&mut self, ctx: &Context) -> Result<Option<C::Found>, Error> {
         let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
-        let call = entry::Call {
+        let call = dispatch::Call {
             ctx,
-            key: super::keys::string(&self.key),
+            key: keys::string(&self.key),
             args: &args,
             caller: Caller::Waiting(self.user.as_deref()),
         };
@@ -283,7 +286,7 @@ impl<C: Waits> Waiting<C> {
         stop_timer(ctx, self);
         match found {
             Some(Ok(found)) => C::reply(Reply::new(ctx), &self.memory, found),
-            Some(Err(error)) => entry::refuse(ctx, &error),
+            Some(Err(error)) => dispatch::refuse(ctx, &error),
             None => C::give_up(Reply::new(ctx), &self.memory),
         }
     }
@@ -317,7 +320,7 @@ fn answer(
 ) -> c_int {
     let ctx = Context::new(ctx);
     guard::catch(entry, || run(&ctx)).unwrap_or_else(|| {
-        entry::refuse(&ctx, &Error::Internal);
+        dispatch::refuse(&ctx, &Error::Internal);
         raw::REDISMODULE_OK as c_int
     })
 }

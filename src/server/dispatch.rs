@@ -1,8 +1,9 @@
 //! Where clients' commands come in.
 
-use super::reply::Reply;
 use super::rights::Caller;
-use super::{api::api, docs, guard, stats};
+use super::{docs, stats};
+use crate::redis::reply::Reply;
+use crate::redis::{api::api, guard};
 use dirty_streams_core::error::{Error, INTERNAL};
 use dirty_streams_core::syntax::Arg;
 use redis_module::{raw, Context, RedisString};

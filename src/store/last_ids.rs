@@ -2,8 +2,9 @@
 //! So what was once asked is kept, until anybody but us touches the stream: every event on the key or
 //! on the whole data set drops it.
 
-use super::events::listen;
-use super::{api::api, guard, keys, streams};
+use super::streams;
+use crate::redis::server_events::listen;
+use crate::redis::{api::api, guard, keys};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use lazy_static::lazy_static;

@@ -1,9 +1,10 @@
 //! What a stream keeps: MAXAGE and MAXLEN trim it after a command's last event, ONFULL says what they
 //! must leave and when there is no room.
 
-use super::ids::{self, Ids};
-use super::keys::{self, Key};
-use super::{api::api, groups, latency, log, writes::Writes};
+use super::{groups, writes::Writes};
+use crate::redis::ids::{self, Ids};
+use crate::redis::keys::{self, Key};
+use crate::redis::{api::api, latency, log};
 use dirty_streams_core::entity::declaration::{MaxLen, OnFull, Stream};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};

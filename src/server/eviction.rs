@@ -1,9 +1,9 @@
 //! Whether the server may evict keys that nobody gave a time to live: declarations, snapshots, streams. An
 //! operator hears of it in the log, when it becomes so, and reads it in INFO.
 
-use super::api::api;
-use super::events::listen;
-use super::{guard, log};
+use crate::redis::api::api;
+use crate::redis::server_events::listen;
+use crate::redis::{guard, log};
 use redis_module::{raw, Context};
 use std::ffi::{c_void, CStr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -1,8 +1,8 @@
 //! What a user may do. The server checks the keys that a command names, before it runs; here is checked
 //! what a declaration names, when it is declared, a key behind DEAD, and once more who has waited.
 
-use super::entry::{Call, Command};
-use super::{api::api, call, keys};
+use super::dispatch::{Call, Command};
+use crate::redis::{api::api, call, keys};
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::c_int;

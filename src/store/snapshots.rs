@@ -1,7 +1,8 @@
 //! Snapshots as native hashes: read in one pass, written field by field.
 
-use super::keys::{self, Key};
-use super::{api::api, cluster, derived, guard, writes::Writes};
+use super::{cluster, derived, writes::Writes};
+use crate::redis::keys::{self, Key};
+use crate::redis::{api::api, guard};
 use dirty_streams_core::entity::declaration::{Declaration, Stream};
 use dirty_streams_core::entity::event::Version;
 use dirty_streams_core::entity::field::Field;

@@ -1,6 +1,7 @@
 //! `INFO dirty`: counters since the module was loaded.
 
-use super::{api::api, eviction, guard};
+use super::eviction;
+use crate::redis::{api::api, guard};
 use dirty_streams_core::flush::Effect;
 use redis_module::{raw, Context};
 use std::ffi::{c_int, CStr};

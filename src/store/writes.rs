@@ -1,7 +1,8 @@
 //! The three duties of whoever writes through the low-level API, which does none of them: replicate the
 //! effect, signal the key to WATCH and client-side caching, and notify keyspace listeners.
 
-use super::{api::api, keys, last_ids};
+use super::last_ids;
+use crate::redis::{api::api, keys};
 use redis_module::{Context, RedisString};
 use std::ffi::{c_int, CStr};
 

@@ -1,8 +1,9 @@
 //! Groups and cursors. Both are native consumer groups, read and changed by native commands; a cursor is
 //! a group nobody reads through, its last delivered id is the position.
 
-use super::call::{self, Reply, View};
-use super::{keys, streams};
+use super::streams;
+use crate::redis::call::{self, Reply, View};
+use crate::redis::keys;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::groups::LEFT;

@@ -8,7 +8,8 @@
 
 use super::deletions::Deletions;
 use super::groups::{self, Group, Pending};
-use super::{call, cluster, keys, streams};
+use super::{cluster, streams};
+use crate::redis::{call, keys};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::groups::LEFT;

@@ -1,0 +1,10 @@
+//! The module as the server sees it: its commands and who may call them, its settings, its counters.
+
+pub mod acl_categories;
+pub mod blocking;
+pub mod config;
+pub mod dispatch;
+pub mod docs;
+pub mod eviction;
+pub mod rights;
+pub mod stats;

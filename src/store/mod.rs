@@ -1,0 +1,13 @@
+//! What stands at keys: declarations, snapshots, streams and what belongs to them.
+
+pub mod cluster;
+pub mod dead;
+pub mod declarations;
+pub mod deletions;
+pub mod derived;
+pub mod groups;
+pub mod last_ids;
+pub mod retention;
+pub mod snapshots;
+pub mod streams;
+pub mod writes;
