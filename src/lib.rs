@@ -78,7 +78,7 @@ fn register_deliberate_panic(_ctx: &Context) -> bool {
 
 #[cfg(feature = "deliberate-panic")]
 fn register_deliberate_panic(ctx: &Context) -> bool {
-    dispatch::register::<guard::deliberate::Panic>(ctx)
+    dispatch::register::<commands::panic::Panic>(ctx)
 }
 
 fn init(ctx: &Context, args: &[RedisString]) -> Status {

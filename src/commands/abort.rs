@@ -1,4 +1,4 @@
-use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::command::{Call, Command, KeyUse};
 use crate::store::declarations;
 use crate::store::derived::Deferred;
 use dirty_streams_core::error::Error;

@@ -1,6 +1,6 @@
 use super::consume::{acknowledge, advance, check_deletions, group};
 use crate::redis::keys;
-use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::command::{Call, Command, KeyUse};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::requests::ack::{parse, Acknowledged};

@@ -1,6 +1,6 @@
 use super::flush::{execute, reply};
+use crate::server::command::{Call, Command, KeyUse};
 use crate::server::config;
-use crate::server::dispatch::{Call, Command, KeyUse};
 use crate::store::derived::Deferred;
 use crate::store::{cluster, declarations};
 use dirty_streams_core::args::Args;

@@ -1,5 +1,5 @@
 use crate::redis::keys;
-use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::command::{Call, Command, KeyUse};
 use crate::server::rights::{self, Access, Rights};
 use crate::store::writes::Writes;
 use crate::store::{cluster, declarations, derived, streams};

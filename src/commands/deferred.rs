@@ -1,5 +1,6 @@
-use crate::server::dispatch::{Call, Command, KeyUse};
-use crate::store::{declarations, derived, streams};
+use crate::redis::clock;
+use crate::server::command::{Call, Command, KeyUse};
+use crate::store::{declarations, derived};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::stored as waiting;
@@ -36,7 +37,7 @@ impl Command for Deferred {
         }
         declarations::load(call.ctx, &call.key)?;
         let deferred = derived::Deferred::of(call.ctx, &call.key)?;
-        let now_ms = streams::now_ms();
+        let now_ms = clock::now_ms();
         let mut flushes = Vec::new();
         for (token, value) in deferred.all()? {
             let flush = waiting::decode_deferred(&value);

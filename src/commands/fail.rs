@@ -1,9 +1,9 @@
 use super::consume::{self, check_dead, group, MAX_DELIVERIES};
+use crate::redis::clock;
 use crate::redis::keys;
 use crate::server::blocking;
-use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::command::{Call, Command, KeyUse};
 use crate::store::dead::{Dead, Death, Failure};
-use crate::store::streams;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::requests::fail::Failed;
@@ -53,7 +53,7 @@ impl Command for Fail {
                 group: Quoted::new(failed.group),
             })?;
         let dead = Dead::of(call.ctx, &call.key, failed.dead)?;
-        let now_ms = streams::now_ms();
+        let now_ms = clock::now_ms();
         let before = dead.failure(&group, failed.id)?;
         let first_ms = before.first_ms.unwrap_or(now_ms);
         let consumer = before.of(&pending);

@@ -1,5 +1,5 @@
+use crate::server::command::{Call, Command, KeyUse};
 use crate::server::config;
-use crate::server::dispatch::{Call, Command, KeyUse};
 use crate::store::snapshots::Stored;
 use crate::store::{cluster, declarations};
 use dirty_streams_core::entity::snapshot::NOTHING;

@@ -1,5 +1,5 @@
 use crate::redis::reply::Reply;
-use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::command::{Call, Command, KeyUse};
 use crate::store::declarations;
 use dirty_streams_core::entity::declaration::Stream;
 use dirty_streams_core::error::Error;

@@ -1,7 +1,7 @@
 use super::consume::group;
 use crate::redis::keys;
 use crate::server::blocking;
-use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::command::{Call, Command, KeyUse};
 use crate::store::groups::Whose;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};

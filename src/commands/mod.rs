@@ -11,6 +11,8 @@ pub mod flush;
 pub mod get;
 pub mod info;
 pub mod leave;
+#[cfg(feature = "deliberate-panic")]
+pub mod panic;
 pub mod redrive;
 pub mod seek;
 pub mod stats;

@@ -1,7 +1,7 @@
-use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::command::{Call, Command, KeyUse};
 use crate::server::rights::{Access, Rights};
 use crate::store::dead::Dead;
-use crate::store::streams;
+use crate::store::stream_state;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::redrive::Asked;
@@ -41,7 +41,7 @@ impl Command for Redrive {
         }
         let dead = Dead::of(call.ctx, &call.key, asked.dead)?;
         // Both are streams or nothing.
-        streams::state(call.ctx, &call.key)?;
+        stream_state::state(call.ctx, &call.key)?;
         dead.count()?;
         let count = dead.redrive(&asked.ids, asked.count)?;
         call.reply().unsigned(count);

@@ -1,8 +1,9 @@
+use crate::redis::clock;
 use crate::redis::reply::Reply;
-use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::command::{Call, Command, KeyUse};
 use crate::store::dead::Dead;
 use crate::store::groups::{self, Group, State};
-use crate::store::streams::{self, Content};
+use crate::store::streams::Content;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::syntax::{key, Arg};
@@ -42,7 +43,7 @@ impl Command for Stats {
             .map(|(name, state)| GroupStats::of(call, &content, name, state))
             .collect();
         let groups = groups?;
-        let now_ms = streams::now_ms();
+        let now_ms = clock::now_ms();
         let reply = call.reply();
         reply.map(7);
         reply.bytes("length");

@@ -56,10 +56,6 @@ pub fn log_panics() {
 /// before any command, by the environment.
 #[cfg(feature = "deliberate-panic")]
 pub mod deliberate {
-    use crate::server::dispatch::{Call, Command, KeyUse};
-    use dirty_streams_core::error::Error;
-    use dirty_streams_core::syntax::{key, Arg};
-    use std::ffi::CStr;
     use std::sync::{LazyLock, Mutex, PoisonError};
 
     static ARMED: LazyLock<Mutex<Option<Vec<u8>>>> = LazyLock::new(|| {
@@ -81,25 +77,8 @@ pub mod deliberate {
         }
     }
 
-    /// ```text
-    /// DIRTY.PANIC entry
-    /// ```
-    pub struct Panic;
-
-    impl Command for Panic {
-        const NAME: &'static CStr = c"dirty.panic";
-        const SUMMARY: &'static CStr = c"Lets the next entry of this name panic.";
-        const COMPLEXITY: &'static CStr = c"O(1)";
-        const ARGS: &'static [Arg] = &[key(c"entry")];
-        const FLAGS: &'static CStr = c"fast";
-        const KEY_USE: KeyUse = KeyUse::Read;
-        const DATA: &'static [&'static str] = &[];
-        const MIN_ARGS: usize = 0;
-
-        fn run(call: &Call) -> Result<(), Error> {
-            *ARMED.lock().unwrap_or_else(PoisonError::into_inner) = Some(call.key.to_vec());
-            call.reply().status(c"OK");
-            Ok(())
-        }
+    /// Names the entry that is to panic next.
+    pub fn arm(entry: &[u8]) {
+        *ARMED.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry.to_vec());
     }
 }

@@ -5,6 +5,7 @@ pub mod allocator;
 pub mod api;
 mod cached_replies;
 pub mod call;
+pub mod clock;
 pub mod guard;
 pub mod ids;
 pub mod keys;

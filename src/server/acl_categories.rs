@@ -1,7 +1,7 @@
 //! ACL categories of the commands, on servers that let modules have some. Redis 7.0 does not: there a
 //! user is given each command by its name.
 
-use super::dispatch::Command;
+use super::command::Command;
 use redis_module::{raw, Context};
 use std::ffi::{c_int, CString};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -1,7 +1,8 @@
 //! Clients that wait for a stream to get an event, or for the time at which an old one is due.
 
-use super::dispatch::{self, Command};
-use super::rights::{self, Caller, Rights};
+use super::command::{Call, Caller, Command};
+use super::dispatch;
+use super::rights::{self, Rights};
 use super::stats;
 use crate::redis::reply::Reply;
 use crate::redis::{api::api, guard, keys};
@@ -20,8 +21,7 @@ pub trait Waits: Command {
     type Found;
 
     /// Runs the command again when the key may have something; `None`: nothing yet, wait on.
-    fn wake(call: &dispatch::Call, memory: &mut Self::Memory)
-        -> Result<Option<Self::Found>, Error>;
+    fn wake(call: &Call, memory: &mut Self::Memory) -> Result<Option<Self::Found>, Error>;
 
     /// Looks whether waking may find something that no write to the key announces, and when to look
     /// again.
@@ -104,11 +104,7 @@ pub fn is_allowed(ctx: &Context) -> bool {
 }
 
 /// Lets the client wait on the call's key; 0 ms is for ever.
-pub fn wait<C: Waits>(
-    call: &dispatch::Call,
-    timeout_ms: i64,
-    mut memory: C::Memory,
-) -> Result<(), Error> {
+pub fn wait<C: Waits>(call: &Call, timeout_ms: i64, mut memory: C::Memory) -> Result<(), Error> {
     let ctx = call.ctx;
     let look = C::look(ctx, &call.key, &mut memory)?;
     let mut keys = [call.key.inner];
@@ -256,7 +252,7 @@ impl<C: Waits> Waiting<C> {
 
     fn wake(&mut self, ctx: &Context) -> Result<Option<C::Found>, Error> {
         let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
-        let call = dispatch::Call {
+        let call = Call {
             ctx,
             key: keys::string(&self.key),
             args: &args,

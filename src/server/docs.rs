@@ -1,7 +1,7 @@
 //! What the server is told of a command besides how to call it: COMMAND DOCS, its keys, its arity.
 
 use super::acl_categories;
-use super::dispatch::Command;
+use super::command::Command;
 use crate::redis::api::api;
 use dirty_streams_core::syntax::{Arg, Kind, Repeats};
 use redis_module::{raw, Context};

@@ -2,6 +2,7 @@
 
 pub mod acl_categories;
 pub mod blocking;
+pub mod command;
 pub mod config;
 pub mod dispatch;
 pub mod docs;

@@ -1,7 +1,7 @@
 //! What a user may do. The server checks the keys that a command names, before it runs; here is checked
 //! what a declaration names, when it is declared, a key behind DEAD, and once more who has waited.
 
-use super::dispatch::{Call, Command};
+use super::command::{Call, Caller, Command};
 use crate::redis::{api::api, call, keys};
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
@@ -13,14 +13,6 @@ pub fn is_trusted(ctx: &Context) -> bool {
     let flags = unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) } as u32;
     let trusted = raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING;
     flags & trusted != 0
-}
-
-/// On whose behalf something is done. Where nobody is behind it, everything is allowed.
-pub enum Caller<'c> {
-    /// Of the context.
-    Own,
-    /// Who has waited: by a timer, its context has no user.
-    Waiting(Option<&'c [u8]>),
 }
 
 /// The name of the user behind a context, which it may outlive.

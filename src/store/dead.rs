@@ -6,9 +6,11 @@
 //!
 //! Only native commands run here, so that readers may be woken to it.
 
+use super::cluster;
 use super::deletions::Deletions;
 use super::groups::{self, Group, Pending};
-use super::{cluster, streams};
+use super::stream_state;
+use crate::redis::clock;
 use crate::redis::{call, keys};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
@@ -177,7 +179,7 @@ impl<'c> Dead<'c> {
 
     /// How many dead there are. Refuses if something else is stored there.
     pub fn count(&self) -> Result<u64, Error> {
-        match streams::state(self.ctx, &self.key)? {
+        match stream_state::state(self.ctx, &self.key)? {
             Some(state) => Ok(state.length()),
             None => cluster::check_missing(self.ctx, self.stream, &self.key).map(|()| 0),
         }
@@ -246,8 +248,8 @@ pub fn append(
     stream: &RedisString,
     words: impl Iterator<Item = RedisString>,
 ) -> Result<EventId, Error> {
-    let last = streams::state(ctx, stream)?.unwrap_or_default().last;
-    let id = last.following(streams::now_ms());
+    let last = stream_state::state(ctx, stream)?.unwrap_or_default().last;
+    let id = last.following(clock::now_ms());
     let id = id.ok_or_else(|| Error::IdsExhausted(Quoted::new(stream)))?;
     let id_text = keys::string(id.text().as_bytes());
     let words: Vec<RedisString> = words.collect();

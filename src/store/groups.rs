@@ -1,7 +1,7 @@
 //! Groups and cursors. Both are native consumer groups, read and changed by native commands; a cursor is
 //! a group nobody reads through, its last delivered id is the position.
 
-use super::streams;
+use super::stream_state;
 use crate::redis::call::{self, Reply, View};
 use crate::redis::keys;
 use dirty_streams_core::entity::event_id::EventId;
@@ -148,7 +148,7 @@ impl Group<'_> {
     pub fn state(&self) -> Result<Option<State>, Error> {
         let reply = match call::read(self.ctx, c"XINFO", &[&text("GROUPS"), self.stream]) {
             Ok(reply) => reply,
-            Err(error) => return streams::missing_is_none(self.stream, error),
+            Err(error) => return stream_state::missing_is_none(self.stream, error),
         };
         let name = self.name.as_slice();
         let mut groups = reply.view().items();
@@ -349,7 +349,7 @@ impl Group<'_> {
     ) -> Result<Reply, Error> {
         call(self.ctx, command, args).or_else(|error| {
             // A key that was there just now is not missing.
-            streams::missing_is_none(self.stream, error)?.ok_or(Error::Internal)
+            stream_state::missing_is_none(self.stream, error)?.ok_or(Error::Internal)
         })
     }
 }
@@ -395,7 +395,7 @@ pub fn floor(
 pub fn all(ctx: &Context, stream: &RedisString) -> Result<Vec<(RedisString, State)>, Error> {
     let reply = match call::read(ctx, c"XINFO", &[&text("GROUPS"), stream]) {
         Ok(reply) => reply,
-        Err(error) => return Ok(streams::missing_is_none(stream, error)?.unwrap_or_default()),
+        Err(error) => return Ok(stream_state::missing_is_none(stream, error)?.unwrap_or_default()),
     };
     let groups = reply.view().items();
     let named = groups.map(|group| {

@@ -2,7 +2,7 @@
 //! So what was once asked is kept, until anybody but us touches the stream: every event on the key or
 //! on the whole data set drops it.
 
-use super::streams;
+use super::stream_state;
 use crate::redis::server_events::listen;
 use crate::redis::{api::api, guard, keys};
 use dirty_streams_core::entity::event_id::EventId;
@@ -55,7 +55,7 @@ pub fn get(ctx: &Context, stream: &RedisString) -> Result<EventId, Error> {
     {
         return Ok(*id);
     }
-    let state = streams::state(ctx, stream)?;
+    let state = stream_state::state(ctx, stream)?;
     if let Some(state) = state {
         set(ctx, stream, state.last);
     }

@@ -9,5 +9,6 @@ pub mod groups;
 pub mod last_ids;
 pub mod retention;
 pub mod snapshots;
+pub mod stream_state;
 pub mod streams;
 pub mod writes;

@@ -1,5 +1,6 @@
 //! Streams: looked at before anything is written, then appended to and trimmed.
 
+use super::stream_state;
 use super::{cluster, last_ids, retention::Retention, writes::Writes};
 use crate::redis::ids::Ids;
 use crate::redis::keys::{self, Key};
@@ -10,28 +11,6 @@ use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_long};
-
-pub fn now_ms() -> u64 {
-    // SAFETY: takes nothing.
-    let now = unsafe { api!(RedisModule_Milliseconds()) };
-    u64::try_from(now).unwrap_or(0)
-}
-
-/// What the server knows of a stream.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct State {
-    pub last: EventId,
-    /// How many entries it ever got.
-    pub added: i64,
-    /// How many of them are gone.
-    pub lost: i64,
-}
-
-impl State {
-    pub fn length(&self) -> u64 {
-        u64::try_from(self.added.saturating_sub(self.lost)).unwrap_or(0)
-    }
-}
 
 /// All that is told of a stream as a whole; of one that does not exist, nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,7 +28,7 @@ pub struct Content {
 
 impl Content {
     pub fn of(ctx: &Context, stream: &RedisString) -> Result<Self, Error> {
-        let Some(state) = state(ctx, stream)? else {
+        let Some(state) = stream_state::state(ctx, stream)? else {
             return Ok(Content::default());
         };
         let args = [
@@ -96,39 +75,6 @@ impl Content {
                 u64::try_from(count).unwrap_or(u64::MAX)
             }
         }
-    }
-}
-
-/// `None` if there is no such key.
-pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<State>, Error> {
-    match call::read(ctx, c"XINFO", &[&keys::string(b"STREAM"), stream]) {
-        Ok(reply) => {
-            let field = |name| reply.view().field(name);
-            let last = field(b"last-generated-id".as_slice());
-            let last = last.and_then(|id| EventId::parse(id.bytes()));
-            let number = |name| field(name).and_then(call::View::integer);
-            let (added, length) = (number(b"entries-added"), number(b"length"));
-            let state = last
-                .zip(added.zip(length))
-                .map(|(last, (added, length))| State {
-                    last,
-                    added,
-                    lost: added.saturating_sub(length),
-                });
-            state.map(Some).ok_or(Error::Internal)
-        }
-        Err(error) => missing_is_none(stream, error),
-    }
-}
-
-/// An error of a native command on a stream: a missing key is none, another type is told our way.
-pub fn missing_is_none<T>(stream: &[u8], error: Error) -> Result<Option<T>, Error> {
-    match error {
-        Error::Server(message) if message.contains("no such key") => Ok(None),
-        Error::Server(message) if message.starts_with("WRONGTYPE") => {
-            Err(keys::wrong_type(stream, "a stream"))
-        }
-        error => Err(error),
     }
 }
 

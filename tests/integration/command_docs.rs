@@ -282,6 +282,8 @@ fn written() -> Vec<(PathBuf, String, Syntax)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = Vec::new();
     files(&root.join("src/commands"), ".rs", &mut sources);
+    // DIRTY.PANIC is of builds for tests.
+    sources.retain(|path| !path.ends_with("panic.rs"));
     let pages = pages();
     let read = |path: &PathBuf| std::fs::read_to_string(path).expect("a file");
     let sources = sources
@@ -341,11 +343,10 @@ fn every_keyword_that_is_parsed_is_a_token_in_command_docs() {
         tokens(&arguments(docs), &mut told);
     }
     let mut sources = Vec::new();
-    files(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        ".rs",
-        &mut sources,
-    );
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for crate_of in ["src", "core/src"] {
+        files(&root.join(crate_of), ".rs", &mut sources);
+    }
     let mut parsed = BTreeSet::new();
     for path in sources {
         let text = std::fs::read_to_string(path).expect("a file");

@@ -8,12 +8,13 @@ pub use read::{acknowledge, position};
 use crate::redis::keys;
 use crate::redis::reply::Reply;
 use crate::server::blocking::{self, Look, Waits};
-use crate::server::dispatch::{Call, Command, KeyUse};
+use crate::server::command::{Call, Command, KeyUse};
 use crate::server::rights::{Access, Rights};
 use crate::store::dead::Dead;
 use crate::store::deletions::Deletions;
 use crate::store::groups::{self, Group};
-use crate::store::{last_ids, streams};
+use crate::store::last_ids;
+use crate::store::stream_state;
 use batch::{Batch, Part};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::event_id::EventId;
@@ -109,7 +110,7 @@ impl Command for Consume {
                         start: batch.before,
                         position: batch.position,
                         is_cut: batch.is_cut,
-                        stream: streams::state(call.ctx, &call.key)?.unwrap_or_default(),
+                        stream: stream_state::state(call.ctx, &call.key)?.unwrap_or_default(),
                     },
                     watch: Watch::new(&options),
                     raw: options.raw,
@@ -283,7 +284,7 @@ impl Waited {
         if !is_plain {
             return Ok(None);
         }
-        let now = streams::state(call.ctx, &call.key)?.unwrap_or_default();
+        let now = stream_state::state(call.ctx, &call.key)?.unwrap_or_default();
         let grown = now.last > self.stream.last && now.added > self.stream.added;
         if !grown || now.lost != self.stream.lost {
             return Ok(None);
@@ -301,7 +302,7 @@ impl Waited {
     /// was made anew, all of which came since. If the stream is still the same, somebody has destroyed
     /// the group, and the reader is told, as XREADGROUP tells its own.
     fn resume(&self, call: &Call, group: &Group) -> Result<EventId, Error> {
-        let now = streams::state(call.ctx, &call.key)?.unwrap_or_default();
+        let now = stream_state::state(call.ctx, &call.key)?.unwrap_or_default();
         let grown = u64::try_from(now.added.saturating_sub(self.stream.added));
         let made_anew = match grown {
             Err(_) => true,

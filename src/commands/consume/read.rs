@@ -3,12 +3,14 @@
 use super::batch::{Batch, Part};
 use super::turn::{turn, Turn};
 use super::{advance, group, has_made_room};
+use crate::redis::clock;
 use crate::redis::keys;
-use crate::server::dispatch::Call;
+use crate::server::command::Call;
 use crate::store::dead::{Dead, Death};
 use crate::store::deletions::Deletions;
 use crate::store::groups::{self, Group, Pending, State, Whose};
-use crate::store::{last_ids, streams};
+use crate::store::last_ids;
+use crate::store::stream_state;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::groups::LEFT;
@@ -33,7 +35,7 @@ pub struct Waited {
     /// There may be more, which was not looked at yet.
     pub is_cut: bool,
     /// The stream's state when it began.
-    pub stream: streams::State,
+    pub stream: stream_state::State,
 }
 
 /// Acknowledges what is to be, then reads. A reader that has waited has acknowledged already.
@@ -228,7 +230,7 @@ impl Reading<'_> {
     fn lost_at_the_end(&self, position: EventId) -> Result<(EventId, u64), Error> {
         let (ctx, stream) = (self.call.ctx, &self.call.key);
         let last = match self.is_waking {
-            true => streams::state(ctx, stream)?.unwrap_or_default().last,
+            true => stream_state::state(ctx, stream)?.unwrap_or_default().last,
             false => last_ids::get(ctx, stream)?,
         };
         let gap = match last > position {
@@ -239,7 +241,7 @@ impl Reading<'_> {
             return Ok((position, 0));
         }
         // Ids made by hand count nothing: no more are gone than were ever added.
-        let lost = streams::state(ctx, stream)?.unwrap_or_default().lost;
+        let lost = stream_state::state(ctx, stream)?.unwrap_or_default().lost;
         Ok((last, gap.min(u64::try_from(lost).unwrap_or(0))))
     }
 
@@ -306,7 +308,7 @@ impl Reading<'_> {
         let dead = Dead::of(self.call.ctx, &self.call.key, reader.dead)?;
         let id = worn.event_id();
         let failure = dead.failure(self.group, id)?;
-        let now_ms = streams::now_ms();
+        let now_ms = clock::now_ms();
         // What FAIL NOW and LEAVE have made due was delivered at a time that nobody knows any longer.
         let last_ms = failure.last_ms.max(worn.delivered_ms(now_ms));
         let last_ms = last_ms.unwrap_or(now_ms);
@@ -333,7 +335,7 @@ impl Reading<'_> {
             None => EventId::MAX,
             // Older than that: what has this very age is not.
             Some(ms) => EventId {
-                ms: streams::now_ms().saturating_sub(ms),
+                ms: clock::now_ms().saturating_sub(ms),
                 seq: 0,
             }
             .preceding(),

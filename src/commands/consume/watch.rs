@@ -2,10 +2,10 @@
 //! active consumer runs out, an event becomes old enough.
 
 use super::turn::{turn, Turn};
+use crate::redis::clock;
 use crate::redis::keys;
 use crate::server::blocking::Look;
 use crate::store::groups::{self, Group, Whose};
-use crate::store::streams;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::consume::{Options, Reader};
@@ -221,7 +221,7 @@ fn look_at_age(cursor: &Group, position: EventId, lag_ms: u64) -> Result<Look, E
     };
     // Older than lag_ms, so one ms more.
     let due_ms = next.ms.saturating_add(lag_ms).saturating_add(1);
-    Ok(match due_ms.saturating_sub(streams::now_ms()) {
+    Ok(match due_ms.saturating_sub(clock::now_ms()) {
         0 => Look::Wake,
         ms => Look::Later(ms),
     })

@@ -1,8 +1,9 @@
 //! Flushes carried out: planned, checked against their streams, applied, told.
 
+use crate::redis::clock;
 use crate::redis::keys;
 use crate::redis::reply::Reply;
-use crate::server::dispatch::Call;
+use crate::server::command::Call;
 use crate::server::{config, stats};
 use crate::store::snapshots::{self, Stored};
 use crate::store::streams::{self, Publisher};
@@ -19,7 +20,7 @@ pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
     Origin {
         key: &call.key,
         database: keys::current_database(call.ctx),
-        now_ms: streams::now_ms(),
+        now_ms: clock::now_ms(),
     }
 }
 

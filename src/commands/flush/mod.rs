@@ -2,11 +2,12 @@ mod execute;
 
 pub use execute::{execute, reply};
 
+use crate::redis::clock;
+use crate::server::command::{Call, Command, KeyUse};
 use crate::server::config;
-use crate::server::dispatch::{Call, Command, KeyUse};
 use crate::store::derived::{Deferred, Once};
 use crate::store::snapshots::Stored;
-use crate::store::{cluster, declarations, streams};
+use crate::store::{cluster, declarations};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};
@@ -96,7 +97,7 @@ impl Command for Flush {
         };
         let remembered = once.map_or(Ok(()), |(once, lifetime_ms)| {
             let value = waiting::encode_answer(&answer);
-            once.set(&value, streams::now_ms(), lifetime_ms)
+            once.set(&value, clock::now_ms(), lifetime_ms)
         });
         // A listener may answer by the same flush, so it hears when the token is there.
         if let Some(writes) = writes {
@@ -180,7 +181,7 @@ fn defer(
     let limits = config::limits();
     check(declaration, execute::origin(call), limits, parsed.requests)?;
     let deferred = Deferred::of(call.ctx, &call.key)?;
-    let (now_ms, stateless) = (streams::now_ms(), declaration.stateless);
+    let (now_ms, stateless) = (clock::now_ms(), declaration.stateless);
     let value = waiting::encode_deferred(now_ms, operations, stateless, &parsed.kept);
     match deferred.get(token)? {
         None => deferred.put(token, &value)?,

@@ -1,0 +1,27 @@
+use crate::redis::guard::deliberate;
+use crate::server::command::{Call, Command, KeyUse};
+use dirty_streams_core::error::Error;
+use dirty_streams_core::syntax::{key, Arg};
+use std::ffi::CStr;
+
+/// ```text
+/// DIRTY.PANIC entry
+/// ```
+pub struct Panic;
+
+impl Command for Panic {
+    const NAME: &'static CStr = c"dirty.panic";
+    const SUMMARY: &'static CStr = c"Lets the next entry of this name panic.";
+    const COMPLEXITY: &'static CStr = c"O(1)";
+    const ARGS: &'static [Arg] = &[key(c"entry")];
+    const FLAGS: &'static CStr = c"fast";
+    const KEY_USE: KeyUse = KeyUse::Read;
+    const DATA: &'static [&'static str] = &[];
+    const MIN_ARGS: usize = 0;
+
+    fn run(call: &Call) -> Result<(), Error> {
+        deliberate::arm(&call.key);
+        call.reply().status(c"OK");
+        Ok(())
+    }
+}

@@ -1,0 +1,10 @@
+//! The server's clock.
+
+use super::api::api;
+
+/// In ms since 1970.
+pub fn now_ms() -> u64 {
+    // SAFETY: takes nothing.
+    let now = unsafe { api!(RedisModule_Milliseconds()) };
+    u64::try_from(now).unwrap_or(0)
+}

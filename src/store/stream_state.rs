@@ -1,0 +1,55 @@
+//! What the server tells of a stream by XINFO STREAM.
+
+use crate::redis::{call, keys};
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::Error;
+use redis_module::{Context, RedisString};
+
+/// What the server knows of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State {
+    pub last: EventId,
+    /// How many entries it ever got.
+    pub added: i64,
+    /// How many of them are gone.
+    pub lost: i64,
+}
+
+impl State {
+    pub fn length(&self) -> u64 {
+        u64::try_from(self.added.saturating_sub(self.lost)).unwrap_or(0)
+    }
+}
+
+/// `None` if there is no such key.
+pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<State>, Error> {
+    match call::read(ctx, c"XINFO", &[&keys::string(b"STREAM"), stream]) {
+        Ok(reply) => {
+            let field = |name| reply.view().field(name);
+            let last = field(b"last-generated-id".as_slice());
+            let last = last.and_then(|id| EventId::parse(id.bytes()));
+            let number = |name| field(name).and_then(call::View::integer);
+            let (added, length) = (number(b"entries-added"), number(b"length"));
+            let state = last
+                .zip(added.zip(length))
+                .map(|(last, (added, length))| State {
+                    last,
+                    added,
+                    lost: added.saturating_sub(length),
+                });
+            state.map(Some).ok_or(Error::Internal)
+        }
+        Err(error) => missing_is_none(stream, error),
+    }
+}
+
+/// An error of a native command on a stream: a missing key is none, another type is told our way.
+pub fn missing_is_none<T>(stream: &[u8], error: Error) -> Result<Option<T>, Error> {
+    match error {
+        Error::Server(message) if message.contains("no such key") => Ok(None),
+        Error::Server(message) if message.starts_with("WRONGTYPE") => {
+            Err(keys::wrong_type(stream, "a stream"))
+        }
+        error => Err(error),
+    }
+}
