@@ -27,7 +27,7 @@ cluster: build ## start a Redis Cluster with the module, three primaries with re
 	@scripts/cluster.sh run $(TARGET)/cluster-$(PORT) $(PORT)
 
 test: build ## unit tests, integration tests against real servers, the sessions of README and docs, the demo
-	cargo test --workspace
+	cargo test
 	@scripts/check-docs.sh
 	@scripts/check-watch.sh
 	@scripts/demo.sh
@@ -47,7 +47,7 @@ build: setup ## build the release module
 lint: setup ## check the formatting, and clippy with warnings as errors
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path examples/rust/Cargo.toml
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --all-targets -- -D warnings
 	cargo clippy --features deliberate-panic -- -D warnings
 
 fuzz: setup ## fuzz whatever reads what clients and files hold (SECONDS=60 for each target, TARGETS="json tags")

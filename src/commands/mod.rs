@@ -1,5 +1,7 @@
 //! One file for a command: its syntax, what it reads from its arguments, what it does.
 
+#![forbid(unsafe_code)]
+
 pub mod abort;
 pub mod ack;
 pub mod commit;

@@ -1,9 +1,13 @@
 mod batch;
+mod group;
 mod read;
+mod room;
 mod turn;
 mod watch;
 
+pub use group::{advance, group};
 pub use read::{acknowledge, position};
+pub use room::has_made_room;
 
 use crate::redis::keys;
 use crate::redis::reply::Reply;
@@ -13,7 +17,6 @@ use crate::server::rights::{Access, Rights};
 use crate::store::dead::Dead;
 use crate::store::deletions::Deletions;
 use crate::store::groups::{self, Group};
-use crate::store::last_ids;
 use crate::store::stream_state;
 use batch::{Batch, Part};
 use dirty_streams_core::args::Args;
@@ -23,8 +26,8 @@ use dirty_streams_core::reading::requests::consume::{Options, Reader};
 use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, Arg};
 use read::{read, Waited};
 use redis_module::{Context, RedisString};
+use room::WaitsForRoom;
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use watch::Watch;
 
 /// ```text
@@ -181,36 +184,6 @@ pub struct Waiting {
     room: Option<WaitsForRoom>,
 }
 
-/// A waiting reader for whom an ACK elsewhere may make room.
-struct WaitsForRoom;
-
-static WAIT_FOR_ROOM: AtomicUsize = AtomicUsize::new(0);
-
-/// Says that somebody holds less now.
-pub fn has_made_room(call: &Call) {
-    if WAIT_FOR_ROOM.load(Relaxed) > 0 {
-        blocking::signal(call.ctx, &call.key);
-    }
-}
-
-impl WaitsForRoom {
-    fn of(options: &Options) -> Option<Self> {
-        match &options.reader {
-            Reader::Group(reader) if reader.max_pending.is_some() => {
-                WAIT_FOR_ROOM.fetch_add(1, Relaxed);
-                Some(WaitsForRoom)
-            }
-            _ => None,
-        }
-    }
-}
-
-impl Drop for WaitsForRoom {
-    fn drop(&mut self) {
-        WAIT_FOR_ROOM.fetch_sub(1, Relaxed);
-    }
-}
-
 impl Waits for Consume {
     type Memory = Waiting;
     type Found = Batch;
@@ -251,15 +224,6 @@ impl Waits for Consume {
 
     fn give_up(reply: Reply, waiting: &Waiting) {
         Batch::empty(waiting.waited.position).reply(reply, false);
-    }
-}
-
-/// A group or cursor of the stream that the call is about.
-pub fn group<'c>(call: &'c Call, name: &'c RedisString) -> Group<'c> {
-    Group {
-        ctx: call.ctx,
-        stream: &call.key,
-        name,
     }
 }
 
@@ -324,16 +288,4 @@ impl Waited {
             name: Quoted::new(group.name),
         })
     }
-}
-
-/// Moves a cursor on to this id, never back, and not past the stream's last: what comes is to be read.
-pub fn advance(cursor: &Group, position: EventId, id: EventId) -> Result<EventId, Error> {
-    let last = last_ids::get(cursor.ctx, cursor.stream)?;
-    let next = id.min(last);
-    if next <= position {
-        return Ok(position);
-    }
-    cursor.set_position(next)?;
-    Deletions::of(cursor.ctx, cursor.stream).settle_all()?;
-    Ok(next)
 }

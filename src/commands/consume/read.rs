@@ -1,8 +1,9 @@
 //! How groups and cursors read.
 
 use super::batch::{Batch, Part};
+use super::group::{advance, group};
+use super::room::has_made_room;
 use super::turn::{turn, Turn};
-use super::{advance, group, has_made_room};
 use crate::redis::clock;
 use crate::redis::keys;
 use crate::server::command::Call;
