@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Name, version and licence of each that is not of this repository; procedural macros leave nothing of theirs.
-crates=$(cargo tree --locked --edges normal,no-proc-macro --prefix none --no-dedupe --format '{p}|{l}' |
+crates=$(cargo tree --package dirty-streams --locked --edges normal,no-proc-macro --prefix none --no-dedupe --format '{p}|{l}' |
     grep -v ' (/' | sed -E 's/^([^ ]+) v([^ |]+)[^|]*\|(.*)$/\1 \2 \3/' | sort -u)
 echo "The module contains code of Rust's standard library (MIT OR Apache-2.0) and of these crates:"
 echo

@@ -12,13 +12,17 @@ pub struct Seen<N> {
 
 impl<N: Eq + Hash> Default for Seen<N> {
     fn default() -> Self {
-        Seen::with_capacity(0)
+        Seen::new()
     }
 }
 
 impl<N: Eq + Hash> Seen<N> {
     /// To hash a name takes about as long as to compare it with so many.
     const FEW: usize = 32;
+
+    pub fn new() -> Self {
+        Seen::with_capacity(0)
+    }
 
     /// With room for so many names, if they are few.
     pub fn with_capacity(names: usize) -> Self {

@@ -36,7 +36,7 @@ pub fn canonical(text: &str) -> Option<String> {
         let (token, after) = rest.split_at_checked(length)?;
         match first {
             b'[' | b'{' if open.len() >= MAX_DEPTH => return None,
-            b'[' | b'{' => open.push((first == b'{').then(Seen::default)),
+            b'[' | b'{' => open.push((first == b'{').then(Seen::new)),
             b']' | b'}' => {
                 open.pop();
             }

@@ -1,5 +1,5 @@
-//! The domain: what a declaration says, the values and the state of an entity, its events. Nothing here
-//! knows Redis.
+//! The domain, in plain Rust: what a declaration says, how a flush changes an entity, which streams
+//! get which event. Nothing here knows Redis.
 
 pub mod decimal;
 pub mod declaration;

@@ -112,7 +112,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
             remaining: state.len(),
         };
         let mut named = vec![false; state.len()];
-        let mut others = Seen::default();
+        let mut others = Seen::new();
         for (field, value) in fields {
             if *field == *MARKER {
                 return Err(Error::ReservedField);

@@ -138,7 +138,7 @@ fn operations<'a>(
 fn meta<'a>(args: &mut Args<'a>) -> Result<Vec<Pair<'a>>, Error> {
     let count = args.count("META")?;
     let mut pairs: Vec<Pair> = Vec::with_capacity(count.min(args.remaining()));
-    let mut seen = Seen::default();
+    let mut seen = Seen::new();
     for _ in 0..count {
         let name = args.next("META", "a name")?;
         if !seen.insert(name) {

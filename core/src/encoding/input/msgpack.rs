@@ -129,7 +129,7 @@ fn nested(
             json.push(b']');
         }
         Item::Map(count) => {
-            let mut seen = Seen::default();
+            let mut seen = Seen::new();
             json.push(b'{');
             for index in 0..count {
                 if index > 0 {
