@@ -44,11 +44,13 @@ test-clients: build ## play the stories of examples/ in Python, Node and Rust, a
 build: setup ## build the release module
 	cargo build --release
 
-lint: setup ## check the formatting, and clippy with warnings as errors
+lint: setup ## check the formatting, clippy with warnings as errors, and the crates in Cargo.lock
 	cargo fmt --all --check
 	cargo fmt --check --manifest-path examples/rust/Cargo.toml
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --features deliberate-panic -- -D warnings
+	@scripts/setup.sh python3-venv
+	@scripts/deny.sh $(TARGET)/deny
 
 fuzz: setup ## fuzz whatever reads what clients and files hold (SECONDS=60 for each target, TARGETS="json tags")
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
