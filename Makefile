@@ -44,8 +44,9 @@ test-clients: build ## play the stories of examples/ in Python, Node and Rust, a
 build: setup ## build the release module
 	cargo build --release
 
-lint: setup ## check the formatting, clippy with warnings as errors, and the crates in Cargo.lock
+lint: setup ## check the formatting and that rustfmt reaches every line, clippy with warnings as errors, and the crates in Cargo.lock
 	cargo fmt --all --check
+	scripts/check-format.py
 	cargo fmt --check --manifest-path examples/rust/Cargo.toml
 	cargo clippy --all-targets -- -D warnings
 	cargo clippy --features deliberate-panic -- -D warnings

@@ -37,6 +37,7 @@ mod replication;
 mod retention;
 mod rights;
 mod rights_of_users;
+mod rooms;
 mod sequences;
 mod settings;
 mod single;
