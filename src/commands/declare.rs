@@ -1,12 +1,13 @@
 use crate::args::Args;
 use crate::encoding;
 use crate::entity::declaration::Declaration;
+use crate::entity::overlap;
 use crate::error::{Error, Quoted};
 use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::keys;
 use crate::redis::rights::{self, Access, Rights};
 use crate::redis::writes::Writes;
-use crate::redis::{cluster, declarations, derived, streams};
+use crate::redis::{cluster, declarations, streams};
 use crate::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
 use std::ffi::CStr;
 
@@ -134,8 +135,15 @@ fn check(call: &Call, declaration: &Declaration) -> Result<(), Error> {
     cluster::check(ctx, key, declaration)?;
     let here = keys::current_database(ctx);
     for stream in &declaration.streams {
-        if stream.is_in(here) && (stream.key == key || derived::is_one(key, &stream.key)) {
-            return Err(Error::StreamIsKey(Quoted::new(&stream.key)));
+        if stream.is_in(here) && overlap::collide(&stream.key, key) {
+            let stream_key = Quoted::new(&stream.key);
+            return Err(match stream.key.starts_with(key) {
+                true => Error::StreamIsKey(stream_key),
+                false => Error::KeyIsOfStream {
+                    key: Quoted::new(key),
+                    stream: stream_key,
+                },
+            });
         }
         keys::in_database(ctx, stream.database, || {})
             .ok_or_else(|| streams::no_such_database(stream))?;

@@ -11,6 +11,7 @@ pub mod flush;
 pub mod json;
 pub mod limits;
 pub mod operation;
+pub mod overlap;
 pub mod seen;
 pub mod snapshot;
 pub mod tags;

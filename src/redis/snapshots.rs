@@ -1,12 +1,13 @@
 //! Snapshots as native hashes: read in one pass, written field by field.
 
 use super::keys::{self, Key};
-use super::{api::api, cluster, derived, guard, writes::Writes};
+use super::{api::api, cluster, declarations, guard, writes::Writes};
 use crate::entity::declaration::{Declaration, Stream};
 use crate::entity::event::Version;
 use crate::entity::flush::{self, Field, Snapshots, Write};
+use crate::entity::overlap;
 use crate::entity::snapshot::{Reading, MARKER};
-use crate::error::{Error, Quoted};
+use crate::error::{Error, Owner, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
 
@@ -33,23 +34,57 @@ impl<'c> Stored<'c> {
         }
     }
 
-    /// The key of a snapshot, if nothing else of the declaration at this key lives there.
-    pub fn check_key(
-        ctx: &Context,
-        key: &[u8],
-        declaration: &Declaration,
-        id: &[u8],
-    ) -> Result<Vec<u8>, Error> {
+    /// The key of a snapshot, if nothing else belongs there: neither a stream of the declaration, nor a key
+    /// of its own, nor anything of another declaration.
+    pub fn key_of(&mut self, id: &[u8]) -> Result<Vec<u8>, Error> {
+        let declaration = self.declaration;
         let name = declaration.snapshot_key(id);
-        let here = keys::current_database(ctx);
-        let is_stream = |stream: &Stream| stream.key == name && stream.is_in(here);
-        match declaration.streams.iter().any(is_stream) || derived::is_one(key, &name) {
-            true => Err(Error::SnapshotIsTaken {
-                id: Quoted::new(id),
-                key: Quoted::new(&name),
-            }),
-            false => Ok(name),
+        let taken = |owner| Error::SnapshotIsTaken {
+            id: Quoted::new(id),
+            key: Quoted::new(&name),
+            owner,
+        };
+        let has_it = |stream: &&Stream| {
+            overlap::is_of_stream(declaration, stream, &name)
+                && stream.is_in(keys::current_database(self.ctx))
+        };
+        if let Some(stream) = declaration.streams.iter().find(has_it) {
+            return Err(taken(match stream.key == name {
+                true => Owner::Itself,
+                false => Owner::Stream(Quoted::new(&stream.key)),
+            }));
         }
+        if overlap::is_own(&name, self.key) {
+            return Err(taken(Owner::Itself));
+        }
+        let owners = overlap::owners(&declaration.prefix, &name);
+        let owners = owners.map_err(|too_many| Error::TooManySeparators {
+            id: Quoted::new(id),
+            got: too_many.got,
+            separator: too_many.separator.into(),
+        })?;
+        for owner in owners {
+            if *owner == **self.key {
+                continue;
+            }
+            let owner_text = keys::string(owner);
+            match declarations::is_at(self.ctx, &owner_text) {
+                Some(true) => return Err(taken(Owner::Declaration(Quoted::new(owner)))),
+                Some(false) => {}
+                // It is in the snapshot's slot, since the tag is in the prefix.
+                None => self.check_missing(&owner_text)?,
+            }
+        }
+        Ok(name)
+    }
+
+    /// Refuses if a key that is missing here may be on another node of the cluster.
+    fn check_missing(&mut self, missing: &RedisString) -> Result<(), Error> {
+        if !self.is_settled {
+            cluster::check_missing(self.ctx, self.key, missing)?;
+            self.is_settled = true;
+        }
+        Ok(())
     }
 }
 
@@ -62,14 +97,11 @@ impl Drop for Stored<'_> {
 
 impl Snapshots for Stored<'_> {
     fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<flush::Stored<'g>, Error> {
-        let name = Self::check_key(self.ctx, self.key, self.declaration, id)?;
+        let name = self.key_of(id)?;
         let name_text = keys::string(&name);
         let key = Key::read(self.ctx, &name_text);
         if !key.holds(&name, raw::REDISMODULE_KEYTYPE_HASH, "a hash")? {
-            if !self.is_settled {
-                cluster::check_missing(self.ctx, self.key, &name_text)?;
-                self.is_settled = true;
-            }
+            self.check_missing(&name_text)?;
             return Ok(flush::Stored::Nothing);
         }
         let mut collected = Collected {
