@@ -162,6 +162,7 @@ impl Collected<'_, '_> {
     fn take(&mut self, field: &[u8], value: &[u8]) {
         if field == MARKER {
             self.fields.snapshot.marked = true;
+            self.fields.snapshot.buried = !value.is_empty();
             let text = std::str::from_utf8(value).ok();
             self.tombstone = text.and_then(|text| text.parse().ok());
         } else {
@@ -195,6 +196,7 @@ pub fn write(
         }
         Write::Change {
             anew,
+            persist,
             set,
             unset,
             marker,
@@ -209,6 +211,9 @@ pub fn write(
             let unmark = (*marker == Some(false)).then_some(MARKER);
             let unset = unset.iter().map(Vec::as_slice);
             unset_fields(writes, &key, &name, unset.chain(unmark));
+            if *persist {
+                self::persist(writes, &key, &name);
+            }
         }
     }
 }
@@ -231,6 +236,19 @@ fn expire(writes: &mut Writes, key: &Key, name: &RedisString, at_ms: u64) {
     let at_ms = keys::string(at_ms.to_string().as_bytes());
     writes.replicate(c"PEXPIREAT", name, [&at_ms]);
     writes.changed(name, raw::REDISMODULE_NOTIFY_GENERIC, c"expire", None);
+}
+
+fn persist(writes: &mut Writes, key: &Key, name: &RedisString) {
+    let forever = raw::REDISMODULE_NO_EXPIRE.into();
+    // SAFETY: a key open for writing, which holds a hash.
+    unsafe {
+        if api!(RedisModule_GetExpire(key.raw())) == forever {
+            return;
+        }
+        api!(RedisModule_SetExpire(key.raw(), forever));
+    }
+    writes.replicate(c"PERSIST", name, []);
+    writes.changed(name, raw::REDISMODULE_NOTIFY_GENERIC, c"persist", None);
 }
 
 fn set_fields<'a>(
