@@ -22,6 +22,7 @@ const DECLARED: &str = "
 DIRTY.DECLARE user STREAM user:events STREAM elsewhere STREAM user:other DB 3 => OK
 DIRTY.DECLARE below PREFIX s: STREAM s => OK
 DIRTY.DECLARE odd PREFIX us STREAM odd-changes => OK
+DIRTY.DECLARE part PREFIX pa STREAM part-changes => OK
 DIRTY.DECLARE shop STREAM shop-changes => OK
 DIRTY.DECLARE shop:user STREAM shop-user-changes => OK
 DIRTY.DECLARE shop:user:vip STREAM shop-user-changes => OK
@@ -75,7 +76,11 @@ shop hash:7 => ""
 shop alice@example.com => ""
 shop x:user:7 => ""
 shop :user:7 => ""
-# Its own keys, and what lies above its own key, are no others.
+# Its own key, and what lies above that, are no others.
+part rt:42 => ""
+part rt@x => ""
+part rt@deferred => another key of its declaration
+part rt@once:t => another key of its declaration
 shop @deferred => ""
 shop:user 42 => ""
 shop:user a:b => ""
@@ -101,6 +106,7 @@ fn no_id_leads_to_the_keys_of_a_stream_or_of_another_declaration() {
         let prefix = match entity_type {
             "below" => "s:",
             "odd" => "us",
+            "part" => "pa",
             _ => &format!("{entity_type}:"),
         };
         let error = format!(
