@@ -3,6 +3,7 @@
 //! The codes are those of the contract (`ERR`, `NODECL`, `EXISTS`, …). An error is one line, and what
 //! a client sent stands in it quoted, shortened, with unprintable bytes escaped.
 
+use crate::entity::overlap::MAX_SEPARATORS;
 use std::fmt;
 
 /// Bytes a client sent, made fit to stand in a one-line error.
@@ -181,6 +182,18 @@ pub enum Error {
     SnapshotIsTaken {
         id: Quoted,
         key: Quoted,
+        owner: Owner,
+    },
+    /// Of an id that would need too many keys to be looked at.
+    TooManySeparators {
+        id: Quoted,
+        separator: char,
+        got: usize,
+    },
+    /// A declaration at a key that readers of its stream need.
+    KeyIsOfStream {
+        key: Quoted,
+        stream: Quoted,
     },
     CrossSlot(Quoted),
     /// A slot is being moved, and this node does not have all that the command needs.
@@ -217,6 +230,17 @@ pub enum Error {
     /// A native command that the module ran answered with an error; it speaks for itself.
     Server(String),
     Internal,
+}
+
+/// Whose a key is, at which a snapshot would be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// It is a stream's or another key of the declaration itself.
+    Itself,
+    /// It lies below this stream of the declaration.
+    Stream(Quoted),
+    /// It is the key of this declaration, lies below it, or is one of its own.
+    Declaration(Quoted),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -377,9 +401,23 @@ impl fmt::Display for Error {
             WrongType { key, expected, .. } => {
                 write!(f, "WRONGTYPE the key {key} holds something else than {expected}")
             }
-            SnapshotIsTaken { id, key } => write!(
+            SnapshotIsTaken { id, key, owner } => {
+                write!(f, "WRONGTYPE the snapshot of entity {id} would be stored at {key}, ")?;
+                match owner {
+                    Owner::Itself => f.write_str("another key of its declaration"),
+                    Owner::Stream(stream) => {
+                        write!(f, "below the stream {stream} of its declaration")
+                    }
+                    Owner::Declaration(key) => write!(f, "which belongs to the declaration {key}"),
+                }
+            }
+            TooManySeparators { id, separator, got } => write!(
                 f,
-                "WRONGTYPE the snapshot of entity {id} would be stored at {key}, another key of its declaration"
+                "ERR the id {id} has {got} times {separator:?}, {MAX_SEPARATORS} times at most"
+            ),
+            KeyIsOfStream { key, stream } => write!(
+                f,
+                "ERR the key {key} belongs to the stream {stream}, whose readers need it"
             ),
             CrossSlot(key) => {
                 write!(f, "CROSSSLOT the key {key} is in another slot than the key that it belongs to; give all of them the same {{tag}}")

@@ -17,7 +17,8 @@ use std::ffi::CStr;
 /// ```
 ///
 /// Carries out the flushes that wait under these tokens, in order, as one unit. Replies for each what
-/// DIRTY.FLUSH would have replied, null for an unknown token.
+/// DIRTY.FLUSH would have replied, null for an unknown token, `[unreadable]` for one under which no flush
+/// of this version of the module waits; if that is the only one, it is an error.
 pub struct Commit;
 
 impl Command for Commit {
@@ -43,21 +44,28 @@ impl Command for Commit {
                 true => deferred.get(token)?,
                 false => None,
             };
-            let value = value.map(|value| {
-                waiting::decode_deferred(&value).ok_or_else(|| deferred.not_one(token))
+            let Some(value) = value else {
+                waiting.push(Waiting::Nothing);
+                continue;
+            };
+            waiting.push(match waiting::decode_deferred(&value) {
+                // Its UPDATE would be read in another way.
+                Some(flush) if flush.stateless != declaration.stateless => {
+                    return Err(Error::DeferredOtherwise(Quoted::new(token)));
+                }
+                Some(flush) => Waiting::Flush(flush),
+                // It must not keep others from being carried out.
+                None if call.args.len() > 1 => Waiting::Unreadable,
+                None => return Err(deferred.not_one(token)),
             });
-            let value = value.transpose()?;
-            // Its UPDATE would be read in another way.
-            let is_other = |flush: &waiting::Deferred| flush.stateless != declaration.stateless;
-            if value.as_ref().is_some_and(is_other) {
-                return Err(Error::DeferredOtherwise(Quoted::new(token)));
-            }
-            waiting.push(value);
         }
         let found = call.args.iter().zip(&waiting);
         let args: Vec<(&[u8], Vec<&[u8]>)> = found
             .filter_map(|(token, flush)| {
-                let args = flush.as_ref()?.args.iter();
+                let Waiting::Flush(flush) = flush else {
+                    return None;
+                };
+                let args = flush.args.iter();
                 Some((*token, args.map(|arg| arg.as_slice()).collect()))
             })
             .collect();
@@ -92,12 +100,27 @@ impl Command for Commit {
         writes.notify();
         removed?;
         call.reply().array(waiting.len());
-        for value in waiting {
-            match value.and_then(|_| outcomes.next()) {
-                Some(outcomes) => reply(call.reply(), &Answer::Done(outcomes)),
-                None => call.reply().null(),
+        for waiting in waiting {
+            match waiting {
+                Waiting::Flush(_) => {
+                    let outcomes = outcomes.next().unwrap_or_default();
+                    reply(call.reply(), &Answer::Done(outcomes));
+                }
+                Waiting::Unreadable => {
+                    call.reply().array(1);
+                    call.reply().status(c"unreadable");
+                }
+                Waiting::Nothing => call.reply().null(),
             }
         }
         Ok(())
     }
+}
+
+/// What is found under a token.
+enum Waiting {
+    Nothing,
+    /// Something else than a flush, or one that a later version of the module wrote.
+    Unreadable,
+    Flush(waiting::Deferred),
 }

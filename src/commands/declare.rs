@@ -2,10 +2,11 @@ use crate::redis::keys;
 use crate::server::command::{Call, Command, KeyUse};
 use crate::server::rights::{self, Access, Rights};
 use crate::store::writes::Writes;
-use crate::store::{cluster, declarations, derived, streams};
+use crate::store::{cluster, declarations, streams};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::encoding;
 use dirty_streams_core::entity::declaration::Declaration;
+use dirty_streams_core::entity::overlap;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
 use std::ffi::CStr;
@@ -134,8 +135,15 @@ fn check(call: &Call, declaration: &Declaration) -> Result<(), Error> {
     cluster::check(ctx, key, declaration)?;
     let here = keys::current_database(ctx);
     for stream in &declaration.streams {
-        if stream.is_in(here) && (stream.key == key || derived::is_one(key, &stream.key)) {
-            return Err(Error::StreamIsKey(Quoted::new(&stream.key)));
+        if stream.is_in(here) && overlap::collide(&stream.key, key) {
+            let stream_key = Quoted::new(&stream.key);
+            return Err(match stream.key.starts_with(key) {
+                true => Error::StreamIsKey(stream_key),
+                false => Error::KeyIsOfStream {
+                    key: Quoted::new(key),
+                    stream: stream_key,
+                },
+            });
         }
         keys::in_database(ctx, stream.database, || {})
             .ok_or_else(|| streams::no_such_database(stream))?;

@@ -12,7 +12,7 @@ use std::ffi::CStr;
 /// ```
 ///
 /// Replies the flushes that wait for their COMMIT, the oldest first: an array of `[token, age in ms, number
-/// of operations]`.
+/// of operations]`. What cannot be read stands behind them, whatever its age, as `[token, null, null]`.
 pub struct Deferred;
 
 impl Command for Deferred {
@@ -39,22 +39,32 @@ impl Command for Deferred {
         let deferred = derived::Deferred::of(call.ctx, &call.key)?;
         let now_ms = clock::now_ms();
         let mut flushes = Vec::new();
+        let mut unreadable = Vec::new();
         for (token, value) in deferred.all()? {
-            let flush = waiting::decode_deferred(&value);
-            let flush = flush.ok_or_else(|| deferred.not_one(&token))?;
+            let Some(flush) = waiting::decode_deferred(&value) else {
+                unreadable.push(token);
+                continue;
+            };
             let age_ms = now_ms.saturating_sub(flush.at_ms);
             if age_ms >= min_age_ms {
                 flushes.push((flush.at_ms, token, age_ms, flush.operations));
             }
         }
         flushes.sort_unstable();
+        unreadable.sort_unstable();
         let reply = call.reply();
-        reply.array(flushes.len());
+        reply.array(flushes.len().saturating_add(unreadable.len()));
         for (_, token, age_ms, operations) in flushes {
             reply.array(3);
             reply.bytes(token);
             reply.unsigned(age_ms);
             reply.unsigned(operations);
+        }
+        for token in unreadable {
+            reply.array(3);
+            reply.bytes(token);
+            reply.null();
+            reply.null();
         }
         Ok(())
     }

@@ -17,6 +17,16 @@ impl Key {
         Self::open(ctx, name, raw::REDISMODULE_READ)
     }
 
+    /// For a look that is no use of the key: where the server knows how (Redis 7.2, Valkey), it neither counts
+    /// as one, nor is told of, nor deletes a key that has expired.
+    pub fn glance(ctx: &Context, name: &RedisString) -> Key {
+        let quietly = raw::REDISMODULE_OPEN_KEY_NOTOUCH
+            | raw::REDISMODULE_OPEN_KEY_NONOTIFY
+            | raw::REDISMODULE_OPEN_KEY_NOSTATS
+            | raw::REDISMODULE_OPEN_KEY_NOEXPIRE;
+        Self::open(ctx, name, raw::REDISMODULE_READ | quietly)
+    }
+
     /// Changes nothing by itself; signal, replicate and notify what is changed through it.
     pub fn write(ctx: &Context, name: &RedisString) -> Key {
         Self::open(ctx, name, raw::REDISMODULE_READ | raw::REDISMODULE_WRITE)

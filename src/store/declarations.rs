@@ -56,6 +56,17 @@ pub fn load(ctx: &Context, name: &RedisString) -> Result<Arc<Declaration>, Error
     declaration.ok_or_else(|| Error::NoDeclaration(Quoted::new(name)))
 }
 
+/// Whether a key holds a declaration; `None` if there is no such key.
+pub fn is_at(ctx: &Context, name: &RedisString) -> Option<bool> {
+    let key = Key::glance(ctx, name);
+    if key.is_missing() {
+        return None;
+    }
+    // SAFETY: an open key; of one that is no module's value the type is null.
+    let found = unsafe { api!(RedisModule_ModuleTypeGetType(key.raw())) };
+    Some(found == raw_type())
+}
+
 /// Declares; the same again changes nothing.
 pub fn put(writes: &mut Writes, name: &RedisString, new: Declaration) -> Result<(), Error> {
     let ctx = writes.context();

@@ -5,18 +5,10 @@
 use super::cluster;
 use crate::redis::{call, keys};
 use dirty_streams_core::entity::declaration::{Declaration, Stream};
+use dirty_streams_core::entity::overlap::{self, DEFERRED, ONCE};
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{Context, RedisString};
 use std::collections::HashMap;
-
-const DEFERRED: &[u8] = b"@deferred";
-const ONCE: &[u8] = b"@once:";
-
-/// Whether a name is one of those that belong to the declaration at this key.
-pub fn is_one(key: &[u8], name: &[u8]) -> bool {
-    let rest = name.strip_prefix(key);
-    rest.is_some_and(|rest| rest == DEFERRED || rest.starts_with(ONCE))
-}
 
 /// Flushes that wait for their COMMIT.
 pub struct Deferred<'c> {
@@ -105,8 +97,9 @@ impl<'c> Once<'c> {
     ) -> Result<Self, Error> {
         let name = name(ctx, key, ONCE, token)?;
         let here = keys::current_database(ctx);
-        let is_it = |stream: &Stream| stream.key == *name && stream.is_in(here);
-        // The flush may be about to make it, and the reply would take its place.
+        let is_it =
+            |stream: &Stream| overlap::is_at_or_below(&name, &stream.key) && stream.is_in(here);
+        // The flush, or a reader, may be about to make it, and the reply would take its place.
         match declaration.streams.iter().any(is_it) {
             true => Err(keys::wrong_type(&name, EXPECTED)),
             false => Ok(Once { ctx, key, name }),

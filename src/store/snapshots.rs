@@ -1,13 +1,14 @@
 //! Snapshots as native hashes: read in one pass, written field by field.
 
-use super::{cluster, derived, writes::Writes};
+use super::{cluster, declarations, writes::Writes};
 use crate::redis::keys::{self, Key};
 use crate::redis::{api::api, guard};
 use dirty_streams_core::entity::declaration::{Declaration, Stream};
 use dirty_streams_core::entity::event::Version;
 use dirty_streams_core::entity::field::Field;
+use dirty_streams_core::entity::overlap;
 use dirty_streams_core::entity::snapshot::{Reading, MARKER};
-use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::error::{Error, Owner, Quoted};
 use dirty_streams_core::flush::{self, Snapshots, Write};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
@@ -35,23 +36,57 @@ impl<'c> Stored<'c> {
         }
     }
 
-    /// The key of a snapshot, if nothing else of the declaration at this key lives there.
-    pub fn check_key(
-        ctx: &Context,
-        key: &[u8],
-        declaration: &Declaration,
-        id: &[u8],
-    ) -> Result<Vec<u8>, Error> {
+    /// The key of a snapshot, if nothing else belongs there: neither a stream of the declaration, nor a key
+    /// of its own, nor anything of another declaration.
+    pub fn key_of(&mut self, id: &[u8]) -> Result<Vec<u8>, Error> {
+        let declaration = self.declaration;
         let name = declaration.snapshot_key(id);
-        let here = keys::current_database(ctx);
-        let is_stream = |stream: &Stream| stream.key == name && stream.is_in(here);
-        match declaration.streams.iter().any(is_stream) || derived::is_one(key, &name) {
-            true => Err(Error::SnapshotIsTaken {
-                id: Quoted::new(id),
-                key: Quoted::new(&name),
-            }),
-            false => Ok(name),
+        let taken = |owner| Error::SnapshotIsTaken {
+            id: Quoted::new(id),
+            key: Quoted::new(&name),
+            owner,
+        };
+        let has_it = |stream: &&Stream| {
+            overlap::is_of_stream(declaration, stream, &name)
+                && stream.is_in(keys::current_database(self.ctx))
+        };
+        if let Some(stream) = declaration.streams.iter().find(has_it) {
+            return Err(taken(match stream.key == name {
+                true => Owner::Itself,
+                false => Owner::Stream(Quoted::new(&stream.key)),
+            }));
         }
+        if overlap::is_own(&name, self.key) {
+            return Err(taken(Owner::Itself));
+        }
+        let owners = overlap::owners(&declaration.prefix, &name);
+        let owners = owners.map_err(|too_many| Error::TooManySeparators {
+            id: Quoted::new(id),
+            got: too_many.got,
+            separator: too_many.separator.into(),
+        })?;
+        for owner in owners {
+            if *owner == **self.key {
+                continue;
+            }
+            let owner_text = keys::string(owner);
+            match declarations::is_at(self.ctx, &owner_text) {
+                Some(true) => return Err(taken(Owner::Declaration(Quoted::new(owner)))),
+                Some(false) => {}
+                // It is in the snapshot's slot, since the tag is in the prefix.
+                None => self.check_missing(&owner_text)?,
+            }
+        }
+        Ok(name)
+    }
+
+    /// Refuses if a key that is missing here may be on another node of the cluster.
+    fn check_missing(&mut self, missing: &RedisString) -> Result<(), Error> {
+        if !self.is_settled {
+            cluster::check_missing(self.ctx, self.key, missing)?;
+            self.is_settled = true;
+        }
+        Ok(())
     }
 }
 
@@ -64,14 +99,11 @@ impl Drop for Stored<'_> {
 
 impl Snapshots for Stored<'_> {
     fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<flush::Stored<'g>, Error> {
-        let name = Self::check_key(self.ctx, self.key, self.declaration, id)?;
+        let name = self.key_of(id)?;
         let name_text = keys::string(&name);
         let key = Key::read(self.ctx, &name_text);
         if !key.holds(&name, raw::REDISMODULE_KEYTYPE_HASH, "a hash")? {
-            if !self.is_settled {
-                cluster::check_missing(self.ctx, self.key, &name_text)?;
-                self.is_settled = true;
-            }
+            self.check_missing(&name_text)?;
             return Ok(flush::Stored::Nothing);
         }
         let mut collected = Collected {
@@ -132,6 +164,7 @@ impl Collected<'_, '_> {
     fn take(&mut self, field: &[u8], value: &[u8]) {
         if field == MARKER {
             self.fields.snapshot.marked = true;
+            self.fields.snapshot.buried = !value.is_empty();
             let text = std::str::from_utf8(value).ok();
             self.tombstone = text.and_then(|text| text.parse().ok());
         } else {
@@ -165,6 +198,7 @@ pub fn write(
         }
         Write::Change {
             anew,
+            persist,
             set,
             unset,
             marker,
@@ -179,6 +213,9 @@ pub fn write(
             let unmark = (*marker == Some(false)).then_some(MARKER);
             let unset = unset.iter().map(Vec::as_slice);
             unset_fields(writes, &key, &name, unset.chain(unmark));
+            if *persist {
+                self::persist(writes, &key, &name);
+            }
         }
     }
 }
@@ -201,6 +238,19 @@ fn expire(writes: &mut Writes, key: &Key, name: &RedisString, at_ms: u64) {
     let at_ms = keys::string(at_ms.to_string().as_bytes());
     writes.replicate(c"PEXPIREAT", name, [&at_ms]);
     writes.changed(name, raw::REDISMODULE_NOTIFY_GENERIC, c"expire", None);
+}
+
+fn persist(writes: &mut Writes, key: &Key, name: &RedisString) {
+    let forever = raw::REDISMODULE_NO_EXPIRE.into();
+    // SAFETY: a key open for writing, which holds a hash.
+    unsafe {
+        if api!(RedisModule_GetExpire(key.raw())) == forever {
+            return;
+        }
+        api!(RedisModule_SetExpire(key.raw(), forever));
+    }
+    writes.replicate(c"PERSIST", name, []);
+    writes.changed(name, raw::REDISMODULE_NOTIFY_GENERIC, c"persist", None);
 }
 
 fn set_fields<'a>(

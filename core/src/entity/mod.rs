@@ -9,6 +9,7 @@ pub mod field;
 pub mod json;
 pub mod limits;
 pub mod operation;
+pub mod overlap;
 pub mod snapshot;
 pub mod tags;
 pub mod value;

@@ -18,6 +18,9 @@ pub struct Snapshot<'g> {
     fields: Vec<Place<'g>>,
     /// Whether the stored hash has the marker; it should, if and only if there are no fields.
     pub marked: bool,
+    /// Whether the marker is not empty: it is that of a tombstone, to which somebody has added fields. The
+    /// hash has a tombstone's time to live, too.
+    pub buried: bool,
 }
 
 /// Where a field's name and value are.
@@ -32,6 +35,7 @@ pub static NOTHING: Snapshot = Snapshot {
     bytes: Vec::new(),
     fields: Vec::new(),
     marked: false,
+    buried: false,
 };
 
 impl<'g> Snapshot<'g> {
@@ -41,6 +45,7 @@ impl<'g> Snapshot<'g> {
             bytes: Vec::new(),
             fields: Vec::with_capacity(fields),
             marked: false,
+            buried: false,
         }
     }
 

@@ -200,13 +200,16 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
     }
 
     pub fn into_write(self, state: Option<&Snapshot>) -> Write<'a> {
-        let marked = state.is_some_and(|state| state.marked);
+        let state = state.unwrap_or(&NOTHING);
         let mark = self.remaining == 0;
+        // A tombstone's marker is another one than that of an entity without fields.
+        let is_right = state.marked == mark && !(mark && state.buried);
         Write::Change {
             anew: false,
+            persist: state.buried,
             set: self.set,
             unset: self.unset.into_iter().map(Bytes::into_owned).collect(),
-            marker: (marked != mark).then_some(mark),
+            marker: (!is_right).then_some(mark),
         }
     }
 }

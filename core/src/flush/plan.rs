@@ -121,6 +121,19 @@ impl<'d, 'a> Planner<'d, 'a> {
         let given = given.fold(0, usize::saturating_add);
         let known = stored.entity().map_or(0, Snapshot::len);
         self.work(given.saturating_add(known / KNOWN))?;
+        let mut step = self.decide(id, request, stored)?;
+        if step.write.is_none() {
+            step.write = stored.entity().and_then(exhume);
+        }
+        Ok(step)
+    }
+
+    fn decide(
+        &mut self,
+        id: &'a [u8],
+        request: Request<'a>,
+        stored: &Stored<'a>,
+    ) -> Result<Step<'a>, Error> {
         match request {
             Request::Touch => self.touch(id, stored),
             request if self.declaration.stateless => self.stateless(id, request),
@@ -364,6 +377,18 @@ impl<'d, 'a> Planner<'d, 'a> {
         changes.sort_by(|a, b| a.field.cmp(&b.field));
         changes
     }
+}
+
+/// What makes an ordinary entity of a tombstone to which somebody has added fields. Whoever is told of the
+/// entity, if only that nothing changes, must not lose it when the tombstone's time is up.
+fn exhume<'a>(snapshot: &Snapshot) -> Option<Write<'a>> {
+    snapshot.buried.then(|| Write::Change {
+        anew: false,
+        persist: true,
+        set: Vec::new(),
+        unset: Vec::new(),
+        marker: Some(snapshot.len() == 0),
+    })
 }
 
 fn parse_version(text: &[u8]) -> Option<Version> {

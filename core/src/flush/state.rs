@@ -44,6 +44,7 @@ impl<'g> Stored<'g> {
                 };
                 next.change(set, unset);
                 next.marked = marker.unwrap_or(next.marked);
+                next.buried = false;
                 Stored::Entity(next)
             }
         }
@@ -62,6 +63,8 @@ pub enum Write<'a> {
     Change {
         /// In place of a tombstone.
         anew: bool,
+        /// Takes its time to live away, which was a tombstone's.
+        persist: bool,
         set: Vec<(Bytes<'a>, Bytes<'a>)>,
         unset: Vec<Vec<u8>>,
         /// The marker of an entity without fields comes (true) or goes (false).

@@ -175,8 +175,11 @@ fn defer(
     parsed: Parsed,
 ) -> Result<Answer, Error> {
     let operations = u64::try_from(parsed.requests.list.len()).unwrap_or(u64::MAX);
-    for (id, _) in &parsed.requests.list {
-        Stored::check_key(call.ctx, &call.key, declaration, id)?;
+    if !declaration.stateless {
+        let mut stored = Stored::new(call.ctx, &call.key, declaration);
+        for (id, _) in &parsed.requests.list {
+            stored.key_of(id)?;
+        }
     }
     let limits = config::limits();
     check(declaration, execute::origin(call), limits, parsed.requests)?;

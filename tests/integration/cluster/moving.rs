@@ -9,6 +9,7 @@ const BEFORE: &str = r#"
 DIRTY.DECLARE u{%} STREAM s{%} STREAM i{%} OPS I
 DIRTY.FLUSH u{%} ONCE known SNAPSHOT 1 1 n 1
 DIRTY.FLUSH u{%} DEFER waits UPDATE 1 1 n 5
+DIRTY.DECLARE u{%}:d STREAM s{%}
 DIRTY.DECLARE new{%} STREAM none{%}
 DIRTY.FLUSH new{%} SEED 1 1 n 1
 DIRTY.DECLARE less{%} STATELESS STREAM of{%}
@@ -58,6 +59,12 @@ DIRTY.DEFERRED u{%} => u{%} u{%}@deferred | [[waits…
 DIRTY.DEFERRED new{%} => new{%} new{%}@deferred | []
 DIRTY.GET u{%} 1 => u{%} u{%}:1 | [[n 1]]
 DIRTY.GET u{%} 1 2 => u{%} u{%}:1 u{%}:2 | [[n 1] nil]
+DIRTY.GET u{%} a:1 => u{%} u{%}:a u{%}:a:1 | [nil]
+DIRTY.GET u{%} d:1 => u{%} u{%}:d | WRONGTYPE the snapshot of entity…
+DIRTY.GET u{%} d@deferred => u{%} u{%}:d | WRONGTYPE the snapshot of entity…
+DIRTY.FLUSH u{%} SNAPSHOT d:1 0 => u{%} u{%}:d | WRONGTYPE the snapshot of entity…
+DIRTY.FLUSH u{%} DEFER other DELETE d:1 => u{%} u{%}:d | WRONGTYPE the snapshot of entity…
+DIRTY.FLUSH u{%} DEFER other DELETE a:1 => u{%} u{%}:a u{%}@deferred | [deferred]
 DIRTY.INFO u{%} => u{%} | [name…
 DIRTY.DECLARE u{%} STREAM s{%} => u{%} | OK
 DIRTY.FLUSH less{%} INSERT 2 1 a b => less{%} of{%} | [insert]

@@ -1,0 +1,309 @@
+//! Ids that lead to other keys than a snapshot's: end users choose them, and must not reach what belongs to a
+//! stream, or to another declaration.
+
+use super::support::{cases, Conn, Server};
+
+/// Every command that takes an id.
+const COMMANDS: [&str; 11] = [
+    "DIRTY.FLUSH $type SNAPSHOT $id 1 a x",
+    "DIRTY.FLUSH $type INSERT $id 1 a x",
+    "DIRTY.FLUSH $type UPDATE $id 1 a x",
+    "DIRTY.FLUSH $type DELETE $id",
+    "DIRTY.FLUSH $type TOUCH $id",
+    "DIRTY.FLUSH $type SEED $id 1 a x",
+    "DIRTY.FLUSH $type SNAPSHOT good 1 a x DELETE $id",
+    "DIRTY.FLUSH $type ONCE $id SNAPSHOT $id 1 a x",
+    "DIRTY.FLUSH $type DEFER $id SNAPSHOT good 1 a x SNAPSHOT $id 1 a x",
+    "DIRTY.GET $type $id",
+    "DIRTY.GET $type good $id",
+];
+
+const DECLARED: &str = "
+DIRTY.DECLARE user STREAM user:events STREAM elsewhere STREAM user:other DB 3 => OK
+DIRTY.DECLARE below PREFIX s: STREAM s => OK
+DIRTY.DECLARE odd PREFIX us STREAM odd-changes => OK
+DIRTY.DECLARE part PREFIX pa STREAM part-changes => OK
+DIRTY.DECLARE shop STREAM shop-changes => OK
+DIRTY.DECLARE shop:user STREAM shop-user-changes => OK
+DIRTY.DECLARE shop:user:vip STREAM shop-user-changes => OK
+DIRTY.DECLARE shop:a@b STREAM shop-user-changes => OK
+HSET shop:hash a x => (1)
+HSET shop:user@deferred forged x => (1)
+HSET shop:user:7 a x => (1)
+";
+
+/// Lines `declaration id => the rest of the error`, empty if the id is fine.
+const IDS: &str = r#"
+user events => another key of its declaration
+user events:dead => below the stream "user:events" of its declaration
+user events:readers => below the stream "user:events" of its declaration
+user events:failures => below the stream "user:events" of its declaration
+user events:done => below the stream "user:events" of its declaration
+user events:dead:x => below the stream "user:events" of its declaration
+user events:42 => below the stream "user:events" of its declaration
+user events: => below the stream "user:events" of its declaration
+user events2 => ""
+user event => ""
+user x:events:dead => ""
+# A stream in another database is none here.
+user other:dead => ""
+# With such a prefix no id is free to lie elsewhere: only the readers' keys are refused.
+below dead => below the stream "s" of its declaration
+below readers => below the stream "s" of its declaration
+below failures => below the stream "s" of its declaration
+below done => below the stream "s" of its declaration
+below done:x => below the stream "s" of its declaration
+below 42 => ""
+below a:b => ""
+odd er:42 => which belongs to the declaration "user"
+odd er@deferred => which belongs to the declaration "user"
+odd er@x => which belongs to the declaration "user"
+odd er2:42 => ""
+shop user:7 => which belongs to the declaration "shop:user"
+shop user:new => which belongs to the declaration "shop:user"
+shop user: => which belongs to the declaration "shop:user"
+shop user:vip => which belongs to the declaration "shop:user"
+shop user:vip:8 => which belongs to the declaration "shop:user"
+shop user@deferred => which belongs to the declaration "shop:user"
+shop user@once:token => which belongs to the declaration "shop:user"
+shop user@example.com => which belongs to the declaration "shop:user"
+shop a@b => which belongs to the declaration "shop:a@b"
+shop a@b:1 => which belongs to the declaration "shop:a@b"
+shop a@b@deferred => which belongs to the declaration "shop:a@b"
+shop a@c => ""
+shop users:7 => ""
+shop hash:7 => ""
+shop alice@example.com => ""
+shop x:user:7 => ""
+shop :user:7 => ""
+# Its own key, and what lies above that, are no others.
+part rt:42 => ""
+part rt@x => ""
+part rt@deferred => another key of its declaration
+part rt@once:t => another key of its declaration
+shop @deferred => ""
+shop:user 42 => ""
+shop:user a:b => ""
+shop:user vip:8 => which belongs to the declaration "shop:user:vip"
+shop:user vip@deferred => which belongs to the declaration "shop:user:vip"
+shop:user:vip 8 => ""
+shop:user:vip a:b@c => ""
+"#;
+
+fn declared() -> (Server, Conn) {
+    let server = Server::with(&["--repl-ping-replica-period", "3600"]);
+    let mut redis = server.connect();
+    redis.expect(DECLARED);
+    (server, redis)
+}
+
+#[test]
+fn no_id_leads_to_the_keys_of_a_stream_or_of_another_declaration() {
+    let (server, mut redis) = declared();
+    let _replica = Server::replica_of(&server);
+    for (case, why) in cases(IDS) {
+        let (entity_type, id) = case.split_once(' ').expect("an id");
+        let prefix = match entity_type {
+            "below" => "s:",
+            "odd" => "us",
+            "part" => "pa",
+            _ => &format!("{entity_type}:"),
+        };
+        let error = format!(
+            "WRONGTYPE the snapshot of entity \"{id}\" would be stored at \"{prefix}{id}\", {why}"
+        );
+        let before = (redis.digest(), redis.replicated());
+        for command in COMMANDS {
+            let command = command.replace("$type", entity_type).replace("$id", id);
+            if why == "\"\"" {
+                // Some of them are right only after others.
+                let reply = redis.run(&command);
+                assert!(!reply.starts_with("WRONGTYPE"), "{command}: {reply}");
+                continue;
+            }
+            assert_eq!(redis.run(&command), error, "{command}");
+            let after = (redis.digest(), redis.replicated());
+            assert_eq!(after, before, "{command}");
+        }
+    }
+}
+
+#[test]
+fn an_id_that_became_anothers_since_its_deferral_is_refused_at_commit() {
+    let (_server, mut redis) = declared();
+    redis.expect(
+        r#"
+DIRTY.FLUSH shop DEFER t SNAPSHOT 1 1 a x SNAPSHOT later:1 1 a x => [deferred]
+DIRTY.FLUSH shop DEFER u SNAPSHOT later@deferred 1 a x => [deferred]
+DIRTY.DECLARE shop:later STREAM shop-user-changes => OK
+DIRTY.COMMIT shop t
+  => WRONGTYPE the snapshot of entity "later:1" would be stored at "shop:later:1", which belongs to the declaration "shop:later", in the flush that waits under the token "t"
+DIRTY.COMMIT shop u
+  => WRONGTYPE the snapshot of entity "later@deferred" would be stored at "shop:later@deferred", which belongs to the declaration "shop:later", in the flush that waits under the token "u"
+EXISTS shop:1 shop:later:1 shop:later@deferred shop-changes => (0)
+# What is no longer declared is nobody's.
+DEL shop:later => (1)
+DIRTY.COMMIT shop t u => [[insert insert] [insert]]
+"#,
+    );
+}
+
+#[test]
+fn nobody_forges_a_flush_of_another_type_by_an_id() {
+    let (_server, mut redis) = declared();
+    redis.expect(
+        r#"
+DEL shop:user@deferred => (1)
+DIRTY.FLUSH shop:user DEFER real SNAPSHOT 1 1 a secret => [deferred]
+ACL SETUSER clerk on >pw ~shop ~shop-changes +dirty.get +dirty.flush => OK
+AUTH clerk pw => OK
+DIRTY.GET shop user@deferred
+  => WRONGTYPE the snapshot of entity "user@deferred" would be stored at "shop:user@deferred", which belongs to the declaration "shop:user"
+DIRTY.FLUSH shop UPDATE user@deferred 1 forged x
+  => WRONGTYPE the snapshot of entity "user@deferred" would be stored at "shop:user@deferred", which belongs to the declaration "shop:user"
+DIRTY.GET shop user:7
+  => WRONGTYPE the snapshot of entity "user:7" would be stored at "shop:user:7", which belongs to the declaration "shop:user"
+"#,
+    );
+}
+
+#[test]
+fn the_readers_of_a_stream_find_their_keys_whatever_ids_are_sent() {
+    let (_server, mut redis) = declared();
+    for id in [
+        "events:dead",
+        "events:failures",
+        "events:done",
+        "events:readers",
+    ] {
+        let reply = redis.run(&format!("DIRTY.FLUSH user SNAPSHOT {id} 1 a x"));
+        assert!(reply.starts_with("WRONGTYPE"), "{id}: {reply}");
+    }
+    redis.run("DIRTY.FLUSH user SNAPSHOT 1 1 a x");
+    for command in [
+        "DIRTY.CONSUME user:events GROUP g c MAXDELIVERIES 3",
+        "DIRTY.STATS user:events",
+    ] {
+        let reply = redis.run(command);
+        assert!(reply.starts_with('['), "{command}: {reply}");
+    }
+}
+
+#[test]
+fn an_id_has_sixteen_colons_at_most() {
+    let (_server, mut redis) = declared();
+    for separator in [":", "@"] {
+        for (count, is_fine) in [(16, true), (17, false), (10_000, false)] {
+            let id = format!("x{}", separator.repeat(count));
+            let before = redis.digest();
+            for command in COMMANDS {
+                if is_fine && (command.contains("UPDATE") || command.contains("TOUCH")) {
+                    continue;
+                }
+                let command = command.replace("$type", "shop").replace("$id", &id);
+                let reply = redis.run(&command);
+                if is_fine {
+                    assert!(reply.starts_with('['), "{command}: {reply}");
+                    continue;
+                }
+                let start = format!("ERR the id \"{}", &id[..17]);
+                let end = format!(" has {count} times '{separator}', 16 times at most");
+                assert!(reply.starts_with(&start), "{command}: {reply}");
+                assert!(reply.ends_with(&end), "{command}: {reply}");
+                assert_eq!(redis.digest(), before, "{command}");
+            }
+        }
+    }
+}
+
+/// They have no snapshots, so an id leads nowhere.
+#[test]
+fn ids_of_stateless_types_are_free() {
+    let (_server, mut redis) = declared();
+    redis.run("DIRTY.DECLARE shop STATELESS STREAM shop:events");
+    for id in [
+        "events:dead",
+        "user:7",
+        "user@deferred",
+        "::::::::::::::::::",
+    ] {
+        let before = redis.run("DBSIZE");
+        redis.expect(&format!(
+            "DIRTY.FLUSH shop INSERT {id} 1 a x => [insert]\n\
+             DIRTY.GET shop {id} => [nil]\n\
+             DIRTY.FLUSH shop DEFER t INSERT {id} 1 a x => [deferred]\n\
+             DIRTY.COMMIT shop t => [[insert]]\n\
+             DEL shop:events => (1)\n\
+             DBSIZE => {before}"
+        ));
+    }
+}
+
+#[test]
+fn only_ids_with_separators_have_keys_looked_at() {
+    let (_server, mut redis) = declared();
+    redis.run("CONFIG SET notify-keyspace-events KEAmxe");
+    let mut looked = |id: &str| {
+        redis.run("CONFIG RESETSTAT");
+        redis.run(&format!("DIRTY.GET shop {id}"));
+        let misses: usize = redis.info("keyspace_misses").parse().expect("a number");
+        misses
+    };
+    let plain = looked("42");
+    assert_eq!(plain, 1, "the snapshot's own");
+    // Where the server can, it does not count a look in passing.
+    assert!((1..=3).contains(&looked("a:b")));
+    assert!((1..=18).contains(&looked("a::::::::::::::::")));
+}
+
+#[test]
+fn a_declaration_that_has_expired_is_none() {
+    let (_server, mut redis) = declared();
+    redis.run("DEBUG SET-ACTIVE-EXPIRE 0");
+    redis.run("PEXPIRE shop:user 1");
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    redis.expect(
+        "DEL shop:user@deferred => (1)\n\
+         DIRTY.FLUSH shop SNAPSHOT user:new 1 a x => [insert]\n\
+         DIRTY.GET shop user:new => [[a x]]\n\
+         EXISTS shop:user => (0)",
+    );
+}
+
+#[test]
+fn a_declaration_comes_below_another_where_no_entity_is_in_its_place() {
+    let (_server, mut redis) = declared();
+    redis.expect(
+        r#"
+DIRTY.FLUSH shop SNAPSHOT job 1 a x SNAPSHOT job:1 1 a x => [insert insert]
+DIRTY.DECLARE shop:job STREAM job-changes
+  => WRONGTYPE the key "shop:job" holds something else than a declaration
+DIRTY.FLUSH shop DELETE job => [delete]
+DIRTY.DECLARE shop:job STREAM job-changes => OK
+# What lay below is an entity of the new type from now on.
+DIRTY.GET shop:job 1 => [[a x]]
+DIRTY.GET shop job:1
+  => WRONGTYPE the snapshot of entity "job:1" would be stored at "shop:job:1", which belongs to the declaration "shop:job"
+DIRTY.FLUSH shop SNAPSHOT job 1 a x => WRONGTYPE the key "shop:job" holds something else than a hash
+"#,
+    );
+}
+
+#[test]
+fn a_declaration_and_its_streams_do_not_share_keys() {
+    let (_server, mut redis) = declared();
+    redis.expect(
+        r#"
+DIRTY.DECLARE new STREAM new => ERR stream "new" would be one of the declaration's own keys
+DIRTY.DECLARE new STREAM new@once => ERR stream "new@once" would be one of the declaration's own keys
+DIRTY.DECLARE new:dead STREAM new => ERR the key "new:dead" belongs to the stream "new", whose readers need it
+DIRTY.DECLARE new:readers STREAM new => ERR the key "new:readers" belongs to the stream "new", whose readers need it
+DIRTY.DECLARE new:failures STREAM new => ERR the key "new:failures" belongs to the stream "new", whose readers need it
+DIRTY.DECLARE new:done STREAM new => ERR the key "new:done" belongs to the stream "new", whose readers need it
+EXISTS new new:dead new:readers new:failures new:done => (0)
+DIRTY.DECLARE new:dead STREAM new DB 1 => OK
+DIRTY.DECLARE new:x STREAM new => OK
+DIRTY.FLUSH new:x SNAPSHOT 1 0 => [insert]
+"#,
+    );
+}
