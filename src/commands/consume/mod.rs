@@ -328,7 +328,8 @@ impl Waited {
 
 /// Moves a cursor on to this id, never back, and not past the stream's last: what comes is to be read.
 pub fn advance(cursor: &Group, position: EventId, id: EventId) -> Result<EventId, Error> {
-    let last = last_ids::get(cursor.ctx, cursor.stream)?;
+    let database = keys::current_database(cursor.ctx);
+    let last = last_ids::get(cursor.ctx, database, cursor.stream)?;
     let next = id.min(last);
     if next <= position {
         return Ok(position);
