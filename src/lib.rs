@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`entity`] | the domain, plain Rust: declarations, tags, values, diffs, events, the plan of a flush |
 //! | [`encoding`] | bytes and back: events as entries, declarations as stored |
+//! | [`acl`] | which keys the text of an ACL allows |
 //! | [`args`], [`error`] | what commands are parsed with, and every error they answer |
 //! | [`syntax`] | what COMMAND DOCS says of their arguments |
 //! | [`commands`] | one file per command |
@@ -29,6 +30,7 @@
     )
 )]
 
+mod acl;
 mod args;
 mod commands;
 mod encoding;

@@ -3,9 +3,12 @@
 
 use super::entry::{Call, Command};
 use super::{api::api, call, keys};
+use crate::acl;
 use crate::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::c_int;
+
+pub use crate::acl::Access;
 
 /// Whether this comes from a primary or an AOF: it was checked when it happened, and must happen here.
 pub fn is_trusted(ctx: &Context) -> bool {
@@ -36,12 +39,6 @@ pub fn user_name(ctx: &Context) -> Option<RedisString> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    Read,
-    Write,
-}
-
 /// The rights of who is behind a call. What is refused is in ACL LOG, as is what the server refuses.
 pub struct Rights<'c> {
     ctx: &'c Context,
@@ -51,6 +48,7 @@ pub struct Rights<'c> {
 /// A user by name; null for one that another module has made for itself. What that one may do cannot be
 /// looked at, so it may not do what the server has not looked at either.
 struct User {
+    name: RedisString,
     raw: *mut raw::RedisModuleUser,
 }
 
@@ -63,7 +61,7 @@ impl<'c> Rights<'c> {
         let user = name.map(|name| {
             // SAFETY: a live name; the user is freed when dropped, before the command ends.
             let raw = unsafe { api!(RedisModule_GetModuleUserFromUserName(name.inner)) };
-            User { raw }
+            User { name, raw }
         });
         Rights {
             ctx: call.ctx,
@@ -73,26 +71,38 @@ impl<'c> Rights<'c> {
 
     /// Refuses unless this key may be read, or written.
     pub fn check(&self, access: Access, key: &[u8]) -> Result<(), Error> {
-        self.check_example(access, key, key)
+        match &self.user {
+            Some(user) if !user.may(access, key) => Err(self.refuse(user, access, key)),
+            _ => Ok(()),
+        }
     }
 
-    /// As `check`, of a key that stands for many, by whose name it is refused.
-    pub fn check_example(&self, access: Access, key: &[u8], many: &[u8]) -> Result<(), Error> {
-        let Some(user) = &self.user else {
-            return Ok(());
-        };
-        if user.may(access, key) {
-            return Ok(());
+    /// As `check`, of all keys of this database that begin with the prefix; they are refused as `prefix*`.
+    pub fn check_prefix(
+        &self,
+        access: Access,
+        prefix: &[u8],
+        database: c_int,
+    ) -> Result<(), Error> {
+        self.check(access, prefix)?;
+        match &self.user {
+            Some(user) if !user.may_all(self.ctx, access, prefix, database) => {
+                Err(self.refuse(user, access, &[prefix, b"*"].concat()))
+            }
+            _ => Ok(()),
         }
+    }
+
+    fn refuse(&self, user: &User, access: Access, key: &[u8]) -> Error {
         self.log(
             user,
-            many,
+            key,
             raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY,
         );
-        Err(match access {
-            Access::Read => Error::MayNotRead(Quoted::new(many)),
-            Access::Write => Error::MayNotWrite(Quoted::new(many)),
-        })
+        match access {
+            Access::Read => Error::MayNotRead(Quoted::new(key)),
+            Access::Write => Error::MayNotWrite(Quoted::new(key)),
+        }
     }
 
     /// Whether a command that has waited may still run. That is asked of its first words alone: they
@@ -165,6 +175,39 @@ impl<'c> Rights<'c> {
 }
 
 impl User {
+    fn may_all(&self, ctx: &Context, access: Access, prefix: &[u8], database: c_int) -> bool {
+        let text = self.acl(ctx);
+        text.is_some_and(|text| acl::covers(&text, access, prefix, database))
+    }
+
+    /// The text of the user's ACL, as far as it is about keys.
+    fn acl(&self, ctx: &Context) -> Option<Vec<u8>> {
+        if self.raw.is_null() {
+            return None;
+        }
+        // SAFETY: read after the server has filled it in.
+        let Some(text) = (unsafe { raw::RedisModule_GetModuleUserACLString }) else {
+            return self.asked_acl(ctx);
+        };
+        // SAFETY: a user that is there; the text is freed when dropped.
+        let text =
+            unsafe { RedisString::from_redis_module_string(std::ptr::null_mut(), text(self.raw)) };
+        Some(text.to_vec())
+    }
+
+    /// The same from Redis 7.0.0 to 7.0.5, which do not tell it to modules.
+    fn asked_acl(&self, ctx: &Context) -> Option<Vec<u8>> {
+        let reply = call::ask(ctx, c"ACL", &[&keys::string(b"GETUSER"), &self.name]).ok()?;
+        let reply = reply.view();
+        let mut text = reply.field(b"keys")?.bytes().to_vec();
+        for selector in reply.field(b"selectors")?.items() {
+            text.extend_from_slice(b" (");
+            text.extend_from_slice(selector.field(b"keys")?.bytes());
+            text.extend_from_slice(b" -@all)");
+        }
+        Some(text)
+    }
+
     fn may(&self, access: Access, key: &[u8]) -> bool {
         let flags = match access {
             Access::Read => raw::REDISMODULE_CMD_KEY_ACCESS,
