@@ -187,6 +187,11 @@ pub enum Error {
     TryAgain,
     MayNotRead(Quoted),
     MayNotWrite(Quoted),
+    /// The server limits users to databases, and this one to others.
+    MayNotUseDatabase {
+        index: i32,
+        stream: Quoted,
+    },
     /// The rights were taken away while a reader waited.
     MayNoLongerRead(Quoted),
     /// More than a setting allows.
@@ -389,6 +394,10 @@ impl fmt::Display for Error {
             ),
             MayNotRead(key) => write!(f, "NOPERM this user may not read the key {key}"),
             MayNotWrite(key) => write!(f, "NOPERM this user may not write the key {key}"),
+            MayNotUseDatabase { index, stream } => write!(
+                f,
+                "NOPERM this user may not use the database \"{index}\" of the stream {stream}"
+            ),
             MayNoLongerRead(stream) => write!(
                 f,
                 "NOPERM this user may no longer consume the stream {stream}"

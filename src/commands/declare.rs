@@ -139,10 +139,12 @@ fn check(call: &Call, declaration: &Declaration) -> Result<(), Error> {
             .ok_or_else(|| streams::no_such_database(stream))?;
     }
     // The server has checked the key itself. GET lends what the snapshots hold, too; of a stream nothing is lent
-    // but writing.
+    // but writing, and never its database: each flush is checked for that again.
     let rights = Rights::of(call);
     for stream in &declaration.streams {
         rights.check(Access::Write, &stream.key)?;
+        let database = stream.database_from(here);
+        rights.check_database(Declare::NAME, &stream.key, database, &stream.key)?;
     }
     for access in [Access::Write, Access::Read] {
         rights.check_prefix(access, &declaration.prefix, here)?;
