@@ -327,7 +327,7 @@ impl fmt::Display for Error {
             StreamIsKey(stream) => {
                 write!(f, "ERR stream {stream} would be one of the declaration's own keys")
             }
-            DatabaseInCluster => write!(f, "ERR a cluster has no other databases: DB and POOL are refused"),
+            DatabaseInCluster => write!(f, "ERR this cluster has no other databases: DB and POOL are refused"),
             NoSuchDatabase { index, stream } => write!(
                 f,
                 "ERR the database \"{index}\" of the stream {stream} is out of range"

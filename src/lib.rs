@@ -48,7 +48,7 @@ use commands::{
 };
 use redis::declarations::TYPE as DECLARATION_TYPE;
 use redis::{categories, config, entry, eviction, guard, last_ids, stats as counters};
-use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
+use redis_module::{redis_module, Context, RedisString, Status};
 
 #[cfg(not(any(test, fuzzing)))]
 use redis::allocator::Allocator;
@@ -96,11 +96,7 @@ fn init(ctx: &Context, args: &[RedisString]) -> Status {
 fn load(ctx: &Context, args: &[RedisString]) -> Status {
     #[cfg(not(any(test, fuzzing)))]
     redis::allocator::keep();
-    // A forged payload is an error to look at, not the end of the server; and keys are signalled when
-    // they were changed, not whenever they were opened.
-    ctx.set_module_options(
-        ModuleOptions::HANDLE_IO_ERRORS | ModuleOptions::NO_IMPLICIT_SIGNAL_MODIFIED,
-    );
+    redis::options::set(ctx);
     categories::add(ctx);
     match config::register(ctx, args)
         && register_commands(ctx)

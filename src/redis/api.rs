@@ -29,6 +29,11 @@ pub fn of_valkey(name: &CStr) -> Option<NonNull<c_void>> {
     NonNull::new(function).filter(|_| status == raw::REDISMODULE_OK as c_int)
 }
 
+/// Valkey, of 8.0 or later: 7.2 has no names of its own.
+pub fn is_valkey() -> bool {
+    of_valkey(c"ValkeyModule_SetModuleOptions").is_some()
+}
+
 /// Not a panic: whoever meets this has loaded the module into something that is no Redis 7.0.
 #[cold]
 pub fn missing(name: &str) -> ! {

@@ -23,6 +23,7 @@ pub mod keys;
 pub mod last_ids;
 pub mod latency;
 pub mod log;
+pub mod options;
 pub mod reply;
 pub mod retention;
 pub mod rights;
