@@ -39,7 +39,7 @@ use commands::{
     stats::Stats,
 };
 use redis::guard;
-use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
+use redis_module::{redis_module, Context, RedisString, Status};
 use server::{acl_categories, config, dispatch, eviction, stats as counters};
 use store::{declarations::TYPE as DECLARATION_TYPE, last_ids};
 
@@ -89,11 +89,7 @@ fn init(ctx: &Context, args: &[RedisString]) -> Status {
 fn load(ctx: &Context, args: &[RedisString]) -> Status {
     #[cfg(not(test))]
     redis::allocator::keep();
-    // A forged payload is an error to look at, not the end of the server; and keys are signalled when
-    // they were changed, not whenever they were opened.
-    ctx.set_module_options(
-        ModuleOptions::HANDLE_IO_ERRORS | ModuleOptions::NO_IMPLICIT_SIGNAL_MODIFIED,
-    );
+    redis::options::set(ctx);
     acl_categories::add(ctx);
     match config::register(ctx, args)
         && register_commands(ctx)

@@ -200,6 +200,11 @@ pub enum Error {
     TryAgain,
     MayNotRead(Quoted),
     MayNotWrite(Quoted),
+    /// The server limits users to databases, and this one to others.
+    MayNotUseDatabase {
+        index: i32,
+        stream: Quoted,
+    },
     /// The rights were taken away while a reader waited.
     MayNoLongerRead(Quoted),
     /// More than a setting allows.
@@ -346,7 +351,7 @@ impl fmt::Display for Error {
             StreamIsKey(stream) => {
                 write!(f, "ERR stream {stream} would be one of the declaration's own keys")
             }
-            DatabaseInCluster => write!(f, "ERR a cluster has no other databases: DB and POOL are refused"),
+            DatabaseInCluster => write!(f, "ERR this cluster has no other databases: DB and POOL are refused"),
             NoSuchDatabase { index, stream } => write!(
                 f,
                 "ERR the database \"{index}\" of the stream {stream} is out of range"
@@ -427,6 +432,10 @@ impl fmt::Display for Error {
             ),
             MayNotRead(key) => write!(f, "NOPERM this user may not read the key {key}"),
             MayNotWrite(key) => write!(f, "NOPERM this user may not write the key {key}"),
+            MayNotUseDatabase { index, stream } => write!(
+                f,
+                "NOPERM this user may not use the database \"{index}\" of the stream {stream}"
+            ),
             MayNoLongerRead(stream) => write!(
                 f,
                 "NOPERM this user may no longer consume the stream {stream}"

@@ -30,6 +30,7 @@
     )
 )]
 
+pub mod acl;
 pub mod args;
 pub mod encoding;
 pub mod entity;

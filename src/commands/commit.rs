@@ -89,7 +89,7 @@ impl Command for Commit {
             let ops = flushes.iter().map(|flush| flush.list.len());
             config::limits().check_ops(ops.fold(0, usize::saturating_add))?;
         }
-        let (writes, outcomes) = execute(call, declaration, flushes)?;
+        let (writes, outcomes) = execute::<Commit>(call, declaration, flushes)?;
         let mut outcomes = outcomes.into_iter();
         let done: Vec<&[u8]> = args.iter().map(|(token, _)| *token).collect();
         let removed = match done.is_empty() {

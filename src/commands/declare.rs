@@ -127,8 +127,6 @@ const MAX_LEN: &[Arg] = &[
     ),
 ];
 
-const UNLIKELY_ID: &[u8] = b"\x00\xff 9f86d081884c7d659a2feaa0c55ad015 \xff\x00";
-
 /// What depends on the key, this server and the user.
 fn check(call: &Call, declaration: &Declaration) -> Result<(), Error> {
     let (ctx, key) = (call.ctx, call.key.as_slice());
@@ -148,17 +146,16 @@ fn check(call: &Call, declaration: &Declaration) -> Result<(), Error> {
         keys::in_database(ctx, stream.database, || {})
             .ok_or_else(|| streams::no_such_database(stream))?;
     }
-    // The server has checked the key itself. Of the keys that the prefix makes, the shortest and one
-    // that nobody is allowed by chance stand for all: `u`, `u?` or `user:1*` are not enough.
-    // GET lends what the snapshots hold, too; of a stream nothing is lent but writing.
+    // The server has checked the key itself. GET lends what the snapshots hold, too; of a stream nothing is lent
+    // but writing, and never its database: each flush is checked for that again.
     let rights = Rights::of(call);
     for stream in &declaration.streams {
         rights.check(Access::Write, &stream.key)?;
+        let database = stream.database_from(here);
+        rights.check_database(Declare::NAME, &stream.key, database, &stream.key)?;
     }
-    let unlikely = declaration.snapshot_key(UNLIKELY_ID);
     for access in [Access::Write, Access::Read] {
-        rights.check(access, &declaration.prefix)?;
-        rights.check_example(access, &unlikely, &declaration.snapshot_key(b"*"))?;
+        rights.check_prefix(access, &declaration.prefix, here)?;
     }
     Ok(())
 }

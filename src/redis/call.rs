@@ -13,6 +13,13 @@ const CHECKED: &CStr = c"v!ES";
 /// As CHECKED for a part of a command that has passed the server's own checks: it must not fail half-way.
 const EFFECT: &CStr = c"v!E";
 
+/// Of the server itself, which scripts may not ask.
+const ASKED: &CStr = c"vE";
+
+pub fn ask(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
+    call(ctx, command, ASKED, args)
+}
+
 pub fn read(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
     call(ctx, command, CHECKED, args)
 }

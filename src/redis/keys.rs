@@ -90,13 +90,15 @@ pub fn string(bytes: &[u8]) -> RedisString {
     RedisString::create_from_slice(std::ptr::null_mut(), bytes)
 }
 
+/// The database that a command runs in. Within `in_database` do not ask: in MULTI, Valkey 9.1 answers with the
+/// transaction's database there, not with the one that was selected.
 pub fn current_database(ctx: &Context) -> c_int {
     // SAFETY: a live context.
     unsafe { api!(RedisModule_GetSelectedDb(ctx.ctx)) }
 }
 
 /// Runs something in another logical database, and comes back. `None` for the index is this one; for
-/// the result, that there is no such database.
+/// the result, that there is no such database. It cannot be nested, since `current_database` cannot.
 pub fn in_database<T>(ctx: &Context, database: Option<u32>, run: impl FnOnce() -> T) -> Option<T> {
     let Some(index) = database else {
         return Some(run());

@@ -11,5 +11,6 @@ pub mod ids;
 pub mod keys;
 pub mod latency;
 pub mod log;
+pub mod options;
 pub mod reply;
 pub mod server_events;

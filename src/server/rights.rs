@@ -2,10 +2,13 @@
 //! what a declaration names, when it is declared, a key behind DEAD, and once more who has waited.
 
 use super::command::{Call, Caller, Command};
-use crate::redis::{api::api, call, keys};
+use crate::redis::{api, api::api, call, keys};
+use dirty_streams_core::acl;
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
-use std::ffi::c_int;
+use std::ffi::{c_int, CStr};
+
+pub use dirty_streams_core::acl::Access;
 
 /// Whether this comes from a primary or an AOF: it was checked when it happened, and must happen here.
 pub fn is_trusted(ctx: &Context) -> bool {
@@ -28,10 +31,27 @@ pub fn user_name(ctx: &Context) -> Option<RedisString> {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    Read,
-    Write,
+/// Why something is refused, as ACL LOG tells it.
+type Reason = raw::RedisModuleACLLogEntryReason;
+const KEY: Reason = raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY;
+const COMMAND: Reason = raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_CMD;
+
+/// Whether a user may send a command in a database. Valkey has it from 9.1 on, the first server that limits users
+/// to some databases; what others have for commands refuses everything there to who is limited.
+type CheckPermissions = unsafe extern "C" fn(
+    *mut raw::RedisModuleUser,
+    *mut *mut raw::RedisModuleString,
+    c_int,
+    c_int,
+    *mut Reason,
+) -> c_int;
+
+fn check_permissions() -> Option<CheckPermissions> {
+    let function = api::of_valkey(c"ValkeyModule_ACLCheckPermissions")?;
+    // SAFETY: the type that the server declares the function with.
+    Some(unsafe {
+        std::mem::transmute::<*mut std::ffi::c_void, CheckPermissions>(function.as_ptr())
+    })
 }
 
 /// The rights of who is behind a call. What is refused is in ACL LOG, as is what the server refuses.
@@ -43,6 +63,7 @@ pub struct Rights<'c> {
 /// A user by name; null for one that another module has made for itself. What that one may do cannot be
 /// looked at, so it may not do what the server has not looked at either.
 struct User {
+    name: RedisString,
     raw: *mut raw::RedisModuleUser,
 }
 
@@ -55,7 +76,7 @@ impl<'c> Rights<'c> {
         let user = name.map(|name| {
             // SAFETY: a live name; the user is freed when dropped, before the command ends.
             let raw = unsafe { api!(RedisModule_GetModuleUserFromUserName(name.inner)) };
-            User { raw }
+            User { name, raw }
         });
         Rights {
             ctx: call.ctx,
@@ -65,25 +86,64 @@ impl<'c> Rights<'c> {
 
     /// Refuses unless this key may be read, or written.
     pub fn check(&self, access: Access, key: &[u8]) -> Result<(), Error> {
-        self.check_example(access, key, key)
+        match &self.user {
+            Some(user) if !user.may(access, key) => Err(self.refuse(user, access, key)),
+            _ => Ok(()),
+        }
     }
 
-    /// As `check`, of a key that stands for many, by whose name it is refused.
-    pub fn check_example(&self, access: Access, key: &[u8], many: &[u8]) -> Result<(), Error> {
-        let Some(user) = &self.user else {
+    /// As `check`, of all keys of this database that begin with the prefix; they are refused as `prefix*`.
+    pub fn check_prefix(
+        &self,
+        access: Access,
+        prefix: &[u8],
+        database: c_int,
+    ) -> Result<(), Error> {
+        self.check(access, prefix)?;
+        match &self.user {
+            Some(user) if !user.may_all(self.ctx, access, prefix, database) => {
+                Err(self.refuse(user, access, &[prefix, b"*"].concat()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse(&self, user: &User, access: Access, key: &[u8]) -> Error {
+        self.log(user, key, KEY);
+        match access {
+            Access::Read => Error::MayNotRead(Quoted::new(key)),
+            Access::Write => Error::MayNotWrite(Quoted::new(key)),
+        }
+    }
+
+    /// Refuses who may not write to a stream in the database where it lives. Only servers that limit users to
+    /// databases refuse any: who may there neither send this command about this key, nor append by hand.
+    pub fn check_database(
+        &self,
+        command: &CStr,
+        key: &[u8],
+        database: c_int,
+        stream: &[u8],
+    ) -> Result<(), Error> {
+        let (Some(user), Some(check)) = (&self.user, check_permissions()) else {
             return Ok(());
         };
-        if user.may(access, key) {
+        let ours = [command.to_bytes(), key];
+        let by_hand: [&[u8]; 5] = [b"XADD", stream, b"*", b"field", b"value"];
+        // Whose rights cannot be looked at may do only what the server has looked at.
+        let refused = match user.raw.is_null() {
+            true => Some(KEY),
+            false => user
+                .refusal(check, &ours, database)
+                .filter(|_| user.refusal(check, &by_hand, database).is_some()),
+        };
+        let Some(reason) = refused else {
             return Ok(());
-        }
-        self.log(
-            user,
-            many,
-            raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY,
-        );
-        Err(match access {
-            Access::Read => Error::MayNotRead(Quoted::new(many)),
-            Access::Write => Error::MayNotWrite(Quoted::new(many)),
+        };
+        self.log(user, stream, reason);
+        Err(Error::MayNotUseDatabase {
+            index: database,
+            stream: Quoted::new(stream),
         })
     }
 
@@ -94,22 +154,19 @@ impl<'c> Rights<'c> {
         let Some(user) = self.user.as_ref().filter(|user| !user.raw.is_null()) else {
             return true;
         };
-        let words = [C::NAME.to_bytes(), &call.key]
+        self.refusal::<C>(user, call).is_none()
+    }
+
+    fn refusal<C: Command>(&self, user: &User, call: &Call) -> Option<Reason> {
+        let args = call.args.iter().take(C::MIN_ARGS).copied();
+        let words: Vec<&[u8]> = [C::NAME.to_bytes(), &call.key]
             .into_iter()
-            .chain(call.args.iter().take(C::MIN_ARGS).copied());
-        let words: Vec<RedisString> = words.map(keys::string).collect();
-        let mut argv: Vec<*mut raw::RedisModuleString> =
-            words.iter().map(|word| word.inner).collect();
-        let argc = c_int::try_from(argv.len()).unwrap_or(0);
-        // SAFETY: a user that is there; the words live throughout the call.
-        let status = unsafe {
-            api!(RedisModule_ACLCheckCommandPermissions(
-                user.raw,
-                argv.as_mut_ptr(),
-                argc
-            ))
-        };
-        status == raw::REDISMODULE_OK as c_int
+            .chain(args)
+            .collect();
+        match check_permissions() {
+            Some(check) => user.refusal(check, &words, keys::current_database(call.ctx)),
+            None => user.refusal_anywhere(&words),
+        }
     }
 
     /// Refuses one that may not.
@@ -123,20 +180,14 @@ impl<'c> Rights<'c> {
         };
         let may_key = user.may(Access::Read, &call.key) && user.may(Access::Write, &call.key);
         let (object, reason): (&[u8], _) = match may_key {
-            true => (
-                C::NAME.to_bytes(),
-                raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_CMD,
-            ),
-            false => (
-                &call.key,
-                raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY,
-            ),
+            true => (C::NAME.to_bytes(), COMMAND),
+            false => (&call.key, KEY),
         };
         self.log(user, object, reason);
         Err(Error::MayNoLongerRead(Quoted::new(&call.key)))
     }
 
-    fn log(&self, user: &User, object: &[u8], reason: raw::RedisModuleACLLogEntryReason) {
+    fn log(&self, user: &User, object: &[u8], reason: Reason) {
         // A timer's context: ACL LOG tells of the client, which is refused again in its own.
         if !call::has_user(self.ctx) {
             return;
@@ -157,6 +208,58 @@ impl<'c> Rights<'c> {
 }
 
 impl User {
+    /// Why the user may not send this command in this database. The user must be there.
+    fn refusal(&self, check: CheckPermissions, words: &[&[u8]], database: c_int) -> Option<Reason> {
+        let mut reason = COMMAND;
+        let status = with_argv(words, |argv, argc| {
+            // SAFETY: a user that is there, and live words.
+            unsafe { check(self.raw, argv, argc, database, &mut reason) }
+        });
+        (status != raw::REDISMODULE_OK as c_int).then_some(reason)
+    }
+
+    /// The same, on servers where no user is limited to databases.
+    fn refusal_anywhere(&self, words: &[&[u8]]) -> Option<Reason> {
+        let status = with_argv(words, |argv, argc| {
+            // SAFETY: as above.
+            unsafe { api!(RedisModule_ACLCheckCommandPermissions(self.raw, argv, argc)) }
+        });
+        (status != raw::REDISMODULE_OK as c_int).then_some(COMMAND)
+    }
+
+    fn may_all(&self, ctx: &Context, access: Access, prefix: &[u8], database: c_int) -> bool {
+        let text = self.acl(ctx);
+        text.is_some_and(|text| acl::covers(&text, access, prefix, database))
+    }
+
+    /// The text of the user's ACL, as far as it is about keys.
+    fn acl(&self, ctx: &Context) -> Option<Vec<u8>> {
+        if self.raw.is_null() {
+            return None;
+        }
+        // SAFETY: read after the server has filled it in.
+        let Some(text) = (unsafe { raw::RedisModule_GetModuleUserACLString }) else {
+            return self.asked_acl(ctx);
+        };
+        // SAFETY: a user that is there; the text is freed when dropped.
+        let text =
+            unsafe { RedisString::from_redis_module_string(std::ptr::null_mut(), text(self.raw)) };
+        Some(text.to_vec())
+    }
+
+    /// The same from Redis 7.0.0 to 7.0.5, which do not tell it to modules.
+    fn asked_acl(&self, ctx: &Context) -> Option<Vec<u8>> {
+        let reply = call::ask(ctx, c"ACL", &[&keys::string(b"GETUSER"), &self.name]).ok()?;
+        let reply = reply.view();
+        let mut text = reply.field(b"keys")?.bytes().to_vec();
+        for selector in reply.field(b"selectors")?.items() {
+            text.extend_from_slice(b" (");
+            text.extend_from_slice(selector.field(b"keys")?.bytes());
+            text.extend_from_slice(b" -@all)");
+        }
+        Some(text)
+    }
+
     fn may(&self, access: Access, key: &[u8]) -> bool {
         let flags = match access {
             Access::Read => raw::REDISMODULE_CMD_KEY_ACCESS,
@@ -177,6 +280,17 @@ impl User {
                 ))
             } == raw::REDISMODULE_OK as c_int
     }
+}
+
+/// Words as the server takes them.
+fn with_argv<T>(
+    words: &[&[u8]],
+    run: impl FnOnce(*mut *mut raw::RedisModuleString, c_int) -> T,
+) -> T {
+    let words: Vec<RedisString> = words.iter().map(|word| keys::string(word)).collect();
+    let mut argv: Vec<*mut raw::RedisModuleString> = words.iter().map(|word| word.inner).collect();
+    let argc = c_int::try_from(argv.len()).unwrap_or(0);
+    run(argv.as_mut_ptr(), argc)
 }
 
 impl Drop for User {

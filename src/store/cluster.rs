@@ -8,11 +8,12 @@
 
 use crate::redis::api::api;
 use crate::redis::call;
-use crate::redis::keys::Key;
+use crate::redis::keys::{self, Key};
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::slot::{hash_tag, slot};
 use redis_module::{raw, Context, RedisString};
+use std::sync::OnceLock;
 
 /// Refuses a declaration that a cluster cannot serve; anything goes where there is none. Snapshots are
 /// in the declaration's slot if the prefix fixes it: by a `{tag}` of its own.
@@ -27,7 +28,7 @@ pub fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(),
         return Err(Error::CrossSlot(Quoted::new(prefix)));
     }
     for stream in &declaration.streams {
-        if stream.database.is_some_and(|database| database != 0) {
+        if stream.database.is_some_and(|database| database != 0) && !has_databases(ctx) {
             return Err(Error::DatabaseInCluster);
         }
         if slot(&stream.key) != home {
@@ -35,6 +36,20 @@ pub fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Whether this cluster has more databases than one: Valkey's may from 9.0 on, and that stays as it was started.
+fn has_databases(ctx: &Context) -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let args = [&keys::string(b"GET"), &keys::string(b"cluster-databases")];
+        let reply = call::ask(ctx, c"CONFIG", &args);
+        let number = |reply: call::Reply| -> Option<u64> {
+            let value = reply.view().field(b"cluster-databases")?;
+            std::str::from_utf8(value.bytes()).ok()?.parse().ok()
+        };
+        reply.ok().and_then(number).is_some_and(|number| number > 1)
+    })
 }
 
 /// Refuses a key that is in another slot than the declaration or stream that it belongs to.

@@ -4,7 +4,7 @@
 
 use super::stream_state;
 use crate::redis::server_events::listen;
-use crate::redis::{api::api, guard, keys};
+use crate::redis::{api::api, guard};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use lazy_static::lazy_static;
@@ -30,6 +30,16 @@ impl LastIds {
             self.streams = self.streams.saturating_sub(1);
         }
     }
+
+    /// The streams of this name in all databases. Which one an event is about cannot always be asked: in MULTI,
+    /// Valkey 9.1 answers with the database of the transaction, also where the event is of another one.
+    fn remove_everywhere(&mut self, stream: &[u8]) {
+        for streams in self.by_database.values_mut() {
+            if streams.remove(stream).is_some() {
+                self.streams = self.streams.saturating_sub(1);
+            }
+        }
+    }
 }
 
 lazy_static! {
@@ -44,10 +54,11 @@ fn lock() -> MutexGuard<'static, LastIds> {
     LAST_IDS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The last id of a stream in the current database, 0-0 for one that does not exist. Call it with the
-/// stream's key open: an expired one is gone then, and its id with it.
-pub fn get(ctx: &Context, stream: &RedisString) -> Result<EventId, Error> {
-    let database = keys::current_database(ctx);
+/// The last id of a stream of this database, which must be selected; 0-0 for one that does not exist. Call it
+/// with the stream's key open: an expired one is gone then, and its id with it.
+///
+/// Whoever calls says which database it is. Valkey 9.1 does not tell within MULTI once another was selected.
+pub fn get(ctx: &Context, database: c_int, stream: &RedisString) -> Result<EventId, Error> {
     if let Some(id) = lock()
         .by_database
         .get(&database)
@@ -57,13 +68,12 @@ pub fn get(ctx: &Context, stream: &RedisString) -> Result<EventId, Error> {
     }
     let state = stream_state::state(ctx, stream)?;
     if let Some(state) = state {
-        set(ctx, stream, state.last);
+        set(database, stream, state.last);
     }
     Ok(state.unwrap_or_default().last)
 }
 
-pub fn set(ctx: &Context, stream: &RedisString, id: EventId) {
-    let database = keys::current_database(ctx);
+pub fn set(database: c_int, stream: &RedisString, id: EventId) {
     let mut cache = lock();
     if let Some(known) = cache
         .by_database
@@ -81,8 +91,8 @@ pub fn set(ctx: &Context, stream: &RedisString, id: EventId) {
     cache.streams = cache.streams.saturating_add(1);
 }
 
-pub fn forget(ctx: &Context, stream: &RedisString) {
-    lock().remove(keys::current_database(ctx), stream);
+pub fn forget(database: c_int, stream: &RedisString) {
+    lock().remove(database, stream);
 }
 
 /// Sends an event of our own on a key, which leaves what we know of it as it is.
@@ -158,7 +168,7 @@ fn notified(ctx: &Context, events: c_int) -> bool {
 }
 
 extern "C" fn on_key(
-    ctx: *mut raw::RedisModuleCtx,
+    _ctx: *mut raw::RedisModuleCtx,
     _class: c_int,
     _event: *const c_char,
     key: *mut raw::RedisModuleString,
@@ -166,8 +176,7 @@ extern "C" fn on_key(
     // An id that is known no longer to be right is asked for again when the stream refuses it.
     let _ = guard::catch("a keyspace event", || {
         if OURS.load(Relaxed) != key.addr() {
-            let database = keys::current_database(&Context::new(ctx));
-            lock().remove(database, RedisString::string_as_slice(key));
+            lock().remove_everywhere(RedisString::string_as_slice(key));
         }
     });
     raw::REDISMODULE_OK as c_int
@@ -175,7 +184,7 @@ extern "C" fn on_key(
 
 /// A key is about to go.
 unsafe extern "C" fn on_removal(
-    ctx: *mut raw::RedisModuleCtx,
+    _ctx: *mut raw::RedisModuleCtx,
     _event: raw::RedisModuleEvent,
     _subevent: u64,
     data: *mut c_void,
@@ -186,8 +195,7 @@ unsafe extern "C" fn on_removal(
             let info = &*data.cast::<raw::RedisModuleKeyInfo>();
             api!(RedisModule_GetKeyNameFromModuleKey(info.key))
         };
-        let database = keys::current_database(&Context::new(ctx));
-        lock().remove(database, RedisString::string_as_slice(name));
+        lock().remove_everywhere(RedisString::string_as_slice(name));
     });
 }
 

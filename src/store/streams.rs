@@ -85,6 +85,8 @@ impl Content {
 pub struct Publisher<'d> {
     stream: &'d Stream,
     name: RedisString,
+    /// Where the stream lives.
+    database: c_int,
     last: EventId,
     /// How many more events of this command it gets.
     events: usize,
@@ -101,11 +103,12 @@ impl<'d> Publisher<'d> {
         events: usize,
     ) -> Result<Self, Error> {
         let name = keys::string(&stream.key);
+        let database = stream.database_from(keys::current_database(ctx));
         let mut retention = Retention::new(stream);
         let opened = keys::in_database(ctx, stream.database, || {
             let key = Key::write(ctx, &name); // so that it expires now, if it must, and not later
             let last = match key.holds(&stream.key, raw::REDISMODULE_KEYTYPE_STREAM, "a stream")? {
-                true => last_ids::get(ctx, &name)?,
+                true => last_ids::get(ctx, database, &name)?,
                 false => {
                     cluster::check_missing(ctx, declared_at, &name)?;
                     EventId::default()
@@ -126,6 +129,7 @@ impl<'d> Publisher<'d> {
         Ok(Publisher {
             stream,
             name,
+            database,
             last,
             events,
             retention,
@@ -141,9 +145,9 @@ impl<'d> Publisher<'d> {
     /// it with the other writes.
     pub fn append(&mut self, writes: &mut Writes, words: &Words, now_ms: u64) -> Option<EventId> {
         let ctx = writes.context();
-        let database = self.stream.database;
+        let (named, database) = (self.stream.database, self.database);
         self.events = self.events.saturating_sub(1);
-        let added = keys::in_database(ctx, database, || {
+        let added = keys::in_database(ctx, named, || {
             let key = Key::write(ctx, &self.name);
             let mut argv: Vec<_> = words.iter().map(|word| word.inner).collect();
             let mut add = |last: EventId| {
@@ -152,18 +156,13 @@ impl<'d> Publisher<'d> {
             };
             let id = add(self.last).or_else(|| {
                 // Another module has added entries without telling anybody.
-                last_ids::forget(ctx, &self.name);
-                add(last_ids::get(ctx, &self.name).ok()?)
+                last_ids::forget(database, &self.name);
+                add(last_ids::get(ctx, database, &self.name).ok()?)
             })?;
             let id_text = keys::string(id.text().as_bytes());
             writes.replicate(c"XADD", &self.name, std::iter::once(&id_text).chain(words));
-            writes.changed(
-                &self.name,
-                raw::REDISMODULE_NOTIFY_STREAM,
-                c"xadd",
-                database,
-            );
-            last_ids::set(ctx, &self.name, id);
+            writes.changed(&self.name, raw::REDISMODULE_NOTIFY_STREAM, c"xadd", named);
+            last_ids::set(database, &self.name, id);
             if self.events == 0 {
                 self.retention.trim(&key, &self.name, writes, now_ms);
             }

@@ -271,3 +271,131 @@ fn the_count_survives_restarts_and_promotion() {
     publish(&mut restarted);
     assert!(seqs(&mut restarted, "s").into_iter().eq(1..=10));
 }
+
+/// Lines `commands of one client; …`, each with a number of flushes that are events of `s` in the database 1.
+const WAYS_TO_FLUSH: &str = r"
+F => (1)
+MULTI; F; EXEC => (1)
+MULTI; F; F; GET x; F; EXEC => (3)
+MULTI; SELECT 5; D; F; F; SELECT 0; F; EXEC => (3)
+MULTI; SELECT 1; D; F; SELECT 5; F; SELECT 0; EXEC => (2)
+E => (1)
+MULTI; E; F; E; EXEC => (3)
+MULTI; F; DISCARD => (0)
+WATCH s; MULTI; F; EXEC => (1)
+MULTI; DEFER; COMMIT; EXEC => (1)
+SELECT 1; F; SELECT 0 => (1)
+# As others write to it.
+SELECT 1; X; SELECT 0 => (1)
+MULTI; F; SELECT 1; X; SELECT 0; F; EXEC => (3)
+MULTI; F; SELECT 1; X; F; SELECT 5; F; SELECT 0; EXEC => (4)
+MULTI; F; X; F; EXEC => (2)
+S => (1)
+MULTI; S; EXEC => (1)
+MULTI; F; S; F; S; EXEC => (4)
+";
+
+/// Sent to `u` here, or to that of another database, which publishes to the same stream.
+fn flushed(redis: &mut Conn, step: &str, turn: usize) {
+    let flush = format!("DIRTY.FLUSH u INSERT {turn} 1 a b");
+    let declare = "DIRTY.DECLARE u STREAM s DB 1 STREAM t";
+    let reply = match step {
+        "F" => redis.run(&flush),
+        "D" => redis.run(declare),
+        "E" => {
+            let words = flush.replace(' ', "','");
+            let script = format!("return redis.call('{words}')");
+            redis.raw(&["EVAL", &script, "0"])
+        }
+        "DEFER" => redis.run(&format!("DIRTY.FLUSH u DEFER token INSERT {turn} 1 a b")),
+        "COMMIT" => redis.run("DIRTY.COMMIT u token"),
+        // The next id as the module would give it; S by a script that goes to the database by itself.
+        "X" | "S" => {
+            let select = match step {
+                "S" => "redis.call('SELECT', 1) ",
+                _ => "",
+            };
+            let script = "local info = redis.call('XINFO','STREAM','s') \
+                for i = 1, #info, 2 do if info[i] == 'last-generated-id' then \
+                local ms, seq = info[i+1]:match('(%d+)-(%d+)') \
+                return redis.call('XADD','s',ms..'-'..(seq+1),'a','b') end end";
+            redis.raw(&["EVAL", &format!("{select}{script}"), "0"])
+        }
+        step => redis.run(step),
+    };
+    let fails = ["ERR", "WRONGTYPE", "NOENTITY"];
+    assert!(
+        !fails.iter().any(|code| reply.contains(code)),
+        "{step}: {reply}"
+    );
+}
+
+#[test]
+fn the_seqs_of_a_stream_of_another_database_go_on_however_its_flushes_are_sent() {
+    let server = Server::start();
+    let (mut redis, mut other) = (server.connect(), server.connect());
+    other.run("SELECT 1");
+    // Streams of the same names in other databases, where they are none of the declaration's.
+    for database in ["0", "5"] {
+        redis.run(&format!("SELECT {database}"));
+        redis.run("XADD s 9999999999999-5 a b");
+    }
+    redis.run("SELECT 0");
+    redis.run("DIRTY.DECLARE u STREAM s DB 1 STREAM t");
+    let (mut turn, mut added) = (0, 0);
+    let mut flush = |redis: &mut Conn, steps: &str| {
+        for step in steps.split("; ") {
+            turn += 1;
+            flushed(redis, step, turn);
+        }
+    };
+    for (steps, events) in super::support::cases(WAYS_TO_FLUSH) {
+        // What is remembered of the stream is used before and after.
+        for _ in 0..3 {
+            flush(&mut redis, "F");
+        }
+        flush(&mut redis, &steps);
+        flush(&mut redis, "F");
+        let events: u64 = events.trim_matches(['(', ')']).parse().expect("a number");
+        added += events + 4;
+        let seqs = seqs(&mut other, "s");
+        assert!(seqs.iter().copied().eq(1..=added), "{steps}: {seqs:?}");
+        // The client is where it was.
+        assert_eq!(redis.run("EXISTS u s t"), "(3)", "{steps}");
+        let missed = other.run("DIRTY.CONSUME s CURSOR c COUNT 1000");
+        assert!(missed.ends_with("missed (0)]"), "{steps}: {missed}");
+    }
+}
+
+/// Within MULTI the server does not tell of which database an event is: whatever touches a stream there makes the
+/// module ask for its last id again.
+#[test]
+fn a_stream_of_another_database_that_is_replaced_within_a_transaction_is_looked_at_again() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE u STREAM s DB 1");
+    redis.run("XADD x 5-700 a b");
+    for (turn, (replace, first)) in [
+        ("COPY x s DB 1 REPLACE", 701),
+        (
+            "EVAL return\\_redis.call('COPY','x','s','DB','1','REPLACE') 0",
+            701,
+        ),
+        ("SWAPDB 1 2", 1),
+        ("SWAPDB 1 2", 703),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let flush = format!("DIRTY.FLUSH u SNAPSHOT 1 1 a {turn}");
+        redis.run(&flush);
+        for command in ["MULTI", replace, &format!("{flush}1"), "EXEC"] {
+            let reply = redis.run(command);
+            assert!(!reply.contains("ERR"), "{command}: {reply}");
+        }
+        redis.run("SELECT 1");
+        let last = ids(&mut redis, "s").last().map(|id| id.1);
+        redis.run("SELECT 0");
+        assert_eq!(last, Some(first), "{turn}: {replace}");
+    }
+}

@@ -10,6 +10,7 @@ mod consume;
 mod crowd;
 mod cursors;
 mod data_type;
+mod databases;
 mod dead;
 mod declaration;
 mod deferred;

@@ -161,6 +161,66 @@ fn a_prefix_needs_the_right_to_every_key_it_makes() {
     assert_eq!(admin.run("ACL LOG"), "[]");
 }
 
+/// Lines `rights to keys of the prefix => what is refused`, or nothing.
+const PREFIXES: &str = r"
+~user:* => -
+~u* => -
+~* => -
+allkeys => -
+~other:* ~user:* => -
+%R~user:* %W~user:* => -
+%RW~us* => -
+~us\x5cer:* => -
+(~user:*\_+get) => -
+(%R~user:*\_+get) (%W~us*\_+set) => -
+# Each of these allows the prefix itself and keys that it makes, but not all of them.
+~user*[^0-9] => write user:*
+~user*: => write user:*
+~user: ~user:?* => write user:*
+~user: ~user:1* => write user:*
+~user: ~user:[^a]* => write user:*
+~use?:* => write user:*
+~[u]ser:* => write user:*
+~*: => write user:*
+~user: ~user:\x5c* => write user:*
+~user: ~user:[* => write user:*
+(~user*[^0-9]\_+get) => write user:*
+~user:* (~user*[^0-9]\_+get) => -
+%R~user:* %W~user*[^0-9] => write user:*
+%W~user:* %R~user*[^0-9] => read user:*
+%W~user:* => read user:
+%R~user:* => write user:
+# Patterns of this kind are believed nowhere, also where they would do.
+~user*?*[^0-9]* ~user: => write user:*
+";
+
+#[test]
+fn only_a_star_behind_a_literal_gives_a_user_all_keys_of_a_prefix() {
+    let (server, mut admin) = seeded();
+    admin.run("HSET user:42 name Alice");
+    let before = state(&mut admin);
+    let mut wrong = String::new();
+    for (rights, refused) in cases(PREFIXES) {
+        let mut app = user(&server, &format!("+@all ~app ~s {rights}"));
+        admin.run("ACL LOG RESET");
+        let reply = app.run("DIRTY.DECLARE app PREFIX user: STREAM s");
+        let log = admin.run("ACL LOG");
+        let (expected, logged) = match refused.split_once(' ') {
+            None => ("OK".to_string(), "[]".to_string()),
+            Some((access, key)) => (
+                format!("NOPERM this user may not {access} the key \"{key}\""),
+                format!("reason key context module object {key} username app"),
+            ),
+        };
+        if reply != expected || !log.contains(&logged) {
+            let _ = writeln!(wrong, "{rights}: {reply}; ACL LOG: {log}");
+        }
+        admin.run("DEL app");
+        assert_eq!(state(&mut admin), before, "{rights}");
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
 #[test]
 fn the_declaration_lends_its_streams_and_snapshots_to_who_may_flush() {
     let (server, mut admin) = seeded();

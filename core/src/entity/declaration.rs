@@ -207,6 +207,12 @@ impl Stream {
             .is_none_or(|database| i64::from(database) == i64::from(own))
     }
 
+    /// The database where it lives, if the declaration is in this one. No server has one beyond an i32.
+    pub fn database_from(&self, own: i32) -> i32 {
+        let named = self.database.map(i32::try_from);
+        named.map_or(own, |index| index.unwrap_or(i32::MAX))
+    }
+
     /// The decision table: does this stream get an event of this operation?
     ///
     /// An update publishes if at least one field changed and the stream's operations have `U` or one

@@ -1,5 +1,6 @@
 //! The group or cursor that a call is about.
 
+use crate::redis::keys;
 use crate::server::command::Call;
 use crate::store::deletions::Deletions;
 use crate::store::groups::Group;
@@ -19,7 +20,8 @@ pub fn group<'c>(call: &'c Call, name: &'c RedisString) -> Group<'c> {
 
 /// Moves a cursor on to this id, never back, and not past the stream's last: what comes is to be read.
 pub fn advance(cursor: &Group, position: EventId, id: EventId) -> Result<EventId, Error> {
-    let last = last_ids::get(cursor.ctx, cursor.stream)?;
+    let database = keys::current_database(cursor.ctx);
+    let last = last_ids::get(cursor.ctx, database, cursor.stream)?;
     let next = id.min(last);
     if next <= position {
         return Ok(position);

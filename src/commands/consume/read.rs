@@ -232,7 +232,7 @@ impl Reading<'_> {
         let (ctx, stream) = (self.call.ctx, &self.call.key);
         let last = match self.is_waking {
             true => stream_state::state(ctx, stream)?.unwrap_or_default().last,
-            false => last_ids::get(ctx, stream)?,
+            false => last_ids::get(ctx, keys::current_database(ctx), stream)?,
         };
         let gap = match last > position {
             true => last.seq.saturating_sub(position.seq),
@@ -400,7 +400,7 @@ pub fn acknowledge(
 fn last(call: &Call) -> Result<EventId, Error> {
     match keys::Key::read(call.ctx, &call.key).is_missing() {
         true => Ok(EventId::default()),
-        false => last_ids::get(call.ctx, &call.key),
+        false => last_ids::get(call.ctx, keys::current_database(call.ctx), &call.key),
     }
 }
 

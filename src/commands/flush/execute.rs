@@ -3,7 +3,8 @@
 use crate::redis::clock;
 use crate::redis::keys;
 use crate::redis::reply::Reply;
-use crate::server::command::Call;
+use crate::server::command::{Call, Command};
+use crate::server::rights::Rights;
 use crate::server::{config, stats};
 use crate::store::snapshots::{self, Stored};
 use crate::store::streams::{self, Publisher};
@@ -26,7 +27,7 @@ pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
 
 /// Carries out flushes as one unit, and says for each what came of its operations. Listeners are told by
 /// the caller, when nothing is left to write.
-pub fn execute<'c>(
+pub fn execute<'c, C: Command>(
     call: &Call<'c>,
     declaration: &Declaration,
     flushes: Vec<Requests>,
@@ -36,7 +37,7 @@ pub fn execute<'c>(
     let lengths: Vec<usize> = flushes.iter().map(|flush| flush.list.len()).collect();
     let mut stored = Stored::new(ctx, &call.key, declaration);
     let plan = plan(declaration, origin, config::limits(), flushes, &mut stored)?;
-    let publishers = prepare(call, declaration, &plan, origin.now_ms)?;
+    let publishers = prepare::<C>(call, declaration, &plan, origin)?;
     let (writes, outcomes) = apply(ctx, declaration, plan, publishers, origin.now_ms);
     stats::count(&stats::FLUSHES, lengths.len());
     let mut outcomes = outcomes.into_iter();
@@ -48,11 +49,14 @@ pub fn execute<'c>(
 }
 
 /// The streams that get events, by index of the declaration, each found fit to take them.
-fn prepare<'d>(
+///
+/// A declaration lends its streams, but not the databases where they are: on servers that limit users to
+/// some, who flushes must be allowed to do so there, too.
+fn prepare<'d, C: Command>(
     call: &Call,
     declaration: &'d Declaration,
     plan: &Plan,
-    now_ms: u64,
+    origin: Origin,
 ) -> Result<Vec<Option<Publisher<'d>>>, Error> {
     // How many events each is to take.
     let mut loads = vec![0usize; declaration.streams.len()];
@@ -65,7 +69,14 @@ fn prepare<'d>(
     streams
         .map(|(stream, events)| match events {
             0 => Ok(None),
-            _ => Publisher::prepare(call.ctx, &call.key, stream, now_ms, events).map(Some),
+            _ => {
+                if !stream.is_in(origin.database) {
+                    let database = stream.database_from(origin.database);
+                    let rights = Rights::of(call);
+                    rights.check_database(C::NAME, &call.key, database, &stream.key)?;
+                }
+                Publisher::prepare(call.ctx, &call.key, stream, origin.now_ms, events).map(Some)
+            }
         })
         .collect()
 }

@@ -91,7 +91,8 @@ impl Command for Flush {
         let (writes, answer) = match parsed.defer {
             Some(token) => (None, defer(call, declaration, token, parsed)?),
             None => {
-                let (writes, mut done) = execute(call, declaration, vec![parsed.requests])?;
+                let (writes, mut done) =
+                    execute::<Flush>(call, declaration, vec![parsed.requests])?;
                 (Some(writes), Answer::Done(done.pop().unwrap_or_default()))
             }
         };

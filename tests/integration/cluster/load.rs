@@ -3,6 +3,7 @@
 //!
 //! `SOAK_SECONDS=600` goes on for longer.
 
+use super::atomic::is_possible;
 use super::nodes::{Mover, Nodes};
 use crate::soak::{first_times, get, Dice};
 use crate::support::text;
@@ -225,6 +226,16 @@ impl Load {
         }
     }
 
+    /// Those of the partitions.
+    fn slots(&self) -> Vec<u16> {
+        let mut redis = self.nodes.connect(self.nodes.ports[0]);
+        let slot = |n: u64| match redis.ok(&["CLUSTER", "KEYSLOT", &n.to_string()]) {
+            Value::Int(slot) => u16::try_from(slot).expect("a slot"),
+            other => panic!("no slot: {other:?}"),
+        };
+        (0..PARTITIONS).map(slot).collect()
+    }
+
     /// Writes and reads while something happens.
     fn run(&self, mut happens: impl FnMut(Instant)) {
         let seconds =
@@ -321,12 +332,7 @@ impl Load {
 #[test]
 fn nothing_is_lost_doubled_or_out_of_order_while_slots_are_moved() {
     let load = Load::new(false);
-    let mut redis = load.nodes.connect(load.nodes.ports[0]);
-    let mut slot = |n: u64| match redis.ok(&["CLUSTER", "KEYSLOT", &n.to_string()]) {
-        Value::Int(slot) => u16::try_from(slot).expect("a slot"),
-        other => panic!("no slot: {other:?}"),
-    };
-    let slots: Vec<u16> = (0..PARTITIONS).map(&mut slot).collect();
+    let slots = load.slots();
     let mut mover = Mover::new(&load.nodes);
     let mut dice = Dice(5);
     let mut moved = 0;
@@ -341,6 +347,26 @@ fn nothing_is_lost_doubled_or_out_of_order_while_slots_are_moved() {
     let (again, asked) = (load.nodes.errors("TRYAGAIN"), load.nodes.errors("ASK"));
     println!("{flushes} flushes, {moved} slots moved, {again} TRYAGAIN, {asked} ASK");
     assert!(flushes > 300 && moved > 5 && again > 0 && asked > 10);
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_out_of_order_while_slots_are_moved_as_a_whole() {
+    if !is_possible() {
+        return;
+    }
+    let load = Load::new(false);
+    let slots = load.slots();
+    let mut mover = Mover::new(&load.nodes);
+    let mut dice = Dice(6);
+    let mut moved = 0;
+    load.run(|_| {
+        mover.shift_atomically(slots[dice.roll(PARTITIONS) as usize]);
+        moved += 1;
+    });
+    let flushes = load.flushes.load(SeqCst);
+    let sent_on = load.nodes.errors("MOVED");
+    println!("{flushes} flushes, {moved} slots moved, {sent_on} MOVED");
+    assert!(flushes > 300 && moved > 2 && sent_on > 0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! In a cluster: all keys of a declaration in one slot, slots that are moved, primaries that die.
 
+mod atomic;
 mod load;
 mod moving;
 mod nodes;

@@ -1,5 +1,6 @@
 //! A cluster of three primaries and three replicas, as scripts/cluster.sh starts it.
 
+use super::atomic::move_atomically;
 use crate::support::{module, text, wait_until, Conn};
 use redis::cluster::{ClusterClient, ClusterConnection};
 use redis::{Client, Value};
@@ -160,15 +161,30 @@ impl<'n> Mover<'n> {
         }
     }
 
-    /// Moves a slot to the next primary, and pauses after each few keys.
-    pub fn shift(&mut self, slot: u16, mut pause: impl FnMut()) {
+    /// Where a slot is, and the primary that gets it next.
+    fn way(&self, slot: u16) -> (usize, usize) {
         let of_old = |primary: &Primary| {
             let mut slots = primary.slots.iter();
             slots.any(|(first, last)| (first..=last).contains(&&slot))
         };
         let first = self.primaries.iter().position(of_old).expect("an owner");
         let from = *self.owners.get(&slot).unwrap_or(&first);
-        let to = (from + 1) % self.primaries.len();
+        (from, (from + 1) % self.primaries.len())
+    }
+
+    /// Moves a slot to the next primary as a whole.
+    pub fn shift_atomically(&mut self, slot: u16) {
+        let (from, to) = self.way(slot);
+        let (source, target) = (&self.primaries[from], &self.primaries[to]);
+        let mut here = self.nodes.connect(source.port);
+        let mut there = self.nodes.connect(target.port);
+        move_atomically(&mut here, &mut there, &slot.to_string(), &target.id);
+        self.owners.insert(slot, to);
+    }
+
+    /// Moves a slot to the next primary, and pauses after each few keys.
+    pub fn shift(&mut self, slot: u16, mut pause: impl FnMut()) {
+        let (from, to) = self.way(slot);
         let (source, target) = (&self.primaries[from], &self.primaries[to]);
         let (mut here, mut there) = (
             self.nodes.connect(source.port),

@@ -9,8 +9,8 @@ pub struct Node {
 }
 
 impl Node {
-    fn start() -> Node {
-        let server = Server::with(&["--cluster-enabled", "yes"]);
+    fn start(options: &[&str]) -> Node {
+        let server = Server::with(&[&["--cluster-enabled", "yes"], options].concat());
         let mut redis = server.connect();
         let id = text(&redis.ok(&["CLUSTER", "MYID"]));
         Node { server, id, redis }
@@ -36,7 +36,12 @@ pub struct Pair {
 
 impl Pair {
     pub fn start() -> Pair {
-        let (mut source, mut target) = (Node::start(), Node::start());
+        Self::with(&[])
+    }
+
+    /// With further options of both servers.
+    pub fn with(options: &[&str]) -> Pair {
+        let (mut source, mut target) = (Node::start(options), Node::start(options));
         source.redis.ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16382"]);
         // A primary that gives its last slot away becomes the other's replica.
         target.redis.ok(&["CLUSTER", "ADDSLOTS", "16383"]);

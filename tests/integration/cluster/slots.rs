@@ -16,9 +16,9 @@ DIRTY.DECLARE user STREAM {user}-changes
 DIRTY.DECLARE user{7} TAGS 1 ID dirty=A
   => CROSSSLOT the key "dirty_A" is in another slot than the key that it belongs to; give all of them the same {tag}
 DIRTY.DECLARE user{7} STREAM a{7} DB 1
-  => ERR a cluster has no other databases: DB and POOL are refused
+  => ERR this cluster has no other databases: DB and POOL are refused
 DIRTY.DECLARE user{7} TAGS 1 ID dirtyStream=a{7}/p/ POOL p 1
-  => ERR a cluster has no other databases: DB and POOL are refused
+  => ERR this cluster has no other databases: DB and POOL are refused
 "#;
 
 #[test]

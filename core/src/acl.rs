@@ -1,0 +1,199 @@
+//! What the text of a user's ACL says of the keys that begin with a prefix.
+//!
+//! The server can be asked about one key; about all keys of a prefix only newer ones can, and not soundly: Valkey
+//! 9.1 lets the pattern `user\*`, which is the one key `user*`, stand for the prefix `user*`, and takes no notice
+//! of the databases that a selector is limited to. So the rule is the same on every server, and a narrow one.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// Whether a pattern of this ACL allows every key that begins with the prefix, in this database. Believed is only a
+/// pattern that ends in `*`, behind a literal with which the prefix begins.
+///
+/// Reading and writing are asked for one by one, and each may be allowed by another selector, as it is when the
+/// server is asked whether a user may access one key.
+///
+/// The text is as the server writes it: words with a space between them, selectors in parentheses. No pattern
+/// contains a space, and behind a selector's patterns there are always rules about commands.
+pub fn covers(acl: &[u8], access: Access, prefix: &[u8], database: i32) -> bool {
+    let mut selector = Selector::new();
+    let mut is_covered = false;
+    for word in acl.split(|byte| *byte == b' ') {
+        let word = match word.strip_prefix(b"(") {
+            Some(first) => {
+                is_covered |= selector.covers();
+                selector = Selector::new();
+                first
+            }
+            None => word,
+        };
+        selector.take(word, access, prefix, database);
+    }
+    is_covered || selector.covers()
+}
+
+/// The permissions outside of parentheses, or those within a pair of them.
+struct Selector {
+    has_pattern: bool,
+    has_database: bool,
+}
+
+impl Selector {
+    fn new() -> Self {
+        Selector {
+            has_pattern: false,
+            has_database: true,
+        }
+    }
+
+    fn covers(&self) -> bool {
+        self.has_pattern && self.has_database
+    }
+
+    fn take(&mut self, word: &[u8], access: Access, prefix: &[u8], database: i32) {
+        if let Some((allowed, pattern)) = key_pattern(word) {
+            self.has_pattern |= allowed.contains(&access) && is_all_of(pattern, prefix);
+        } else if let Some(list) = word.strip_prefix(b"db=") {
+            let list = list.strip_suffix(b")").unwrap_or(list);
+            let database = database.to_string();
+            let mut indices = list.split(|byte| *byte == b',');
+            self.has_database = indices.any(|index| index == database.as_bytes());
+        } else if matches!(word, b"resetdbs" | b"resetdbs)") {
+            self.has_database = false;
+        }
+    }
+}
+
+/// `~pattern`, `%R~pattern`, `%W~pattern`, `%RW~pattern`, or the word for all of them.
+fn key_pattern(word: &[u8]) -> Option<(&'static [Access], &[u8])> {
+    const BOTH: &[Access] = &[Access::Read, Access::Write];
+    match word {
+        b"allkeys" | b"allkeys)" => Some((BOTH, b"*")),
+        [b'~', pattern @ ..]
+        | [b'%', b'R' | b'r', b'W' | b'w', b'~', pattern @ ..]
+        | [b'%', b'W' | b'w', b'R' | b'r', b'~', pattern @ ..] => Some((BOTH, pattern)),
+        [b'%', b'R' | b'r', b'~', pattern @ ..] => Some((&[Access::Read], pattern)),
+        [b'%', b'W' | b'w', b'~', pattern @ ..] => Some((&[Access::Write], pattern)),
+        _ => None,
+    }
+}
+
+/// Whether this is `literal*`, and the prefix begins with the literal. A backslash makes what follows literal.
+fn is_all_of(pattern: &[u8], prefix: &[u8]) -> bool {
+    let (mut pattern, mut prefix) = (pattern, prefix);
+    loop {
+        let (literal, rest) = match pattern {
+            [b'*', rest @ ..] => return rest.iter().all(|byte| *byte == b'*'),
+            [] | [b'?' | b'[', ..] => return false,
+            [b'\\', escaped, rest @ ..] => (escaped, rest),
+            [literal, rest @ ..] => (literal, rest),
+        };
+        prefix = match prefix {
+            [first, after @ ..] if first == literal => after,
+            _ => return false,
+        };
+        pattern = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{covers, Access};
+
+    /// Lines `ACL | the accesses to the prefix user: in the database 0 that it gives`.
+    const ACLS: &str = r"
+on nopass ~* &* +@all                                     | read write
+on allkeys +@all                                          | read write
+on sanitize-payload #c0ffee ~user:* resetchannels -@all   | read write
+~u* -@all                                                 | read write
+~user** -@all                                             | read write
+~us\er:* -@all                                            | read write
+~us\\er:* -@all                                           |
+~other:* ~user:* -@all                                    | read write
+%R~user:* -@all                                           | read
+%W~user:* -@all                                           | write
+%RW~user:* -@all                                          | read write
+%WR~user:* -@all                                          | read write
+%R~user:* %W~u* -@all                                     | read write
+%R~user:* %W~user:1* -@all                                | read
+-@all (%R~user:* -@all +get) (%W~user:* -@all +set)       | read write
+-@all (~other -@all) (~user:* -@all)                      | read write
+-@all (allkeys)                                           | read write
+~user: ~user -@all                                        |
+~user:1* -@all                                            |
+~user*[^0-9] -@all                                        |
+~user*: -@all                                             |
+~user:? -@all                                             |
+~use?:* -@all                                             |
+~[u]ser:* -@all                                           |
+~*: -@all                                                 |
+~user:\* -@all                                            |
+~user:[* -@all                                            |
+~user:*\ -@all                                            |
+~\ -@all                                                  |
+~ -@all                                                   |
+~user:*) -@all                                            |
+~users:* -@all                                            |
+%~user:* %X~user:* %R%W~user:* -@all                      |
+&user:* +user:* user:* -@all                              |
+-@all (&user:* -@all)                                     |
+                                                          |
+~user:* db=0 -@all                                        | read write
+~user:* db=2,0,5 -@all                                    | read write
+~user:* db=1 -@all                                        |
+~user:* db=10,20 -@all                                    |
+~user:* db=00 -@all                                       |
+~user:* resetdbs -@all                                    |
+db=1 ~user:* -@all                                        |
+~x db=0 -@all (~user:* db=1 -@all)                        |
+~user:* db=1 -@all (~x db=0 -@all)                        |
+~user:* db=1 -@all (%R~user:* db=0 -@all)                 | read
+-@all (%R~user:* db=0) (%W~user:* db=1)                   | read
+-@all (~user:* resetdbs)                                  |
+";
+
+    #[test]
+    fn only_a_literal_with_a_star_behind_it_covers_a_prefix() {
+        for line in ACLS.lines().filter(|line| !line.is_empty()) {
+            let (acl, expected) = line.split_once('|').expect("a table");
+            let given: Vec<&str> = [(Access::Read, "read"), (Access::Write, "write")]
+                .into_iter()
+                .filter(|(access, _)| covers(acl.trim().as_bytes(), *access, b"user:", 0))
+                .map(|(_, name)| name)
+                .collect();
+            assert_eq!(given.join(" "), expected.trim(), "{acl}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_bytes_and_may_hold_what_is_special_in_patterns() {
+        for (acl, prefix, expected) in [
+            (r"~user\**", "user*", true),
+            (r"~user\*", "user*", false),
+            (r"~user[*", "user*", false),
+            (r"~user\[*", "user[", true),
+            (r"~user\?*", "user?", true),
+            (r"~user\?*", "userx", false),
+            (r"~\\*", r"\", true),
+            (r"~\\*", "x", false),
+            ("~user:*", "", false),
+            ("~*", "", true),
+            ("~user:*", "user", false),
+            ("~user:*", "user:a b", true),
+            ("~(*", "(", true),
+        ] {
+            let found = covers(acl.as_bytes(), Access::Write, prefix.as_bytes(), 3);
+            assert_eq!(found, expected, "{acl} {prefix}");
+        }
+        assert!(covers(
+            b"~\xff\x00* -@all",
+            Access::Read,
+            b"\xff\x00\xfe",
+            0
+        ));
+        assert!(!covers(b"~\xff* -@all", Access::Read, b"\xfe", 0));
+    }
+}
