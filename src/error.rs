@@ -3,6 +3,7 @@
 //! The codes are those of the contract (`ERR`, `NODECL`, `EXISTS`, …). An error is one line, and what
 //! a client sent stands in it quoted, shortened, with unprintable bytes escaped.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Bytes a client sent, made fit to stand in a one-line error.
@@ -138,7 +139,7 @@ pub enum Error {
     NoEntity(Quoted),
     BadValue {
         field: Quoted,
-        expected: &'static str,
+        expected: Cow<'static, str>,
         got: Quoted,
     },
     /// What is wrong with one of the flushes of a COMMIT.

@@ -10,6 +10,7 @@ pub mod filter;
 pub mod flush;
 pub mod json;
 pub mod limits;
+pub mod number;
 pub mod operation;
 pub mod seen;
 pub mod snapshot;

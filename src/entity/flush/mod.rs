@@ -9,7 +9,7 @@ pub use plan::{check, plan};
 use super::event::{Bytes, Pair, Version};
 use super::event_id::EventId;
 use super::snapshot::Snapshot;
-use super::value::Given;
+use super::value::InputValue;
 use crate::encoding::event::Entry;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ impl<'a> Request<'a> {
 }
 
 /// A field and its new value; `None` is null.
-pub type Field<'a> = (Bytes<'a>, Option<Given<'a>>);
+pub type Field<'a> = (Bytes<'a>, Option<InputValue<'a>>);
 pub type Fields<'a> = Vec<Field<'a>>;
 
 /// What one operation came to: an element of the reply.
