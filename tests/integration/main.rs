@@ -46,5 +46,6 @@ mod stateless;
 mod stats;
 mod stored;
 mod support;
+mod values;
 mod versions;
 mod waiting;
