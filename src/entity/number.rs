@@ -68,6 +68,10 @@ impl<'t> Number<'t> {
         length(self.whole).saturating_add(length(self.fraction))
     }
 
+    pub fn is_zero(&self) -> bool {
+        self.length() == 0
+    }
+
     /// How many digits stand behind the point when it is written without an exponent.
     fn scale(&self) -> i64 {
         self.length().saturating_sub(self.point).max(0)
@@ -152,7 +156,7 @@ impl<'t> Number<'t> {
         if self.point.abs() > MAX_EXPONENT / 2 {
             return None;
         }
-        if self.length() == 0 {
+        if self.is_zero() {
             return Some("0".into());
         }
         if (-4..=21).contains(&self.point) {

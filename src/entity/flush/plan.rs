@@ -9,6 +9,7 @@ use crate::entity::declaration::{Declaration, Stream};
 use crate::entity::diff::{Diff, Scope, Types};
 use crate::entity::event::{Change, Pair, Value, Version};
 use crate::entity::limits::Limits;
+use crate::entity::number::Number;
 use crate::entity::operation::Operation;
 use crate::entity::snapshot::Snapshot;
 use crate::entity::value::FieldType;
@@ -441,8 +442,13 @@ fn parse_version(text: &[u8]) -> Option<Version> {
 
 /// Whether a FAKEDELETE field says that the entity counts as deleted.
 fn is_set(value: &Value) -> bool {
-    let Some((_, text)) = value else {
-        return false;
+    let text = match value {
+        None => return false,
+        // The only type whose zero is not written as `0`.
+        Some((FieldType::Decimal(Some(_)), text)) => {
+            return Number::parse(text).is_none_or(|number| !number.is_zero());
+        }
+        Some((_, text)) => text,
     };
     !text.is_empty() && **text != *b"0" && !text.eq_ignore_ascii_case(b"false")
 }
