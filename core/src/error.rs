@@ -4,6 +4,7 @@
 //! a client sent stands in it quoted, shortened, with unprintable bytes escaped.
 
 use crate::entity::overlap::MAX_SEPARATORS;
+use std::borrow::Cow;
 use std::fmt;
 
 /// Bytes a client sent, made fit to stand in a one-line error.
@@ -139,7 +140,7 @@ pub enum Error {
     NoEntity(Quoted),
     BadValue {
         field: Quoted,
-        expected: &'static str,
+        expected: Cow<'static, str>,
         got: Quoted,
     },
     /// What is wrong with one of the flushes of a COMMIT.

@@ -174,7 +174,7 @@ pub fn filter(bytes: &[u8]) {
 }
 
 const DECLARATIONS: [&str; 6] = [
-    "TYPES 5 i int u uint f float t time j json STREAM s FIELDS 1 a PAYLOAD IMAGES STREAM t OPS NONE FIELDS 1 b",
+    "TYPES 9 i int u uint f float t time j json d decimal m decimal:2 y date w datetime STREAM s FIELDS 1 a PAYLOAD IMAGES STREAM t OPS NONE FIELDS 1 b",
     "STREAM s PAYLOAD FULL STREAM t FORMAT DEBEZIUM STREAM u PAYLOAD KEYS",
     "VERSION i FAKEDELETE gone STREAM s PAYLOAD IMAGES STREAM t PAYLOAD FULL STREAM u FORMAT DEBEZIUM",
     "VERSION u TOMBSTONE 0 TYPES 1 u uint STREAM s",
@@ -283,15 +283,29 @@ pub fn flush(bytes: &[u8]) {
     }
 }
 
+/// All types, decimals of two scales among them.
+fn types() -> impl Iterator<Item = FieldType> {
+    let words = "string int uint float decimal decimal:0 decimal:2 bool time date datetime json";
+    let words = words.split(' ');
+    words.map(|word| FieldType::parse(word.as_bytes()).expect("a type"))
+}
+
 fn look_at_fields(decoded: Result<Fields, Error>) {
     match decoded {
         Err(error) => look_at(&error),
         Ok(fields) => {
             let given = fields.iter().filter_map(|(_, given)| given.as_ref());
             for given in given {
-                if let Some(field_type) = given.field_type {
-                    let canonical = field_type.canonical(&given.text);
-                    assert_eq!(canonical.as_deref(), Some(&*given.text), "{field_type:?}");
+                assert!(given.own_type().holds(given.text()), "{given:?}");
+                // A value has one text in a field of each type.
+                for field_type in types() {
+                    match field_type.coerce(b"f", given.clone()) {
+                        Err(error) => look_at(&error),
+                        Ok(text) => {
+                            let again = field_type.canonical(&text);
+                            assert_eq!(again.as_deref(), Some(&*text), "{field_type:?}");
+                        }
+                    }
                 }
             }
         }
@@ -301,8 +315,7 @@ fn look_at_fields(decoded: Result<Fields, Error>) {
 /// A snapshot as JSON; a value of each type as text.
 pub fn json(bytes: &[u8]) {
     look_at_fields(input::json::decode(bytes));
-    for letter in "siufbtj".chars() {
-        let field_type = FieldType::parse(letter.to_string().as_bytes()).expect("a type");
+    for field_type in types() {
         if let Some(text) = field_type.canonical(bytes) {
             let again = field_type.canonical(&text);
             assert_eq!(again.as_deref(), Some(&*text), "{field_type:?}");

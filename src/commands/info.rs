@@ -48,7 +48,7 @@ impl Command for Info {
         reply.map(declaration.types.len());
         for (field, field_type) in &declaration.types {
             reply.bytes(field);
-            reply.bytes(field_type.name());
+            reply.bytes(field_type.name().as_bytes());
         }
         reply.bytes("streams");
         reply.array(declaration.streams.len());

@@ -23,7 +23,7 @@ DIRTY.DECLARE user{} STREAM s => {name: user{}, prefix: user{}:, types: {}, stre
 DIRTY.DECLARE user TYPES 7 a string b int c uint d float e bool f time g json STREAM s
   => {name: user, prefix: user:, types: {a: string, b: int, c: uint, d: float, e: bool,
   f: time, g: json}, streams: [S(s)]}
-DIRTY.DECLARE user TYPES 7 a s b I c u d F e b f t g JSON STREAM s
+DIRTY.DECLARE user TYPES 7 a STRING b Int c uint d FLOAT e Bool f time g JSON STREAM s
   => {name: user, prefix: user:, types: {a: string, b: int, c: uint, d: float, e: bool,
   f: time, g: json}, streams: [S(s)]}
 DIRTY.DECLARE user TYPES 0 STREAM s => {name: user, prefix: user:, types: {}, streams: [S(s)]}
@@ -168,7 +168,7 @@ fn flat(value: Value) -> Value {
 const SAME: &[&[&str]] = &[
     &[
         "NAME n PREFIX p TYPES 2 a int b bool STREAM s OPS IU FIELDS 2 x y MAXLEN = 5 PAYLOAD FULL",
-        "PREFIX p NAME n STREAM s PAYLOAD FULL MAXLEN 5 FIELDS 2 y x OPS UI TYPES 2 b b a i",
+        "PREFIX p NAME n STREAM s PAYLOAD FULL MAXLEN 5 FIELDS 2 y x OPS UI TYPES 2 b Bool a int",
         "TYPES 2 b BOOL a INT STREAM s FIELDS 2 x y PAYLOAD full OPS iu MAXLEN = 5 PREFIX p NAME n",
     ],
     &[

@@ -113,6 +113,22 @@ UPDATE 1 1 gone 0e5 => insert | gone 0 | 3
 "#,
     ),
     (
+        "FAKEDELETE gone TYPES 1 gone decimal:2 STREAM s",
+        r#"
+INSERT 1 1 gone -0 => insert | gone 0.00 | 1
+UPDATE 1 1 gone 0.01 => delete | gone 0.01 | 2
+UPDATE 1 1 gone 0 => insert | gone 0.00 | 3
+"#,
+    ),
+    (
+        "FAKEDELETE gone TYPES 1 gone json STREAM s",
+        r#"
+INSERT 1 1 gone -0.0 => insert | gone 0 | 1
+UPDATE 1 1 gone 1.0 => delete | gone 1 | 2
+UPDATE 1 1 gone false => insert | gone false | 3
+"#,
+    ),
+    (
         "FAKEDELETE gone TYPES 1 gone time STREAM s",
         r#"
 INSERT 1 1 a x => insert | a x | 1

@@ -49,5 +49,6 @@ mod stateless;
 mod stats;
 mod stored;
 mod support;
+mod values;
 mod versions;
 mod waiting;

@@ -456,7 +456,7 @@ mod tests {
         for (typed, canonical) in [
             ("STREAM s", "NAME user PREFIX user: STREAM s OPS IUD PAYLOAD CHANGES FORMAT MSGPACK"),
             (
-                "stream s ops du fields 2 b a maxlen 10 payload full name N prefix p: types 2 z i a bool",
+                "stream s ops du fields 2 b a maxlen 10 payload full name N prefix p: types 2 z int a bool",
                 "NAME N PREFIX p: TYPES 2 a bool z int STREAM s OPS UD FIELDS 2 a b MAXLEN = 10 ONFULL TRIM \
                  PAYLOAD FULL FORMAT MSGPACK",
             ),
@@ -484,6 +484,11 @@ mod tests {
                 "version v stream s format fluxaorm1 tombstone 7 types 1 a bool",
                 "NAME user PREFIX user: VERSION v TOMBSTONE 7 TYPES 2 a bool v int \
                  STREAM s OPS IUD PAYLOAD FULL FORMAT FLUXAORM1",
+            ),
+            (
+                "stream s types 5 a DECIMAL b decimal:0 c decimal:1000 d Date e datetime",
+                "NAME user PREFIX user: TYPES 5 a decimal b decimal:0 c decimal:1000 d date e datetime \
+                 STREAM s OPS IUD PAYLOAD CHANGES FORMAT MSGPACK",
             ),
             (
                 "VERSION v TYPES 1 v uint STREAM s",

@@ -148,7 +148,11 @@ impl Declaration {
 
     /// A stored text with its field's type.
     pub fn value<'t>(&self, field: &[u8], text: &'t [u8]) -> Value<'t> {
-        Some(self.declared_type(field).unwrap_or_default().of(text))
+        Some(
+            self.declared_type(field)
+                .unwrap_or_default()
+                .interpret(text),
+        )
     }
 
     pub fn snapshot_key(&self, id: &[u8]) -> Vec<u8> {

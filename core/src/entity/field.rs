@@ -1,8 +1,8 @@
 //! The fields of an entity as a client gives them.
 
 use super::event::Bytes;
-use super::value::Given;
+use super::value::InputValue;
 
 /// A field and its new value; `None` is null.
-pub type Field<'a> = (Bytes<'a>, Option<Given<'a>>);
+pub type Field<'a> = (Bytes<'a>, Option<InputValue<'a>>);
 pub type Fields<'a> = Vec<Field<'a>>;

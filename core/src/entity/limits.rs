@@ -62,7 +62,7 @@ impl Limits {
         for (field, given) in fields {
             self.check_name(field)?;
             if let Some(given) = given {
-                self.check_value(field, &given.text)?;
+                self.check_value(field, given.text())?;
             }
         }
         Ok(())

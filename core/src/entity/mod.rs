@@ -8,6 +8,7 @@ pub mod event_id;
 pub mod field;
 pub mod json;
 pub mod limits;
+pub mod number;
 pub mod operation;
 pub mod overlap;
 pub mod snapshot;

@@ -1,6 +1,7 @@
 //! The state of one entity: its fields that are not null.
 
 use super::field::Field;
+use super::value::InputValue;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -160,9 +161,9 @@ impl<'f, 'g> Reading<'f, 'g> {
             return self.snapshot.push(field, value);
         };
         self.given.next();
-        let text = given.as_ref().map(|given| &given.text);
+        let text = given.as_ref().and_then(InputValue::borrowed);
         match (name, text) {
-            (Cow::Borrowed(name), Some(Cow::Borrowed(text))) if *text == value => {
+            (Cow::Borrowed(name), Some(text)) if text == value => {
                 self.snapshot.borrow(name, text);
             }
             _ => self.snapshot.push(field, value),
@@ -222,7 +223,6 @@ impl<'s> Finder<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entity::value::{FieldType, Given};
     use proptest::prelude::*;
 
     #[test]
@@ -272,8 +272,8 @@ mod tests {
                 .into_iter()
                 .map(|(name, value)| {
                     let value = value.map(|(text, owned)| match owned {
-                        true => Given::typed(FieldType::String, text.to_vec().into()),
-                        false => Given::plain(text),
+                        true => InputValue::Text(text.to_vec().into()),
+                        false => InputValue::Plain(text),
                     });
                     (name.into(), value)
                 })

@@ -1,55 +1,111 @@
-//! Types of fields and the canonical text of their values.
+//! Types of fields, values as clients give them, and the canonical text of each.
 
+use super::event::Bytes;
 use super::json;
+use super::number::{Number, MAX_DIGITS};
+use super::{decimal, number};
 use crate::error::{Error, Quoted};
 use std::borrow::Cow;
-use time::{format_description::well_known::Rfc3339, OffsetDateTime, UtcOffset};
+use time::{format_description::well_known::Rfc3339, Date, Month, OffsetDateTime, UtcOffset};
 
-/// A field's value as a client gave it.
+/// A field's value as a client gave it. The field's type decides what it becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given<'a> {
-    pub text: Cow<'a, [u8]>,
-    /// The type that a JSON or MessagePack snapshot gives it, the text then in its canonical form;
-    /// `None` for plain text.
-    pub field_type: Option<FieldType>,
-    /// As JSON wrote a number. Without a type it is one that only a declared type can hold.
-    pub number: Option<&'a [u8]>,
+pub enum InputValue<'a> {
+    /// The bytes that stand in a field list.
+    Plain(&'a [u8]),
+    /// A string of JSON; a str or bin of MessagePack.
+    Text(Bytes<'a>),
+    /// A number as JSON writes it; the digits of a MessagePack integer.
+    Number(Bytes<'a>),
+    /// A MessagePack float, as the text of type float, which reads back as the same double.
+    Float(Bytes<'a>),
+    Bool(bool),
+    /// A MessagePack timestamp, as the canonical text of type time.
+    Time(Bytes<'a>),
+    /// An array or object, as the canonical text of type json.
+    Json(Bytes<'a>),
 }
 
-impl<'a> Given<'a> {
-    pub fn plain(text: &'a [u8]) -> Self {
-        Given {
-            text: text.into(),
-            field_type: None,
-            number: None,
+impl<'a> InputValue<'a> {
+    /// What is stored of it where no type is declared.
+    pub fn text(&self) -> &[u8] {
+        match self {
+            InputValue::Plain(text) => text,
+            InputValue::Text(text)
+            | InputValue::Number(text)
+            | InputValue::Float(text)
+            | InputValue::Time(text)
+            | InputValue::Json(text) => text,
+            InputValue::Bool(value) => bool_text(*value),
         }
     }
 
-    pub fn typed(field_type: FieldType, text: Cow<'a, [u8]>) -> Self {
-        Given {
-            text,
-            field_type: Some(field_type),
-            number: None,
+    pub fn into_text(self) -> Bytes<'a> {
+        match self {
+            InputValue::Plain(text) => text.into(),
+            InputValue::Text(text)
+            | InputValue::Number(text)
+            | InputValue::Float(text)
+            | InputValue::Time(text)
+            | InputValue::Json(text) => text,
+            InputValue::Bool(value) => bool_text(value).into(),
         }
     }
 
-    /// Refuses what a field cannot take that has no declared type.
-    pub fn check_untyped(&self, field: &[u8]) -> Result<(), Error> {
-        let Some(number) = self.number.filter(|_| self.field_type.is_none()) else {
-            return Ok(());
-        };
-        let is_whole = number
-            .iter()
-            .all(|byte| !matches!(byte, b'.' | b'e' | b'E'));
-        Err(Error::BadValue {
-            field: Quoted::new(field),
-            expected: match is_whole {
-                true => "a 64-bit integer",
-                false => FieldType::Float.expected(),
-            },
-            got: Quoted::new(number),
-        })
+    /// The text if it stands in the client's command.
+    pub fn borrowed(&self) -> Option<&'a [u8]> {
+        match self {
+            InputValue::Plain(text)
+            | InputValue::Text(Cow::Borrowed(text))
+            | InputValue::Number(Cow::Borrowed(text))
+            | InputValue::Float(Cow::Borrowed(text))
+            | InputValue::Time(Cow::Borrowed(text))
+            | InputValue::Json(Cow::Borrowed(text)) => Some(text),
+            InputValue::Bool(value) => Some(bool_text(*value)),
+            _ => None,
+        }
     }
+
+    /// The type that it gives a field without a declared one.
+    pub fn own_type(&self) -> FieldType {
+        match self {
+            InputValue::Plain(_) | InputValue::Text(_) => FieldType::String,
+            InputValue::Number(text) => type_of_number(text),
+            InputValue::Float(_) => FieldType::Float,
+            InputValue::Bool(_) => FieldType::Bool,
+            InputValue::Time(_) => FieldType::Time,
+            InputValue::Json(_) => FieldType::Json,
+        }
+    }
+
+    /// As an error shows it.
+    fn quoted(&self) -> Quoted {
+        match self {
+            InputValue::Bool(true) => Quoted::new(b"true"),
+            InputValue::Bool(false) => Quoted::new(b"false"),
+            value => Quoted::new(value.text()),
+        }
+    }
+}
+
+fn bool_text(value: bool) -> &'static [u8] {
+    match value {
+        true => b"1",
+        false => b"0",
+    }
+}
+
+/// The type of a number that keeps its digits as they are written: one that loses none of them.
+fn type_of_number(text: &[u8]) -> FieldType {
+    let is_whole = text.iter().all(|byte| !matches!(byte, b'.' | b'e' | b'E'));
+    let types: &[FieldType] = match is_whole {
+        true => &[FieldType::Int, FieldType::Uint, FieldType::Decimal(None)],
+        false => &[FieldType::Float, FieldType::Decimal(None)],
+    };
+    let mut types = types.iter().copied();
+    types
+        .find(|field_type| field_type.holds(text))
+        .unwrap_or_default()
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -62,30 +118,45 @@ pub enum FieldType {
     Bool,
     Time,
     Json,
+    /// With exactly so many digits behind the point, if that is said.
+    Decimal(Option<u16>),
+    Date,
+    DateTime,
 }
 
 impl FieldType {
-    const ALL: [(FieldType, &'static str, u8); 7] = [
+    const ALL: [(FieldType, &'static str, u8); 10] = [
         (FieldType::String, "string", b's'),
         (FieldType::Int, "int", b'i'),
         (FieldType::Uint, "uint", b'u'),
         (FieldType::Float, "float", b'f'),
+        (FieldType::Decimal(None), "decimal", b'd'),
         (FieldType::Bool, "bool", b'b'),
         (FieldType::Time, "time", b't'),
+        (FieldType::Date, "date", b'y'),
+        (FieldType::DateTime, "datetime", b'w'),
         (FieldType::Json, "json", b'j'),
     ];
 
     /// The words of TYPES, for an error.
-    pub const CHOICES: &'static str = "string, int, uint, float, bool, time or json";
+    pub const CHOICES: &'static str =
+        "string, int, uint, float, decimal, decimal:n (n from 0 to 1000), bool, time, \
+        date, datetime or json";
 
-    /// A word of TYPES, or its first letter.
+    /// A word of TYPES.
     pub fn parse(word: &[u8]) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(_, name, letter)| {
-                word.eq_ignore_ascii_case(name.as_bytes()) || word.eq_ignore_ascii_case(&[*letter])
-            })
-            .map(|(field_type, ..)| *field_type)
+        match word.split_at_checked(8) {
+            Some((name, scale)) if name.eq_ignore_ascii_case(b"decimal:") => {
+                let scale = u16::try_from(decimal::parse(scale)?).ok()?;
+                let fits = usize::from(scale) <= MAX_DIGITS;
+                fits.then_some(FieldType::Decimal(Some(scale)))
+            }
+            _ => {
+                let mut all = Self::ALL.iter();
+                all.find(|(_, name, _)| word.eq_ignore_ascii_case(name.as_bytes()))
+                    .map(|(field_type, ..)| *field_type)
+            }
+        }
     }
 
     /// The `t` of an event's values.
@@ -96,32 +167,48 @@ impl FieldType {
             .map(|(field_type, ..)| *field_type)
     }
 
-    pub fn name(self) -> &'static str {
-        self.row().1
+    /// The word of TYPES.
+    pub fn name(self) -> Cow<'static, str> {
+        match self {
+            FieldType::Decimal(Some(scale)) => format!("decimal:{scale}").into(),
+            other => other.row().1.into(),
+        }
     }
 
-    /// The `t` of an event's values.
+    /// The `t` of an event's values; it does not tell a decimal's scale.
     pub fn letter(self) -> u8 {
         self.row().2
     }
 
     fn row(self) -> &'static (FieldType, &'static str, u8) {
+        let of_event = match self {
+            FieldType::Decimal(_) => FieldType::Decimal(None),
+            other => other,
+        };
         Self::ALL
             .iter()
-            .find(|(field_type, ..)| *field_type == self)
+            .find(|(field_type, ..)| *field_type == of_event)
             .unwrap_or(&Self::ALL[0])
     }
 
-    fn expected(self) -> &'static str {
+    fn expected(self) -> Cow<'static, str> {
         match self {
-            FieldType::String => "bytes",
+            FieldType::String => "a string",
             FieldType::Int => "a 64-bit signed integer",
             FieldType::Uint => "a 64-bit unsigned integer",
             FieldType::Float => "a finite number",
+            FieldType::Decimal(None) => "a number of at most 1000 digits",
+            FieldType::Decimal(Some(scale)) => {
+                let behind = format!("at most {scale} of them behind the point");
+                return format!("a number of at most 1000 digits, {behind}").into();
+            }
             FieldType::Bool => "1, 0, true or false",
-            FieldType::Time => "an RFC 3339 time",
+            FieldType::Time => "an RFC 3339 time with its zone (datetime takes one without a zone)",
+            FieldType::Date => "a date, YYYY-MM-DD",
+            FieldType::DateTime => "a date and time without a zone, YYYY-MM-DDThh:mm:ss",
             FieldType::Json => json::EXPECTED,
         }
+        .into()
     }
 
     /// The one text that stands for this value: equal values of a type have equal texts.
@@ -131,17 +218,28 @@ impl FieldType {
     /// | string | the bytes |
     /// | int, uint | decimal |
     /// | float | the shortest that reads back the same, without exponent between 1e-5 and 1e21 |
+    /// | decimal | no exponent, no zeros in front or at the end; with a scale, exactly so many digits behind the point |
     /// | bool | `1` or `0` |
     /// | time | RFC 3339 in UTC with `Z`, fraction only if not zero |
-    /// | json | no white space between tokens, keys in the order given |
+    /// | date | `YYYY-MM-DD` |
+    /// | datetime | `YYYY-MM-DDThh:mm:ss`, fraction only if not zero |
+    /// | json | no white space between tokens, keys in the order given, numbers as [`Number::to_json`] has them |
     pub fn canonical(self, text: &[u8]) -> Option<Cow<'_, [u8]>> {
         let owned = match self {
             FieldType::String => return Some(Cow::Borrowed(text)),
-            FieldType::Int => utf8(text)?.parse::<i64>().ok()?.to_string(),
-            FieldType::Uint => utf8(text)?.parse::<u64>().ok()?.to_string(),
-            FieldType::Float => canonical_float(utf8(text)?.parse().ok()?)?,
+            FieldType::Int | FieldType::Uint if number::is_plain_integer(text) => {
+                // It fits either, but for its sign.
+                let fits = self == FieldType::Int || !text.starts_with(b"-");
+                return fits.then_some(Cow::Borrowed(text));
+            }
+            FieldType::Int => i64::try_from(integer(text)?).ok()?.to_string(),
+            FieldType::Uint => u64::try_from(integer(text)?).ok()?.to_string(),
+            FieldType::Float => canonical_float(double(text)?)?,
+            FieldType::Decimal(scale) => Number::parse(text)?.to_decimal(scale)?,
             FieldType::Bool => canonical_bool(text)?.into(),
             FieldType::Time => canonical_time(utf8(text)?)?,
+            FieldType::Date => return is_date(text).then_some(Cow::Borrowed(text)),
+            FieldType::DateTime => canonical_datetime(text)?,
             FieldType::Json => json::canonical(utf8(text)?)?,
         };
         // The common case, a value that is canonical already, keeps the caller's bytes.
@@ -154,69 +252,87 @@ impl FieldType {
 
     /// A stored text as a value of this type. One that does not fit, stored before the type was declared
     /// or by hand, is what it is: a string.
-    pub fn of(self, text: &[u8]) -> (FieldType, Cow<'_, [u8]>) {
+    pub fn interpret(self, text: &[u8]) -> (FieldType, Cow<'_, [u8]>) {
         match self.canonical(text) {
             Some(canonical) => (self, canonical),
             None => (FieldType::String, text.into()),
         }
     }
 
-    /// The canonical text of a value that a client gives a field of this type.
-    pub fn take<'a>(self, field: &[u8], given: Given<'a>) -> Result<Cow<'a, [u8]>, Error> {
-        let Given {
-            text,
-            field_type,
-            number,
-        } = given;
-        let bad = |text: &[u8]| Error::BadValue {
-            field: Quoted::new(field),
-            expected: self.expected(),
-            got: Quoted::new(text),
-        };
-        let text = match field_type {
-            // In JSON numbers stay as they are written.
-            _ if self == FieldType::Json && number.is_some() => number.unwrap_or_default().into(),
-            Some(same) if same == self => return Ok(text),
-            // It would become 1 or 0, which nobody means by true or false.
-            Some(FieldType::Bool) if self != FieldType::Json => {
-                return Err(Error::BadValue {
-                    field: Quoted::new(field),
-                    expected: match self {
-                        FieldType::String => "a string",
-                        other => other.expected(),
-                    },
-                    got: Quoted::new(&FieldType::Bool.json(&text).unwrap_or_default()),
-                })
+    /// Whether a text of a field without a declared type is a value of this one, as it is written. A number
+    /// keeps zeros that say nothing, but no double stands for digits that it does not have.
+    pub fn holds(self, text: &[u8]) -> bool {
+        match self {
+            FieldType::Float => {
+                let canonical = self.canonical(text);
+                let same = canonical.map(|same| Number::parse(&same) == Number::parse(text));
+                same.unwrap_or_default()
             }
-            _ if self == FieldType::String => return Ok(text),
+            _ => self
+                .canonical(text)
+                .is_some_and(|canonical| *canonical == *text),
+        }
+    }
+
+    /// The canonical text of a value that a client gives a field of this type.
+    pub fn coerce<'a>(self, field: &[u8], value: InputValue<'a>) -> Result<Bytes<'a>, Error> {
+        let text = match (self, value) {
+            (FieldType::String, value @ InputValue::Bool(_)) => {
+                return Err(self.refuse(field, &value))
+            }
+            (FieldType::String, value) => return Ok(value.into_text()),
+            (FieldType::Json, InputValue::Plain(text)) => text.into(),
             // What the snapshot says in JSON stays JSON: `"5"` is not `5`.
-            Some(other) if self == FieldType::Json => match other.json(&text) {
-                Some(json) => return Ok(json.into()),
-                None => return Err(bad(&text)),
-            },
-            _ => text,
+            (FieldType::Json, value) => {
+                return match value.json() {
+                    Some(json) => Ok(json),
+                    None => Err(self.refuse(field, &value)),
+                }
+            }
+            (FieldType::Bool, InputValue::Bool(value)) => return Ok(bool_text(value).into()),
+            // It would become 1 or 0, which nobody means by true or false.
+            (_, value @ InputValue::Bool(_)) => return Err(self.refuse(field, &value)),
+            (FieldType::Float, InputValue::Float(text)) => return Ok(text),
+            (FieldType::Time, InputValue::Time(text)) => return Ok(text),
+            (FieldType::Int | FieldType::Uint | FieldType::Decimal(_), InputValue::Float(text)) => {
+                exact_integer(&text).map_or(text, |digits| digits.into_bytes().into())
+            }
+            (_, value) => value.into_text(),
         };
+        let bad = |text: &[u8]| self.refuse(field, &InputValue::Plain(text));
         match text {
             Cow::Borrowed(text) => self.canonical(text).ok_or_else(|| bad(text)),
             Cow::Owned(text) => match self.canonical(&text) {
-                Some(canonical) => Ok(canonical.into_owned().into()),
+                Some(Cow::Owned(canonical)) => Ok(canonical.into()),
+                Some(Cow::Borrowed(_)) => Ok(text.into()),
                 None => Err(bad(&text)),
             },
         }
     }
 
-    /// A canonical text of this type as JSON, if it is UTF-8.
-    fn json(self, text: &[u8]) -> Option<Vec<u8>> {
-        match self {
-            FieldType::Int | FieldType::Uint | FieldType::Json => Some(text.to_vec()),
-            // It stays told from an integer.
-            FieldType::Float => Some(match text.iter().any(|byte| matches!(byte, b'.' | b'e')) {
-                true => text.to_vec(),
-                false => [text, b".0"].concat(),
-            }),
-            FieldType::Bool => Some(if text == b"1" { "true" } else { "false" }.into()),
-            FieldType::String | FieldType::Time => serde_json::to_vec(utf8(text)?).ok(),
+    fn refuse(self, field: &[u8], value: &InputValue) -> Error {
+        Error::BadValue {
+            field: Quoted::new(field),
+            expected: self.expected(),
+            got: value.quoted(),
         }
+    }
+}
+
+impl<'a> InputValue<'a> {
+    /// As the canonical text of type json, if it is UTF-8.
+    fn json(&self) -> Option<Bytes<'a>> {
+        Some(match self {
+            InputValue::Plain(_) | InputValue::Text(_) | InputValue::Time(_) => {
+                serde_json::to_vec(utf8(self.text())?).ok()?.into()
+            }
+            InputValue::Number(Cow::Borrowed(number)) => json::canonical_number(number),
+            InputValue::Number(number) => json::canonical_number(number).into_owned().into(),
+            // The texts of floats are those of JSON.
+            InputValue::Float(text) | InputValue::Json(text) => text.clone(),
+            InputValue::Bool(true) => b"true".as_slice().into(),
+            InputValue::Bool(false) => b"false".as_slice().into(),
+        })
     }
 }
 
@@ -224,7 +340,30 @@ fn utf8(text: &[u8]) -> Option<&str> {
     std::str::from_utf8(text).ok()
 }
 
-fn canonical_float(number: f64) -> Option<String> {
+fn integer(text: &[u8]) -> Option<i128> {
+    Number::parse(text)?.to_integer()
+}
+
+/// All digits of a double that is an integer. Others are known by their shortest text: what somebody meant
+/// who wrote 0.1 is not 0.1000000000000000055511151231257827.
+fn exact_integer(text: &[u8]) -> Option<String> {
+    let double: f64 = utf8(text)?.parse().ok()?;
+    // Rust writes the shortest digits and then zeros; with a precision it writes all of them.
+    (double.fract() == 0.0).then(|| format!("{double:.0}"))
+}
+
+/// The nearest double. It may be infinite or not a number.
+fn double(text: &[u8]) -> Option<f64> {
+    // The standard library does not count an exponent to its end that makes good for this many digits.
+    const LONG: usize = 1000;
+    match text.len() <= LONG {
+        true => utf8(text)?.parse().ok(),
+        false => Number::parse(text)?.to_double(),
+    }
+}
+
+/// The text of type float for a double, unless that is infinite or not a number.
+pub fn canonical_float(number: f64) -> Option<String> {
     let size = number.abs();
     if !size.is_finite() {
         None
@@ -243,7 +382,11 @@ fn canonical_bool(text: &[u8]) -> Option<&'static str> {
     } else if text == b"0" || text.eq_ignore_ascii_case(b"false") {
         Some("0")
     } else {
-        None
+        match integer(text)? {
+            1 => Some("1"),
+            0 => Some("0"),
+            _ => None,
+        }
     }
 }
 
@@ -268,9 +411,52 @@ fn canonical_time(text: &str) -> Option<String> {
         .ok()
 }
 
+/// Two or four digits.
+fn digits(text: &[u8]) -> Option<u16> {
+    text.iter().try_fold(0u16, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
+}
+
+/// `YYYY-MM-DD`, a day that there is.
+fn is_date(text: &[u8]) -> bool {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else {
+        return false;
+    };
+    let [year, month, day] = [&[*y1, *y2, *y3, *y4][..], &[*m1, *m2], &[*d1, *d2]].map(digits);
+    let date = || {
+        let month = Month::try_from(u8::try_from(month?).ok()?).ok()?;
+        Date::from_calendar_date(year?.into(), month, u8::try_from(day?).ok()?).ok()
+    };
+    date().is_some()
+}
+
+fn canonical_datetime(text: &[u8]) -> Option<String> {
+    let (date, rest) = text.split_at_checked(10)?;
+    let [b'T' | b't' | b' ', h1, h2, b':', m1, m2, b':', s1, s2, fraction @ ..] = rest else {
+        return None;
+    };
+    let in_range = |tens: &u8, ones: &u8, below| digits(&[*tens, *ones]).is_some_and(|n| n < below);
+    if !is_date(date) || !in_range(h1, h2, 24) || !in_range(m1, m2, 60) || !in_range(s1, s2, 60) {
+        return None;
+    }
+    let fraction = match fraction {
+        [] => "",
+        [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => {
+            digits.iter().all(u8::is_ascii_digit).then_some(())?;
+            utf8(fraction)?.trim_end_matches('0').trim_end_matches('.')
+        }
+        _ => return None,
+    };
+    let time = utf8(rest.get(1..9)?)?;
+    Some(format!("{}T{time}{fraction}", utf8(date)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn each_type_has_one_text_for_equal_values() {
@@ -286,7 +472,23 @@ mod tests {
             (Int, "9223372036854775808", None),
             (Int, "", None),
             (Int, " 5", None),
-            (Int, "5.0", None),
+            (Int, "5.0", Some("5")),
+            (Int, "7E+3", Some("7000")),
+            (Int, "-12.50e1", Some("-125")),
+            (Int, "9223372036854775807.0", Some("9223372036854775807")),
+            (Int, "9223372036854775807.5", None),
+            (Int, "9223372036854775808.0", None),
+            (Int, "0.9999999999999999999999", None),
+            (Int, "1e-400", None),
+            (Int, "1e999999999", None),
+            (Int, "0e999999999", Some("0")),
+            (Uint, "-0", Some("0")),
+            (Uint, "-0.0", Some("0")),
+            (
+                Uint,
+                "1.8446744073709551615e19",
+                Some("18446744073709551615"),
+            ),
             (Uint, "18446744073709551615", Some("18446744073709551615")),
             (Uint, "18446744073709551616", None),
             (Uint, "-1", None),
@@ -305,12 +507,70 @@ mod tests {
             (Float, "inf", None),
             (Float, "1e999", None),
             (Float, "", None),
+            (Float, "1e-400", Some("0")),
+            (Float, "0.9999999999999999999999", Some("1")),
+            (Float, "1e999999999", None),
+            (Decimal(None), "10.50", Some("10.5")),
+            (Decimal(None), "+007", Some("7")),
+            (Decimal(None), "-0.00", Some("0")),
+            (Decimal(None), "1e-3", Some("0.001")),
+            (
+                Decimal(None),
+                "9999999999999999.99",
+                Some("9999999999999999.99"),
+            ),
+            (Decimal(None), "1e1000", None),
+            (Decimal(None), "NaN", None),
+            (Decimal(None), "", None),
+            (Decimal(Some(2)), "10.5", Some("10.50")),
+            (Decimal(Some(2)), "-0", Some("0.00")),
+            (Decimal(Some(2)), "10.505", None),
+            (Decimal(Some(0)), "1e2", Some("100")),
             (Bool, "true", Some("1")),
             (Bool, "TRUE", Some("1")),
             (Bool, "1", Some("1")),
             (Bool, "false", Some("0")),
             (Bool, "0", Some("0")),
+            (Bool, "1.0", Some("1")),
+            (Bool, "-0", Some("0")),
+            (Bool, "2", None),
             (Bool, "yes", None),
+            (Date, "2026-01-02", Some("2026-01-02")),
+            (Date, "0000-02-29", Some("0000-02-29")),
+            (Date, "2026-02-29", None),
+            (Date, "2026-13-01", None),
+            (Date, "2026-1-2", None),
+            (Date, "2026-01-02T00:00:00", None),
+            (Date, "10000-01-01", None),
+            (Date, "", None),
+            (DateTime, "2026-01-02T03:04:05", Some("2026-01-02T03:04:05")),
+            (DateTime, "2026-01-02 03:04:05", Some("2026-01-02T03:04:05")),
+            (
+                DateTime,
+                "2026-01-02t03:04:05.000",
+                Some("2026-01-02T03:04:05"),
+            ),
+            (
+                DateTime,
+                "2026-01-02T23:59:59.1200",
+                Some("2026-01-02T23:59:59.12"),
+            ),
+            (
+                DateTime,
+                "2026-01-02T23:59:59.123456789",
+                Some("2026-01-02T23:59:59.123456789"),
+            ),
+            (DateTime, "2026-01-02T23:59:59.1234567890", None),
+            (DateTime, "2026-01-02T23:59:59.", None),
+            (DateTime, "2026-01-02T23:59:60", None),
+            (DateTime, "2026-01-02T24:00:00", None),
+            (DateTime, "2026-01-02T23:60:00", None),
+            (DateTime, "2026-01-02T03:04:05Z", None),
+            (DateTime, "2026-01-02T03:04:05+01:00", None),
+            (DateTime, "2026-01-02x03:04:05", None),
+            (DateTime, "2026-02-30T03:04:05", None),
+            (DateTime, "2026-01-02T03:04", None),
+            (DateTime, "2026-01-02", None),
             (
                 Time,
                 "2026-01-02T04:04:05+01:00",
@@ -343,7 +603,7 @@ mod tests {
             (
                 Json,
                 r#" { "b" : [ 1 , 2.0 ] , "a" : "x y\" z" } "#,
-                Some(r#"{"b":[1,2.0],"a":"x y\" z"}"#),
+                Some(r#"{"b":[1,2],"a":"x y\" z"}"#),
             ),
             (Json, "null", Some("null")),
             (Json, "\"\\\\\" ", Some("\"\\\\\"")),
@@ -385,15 +645,345 @@ mod tests {
     }
 
     #[test]
-    fn types_are_named_by_word_or_letter() {
+    fn types_are_named_by_words() {
         for (field_type, name, letter) in FieldType::ALL {
             assert_eq!(
                 FieldType::parse(name.to_uppercase().as_bytes()),
                 Some(field_type)
             );
-            assert_eq!(FieldType::parse(&[letter]), Some(field_type));
+            assert_eq!(field_type.name(), name);
+            assert_eq!(FieldType::from_letter(&[letter]), Some(field_type));
+            assert_eq!(FieldType::parse(&[letter]), None);
         }
-        assert_eq!(FieldType::parse(b"text"), None);
-        assert_eq!(FieldType::parse(b""), None);
+        for (word, scale) in [("decimal:0", 0), ("DECIMAL:2", 2), ("decimal:1000", 1000)] {
+            let field_type = FieldType::Decimal(Some(scale));
+            assert_eq!(FieldType::parse(word.as_bytes()), Some(field_type));
+            assert_eq!(field_type.name(), word.to_lowercase());
+            assert_eq!(field_type.letter(), b'd');
+        }
+        for word in [
+            "text",
+            "",
+            "decimal:",
+            "decimal:x",
+            "decimal:02",
+            "decimal:-1",
+            "decimal:1001",
+            "int:2",
+        ] {
+            assert_eq!(FieldType::parse(word.as_bytes()), None, "{word}");
+        }
+    }
+
+    fn plain(text: &str) -> InputValue<'_> {
+        InputValue::Plain(text.as_bytes())
+    }
+
+    fn number(text: &str) -> InputValue<'_> {
+        InputValue::Number(text.as_bytes().into())
+    }
+
+    fn float(double: f64) -> InputValue<'static> {
+        InputValue::Float(canonical_float(double).unwrap().into_bytes().into())
+    }
+
+    const TYPES: [FieldType; 9] = [
+        FieldType::String,
+        FieldType::Int,
+        FieldType::Uint,
+        FieldType::Float,
+        FieldType::Decimal(None),
+        FieldType::Decimal(Some(2)),
+        FieldType::Bool,
+        FieldType::Date,
+        FieldType::Json,
+    ];
+
+    /// What a field of each of these types makes of a value, or an empty text if it refuses it.
+    fn coerced(value: &InputValue) -> [String; 9] {
+        TYPES.map(|field_type| {
+            let text = field_type.coerce(b"f", value.clone());
+            text.map_or(String::new(), |text| {
+                String::from_utf8(text.into_owned()).unwrap()
+            })
+        })
+    }
+
+    #[test]
+    fn each_type_has_its_text_of_each_notation() {
+        let shortest = "1152921504606847000";
+        let exact = "1152921504606846976";
+        for (value, expected) in [
+            (
+                plain("1.0"),
+                ["1.0", "1", "1", "1", "1", "1.00", "1", "", "1"],
+            ),
+            (
+                number("1.0"),
+                ["1.0", "1", "1", "1", "1", "1.00", "1", "", "1"],
+            ),
+            (number("1"), ["1", "1", "1", "1", "1", "1.00", "1", "", "1"]),
+            (float(1.0), ["1", "1", "1", "1", "1", "1.00", "1", "", "1"]),
+            (
+                InputValue::Text(b"1.0".into()),
+                ["1.0", "1", "1", "1", "1", "1.00", "1", "", "\"1.0\""],
+            ),
+            (
+                plain("-0"),
+                ["-0", "0", "0", "0", "0", "0.00", "0", "", "0"],
+            ),
+            (
+                number("-0"),
+                ["-0", "0", "0", "0", "0", "0.00", "0", "", "0"],
+            ),
+            (
+                number("-0.0"),
+                ["-0.0", "0", "0", "0", "0", "0.00", "0", "", "0"],
+            ),
+            (float(-0.0), ["0", "0", "0", "0", "0", "0.00", "0", "", "0"]),
+            (
+                number("7E+3"),
+                [
+                    "7E+3", "7000", "7000", "7000", "7000", "7000.00", "", "", "7000",
+                ],
+            ),
+            (
+                plain("10.50"),
+                ["10.50", "", "", "10.5", "10.5", "10.50", "", "", "10.5"],
+            ),
+            (
+                float(10.5),
+                ["10.5", "", "", "10.5", "10.5", "10.50", "", "", "10.5"],
+            ),
+            (
+                float(0.1),
+                ["0.1", "", "", "0.1", "0.1", "0.10", "", "", "0.1"],
+            ),
+            (
+                number("1e-400"),
+                [
+                    "1e-400",
+                    "",
+                    "",
+                    "0",
+                    &format!("0.{}1", "0".repeat(399)),
+                    "",
+                    "",
+                    "",
+                    "1e-400",
+                ],
+            ),
+            (
+                number("1e400"),
+                [
+                    "1e400",
+                    "",
+                    "",
+                    "",
+                    &format!("1{}", "0".repeat(400)),
+                    &format!("1{}.00", "0".repeat(400)),
+                    "",
+                    "",
+                    "1e400",
+                ],
+            ),
+            (
+                number("1e999999999"),
+                ["1e999999999", "", "", "", "", "", "", "", "1e999999999"],
+            ),
+            (
+                float((1u64 << 60) as f64),
+                [
+                    shortest,
+                    exact,
+                    exact,
+                    shortest,
+                    exact,
+                    &format!("{exact}.00"),
+                    "",
+                    "",
+                    shortest,
+                ],
+            ),
+            (
+                number(exact),
+                [
+                    exact,
+                    exact,
+                    exact,
+                    shortest,
+                    exact,
+                    &format!("{exact}.00"),
+                    "",
+                    "",
+                    exact,
+                ],
+            ),
+            (
+                number("12345678901234567.89"),
+                [
+                    "12345678901234567.89",
+                    "",
+                    "",
+                    "12345678901234568",
+                    "12345678901234567.89",
+                    "12345678901234567.89",
+                    "",
+                    "",
+                    "12345678901234567.89",
+                ],
+            ),
+            (
+                float(9223372036854775808.0),
+                [
+                    "9223372036854776000",
+                    "",
+                    "9223372036854775808",
+                    "9223372036854776000",
+                    "9223372036854775808",
+                    "9223372036854775808.00",
+                    "",
+                    "",
+                    "9223372036854776000",
+                ],
+            ),
+            (
+                float(1e16),
+                [
+                    "10000000000000000",
+                    "10000000000000000",
+                    "10000000000000000",
+                    "10000000000000000",
+                    "10000000000000000",
+                    "10000000000000000.00",
+                    "",
+                    "",
+                    "10000000000000000",
+                ],
+            ),
+            (
+                float(1e-7),
+                ["1e-7", "", "", "1e-7", "0.0000001", "", "", "", "1e-7"],
+            ),
+            (
+                InputValue::Bool(true),
+                ["", "", "", "", "", "", "1", "", "true"],
+            ),
+            (
+                InputValue::Bool(false),
+                ["", "", "", "", "", "", "0", "", "false"],
+            ),
+            (
+                InputValue::Json(b"[1]".into()),
+                ["[1]", "", "", "", "", "", "", "", "[1]"],
+            ),
+            (
+                InputValue::Text(b"2026-01-02".into()),
+                [
+                    "2026-01-02",
+                    "",
+                    "",
+                    "",
+                    "",
+                    "",
+                    "",
+                    "2026-01-02",
+                    "\"2026-01-02\"",
+                ],
+            ),
+            (plain("x"), ["x", "", "", "", "", "", "", "", ""]),
+        ] {
+            assert_eq!(coerced(&value), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_without_a_declared_type_has_the_first_type_that_loses_no_digit() {
+        let digits = "1".repeat(1001);
+        for (text, expected) in [
+            ("5", FieldType::Int),
+            ("-9223372036854775808", FieldType::Int),
+            ("9223372036854775808", FieldType::Uint),
+            ("18446744073709551616", FieldType::Decimal(None)),
+            ("-9223372036854775809", FieldType::Decimal(None)),
+            ("-0", FieldType::String),
+            (&digits, FieldType::String),
+            ("1.0", FieldType::Float),
+            ("1.50", FieldType::Float),
+            ("0.1", FieldType::Float),
+            ("1e2", FieldType::Float),
+            ("1e300", FieldType::Float),
+            ("12345678901234567.89", FieldType::Decimal(None)),
+            ("12345678901234567.890", FieldType::String),
+            ("1e999", FieldType::String),
+            ("1e-400", FieldType::String),
+        ] {
+            assert_eq!(number(text).own_type(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_type_refuses_is_told_with_what_it_takes() {
+        let time = "2026-01-02T03:04:05";
+        for (field_type, value, expected) in [
+            (FieldType::Int, number("1.5"), "a 64-bit signed integer, not \"1.5\""),
+            (FieldType::Decimal(Some(2)), number("0.125"), "a number of at most 1000 digits, at most 2 of them behind the point, not \"0.125\""),
+            (FieldType::Time, plain(time), "an RFC 3339 time with its zone (datetime takes one without a zone), not \"2026-01-02T03:04:05\""),
+            (FieldType::String, InputValue::Bool(true), "a string, not \"true\""),
+            (FieldType::Date, InputValue::Bool(false), "a date, YYYY-MM-DD, not \"false\""),
+        ] {
+            let error = field_type.coerce(b"f", value).unwrap_err().to_string();
+            assert_eq!(error, format!("BADVALUE field \"f\" takes {expected}"));
+        }
+    }
+
+    /// The same number in each notation: of a field list, of JSON, of MessagePack.
+    fn notations(integer: i64) -> Vec<InputValue<'static>> {
+        let mut all = Vec::new();
+        for text in [
+            integer.to_string(),
+            format!("{integer}.0"),
+            format!("{integer}.000e0"),
+            format!("{integer}0E-1"),
+            format!("{integer}000.0e-3"),
+        ] {
+            all.push(InputValue::Text(text.clone().into_bytes().into()));
+            all.push(InputValue::Number(text.into_bytes().into()));
+        }
+        let double = integer as f64;
+        if double.abs() < 9e15 {
+            all.push(float(double));
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_has_one_text_however_it_is_written(integer: i64, small in -9_000_000i64..9_000_000) {
+            for integer in [integer, small] {
+                for field_type in TYPES.into_iter().skip(1) {
+                    let mut first = None;
+                    for value in notations(integer) {
+                        if field_type == FieldType::Json && matches!(value, InputValue::Text(_)) {
+                            continue; // a string
+                        }
+                        let shown = format!("{value:?}");
+                        let text = field_type.coerce(b"f", value).ok();
+                        if let Some(text) = &text {
+                            let again = field_type.canonical(text);
+                            prop_assert_eq!(again.as_deref(), Some(&**text), "{:?} of {}", field_type, shown);
+                        }
+                        let first = first.get_or_insert_with(|| text.clone());
+                        prop_assert_eq!(&*first, &text, "{:?} of {}", field_type, shown);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn the_texts_of_floats_are_those_of_json(double in proptest::num::f64::NORMAL) {
+            let text = canonical_float(double).unwrap();
+            prop_assert_eq!(&*json::canonical_number(text.as_bytes()), text.as_bytes());
+        }
     }
 }

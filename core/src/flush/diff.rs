@@ -5,7 +5,7 @@ use crate::entity::declaration::Declaration;
 use crate::entity::event::{Bytes, Change, Value};
 use crate::entity::field::Fields;
 use crate::entity::snapshot::{is_same, Finder, Snapshot, MARKER, NOTHING};
-use crate::entity::value::{FieldType, Given};
+use crate::entity::value::{FieldType, InputValue};
 use crate::error::{Error, Quoted};
 use crate::unique::Seen;
 use std::collections::HashMap;
@@ -28,10 +28,12 @@ impl<'d, 'a> Types<'d, 'a> {
     pub fn new(declaration: &'d Declaration, fields: &Fields<'a>) -> Self {
         let mut given = HashMap::new();
         for (field, value) in fields {
-            let field_type = value.as_ref().and_then(|value| value.field_type);
-            if let Some(field_type) = field_type.filter(|t| *t != FieldType::String) {
-                if declaration.declared_type(field).is_none() {
-                    given.insert(field.clone(), field_type);
+            match value {
+                None | Some(InputValue::Plain(_) | InputValue::Text(_)) => {}
+                Some(value) => {
+                    if declaration.declared_type(field).is_none() {
+                        given.insert(field.clone(), value.own_type());
+                    }
                 }
             }
         }
@@ -56,9 +58,9 @@ impl<'d, 'a> Types<'d, 'a> {
     /// of the type that the snapshot gives the field only if it is written as that is.
     pub fn value<'t>(&self, field: &[u8], text: &'t [u8]) -> Value<'t> {
         Some(match self.declaration.declared_type(field) {
-            Some(declared) => declared.of(text),
-            None => match self.given(field).of(text) {
-                (given, canonical) if *canonical == *text => (given, canonical),
+            Some(declared) => declared.interpret(text),
+            None => match self.given(field) {
+                given if given.holds(text) => (given, text.into()),
                 _ => (FieldType::String, text.into()),
             },
         })
@@ -66,22 +68,21 @@ impl<'d, 'a> Types<'d, 'a> {
 
     /// Whether a value is the stored text itself, of a field whose type is not declared: so it is with most
     /// fields of most snapshots.
-    fn is_same(&self, field: &[u8], given: &Given, stored: Option<&[u8]>) -> bool {
-        stored.is_some_and(|stored| is_same(stored, &given.text))
-            && given.check_untyped(field).is_ok()
+    fn is_same(&self, field: &[u8], given: &InputValue, stored: Option<&[u8]>) -> bool {
+        stored.is_some_and(|stored| is_same(stored, given.text()))
             && self.declaration.declared_type(field).is_none()
     }
 
-    /// A given value, if it fits its field.
-    pub fn take(&self, field: &[u8], given: Given<'a>) -> Result<(FieldType, Bytes<'a>), Error> {
-        let field_type = match self.declaration.declared_type(field) {
-            Some(declared) => declared,
-            None => {
-                given.check_untyped(field)?;
-                self.given(field)
-            }
-        };
-        Ok((field_type, field_type.take(field, given)?))
+    /// A given value, if it fits its field. Where no type is declared it is taken as it was written.
+    pub fn coerce(
+        &self,
+        field: &[u8],
+        given: InputValue<'a>,
+    ) -> Result<(FieldType, Bytes<'a>), Error> {
+        Ok(match self.declaration.declared_type(field) {
+            Some(declared) => (declared, declared.coerce(field, given)?),
+            None => (self.given(field), given.into_text()),
+        })
     }
 }
 
@@ -130,7 +131,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
             match value {
                 Some(given) if types.is_same(&field, &given, stored) => {}
                 Some(given) => {
-                    let new = types.take(&field, given)?;
+                    let new = types.coerce(&field, given)?;
                     diff.assign(types, field, new, stored);
                 }
                 None => {

@@ -6,7 +6,7 @@ use crate::encoding::input as encoded;
 use crate::entity::event::Pair;
 use crate::entity::field::Fields;
 use crate::entity::limits::Limits;
-use crate::entity::value::Given;
+use crate::entity::value::InputValue;
 use crate::error::{Error, Quoted};
 use crate::unique::Seen;
 
@@ -168,7 +168,7 @@ fn fields<'a>(args: &mut Args<'a>, of: &'static str) -> Result<Fields<'a>, Error
     let mut fields = Vec::with_capacity(count.min(args.remaining()));
     for _ in 0..count {
         let field = args.next(of, "a field")?;
-        let value = Given::plain(args.next(of, "a value")?);
+        let value = InputValue::Plain(args.next(of, "a value")?);
         fields.push((field.into(), Some(value)));
     }
     if args.keyword("NULL") {
@@ -198,8 +198,8 @@ fn replace<'a>(args: &mut Args<'a>) -> Result<Request<'a>, Error> {
     let (mut old, mut new) = (Fields::with_capacity(room), Fields::with_capacity(room));
     for _ in 0..count {
         let field = args.next("UPDATE", "a field")?;
-        let before = Given::plain(args.next("UPDATE", "an old value")?);
-        let after = Given::plain(args.next("UPDATE", "a new value")?);
+        let before = InputValue::Plain(args.next("UPDATE", "an old value")?);
+        let after = InputValue::Plain(args.next("UPDATE", "a new value")?);
         old.push((field.into(), Some(before)));
         new.push((field.into(), Some(after)));
     }

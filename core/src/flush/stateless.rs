@@ -60,7 +60,7 @@ impl<'a> Planner<'_, 'a> {
                 return Err(Error::DuplicateField(Quoted::new(&field)));
             }
             if let Some(given) = value {
-                let value = types.take(&field, given)?;
+                let value = types.coerce(&field, given)?;
                 state.push((field, Some(value)));
             }
         }

@@ -20,7 +20,7 @@
 //! | int, uint | number |
 //! | float | number with a point or an exponent: `100.0` |
 //! | bool | true or false |
-//! | string, json, time | string |
+//! | string, decimal, time, date, datetime, json | string |
 //!
 //! JSON has no bytes. A field with a text that is not UTF-8, before or after, is named in
 //! `source.binary`, and its strings are base64 (standard, padded), as Debezium writes bytes. A name
@@ -260,11 +260,14 @@ impl Serialize for Cell<'_> {
 
 /// The number, `true` or `false` of a value; `None` if it is to be a string.
 fn literal(field_type: FieldType, text: &[u8]) -> Option<Cow<'_, str>> {
-    if matches!(
-        field_type,
-        FieldType::String | FieldType::Time | FieldType::Json
-    ) {
-        return None;
+    match field_type {
+        FieldType::Int | FieldType::Uint | FieldType::Float | FieldType::Bool => {}
+        FieldType::String
+        | FieldType::Decimal(_)
+        | FieldType::Time
+        | FieldType::Date
+        | FieldType::DateTime
+        | FieldType::Json => return None,
     }
     let canonical = match field_type.canonical(text)? {
         Cow::Borrowed(text) => Cow::Borrowed(std::str::from_utf8(text).ok()?),

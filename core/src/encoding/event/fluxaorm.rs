@@ -9,7 +9,7 @@
 //! | `ch,omitempty` | map: field → `{"o": param, "n": param}`; nil if there are none |
 //!
 //! A param is a map of `n,omitempty` (bool: it is null), `t,omitempty` (type, one of `s i u f b t j`)
-//! and `v,omitempty` (text); both texts are empty for null. Texts are str, UTF-8 or not. Images, META,
+//! and `v,omitempty` (text); both texts are empty for null. A decimal, date or datetime is a string. Texts are str, UTF-8 or not. Images, META,
 //! the entity's version and what tells a TOUCH from an update have no place in it.
 //!
 //! What reads MSGPACK reads this too.
@@ -18,6 +18,7 @@ use super::msgpack::flush_type;
 use super::msgpack_io::{write_map, write_number, write_text};
 use crate::entity::decimal;
 use crate::entity::event::{Event, Value};
+use crate::entity::value::FieldType;
 use rmp::encode::{write_bool, write_nil};
 
 pub fn encode(event: &Event) -> Vec<u8> {
@@ -52,12 +53,20 @@ fn write_param(out: &mut Vec<u8>, value: &Value) {
     write_map(out, 3);
     write_text(out, b"n,omitempty");
     let _ = write_bool(out, value.is_none());
-    let letter = value.as_ref().map(|(field_type, _)| field_type.letter());
+    let letter = value.as_ref().map(|(field_type, _)| letter(*field_type));
     write_text(out, b"t,omitempty");
     write_text(out, letter.as_slice());
     let text = value.as_ref().map(|(_, text)| &**text);
     write_text(out, b"v,omitempty");
     write_text(out, text.unwrap_or_default());
+}
+
+/// The library has no letters for decimals, dates and datetimes: to it they are strings.
+fn letter(field_type: FieldType) -> u8 {
+    match field_type {
+        FieldType::Decimal(_) | FieldType::Date | FieldType::DateTime => FieldType::String.letter(),
+        other => other.letter(),
+    }
 }
 
 #[cfg(test)]

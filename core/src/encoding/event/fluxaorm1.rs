@@ -23,7 +23,8 @@
 //! | float | 64-bit float |
 //! | bool | bool |
 //! | null | nil |
-//! | string, json, time | str, UTF-8 or not |
+//! | string, json, decimal, date | str, UTF-8 or not |
+//! | time (in UTC), datetime | str, `2026-01-02 03:04:05` |
 //!
 //! Not all of an event comes back. An update, a TOUCH among them, has no old values: they read as null.
 //! An `ID` that is the entry's own id is no change, and a null is none where all fields are listed.
@@ -99,8 +100,18 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
         let _ = write_nil(out);
         return;
     };
-    if write_number(out, *field_type, text).is_none() {
-        write_text(out, text);
+    match field_type {
+        FieldType::Time | FieldType::DateTime => write_text(out, &wall_clock(text)),
+        _ if write_number(out, *field_type, text).is_some() => {}
+        _ => write_text(out, text),
+    }
+}
+
+/// `2026-01-02 03:04:05`: no fraction, no `T` and no zone, which is UTC where there is one.
+fn wall_clock(text: &[u8]) -> Cow<'_, [u8]> {
+    match (text.get(..10), text.get(10), text.get(11..19)) {
+        (Some(date), Some(b'T'), Some(time)) => [date, b" ", time].concat().into(),
+        _ => text.into(),
     }
 }
 
@@ -115,7 +126,12 @@ fn write_number(out: &mut Vec<u8>, field_type: FieldType, text: &[u8]) -> Option
             number.is_finite() && write_f64(out, number).is_ok()
         }
         FieldType::Bool => write_bool(out, bool_of(text)?).is_ok(),
-        FieldType::String | FieldType::Time | FieldType::Json => return None,
+        FieldType::String
+        | FieldType::Decimal(_)
+        | FieldType::Time
+        | FieldType::Date
+        | FieldType::DateTime
+        | FieldType::Json => return None,
     };
     written.then_some(())
 }

@@ -112,7 +112,7 @@ pub mod tests {
     }
 
     /// A value of each type, with what is hard to write.
-    const VALUES: [(FieldType, &[u8]); 26] = [
+    const VALUES: [(FieldType, &[u8]); 31] = [
         (FieldType::String, b""),
         (FieldType::String, b"plain"),
         (FieldType::String, b"\0"),
@@ -138,7 +138,12 @@ pub mod tests {
         (FieldType::Bool, b"1"),
         (FieldType::Bool, b"0"),
         (FieldType::Time, b"2026-01-02T03:04:05.5Z"),
-        (FieldType::Json, br#"{"b":[1,2.0],"a":"x y\" z"}"#),
+        (FieldType::Json, br#"{"b":[1,2.5],"a":"x y\" z"}"#),
+        (FieldType::Decimal(None), b"-12345678901234567890.125"),
+        (FieldType::Decimal(None), b"0"),
+        (FieldType::Date, b"2026-01-02"),
+        (FieldType::DateTime, b"2026-01-02T03:04:05.000000001"),
+        (FieldType::DateTime, b"2026-01-02T03:04:05"),
     ];
 
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -218,9 +223,34 @@ pub mod tests {
     fn native<'v>(value: &Value<'v>) -> Value<'v> {
         value.clone().map(|(field_type, text)| match field_type {
             FieldType::Uint if FieldType::Int.canonical(&text).is_some() => (FieldType::Int, text),
-            FieldType::Time | FieldType::Json => (FieldType::String, text),
+            FieldType::Decimal(_)
+            | FieldType::Time
+            | FieldType::Date
+            | FieldType::DateTime
+            | FieldType::Json => (FieldType::String, text),
             same => (same, text),
         })
+    }
+
+    /// The value with the types that FluxaORM v2 has.
+    fn of_library<'v>(value: &Value<'v>) -> Value<'v> {
+        let value = value.clone();
+        value.map(|(field_type, text)| match field_type {
+            FieldType::Decimal(_) | FieldType::Date | FieldType::DateTime => {
+                (FieldType::String, text)
+            }
+            same => (same, text),
+        })
+    }
+
+    /// The value as FluxaORM v1 has it, which tells times to the second.
+    fn of_first_library<'v>(value: &Value<'v>) -> Value<'v> {
+        let text = match value {
+            Some((FieldType::Time | FieldType::DateTime, text)) => text,
+            _ => return native(value),
+        };
+        let text = std::str::from_utf8(&text[..19]).unwrap().replace('T', " ");
+        Some((FieldType::String, text.into_bytes().into()))
     }
 
     /// A copy that borrows nothing; a `Cow` of borrowed things cannot simply be taken for one of longer lives.
@@ -267,14 +297,22 @@ pub mod tests {
                 touch: false,
                 ..event
             },
-            Format::FluxaOrm => Event {
-                before: none(),
-                after: none(),
-                touch: false,
-                version: None,
-                meta: no_meta(),
-                ..event
-            },
+            Format::FluxaOrm => {
+                let changes = event.changes.iter().map(|change| Change {
+                    field: change.field.clone(),
+                    old: of_library(&change.old),
+                    new: of_library(&change.new),
+                });
+                Event {
+                    changes: changes.collect(),
+                    before: none(),
+                    after: none(),
+                    touch: false,
+                    version: None,
+                    meta: no_meta(),
+                    ..event
+                }
+            }
             Format::FluxaOrm1 => {
                 let fake = event.changes.iter().any(|change| change.new.is_some());
                 let last_values = event.operation == Operation::Delete && !fake;
@@ -293,8 +331,8 @@ pub mod tests {
                     false => event.changes.to_vec(),
                 };
                 let changes = fields.into_iter().map(|change| Change {
-                    old: native(&change.old).filter(|_| last_values),
-                    new: native(&change.new),
+                    old: of_first_library(&change.old).filter(|_| last_values),
+                    new: of_first_library(&change.new),
                     ..change
                 });
                 let all_fields = event.operation == Operation::Insert || last_values;

@@ -11,7 +11,7 @@
 //! | `v` | uint or int: the entity's own version (VERSION) |
 //! | `m` | map: name → value, both text (META) |
 //!
-//! A param is `{"t": type, "v": text}`, type one of `s i u f b t j`, or `{"n": true}` for null. Texts
+//! A param is `{"t": type, "v": text}`, type one of `s i u f d b t y w j`, or `{"n": true}` for null. Texts
 //! that are not UTF-8 are written as bin instead of str.
 //!
 //! What is read may also have the names that FORMAT FLUXAORM gives these keys, nil for no changes, type

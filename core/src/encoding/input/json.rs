@@ -5,13 +5,12 @@
 //! | `null` | null |
 //! | string | string, its escapes decoded |
 //! | `true`, `false` | bool |
-//! | number without `.`, `e`, `E` | int if it fits, else uint; beyond 64 bits what a declared type makes of it |
-//! | other number | float; likewise if it is infinite as one |
+//! | number | its digits as they are written, for the field's type to judge |
 //! | array, object | json |
 
 use crate::entity::event::Bytes;
 use crate::entity::field::Fields;
-use crate::entity::value::{FieldType, Given};
+use crate::entity::value::{FieldType, InputValue};
 use crate::error::{Error, Quoted};
 use crate::unique::repeated;
 use serde::de::{MapAccess, Visitor};
@@ -59,34 +58,23 @@ pub fn decode(text: &[u8]) -> Result<Fields<'_>, Error> {
 }
 
 /// The value that `raw` gives a field; `raw` is a part of `text`.
-fn value<'a>(text: &str, field: &[u8], raw: &'a str) -> Result<Option<Given<'a>>, Error> {
-    let types: &[FieldType] = match raw.as_bytes().first() {
+fn value<'a>(text: &str, field: &[u8], raw: &'a str) -> Result<Option<InputValue<'a>>, Error> {
+    Ok(Some(match raw.as_bytes().first() {
         Some(b'n') => return Ok(None),
         Some(b'"') => {
             let decoded: Text = serde_json::from_str(raw).map_err(|error| {
                 let start = raw.as_ptr().addr().saturating_sub(text.as_ptr().addr());
                 malformed(raw, start, &error)
             })?;
-            let text = decoded.into_bytes();
-            return Ok(Some(Given::typed(FieldType::String, text)));
+            InputValue::Text(decoded.into_bytes())
         }
-        Some(b't' | b'f') => &[FieldType::Bool],
+        Some(b't') => InputValue::Bool(true),
+        Some(b'f') => InputValue::Bool(false),
         Some(b'[' | b'{') => {
-            let json = FieldType::Json.take(field, Given::plain(raw.as_bytes()))?;
-            return Ok(Some(Given::typed(FieldType::Json, json)));
+            let json = InputValue::Plain(raw.as_bytes());
+            InputValue::Json(FieldType::Json.coerce(field, json)?)
         }
-        _ if raw.contains(['.', 'e', 'E']) => &[FieldType::Float],
-        _ => &[FieldType::Int, FieldType::Uint],
-    };
-    let raw = raw.as_bytes();
-    let is_number = types != [FieldType::Bool];
-    let mut fitting = types
-        .iter()
-        .filter_map(|field_type| Some(Given::typed(*field_type, field_type.canonical(raw)?)));
-    Ok(Some(Given {
-        number: is_number.then_some(raw),
-        // A declared type may still hold it.
-        ..fitting.next().unwrap_or(Given::plain(raw))
+        _ => InputValue::Number(raw.as_bytes().into()),
     }))
 }
 
@@ -163,15 +151,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::time::{Duration, Instant};
-    use FieldType::{Bool, Float, Int, Json, Uint};
+    use FieldType::{Bool, Decimal, Float, Int, Json, Uint};
 
+    /// Each field with its type where none is declared, and its text.
     fn shown(fields: &Fields) -> Vec<(String, Option<(FieldType, String)>)> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let fields = fields.iter();
         fields
             .map(|(field, given)| {
                 let given = given.as_ref();
-                let given = given.map(|given| (given.field_type.unwrap(), text(&given.text)));
+                let given = given.map(|given| (given.own_type(), text(given.text())));
                 (text(field), given)
             })
             .collect()
@@ -185,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn each_value_has_its_type_and_canonical_text() {
+    fn each_value_has_its_type_and_text() {
         for (raw, field_type, text) in [
             (r#""""#, FieldType::String, ""),
             (r#""5""#, FieldType::String, "5"),
@@ -203,23 +192,37 @@ mod tests {
             ("true", Bool, "1"),
             ("false", Bool, "0"),
             ("0", Int, "0"),
-            ("-0", Int, "0"),
+            ("-0", FieldType::String, "-0"),
             ("-1", Int, "-1"),
             ("9223372036854775807", Int, "9223372036854775807"),
             ("-9223372036854775808", Int, "-9223372036854775808"),
             ("9223372036854775808", Uint, "9223372036854775808"),
             ("18446744073709551615", Uint, "18446744073709551615"),
-            ("1.0", Float, "1"),
-            ("1.50", Float, "1.5"),
-            ("-0.0", Float, "0"),
-            ("1e2", Float, "100"),
-            ("1E2", Float, "100"),
+            ("1.0", Float, "1.0"),
+            ("1.50", Float, "1.50"),
+            ("-0.0", Float, "-0.0"),
+            ("1e2", Float, "1e2"),
+            ("1E2", Float, "1E2"),
             ("1e21", Float, "1e21"),
-            ("-2.5E-7", Float, "-2.5e-7"),
-            ("18446744073709551616.0", Float, "18446744073709552000"),
+            ("-2.5E-7", Float, "-2.5E-7"),
+            (
+                "18446744073709551616.0",
+                FieldType::String,
+                "18446744073709551616.0",
+            ),
             ("0.1", Float, "0.1"),
             ("1.7976931348623157e308", Float, "1.7976931348623157e308"),
-            ("1e-999", Float, "0"),
+            ("1e-999", FieldType::String, "1e-999"),
+            (
+                "0.9999999999999999999999",
+                Decimal(None),
+                "0.9999999999999999999999",
+            ),
+            (
+                "18446744073709551616",
+                Decimal(None),
+                "18446744073709551616",
+            ),
             ("[]", Json, "[]"),
             ("{ }", Json, "{}"),
             (
@@ -236,10 +239,7 @@ mod tests {
                 let fields = decode(text_of_all.as_bytes()).unwrap();
                 let expected = vec![("f".into(), Some((field_type, text.into())))];
                 assert_eq!(shown(&fields), expected, "{raw}");
-                assert_eq!(
-                    field_type.canonical(text.as_bytes()).as_deref(),
-                    Some(text.as_bytes())
-                );
+                assert!(field_type.holds(text.as_bytes()), "{raw}");
             }
         }
         assert_eq!(decode(b"{}"), Ok(vec![]));
@@ -267,14 +267,20 @@ mod tests {
 
     #[test]
     fn what_is_canonical_already_is_borrowed() {
-        let text = br#"{"a":"x","b":[1,"y"],"c":-5,"d":1.5,"e":18446744073709551615}"#;
+        let text = br#"{"a":"x","b":[1,"y"],"c":-5,"d":1.50,"e":18446744073709551615}"#;
         for (field, given) in decode(text).unwrap() {
             assert!(matches!(field, Cow::Borrowed(_)), "{field:?}");
-            assert!(matches!(given.unwrap().text, Cow::Borrowed(_)), "{field:?}");
+            assert!(
+                matches!(given.unwrap().into_text(), Cow::Borrowed(_)),
+                "{field:?}"
+            );
         }
         for (field, given) in decode(br#"{"\u0061":"\n","\u0062":[ ]}"#).unwrap() {
             assert!(matches!(field, Cow::Owned(_)), "{field:?}");
-            assert!(matches!(given.unwrap().text, Cow::Owned(_)), "{field:?}");
+            assert!(
+                matches!(given.unwrap().into_text(), Cow::Owned(_)),
+                "{field:?}"
+            );
         }
     }
 
@@ -361,52 +367,6 @@ mod tests {
             let expected = format!("BADVALUE malformed JSON at byte {offset}: {why}");
             let shown = String::from_utf8_lossy(text);
             assert_eq!(error(text), expected, "{shown:?}");
-        }
-    }
-
-    #[test]
-    fn a_number_too_large_for_a_type_is_left_to_the_declared_one() {
-        use FieldType::*;
-        for (raw, untyped, float, json) in [
-            (
-                "18446744073709551616",
-                "a 64-bit integer",
-                "18446744073709552000",
-                "18446744073709551616",
-            ),
-            (
-                "-9223372036854775809",
-                "a 64-bit integer",
-                "-9223372036854776000",
-                "-9223372036854775809",
-            ),
-            ("1e999", "a finite number", "", "1e999"),
-            ("-1.0E400", "a finite number", "", "-1.0E400"),
-            ("2.00", "", "2", "2.00"),
-            ("7", "", "7", "7"),
-        ] {
-            let text = format!("{{\"f\":{raw}}}");
-            let (_, given) = decode(text.as_bytes()).unwrap().remove(0);
-            let given = given.unwrap();
-            let refusal = given
-                .check_untyped(b"f")
-                .map_or_else(|error| error.to_string(), |()| std::string::String::new());
-            let expected = format!("BADVALUE field \"f\" takes {untyped}, not \"{raw}\"");
-            assert_eq!(
-                refusal,
-                if untyped.is_empty() {
-                    std::string::String::new()
-                } else {
-                    expected
-                }
-            );
-            let taken = |field_type: FieldType| {
-                let taken = field_type.take(b"f", given.clone());
-                taken.map_or(std::string::String::new(), |text| {
-                    std::string::String::from_utf8_lossy(&text).into_owned()
-                })
-            };
-            assert_eq!([taken(Float), taken(Json)], [float, json], "{raw}");
         }
     }
 
@@ -528,17 +488,10 @@ mod tests {
         match decode(text) {
             Ok(fields) => {
                 for (field, given) in fields {
-                    let Some(Given {
-                        text, field_type, ..
-                    }) = given
-                    else {
+                    let Some(given) = given else {
                         continue;
                     };
-                    if field_type.is_none() {
-                        continue; // a number for a declared type to judge
-                    }
-                    let canonical = field_type.and_then(|t| t.canonical(&text));
-                    prop_assert_eq!(canonical.as_deref(), Some(&*text), "field {:?}", field);
+                    prop_assert!(given.own_type().holds(given.text()), "field {:?}", field);
                 }
             }
             // UTF-8 is looked at first.

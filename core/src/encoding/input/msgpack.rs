@@ -6,16 +6,16 @@
 //! | str, bin | string, any bytes |
 //! | true, false | bool |
 //! | integer of any width | int if it fits, else uint |
-//! | float 32, float 64 | float; NaN and infinities are an error |
+//! | float 32, float 64 | float, unless the declared type takes its exact value; NaN and infinities are an error |
 //! | extension -1, a timestamp | time; other extensions are an error |
 //! | array, map | json: what JSON cannot hold is an error |
 //!
 //! Keys are str or bin, any bytes. Within json, bin is text too, a timestamp is a string with the
-//! text of the time, and a key must be str.
+//! text of the time, a float has the text of type float, and a key must be str.
 
 use crate::entity::field::Fields;
 use crate::entity::json::MAX_DEPTH;
-use crate::entity::value::{FieldType, Given};
+use crate::entity::value::{canonical_float, InputValue};
 use crate::error::{Error, Quoted};
 use crate::unique::Seen;
 use rmp::{decode as read, Marker};
@@ -58,38 +58,28 @@ pub fn decode(bytes: &[u8]) -> Result<Fields<'_>, Error> {
     }
 }
 
-fn value<'a>(reader: &mut Reader<'a>, field: &[u8]) -> Result<Option<Given<'a>>, Error> {
-    let (field_type, text) = match reader.item()? {
+fn value<'a>(reader: &mut Reader<'a>, field: &[u8]) -> Result<Option<InputValue<'a>>, Error> {
+    Ok(Some(match reader.item()? {
         Item::Nil => return Ok(None),
-        Item::Str(text) | Item::Bin(text) => (FieldType::String, text.into()),
-        Item::Bool(true) => (FieldType::Bool, b"1".as_slice().into()),
-        Item::Bool(false) => (FieldType::Bool, b"0".as_slice().into()),
-        Item::Int(number) => {
-            let field_type = match i64::try_from(number) {
-                Ok(_) => FieldType::Int,
-                Err(_) => FieldType::Uint,
-            };
-            (field_type, number.to_string().into_bytes().into())
-        }
+        Item::Str(text) | Item::Bin(text) => InputValue::Text(text.into()),
+        Item::Bool(value) => InputValue::Bool(value),
+        Item::Int(number) => InputValue::Number(number.to_string().into_bytes().into()),
         Item::Float(number) => {
-            let text = format!("{number:e}");
-            let canonical = FieldType::Float.canonical(text.as_bytes());
             let bad = || bad_value(field, "a finite number", &number.to_string());
-            let canonical = canonical.ok_or_else(bad)?;
-            (FieldType::Float, canonical.into_owned().into())
+            let text = canonical_float(number).ok_or_else(bad)?;
+            InputValue::Float(text.into_bytes().into())
         }
         Item::Ext(code, data) => {
             let bad = |got: String| bad_value(field, TIMESTAMP, &got);
             let time = timestamp(code, data).map_err(bad)?;
-            (FieldType::Time, time.into_bytes().into())
+            InputValue::Time(time.into_bytes().into())
         }
         item @ (Item::Array(_) | Item::Map(_)) => {
             let mut json = Vec::new();
             nested(reader, field, item, 0, &mut json)?;
-            (FieldType::Json, json.into())
+            InputValue::Json(json.into())
         }
-    };
-    Ok(Some(Given::typed(field_type, text)))
+    }))
 }
 
 /// Writes an item of the field's value, with all that it contains, as JSON without white space.
@@ -110,8 +100,10 @@ fn nested(
         Item::Nil => write(json, &()),
         Item::Bool(value) => write(json, &value),
         Item::Int(number) => write(json, &number),
-        Item::Float(number) if number.is_finite() => write(json, &number),
-        Item::Float(number) => return Err(bad(&number.to_string())),
+        Item::Float(number) => match canonical_float(number) {
+            Some(text) => json.extend_from_slice(text.as_bytes()),
+            None => return Err(bad(&number.to_string())),
+        },
         Item::Str(text) | Item::Bin(text) => match std::str::from_utf8(text) {
             Ok(text) => write(json, text),
             Err(_) => return Err(bad("text that is not UTF-8")),
@@ -194,7 +186,7 @@ fn malformed(offset: usize, why: &str) -> Error {
 fn bad_value(field: &[u8], expected: &'static str, got: &str) -> Error {
     Error::BadValue {
         field: Quoted::new(field),
-        expected,
+        expected: expected.into(),
         got: Quoted::new(got.as_bytes()),
     }
 }
@@ -275,6 +267,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entity::value::FieldType;
     use proptest::collection::{hash_map, vec};
     use proptest::prelude::*;
     use std::borrow::Cow;
@@ -313,8 +306,8 @@ mod tests {
         let [(field, Some(given))] = &fields[..] else {
             panic!("{value:02x?} gave {fields:?}");
         };
-        let got = (&**field, given.field_type, &*given.text);
-        let expected = (b"f".as_slice(), Some(field_type), text);
+        let got = (&**field, given.own_type(), given.text());
+        let expected = (b"f".as_slice(), field_type, text);
         assert_eq!(got, expected, "{value:02x?}");
         assert_eq!(field_type.canonical(text).as_deref(), Some(text));
     }
@@ -370,7 +363,9 @@ mod tests {
         df 00000002 a162 c2 a161 c3 = json {"b":false,"a":true}
         92 cf ffffffffffffffff e0 = json [18446744073709551615,-32]
         93 a0 a4 225c0a00 c402c3a9 = json ["","\"\\\n\u0000","é"]
-        92 ca 3fc00000 cb 4059000000000000 = json [1.5,100.0]
+        92 ca 3fc00000 cb 4059000000000000 = json [1.5,100]
+        93 ca 80000000 cb 8000000000000000 00 = json [0,0,0]
+        93 cb 4341c37937e08000 cb 444b1ae4d6e2ef50 cb 3e7ad7f29abcaf48 = json [10000000000000000,1e21,1e-7]
         91 d6 ff 00000000 = json ["1970-01-01T00:00:00Z"]
         81 a161 81 a161 92 80 81 a0 a161 = json {"a":{"a":[{},{"":"a"}]}}
     "#;
@@ -407,8 +402,8 @@ mod tests {
             assert_eq!(fields[1].1, None);
             for (field, given) in &fields {
                 assert!(matches!(field, Cow::Borrowed(_)));
-                let text = given.as_ref().map(|given| &given.text);
-                assert!(matches!(text, None | Some(Cow::Borrowed(_))));
+                let borrowed = given.as_ref().map(InputValue::borrowed);
+                assert!(matches!(borrowed, None | Some(Some(_))));
             }
         }
         assert_eq!(decode(b"\x80"), Ok(vec![]));
@@ -544,8 +539,8 @@ mod tests {
         match decode(bytes) {
             Ok(fields) => {
                 for given in fields.into_iter().filter_map(|(_, given)| given) {
-                    let canonical = given.field_type.and_then(|t| t.canonical(&given.text));
-                    prop_assert_eq!(canonical.as_deref(), Some(&*given.text), "{:?}", given);
+                    let canonical = given.own_type().canonical(given.text());
+                    prop_assert_eq!(canonical.as_deref(), Some(given.text()), "{:?}", given);
                 }
             }
             Err(Error::Malformed { offset, .. }) => prop_assert!(offset <= bytes.len()),
@@ -586,7 +581,8 @@ mod tests {
             let bytes = rmp_serde::to_vec(&serde_json::json!({ "f": [value] })).unwrap();
             let fields = decode(&bytes).unwrap();
             let text = serde_json::json!([value]).to_string();
-            prop_assert_eq!(&*fields[0].1.as_ref().unwrap().text, text.as_bytes());
+            let canonical = FieldType::Json.canonical(text.as_bytes());
+            prop_assert_eq!(Some(fields[0].1.as_ref().unwrap().text()), canonical.as_deref());
             check(&bytes)?;
         }
     }
