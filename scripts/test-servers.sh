@@ -11,6 +11,12 @@ if ! "$scripts/servers.sh" "$folder"; then
     exit 0
 fi
 
+if "$scripts/old-server.sh" "$folder"; then
+    export REDIS_6_SERVER="$folder/redis-6"
+else
+    echo 'test-servers: SKIPPED: whether Redis 6.2 refuses the module; old-server.sh says why above' >&2
+fi
+
 failed=()
 for server in redis-8 valkey-8; do
     echo "test-servers: $("$folder/$server" --version)"

@@ -44,18 +44,13 @@ use commands::{
     fail::Fail, flush::Flush, get::Get, info::Info, leave::Leave, redrive::Redrive, seek::Seek,
     stats::Stats,
 };
-use redis::declarations::TYPE as DECLARATION_TYPE;
-use redis::{categories, config, entry, eviction, guard, last_ids, stats as counters};
-use redis_module::{raw::ModuleOptions, redis_module, Context, RedisString, Status};
+use redis::{categories, config, declarations, entry, eviction, last_ids, stats as counters};
+use redis_module::{raw::ModuleOptions, Context, RedisString};
 
-#[cfg(not(any(test, fuzzing)))]
-use redis::allocator::Allocator;
 /// Unit tests and fuzz targets run without a server, so without its allocator.
-#[cfg(any(test, fuzzing))]
-use std::alloc::System as Allocator;
-
-/// `MODULE LIST` shows it: major * 10000 + minor * 100 + patch.
-const VERSION: i32 = 100;
+#[cfg(not(any(test, fuzzing)))]
+#[global_allocator]
+static ALLOCATOR: redis::allocator::Allocator = redis::allocator::Allocator;
 
 /// Every command of the module.
 fn register_commands(ctx: &Context) -> bool {
@@ -83,15 +78,11 @@ fn register_deliberate_panic(_ctx: &Context) -> bool {
 
 #[cfg(feature = "deliberate-panic")]
 fn register_deliberate_panic(ctx: &Context) -> bool {
-    entry::register::<guard::deliberate::Panic>(ctx)
+    entry::register::<redis::guard::deliberate::Panic>(ctx)
 }
 
-fn init(ctx: &Context, args: &[RedisString]) -> Status {
-    guard::log_panics();
-    guard::catch("loading the module", || load(ctx, args)).unwrap_or(Status::Err)
-}
-
-fn load(ctx: &Context, args: &[RedisString]) -> Status {
+/// All that the server is to know of the module, which it has found to be one that the module can run on.
+fn load(ctx: &Context, args: &[RedisString]) -> bool {
     #[cfg(not(any(test, fuzzing)))]
     redis::allocator::keep();
     // A forged payload is an error to look at, not the end of the server; and keys are signalled when
@@ -100,21 +91,10 @@ fn load(ctx: &Context, args: &[RedisString]) -> Status {
         ModuleOptions::HANDLE_IO_ERRORS | ModuleOptions::NO_IMPLICIT_SIGNAL_MODIFIED,
     );
     categories::add(ctx);
-    match config::register(ctx, args)
+    declarations::register(ctx)
+        && config::register(ctx, args)
         && register_commands(ctx)
         && last_ids::register(ctx)
         && counters::register(ctx)
         && eviction::register(ctx)
-    {
-        true => Status::Ok,
-        false => Status::Err,
-    }
-}
-
-redis_module! {
-    name: "dirty",
-    version: VERSION,
-    allocator: (Allocator, Allocator),
-    data_types: [DECLARATION_TYPE],
-    init: init,
 }

@@ -22,6 +22,7 @@ pub mod ids;
 pub mod keys;
 pub mod last_ids;
 pub mod latency;
+pub mod load;
 pub mod log;
 pub mod reply;
 pub mod retention;

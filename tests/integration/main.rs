@@ -29,6 +29,7 @@ mod limits;
 mod listeners;
 mod lives;
 mod missed;
+mod old_servers;
 mod once;
 mod operating;
 mod panics;
