@@ -56,21 +56,33 @@ pub fn log_panics() {
 /// before any command, by the environment.
 #[cfg(feature = "deliberate-panic")]
 pub mod deliberate {
+    use crate::entity::decimal;
     use crate::error::Error;
     use crate::redis::entry::{Call, Command, KeyUse};
     use crate::syntax::{key, Arg};
     use std::ffi::CStr;
     use std::sync::{LazyLock, Mutex, PoisonError};
 
-    static ARMED: LazyLock<Mutex<Option<Vec<u8>>>> = LazyLock::new(|| {
+    /// The name of an entry, and how often it goes well before it panics.
+    type Armed = Option<(Vec<u8>, u64)>;
+
+    static ARMED: LazyLock<Mutex<Armed>> = LazyLock::new(|| {
         let entry = std::env::var("DIRTY_PANIC").ok();
-        Mutex::new(entry.map(String::into_bytes))
+        Mutex::new(entry.map(|entry| (entry.into_bytes(), 0)))
     });
 
     /// Panics if this entry is named, once.
     pub fn strike(entry: &str) {
         let mut armed = ARMED.lock().unwrap_or_else(PoisonError::into_inner);
-        if armed.as_deref() == Some(entry.as_bytes()) {
+        let Some((name, left)) = armed.as_mut() else {
+            return;
+        };
+        if name != entry.as_bytes() {
+            return;
+        }
+        if let Some(fewer) = left.checked_sub(1) {
+            *left = fewer;
+        } else {
             *armed = None;
             drop(armed);
             #[allow(clippy::panic)]
@@ -82,7 +94,7 @@ pub mod deliberate {
     }
 
     /// ```text
-    /// DIRTY.PANIC entry
+    /// DIRTY.PANIC entry [passes]
     /// ```
     pub struct Panic;
 
@@ -97,7 +109,9 @@ pub mod deliberate {
         const MIN_ARGS: usize = 0;
 
         fn run(call: &Call) -> Result<(), Error> {
-            *ARMED.lock().unwrap_or_else(PoisonError::into_inner) = Some(call.key.to_vec());
+            let passes = call.args.first().copied().and_then(decimal::parse);
+            let armed = Some((call.key.to_vec(), passes.unwrap_or(0)));
+            *ARMED.lock().unwrap_or_else(PoisonError::into_inner) = armed;
             call.reply().status(c"OK");
             Ok(())
         }
