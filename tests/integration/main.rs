@@ -33,6 +33,7 @@ mod old_servers;
 mod once;
 mod operating;
 mod panics;
+mod paused;
 mod persistence;
 mod replication;
 mod retention;
