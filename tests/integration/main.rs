@@ -44,6 +44,7 @@ mod settings;
 mod single;
 mod smoke;
 mod soak;
+mod stalls;
 mod stateless;
 mod stats;
 mod stored;
