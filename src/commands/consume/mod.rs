@@ -9,6 +9,7 @@ pub use read::acknowledge;
 
 use crate::args::Args;
 use crate::entity::event_id::EventId;
+use crate::entity::limits::Limits;
 use crate::error::{Error, Quoted};
 use crate::redis::blocking::{self, Look, Waits};
 use crate::redis::dead::Dead;
@@ -17,7 +18,7 @@ use crate::redis::entry::{Call, Command, KeyUse};
 use crate::redis::groups::{self, Group};
 use crate::redis::reply::Reply;
 use crate::redis::rights::{Access, Rights};
-use crate::redis::{keys, last_ids, streams};
+use crate::redis::{config, keys, last_ids, streams};
 use crate::syntax::{block, flag, integer, key, one_of, option, text, Arg};
 use batch::{Batch, Part};
 use options::{Options, Reader};
@@ -97,7 +98,7 @@ impl Command for Consume {
     const MIN_ARGS: usize = 2;
 
     fn run(call: &Call) -> Result<(), Error> {
-        let options = Options::parse(Args::new(call.args))?;
+        let options = Options::parse(Args::new(call.args), &config::limits())?;
         if let Reader::Group(reader) = &options.reader {
             check_dead(call, reader.max_deliveries.is_some(), reader.dead)?;
             check_deletions(call, reader.delete)?;
@@ -216,7 +217,8 @@ impl Waits for Consume {
     type Found = Batch;
 
     fn wake(call: &Call, waiting: &mut Waiting) -> Result<Option<Batch>, Error> {
-        let options = Options::parse(Args::new(call.args))?;
+        // By the limits of when it came.
+        let options = Options::parse(Args::new(call.args), &Limits::NONE)?;
         let waited = &mut waiting.waited;
         let is_calm = waiting.watch.is_calm();
         let batch = match waited.read_on(call, &options, is_calm)? {
@@ -341,5 +343,5 @@ pub fn advance(cursor: &Group, position: EventId, id: EventId) -> Result<EventId
 /// For the fuzz targets.
 #[cfg(any(test, fuzzing))]
 pub fn try_parse(args: Args<'_>) -> Result<crate::entity::filter::Filter<'_>, Error> {
-    Options::parse(args).map(|options| options.filter)
+    Options::parse(args, &Limits::NONE).map(|options| options.filter)
 }
