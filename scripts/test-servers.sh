@@ -10,6 +10,12 @@ shift 2
 scripts=$(dirname "$0")
 "$scripts/servers.sh" "$folder" || true
 
+if "$scripts/old-server.sh" "$folder"; then
+    export REDIS_6_SERVER="$folder/redis-6"
+else
+    echo 'test-servers: SKIPPED: whether Redis 6.2 refuses the module; old-server.sh says why above' >&2
+fi
+
 failed=()
 for server in "${servers[@]}"; do
     if ! version=$("$folder/$server" --version 2>/dev/null); then

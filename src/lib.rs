@@ -38,19 +38,14 @@ use commands::{
     fail::Fail, flush::Flush, get::Get, info::Info, leave::Leave, redrive::Redrive, seek::Seek,
     stats::Stats,
 };
-use redis::guard;
-use redis_module::{redis_module, Context, RedisString, Status};
+use redis_module::{Context, RedisString};
 use server::{acl_categories, config, dispatch, eviction, stats as counters};
-use store::{declarations::TYPE as DECLARATION_TYPE, last_ids};
+use store::{declarations, last_ids};
 
-#[cfg(not(test))]
-use redis::allocator::Allocator;
 /// Unit tests run without a server, so without its allocator.
-#[cfg(test)]
-use std::alloc::System as Allocator;
-
-/// `MODULE LIST` shows it: major * 10000 + minor * 100 + patch.
-const VERSION: i32 = 100;
+#[cfg(not(test))]
+#[global_allocator]
+static ALLOCATOR: redis::allocator::Allocator = redis::allocator::Allocator;
 
 /// Every command of the module.
 fn register_commands(ctx: &Context) -> bool {
@@ -81,31 +76,18 @@ fn register_deliberate_panic(ctx: &Context) -> bool {
     dispatch::register::<commands::panic::Panic>(ctx)
 }
 
-fn init(ctx: &Context, args: &[RedisString]) -> Status {
-    guard::log_panics();
-    guard::catch("loading the module", || load(ctx, args)).unwrap_or(Status::Err)
-}
-
-fn load(ctx: &Context, args: &[RedisString]) -> Status {
+/// All that the server is to know of the module, which it has found to be one that the module can run on.
+fn load(ctx: &Context, args: &[RedisString]) -> bool {
     #[cfg(not(test))]
     redis::allocator::keep();
     redis::options::set(ctx);
     acl_categories::add(ctx);
-    match config::register(ctx, args)
+    declarations::register(ctx)
+        && config::register(ctx, args)
         && register_commands(ctx)
         && last_ids::register(ctx)
         && counters::register(ctx)
         && eviction::register(ctx)
-    {
-        true => Status::Ok,
-        false => Status::Err,
-    }
 }
 
-redis_module! {
-    name: "dirty",
-    version: VERSION,
-    allocator: (Allocator, Allocator),
-    data_types: [DECLARATION_TYPE],
-    init: init,
-}
+redis::load::on_load!(load);

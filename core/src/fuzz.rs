@@ -62,7 +62,7 @@ pub fn arguments(bytes: &[u8]) {
         b"DECLARE" => declaration::decode(b"key{tag}", args).err(),
         b"FLUSH" => Parsed::parse(args, false, &Limits::NONE).err(),
         b"STATELESS" => Parsed::parse(args, true, &Limits::NONE).err(),
-        b"CONSUME" => consume::Options::parse(args).err(),
+        b"CONSUME" => consume::Options::parse(args, &Limits::NONE).err(),
         b"ACK" => ack::parse(args).err(),
         b"FAIL" => fail::Failed::parse(args).err(),
         b"REDRIVE" => redrive::Asked::parse(args).err(),
@@ -163,7 +163,7 @@ pub fn filter(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |&byte| byte == b'\n');
     let line = words(parts.next().unwrap_or_default());
     let event = event::decode(&[(b"s", parts.next().unwrap_or_default())]);
-    match consume::Options::parse(Args::new(&line)) {
+    match consume::Options::parse(Args::new(&line), &Limits::NONE) {
         Ok(options) => {
             let filter = options.filter;
             filter.takes(None);

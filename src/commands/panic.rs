@@ -1,11 +1,12 @@
 use crate::redis::guard::deliberate;
 use crate::server::command::{Call, Command, KeyUse};
+use dirty_streams_core::entity::decimal;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::syntax::{key, Arg};
 use std::ffi::CStr;
 
 /// ```text
-/// DIRTY.PANIC entry
+/// DIRTY.PANIC entry [passes]
 /// ```
 pub struct Panic;
 
@@ -20,7 +21,8 @@ impl Command for Panic {
     const MIN_ARGS: usize = 0;
 
     fn run(call: &Call) -> Result<(), Error> {
-        deliberate::arm(&call.key);
+        let passes = call.args.first().copied().and_then(decimal::parse);
+        deliberate::arm(&call.key, passes.unwrap_or(0));
         call.reply().status(c"OK");
         Ok(())
     }

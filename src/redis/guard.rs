@@ -58,15 +58,26 @@ pub fn log_panics() {
 pub mod deliberate {
     use std::sync::{LazyLock, Mutex, PoisonError};
 
-    static ARMED: LazyLock<Mutex<Option<Vec<u8>>>> = LazyLock::new(|| {
+    /// The name of an entry, and how often it goes well before it panics.
+    type Armed = Option<(Vec<u8>, u64)>;
+
+    static ARMED: LazyLock<Mutex<Armed>> = LazyLock::new(|| {
         let entry = std::env::var("DIRTY_PANIC").ok();
-        Mutex::new(entry.map(String::into_bytes))
+        Mutex::new(entry.map(|entry| (entry.into_bytes(), 0)))
     });
 
     /// Panics if this entry is named, once.
     pub fn strike(entry: &str) {
         let mut armed = ARMED.lock().unwrap_or_else(PoisonError::into_inner);
-        if armed.as_deref() == Some(entry.as_bytes()) {
+        let Some((name, left)) = armed.as_mut() else {
+            return;
+        };
+        if name != entry.as_bytes() {
+            return;
+        }
+        if let Some(fewer) = left.checked_sub(1) {
+            *left = fewer;
+        } else {
             *armed = None;
             drop(armed);
             #[allow(clippy::panic)]
@@ -77,8 +88,9 @@ pub mod deliberate {
         }
     }
 
-    /// Names the entry that is to panic next.
-    pub fn arm(entry: &[u8]) {
-        *ARMED.lock().unwrap_or_else(PoisonError::into_inner) = Some(entry.to_vec());
+    /// Names the entry that is to panic, after it has gone well this often.
+    pub fn arm(entry: &[u8], passes: u64) {
+        let armed = Some((entry.to_vec(), passes));
+        *ARMED.lock().unwrap_or_else(PoisonError::into_inner) = armed;
     }
 }

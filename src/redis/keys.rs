@@ -97,22 +97,43 @@ pub fn current_database(ctx: &Context) -> c_int {
     unsafe { api!(RedisModule_GetSelectedDb(ctx.ctx)) }
 }
 
-/// Runs something in another logical database, and comes back. `None` for the index is this one; for
-/// the result, that there is no such database. It cannot be nested, since `current_database` cannot.
+/// Runs something in another logical database, and comes back, also from a panic: the guard catches it, and the
+/// client goes on. `None` for the index is this one; for the result, that there is no such database. It cannot be
+/// nested, since `current_database` cannot.
 pub fn in_database<T>(ctx: &Context, database: Option<u32>, run: impl FnOnce() -> T) -> Option<T> {
     let Some(index) = database else {
         return Some(run());
     };
-    let here = current_database(ctx);
-    let select = |database: c_int| {
-        // SAFETY: a live context; an index out of range is refused by the server.
-        let status = unsafe { api!(RedisModule_SelectDb(ctx.ctx, database)) };
-        status == raw::REDISMODULE_OK as c_int
+    let database = c_int::try_from(index).ok()?;
+    let back = Back {
+        ctx,
+        database: current_database(ctx),
     };
-    if !c_int::try_from(index).is_ok_and(select) {
+    if !select(ctx, database) {
         return None;
     }
+    #[cfg(feature = "deliberate-panic")]
+    super::guard::deliberate::strike("another database");
     let result = run();
-    select(here);
+    drop(back);
     Some(result)
+}
+
+/// Comes back to a database when dropped.
+struct Back<'c> {
+    ctx: &'c Context,
+    database: c_int,
+}
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        select(self.ctx, self.database);
+    }
+}
+
+/// Whether there is such a database.
+fn select(ctx: &Context, database: c_int) -> bool {
+    // SAFETY: a live context; an index out of range is refused by the server.
+    let status = unsafe { api!(RedisModule_SelectDb(ctx.ctx, database)) };
+    status == raw::REDISMODULE_OK as c_int
 }

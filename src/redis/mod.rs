@@ -10,6 +10,7 @@ pub mod guard;
 pub mod ids;
 pub mod keys;
 pub mod latency;
+pub mod load;
 pub mod log;
 pub mod options;
 pub mod reply;

@@ -9,6 +9,7 @@ use crate::redis::{api::api, guard, keys};
 use crate::store::cluster;
 use dirty_streams_core::error::Error;
 use redis_module::{raw, Context, RedisString};
+use std::cell::{RefCell, RefMut};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -53,8 +54,14 @@ impl Look {
     }
 }
 
-/// A client that waits.
+/// A client that waits, as the server passes it to each callback. One callback may run within another: 7.0
+/// runs `on_timeout` within UnblockClient. So nobody borrows it across a call that may run a callback, and
+/// whoever did would be refused the second borrow, instead of two of them changing it at once.
+type Shared<C> = RefCell<Waiting<C>>;
+
 struct Waiting<C: Waits> {
+    /// Where the server has it, a `Shared`.
+    data: *mut c_void,
     memory: C::Memory,
     key: RedisString,
     /// The arguments behind the key.
@@ -69,9 +76,12 @@ struct Waiting<C: Waits> {
     is_answered: bool,
     /// Its timer could not look, or may not answer: that is for the client itself.
     is_due: bool,
+    /// Its key was written while writes were paused, so nobody has looked yet what there is.
+    is_owed: bool,
 }
 
-/// Writes are paused for a failover: whoever has something to write looks again this much later.
+/// Writes are paused, for a failover or by CLIENT PAUSE: whoever may have something to write looks again this
+/// much later.
 const PAUSED_MS: u64 = 100;
 
 /// Whoever has longer to wait looks at least this often.
@@ -108,7 +118,8 @@ pub fn wait<C: Waits>(call: &Call, timeout_ms: i64, mut memory: C::Memory) -> Re
     let ctx = call.ctx;
     let look = C::look(ctx, &call.key, &mut memory)?;
     let mut keys = [call.key.inner];
-    let waiting = Box::into_raw(Box::new(Waiting::<C> {
+    let waiting = Box::new(Shared::<C>::new(Waiting {
+        data: null_mut(),
         memory,
         key: keys::string(&call.key),
         args: call.args.iter().map(|arg| arg.to_vec()).collect(),
@@ -118,12 +129,14 @@ pub fn wait<C: Waits>(call: &Call, timeout_ms: i64, mut memory: C::Memory) -> Re
         found: None,
         is_answered: false,
         is_due: false,
+        is_owed: false,
     }));
     stats::count(&stats::BLOCKED, 1);
+    let data: *mut c_void = Box::into_raw(waiting).cast();
     // SAFETY: blocking is allowed; what is passed is given back to `free` exactly once, whatever ends the
-    // waiting, and nobody else touches it before.
-    unsafe {
-        (*waiting).client = api!(RedisModule_BlockClientOnKeys(
+    // waiting, and nobody drops it before.
+    let client = unsafe {
+        let client = api!(RedisModule_BlockClientOnKeys(
             ctx.ctx,
             Some(on_ready::<C>),
             Some(on_timeout::<C>),
@@ -131,15 +144,30 @@ pub fn wait<C: Waits>(call: &Call, timeout_ms: i64, mut memory: C::Memory) -> Re
             timeout_ms,
             keys.as_mut_ptr(),
             1,
-            waiting.cast(),
+            data,
         ));
         api!(RedisModule_SetDisconnectCallback(
-            (*waiting).client,
+            client,
             Some(on_disconnect::<C>)
         ));
-        set_timer(ctx, &mut *waiting, look);
-    }
+        client
+    };
+    // SAFETY: boxed above, and `free` has not run.
+    let mut waiting = borrow(unsafe { shared::<C>(data) })?;
+    (waiting.data, waiting.client) = (data, client);
+    set_timer(ctx, &mut waiting, look);
     Ok(())
+}
+
+/// # Safety
+/// The data must be what `wait` has boxed for such a client, and `free` not have run for it.
+unsafe fn shared<'w, C: Waits>(data: *mut c_void) -> &'w Shared<C> {
+    // SAFETY: as the caller promises.
+    unsafe { &*data.cast() }
+}
+
+fn borrow<C: Waits>(waiting: &Shared<C>) -> Result<RefMut<'_, Waiting<C>>, Error> {
+    waiting.try_borrow_mut().map_err(|_| Error::Internal)
 }
 
 /// Writes to the stream wake a client; the timer wakes it for what comes with time alone. (To signal the
@@ -155,7 +183,6 @@ fn set_timer<C: Waits>(ctx: &Context, waiting: &mut Waiting<C>, look: Look) {
         Look::Later(ms) => ms.max(1),
         Look::Never => return,
     };
-    let data: *mut Waiting<C> = waiting;
     // The server counts in µs, and would take a longer time for one that is over.
     let ms = i64::try_from(ms.min(LONGEST_MS)).unwrap_or(i64::MAX);
     // SAFETY: what is waiting stays where it is until `free`, which stops the timer.
@@ -164,7 +191,7 @@ fn set_timer<C: Waits>(ctx: &Context, waiting: &mut Waiting<C>, look: Look) {
             ctx.ctx,
             ms,
             Some(on_time::<C>),
-            data.cast()
+            waiting.data
         ))
     };
     waiting.timer = Some(timer);
@@ -190,62 +217,77 @@ fn writes_are_paused() -> bool {
 
 unsafe extern "C" fn on_time<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut c_void) {
     let ctx = Context::new(ctx);
-    let _ = guard::catch("a timer", || look_or_wake::<C>(&ctx, data));
+    // SAFETY: set by `set_timer` for a client that still waits: `free` stops the timer.
+    let waiting = unsafe { shared::<C>(data) };
+    let _ = guard::refuse("a timer", || look_or_wake(&ctx, waiting, data));
 }
 
-fn look_or_wake<C: Waits>(ctx: &Context, data: *mut c_void) {
-    // SAFETY: set by `set_timer` for a client that still waits.
-    let waiting = unsafe { &mut *data.cast::<Waiting<C>>() };
-    waiting.timer = None;
-    if writes_are_paused() {
-        return set_timer(ctx, waiting, Look::Later(PAUSED_MS));
-    }
-    // Who waits for a stream that is gone asks for it, and is told.
-    let look = match cluster::has_left(ctx, &waiting.key) {
-        true => Ok(Look::Wake),
-        false => waiting.look(ctx),
+fn look_or_wake<C: Waits>(
+    ctx: &Context,
+    waiting: &Shared<C>,
+    data: *mut c_void,
+) -> Result<(), Error> {
+    let is_over = borrow(waiting)?.is_over(ctx);
+    let Some(client) = is_over else {
+        return Ok(());
     };
-    if let Ok(look @ (Look::Later(_) | Look::Never)) = look {
-        return set_timer(ctx, waiting, look);
+    // SAFETY: the client is blocked; this runs `on_timeout`, at once on 7.0 and before it sleeps on later
+    // servers, and `free` after that.
+    unsafe { api!(RedisModule_UnblockClient(client, data)) };
+    let mut waiting = borrow(waiting)?;
+    if let Some(found) = waiting.found.take() {
+        waiting.reply_ahead(found);
     }
-    // An error is the client's to hear, too.
-    OUTSIDE_COMMANDS.fetch_add(1, Relaxed);
-    // SAFETY: a function that stays, and no data.
-    unsafe {
-        let on_woken = Some(on_woken as unsafe extern "C" fn(_));
-        api!(RedisModule_EventLoopAddOneShot(on_woken, null_mut()))
-    };
-    match waiting.wake(ctx) {
-        Ok(None) => {
-            let look = match waiting.look(ctx) {
+    Ok(())
+}
+
+impl<C: Waits> Waiting<C> {
+    /// Looks, and wakes if there may be something: whom to unblock if there is.
+    fn is_over(&mut self, ctx: &Context) -> Option<*mut raw::RedisModuleBlockedClient> {
+        self.timer = None;
+        if writes_are_paused() {
+            set_timer(ctx, self, Look::Later(PAUSED_MS));
+            return None;
+        }
+        // Who waits for a stream that is gone asks for it, and is told.
+        let is_owed = std::mem::take(&mut self.is_owed);
+        let look = match is_owed || cluster::has_left(ctx, &self.key) {
+            true => Ok(Look::Wake),
+            false => self.look(ctx),
+        };
+        if let Ok(look @ (Look::Later(_) | Look::Never)) = look {
+            set_timer(ctx, self, look);
+            return None;
+        }
+        // An error is the client's to hear, too.
+        OUTSIDE_COMMANDS.fetch_add(1, Relaxed);
+        // SAFETY: a function that stays, and no data.
+        unsafe {
+            let on_woken = Some(on_woken as unsafe extern "C" fn(_));
+            api!(RedisModule_EventLoopAddOneShot(on_woken, null_mut()))
+        };
+        let found = self.wake(ctx);
+        if let Ok(None) = found {
+            let look = match self.look(ctx) {
                 Ok(Look::Never) => Look::Never,
                 Ok(Look::Later(ms)) => Look::Later(ms.max(PATIENCE_MS)),
                 Ok(Look::Wake) | Err(_) => Look::Later(PATIENCE_MS),
             };
-            set_timer(ctx, waiting, look);
+            set_timer(ctx, self, look);
+            return None;
         }
-        found => {
-            // A node that a slot is being moved to serves who says ASKING, which a timer cannot.
-            // And ACL LOG tells of the client that was refused, which only its own context knows.
-            waiting.is_due = matches!(
-                found,
-                Err(Error::TryAgain | Error::MayNotWrite(_) | Error::MayNoLongerRead(_))
-            );
-            if !waiting.is_due {
-                waiting.found = found.transpose();
-            }
-            let client = waiting.client;
-            // SAFETY: the client is blocked; this runs `on_timeout`, at once on 7.0 and before it sleeps on
-            // later servers, and `free` after that.
-            unsafe { api!(RedisModule_UnblockClient(client, data)) };
-            if let Some(found) = waiting.found.take() {
-                waiting.reply_ahead(found);
-            }
+        // A node that a slot is being moved to serves who says ASKING, which a timer cannot.
+        // And ACL LOG tells of the client that was refused, which only its own context knows.
+        self.is_due = matches!(
+            found,
+            Err(Error::TryAgain | Error::MayNotWrite(_) | Error::MayNoLongerRead(_))
+        );
+        if !self.is_due {
+            self.found = found.transpose();
         }
+        Some(self.client)
     }
-}
 
-impl<C: Waits> Waiting<C> {
     fn look(&mut self, ctx: &Context) -> Result<Look, Error> {
         guard::refuse("a look", || C::look(ctx, &self.key, &mut self.memory))
     }
@@ -290,9 +332,9 @@ impl<C: Waits> Waiting<C> {
 
 /// # Safety
 /// The context must be one of a client that `wait` blocked.
-unsafe fn waiting<'m, C: Waits>(ctx: *mut raw::RedisModuleCtx) -> &'m mut Waiting<C> {
+unsafe fn waiting<'w, C: Waits>(ctx: *mut raw::RedisModuleCtx) -> &'w Shared<C> {
     // SAFETY: as the caller promises; `free` runs after all other callbacks.
-    unsafe { &mut *api!(RedisModule_GetBlockedClientPrivateData(ctx)).cast() }
+    unsafe { shared(api!(RedisModule_GetBlockedClientPrivateData(ctx))) }
 }
 
 /// Only native commands may run in here: 7.0.15 ends by an assertion if a callback that lets the client
@@ -304,7 +346,8 @@ unsafe extern "C" fn on_ready<C: Waits>(
 ) -> c_int {
     answer(ctx, "a woken client", |ctx| {
         // SAFETY: called for a client that `wait` blocked.
-        serve(ctx, unsafe { waiting::<C>(ctx.ctx) })
+        let waiting = unsafe { waiting::<C>(ctx.ctx) };
+        Ok(serve(ctx, &mut *borrow(waiting)?))
     })
 }
 
@@ -312,23 +355,30 @@ unsafe extern "C" fn on_ready<C: Waits>(
 fn answer(
     ctx: *mut raw::RedisModuleCtx,
     entry: &'static str,
-    run: impl FnOnce(&Context) -> c_int,
+    run: impl FnOnce(&Context) -> Result<c_int, Error>,
 ) -> c_int {
     let ctx = Context::new(ctx);
-    guard::catch(entry, || run(&ctx)).unwrap_or_else(|| {
-        dispatch::refuse(&ctx, &Error::Internal);
+    guard::refuse(entry, || run(&ctx)).unwrap_or_else(|error| {
+        dispatch::refuse(&ctx, &error);
         raw::REDISMODULE_OK as c_int
     })
 }
 
 fn serve<C: Waits>(ctx: &Context, waiting: &mut Waiting<C>) -> c_int {
+    let may_wait_on = OUTSIDE_COMMANDS.load(Relaxed) == 0;
     if writes_are_paused() {
-        // A write from here would end the server. The reader asks again.
+        // A write from here would end the server, so the timer looks when they go on.
+        if may_wait_on {
+            waiting.is_owed = true;
+            set_timer(ctx, waiting, Look::Later(PAUSED_MS));
+            return raw::REDISMODULE_ERR as c_int;
+        }
+        // The reader asks again.
         waiting.reply(ctx, None);
         return raw::REDISMODULE_OK as c_int;
     }
     let found = waiting.wake(ctx).transpose();
-    if found.is_none() && OUTSIDE_COMMANDS.load(Relaxed) == 0 {
+    if found.is_none() && may_wait_on {
         // What is not due yet will be.
         let look = waiting.look(ctx);
         set_timer(ctx, waiting, look.unwrap_or(Look::Wake));
@@ -345,15 +395,17 @@ unsafe extern "C" fn on_timeout<C: Waits>(
 ) -> c_int {
     answer(ctx, "the end of a wait", |ctx| {
         // SAFETY: called for a client that `wait` blocked.
-        let waiting = unsafe { waiting::<C>(ctx.ctx) };
+        let mut waiting = borrow(unsafe { waiting::<C>(ctx.ctx) })?;
         if !waiting.is_answered {
             let found = match std::mem::take(&mut waiting.is_due) {
+                // Nobody waits on from here, and a write would end the server. The reader asks again.
+                true if writes_are_paused() => None,
                 true => waiting.wake(ctx).transpose(),
                 false => waiting.found.take(),
             };
             waiting.reply(ctx, found);
         }
-        raw::REDISMODULE_OK as c_int
+        Ok(raw::REDISMODULE_OK as c_int)
     })
 }
 
@@ -364,8 +416,9 @@ unsafe extern "C" fn on_disconnect<C: Waits>(
 ) {
     // SAFETY: called for a client that `wait` blocked.
     let waiting = unsafe { waiting::<C>(ctx) };
-    let _ = guard::catch("a client that hangs up", || {
-        stop_timer(&Context::new(ctx), waiting);
+    let _ = guard::refuse("a client that hangs up", || {
+        stop_timer(&Context::new(ctx), &mut *borrow(waiting)?);
+        Ok(())
     });
 }
 
@@ -373,7 +426,7 @@ unsafe extern "C" fn free<C: Waits>(ctx: *mut raw::RedisModuleCtx, data: *mut c_
     stats::BLOCKED.fetch_sub(1, Relaxed);
     let ctx = Context::new(ctx);
     // SAFETY: boxed by `wait`, freed once.
-    let mut waiting = unsafe { Box::from_raw(data.cast::<Waiting<C>>()) };
-    stop_timer(&ctx, &mut waiting); // whatever comes, it must not outlive its client
+    let mut waiting = unsafe { Box::from_raw(data.cast::<Shared<C>>()) };
+    stop_timer(&ctx, waiting.get_mut()); // whatever comes, it must not outlive its client
     let _ = guard::catch("a client that goes", || drop(waiting));
 }

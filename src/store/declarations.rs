@@ -22,7 +22,7 @@ const EXPECTED: &str = "a declaration";
 /// Not one of the server's events, so its class is that of modules.
 const DECLARED: &std::ffi::CStr = c"dirty.declare";
 
-pub static TYPE: RedisType = RedisType::new(
+static TYPE: RedisType = RedisType::new(
     "dirtydecl",
     ENCODING_VERSION,
     raw::RedisModuleTypeMethods {
@@ -47,6 +47,10 @@ pub static TYPE: RedisType = RedisType::new(
         aux_save2: None,
     },
 );
+
+pub fn register(ctx: &Context) -> bool {
+    TYPE.create_data_type(ctx.ctx).is_ok()
+}
 
 /// The entity type declared at a key. It is shared, not lent: opening other keys may expire them, and
 /// another module may answer that by deleting this one.

@@ -206,14 +206,27 @@ impl Group<'_> {
     }
 
     pub fn pending(&self, whose: &Whose, count: u64) -> Result<Vec<Pending>, Error> {
+        self.pending_of(whose, None, count)
+    }
+
+    /// Up to count pending entries of these, after an id.
+    pub fn pending_of(
+        &self,
+        whose: &Whose,
+        after: Option<EventId>,
+        count: u64,
+    ) -> Result<Vec<Pending>, Error> {
+        let Some(first) = beyond(after) else {
+            return Ok(Vec::new());
+        };
         let idle_ms = text(&whose.idle_ms());
-        let (idle, first, last) = (text("IDLE"), text("-"), text("+"));
+        let (idle, first, last) = (text("IDLE"), text(&first), text("+"));
         let count_text = text(&count.to_string());
         let mut args = vec![self.stream, self.name];
         match whose {
             Whose::Own(consumer) => args.extend([&first, &last, &count_text, consumer]),
-            Whose::OthersOrIdle { own, ms } => return self.others_or_idle(own, *ms, count),
-            Whose::All => return self.pending_after(None, count),
+            Whose::OthersOrIdle { own, ms } => return self.others_or_idle(own, *ms, after, count),
+            Whose::All => return self.pending_after(after, count),
             Whose::Idle { .. } => args.extend([&idle, &idle_ms, &first, &last, &count_text]),
         }
         let reply = self.run(call::read, c"XPENDING", &args)?;
@@ -225,10 +238,10 @@ impl Group<'_> {
         &self,
         own: &RedisString,
         ms: u64,
+        mut after: Option<EventId>,
         count: u64,
     ) -> Result<Vec<Pending>, Error> {
         let mut others = Vec::new();
-        let mut after: Option<EventId> = None;
         let most = usize::try_from(count).unwrap_or(usize::MAX);
         while others.len() < most {
             let page = self.pending_after(after, PAGE)?;
@@ -247,15 +260,13 @@ impl Group<'_> {
 
     /// Up to count pending entries of anybody, after an id.
     pub fn pending_after(&self, after: Option<EventId>, count: u64) -> Result<Vec<Pending>, Error> {
-        let first = match after {
-            Some(EventId::MAX) => return Ok(Vec::new()),
-            Some(id) => text(&format!("({id}")),
-            None => text("-"),
+        let Some(first) = beyond(after) else {
+            return Ok(Vec::new());
         };
         let args = [
             self.stream,
             self.name,
-            &first,
+            &text(&first),
             &text("+"),
             &text(&count.to_string()),
         ];
@@ -351,6 +362,15 @@ impl Group<'_> {
             // A key that was there just now is not missing.
             stream_state::missing_is_none(self.stream, error)?.ok_or(Error::Internal)
         })
+    }
+}
+
+/// The start of a range behind an id; `None` if nothing can be there.
+fn beyond(after: Option<EventId>) -> Option<String> {
+    match after {
+        Some(EventId::MAX) => None,
+        Some(id) => Some(format!("({id}")),
+        None => Some("-".into()),
     }
 }
 

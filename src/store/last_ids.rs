@@ -100,9 +100,18 @@ pub fn forget(database: c_int, stream: &RedisString) {
 /// Another module may answer it by changing a stream. Its events carry strings of their own; if one has
 /// ours after all, the id that is known is refused when it is used, and asked for again.
 pub fn notifying(key: &RedisString, notify: impl FnOnce()) {
-    OURS.store(key.inner.addr(), Relaxed);
+    let _before = Ours(OURS.swap(key.inner.addr(), Relaxed));
     notify();
-    OURS.store(0, Relaxed);
+}
+
+/// What `OURS` was before, and is again when this is dropped: another module may answer an event by a command
+/// of ours, which sends its own.
+struct Ours(usize);
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        OURS.store(self.0, Relaxed);
+    }
 }
 
 fn forget_all() {

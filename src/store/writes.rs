@@ -2,12 +2,13 @@
 //! effect, signal the key to WATCH and client-side caching, and notify keyspace listeners.
 
 use super::last_ids;
-use crate::redis::{api::api, keys};
+use crate::redis::{api::api, guard, keys};
 use redis_module::{Context, RedisString};
 use std::ffi::{c_int, CStr};
 
 /// The writes of one command. Effects are replicated as they happen; listeners hear of them when all
-/// are done, since another module may answer an event by changing keys.
+/// are done, since another module may answer an event by changing keys. After a panic, too, they hear of
+/// those that were made.
 pub struct Writes<'c> {
     ctx: &'c Context,
     notices: Vec<Notice>,
@@ -73,7 +74,13 @@ impl<'c> Writes<'c> {
 
     /// Tells listeners, with no key open any more.
     pub fn notify(self) {
-        for notice in self.notices {
+        drop(self);
+    }
+}
+
+impl Drop for Writes<'_> {
+    fn drop(&mut self) {
+        for notice in std::mem::take(&mut self.notices) {
             let notify = || {
                 last_ids::notifying(&notice.key, || {
                     // SAFETY: a live context and key name.
@@ -87,8 +94,10 @@ impl<'c> Writes<'c> {
                     }
                 });
             };
-            // The database was there when the key was written.
-            let _ = keys::in_database(self.ctx, notice.database, notify);
+            // The database was there when the key was written. A panic must not meet another one here.
+            let _ = guard::catch("a notice", || {
+                keys::in_database(self.ctx, notice.database, notify)
+            });
         }
     }
 }

@@ -159,28 +159,6 @@ fn a_cursor_that_is_moved_back_while_its_reader_waits_replays() {
     }
 }
 
-/// A write from the waking reader would end the server, as it does for XREADGROUP.
-#[test]
-fn a_reader_that_wakes_while_writes_are_paused_is_told_to_ask_again() {
-    let server = Server::with(&["--appendonly", "yes"]);
-    let mut redis = server.connect();
-    redis.run("DIRTY.DECLARE user STREAM s");
-    for reader in READERS {
-        let mut reader = waiting(&server, &format!("{reader} FROM $"), "0");
-        for command in [
-            "MULTI",
-            "DIRTY.FLUSH user SNAPSHOT 1 0 DELETE 1",
-            "CLIENT PAUSE 100 WRITE",
-            "EXEC",
-        ] {
-            redis.run(command);
-        }
-        assert!(reply(&mut reader).starts_with("[events []"));
-        assert_eq!(redis.run("CLIENT UNPAUSE"), "OK");
-        assert_eq!(redis.run("PING"), "PONG");
-    }
-}
-
 #[test]
 fn the_time_is_up_after_so_many_ms() {
     let (server, mut redis) = server();

@@ -283,3 +283,107 @@ DIRTY.FLUSH user DEFER token SNAPSHOT 3 2 a 11 b 22 => [deferred]
     server.restart();
     assert_eq!(server.connect().digest(), digest);
 }
+
+#[test]
+fn a_reader_gives_at_most_max_fields_filters() {
+    let (server, mut redis) = started();
+    redis.expect(
+        "CONFIG SET dirty.max-fields 4 => OK\n\
+         DIRTY.FLUSH user META 2 a b c d INSERT 1 1 x 1 => [insert]",
+    );
+    let too_many = "filters and fields of WHERE, but dirty.max-fields is 4";
+    for reader in [
+        "GROUP g c",
+        "CURSOR c",
+        "GROUP g c PENDING CLAIM 5",
+        "CURSOR c SHARD 0 1 LAG 0",
+    ] {
+        for (filters, got) in [
+            ("META a b META a b META a b META a b", None),
+            ("META a b META a b META a b META a b META a b", Some(5)),
+            ("FIELDS 3 a b c", None),
+            ("FIELDS 4 a b c d", Some(5)),
+            ("FIELDS 4 a a a a", Some(5)),
+            ("META a b FIELDS 4 a b c d", Some(5)),
+            ("FIELDS 2 a b META a b", None),
+            ("FIELDS 2 a b META a b ENTITY user", Some(5)),
+            ("FIELDS 2 a b ENTITY user OPS I", Some(5)),
+            ("FIELDS 1 a OPS IUD ENTITY user", None),
+        ] {
+            let before = (redis.digest(), writes(&mut redis));
+            let reply = redis.run(&format!("DIRTY.CONSUME s {reader} WHERE {filters}"));
+            match got {
+                Some(got) => {
+                    assert_eq!(
+                        reply,
+                        format!("LIMIT {got} {too_many}"),
+                        "{reader} {filters}"
+                    );
+                    assert_eq!((redis.digest(), writes(&mut redis)), before, "{filters}");
+                }
+                None => assert!(
+                    reply.starts_with("[events ["),
+                    "{reader} {filters}: {reply}"
+                ),
+            }
+        }
+    }
+    // Who waits goes on by the limits of when it came.
+    let mut client = server.connect();
+    let wait = "DIRTY.CONSUME s GROUP g2 c FROM $ BLOCK 10000 WHERE META a b META c d ENTITY user";
+    client.send(&super::support::words(wait)).expect("sent");
+    server.wait_for_blocked(1);
+    redis.expect(
+        "CONFIG SET dirty.max-fields 2 => OK\n\
+         DIRTY.FLUSH user META 2 a b c d INSERT 2 0 => [insert]",
+    );
+    let got = super::support::text(&client.receive().expect("a reply"));
+    assert!(got.contains("entity_id 2"), "{got}");
+}
+
+#[test]
+fn filters_given_often_are_looked_at_once() {
+    let (_server, mut redis) = started();
+    redis.run("CONFIG SET dirty.max-fields 1000000");
+    for batch in 0..10 {
+        let inserts = (0..1000).map(|id| format!(" INSERT {batch}-{id} 0"));
+        let inserts = inserts.collect::<String>();
+        redis.run(&format!("DIRTY.FLUSH stateless META 1 a b{inserts}"));
+        // Which no filter takes, since they are no events.
+        for _ in 0..100 {
+            redis.run("XADD s * x y");
+        }
+    }
+    let many = 100_000;
+    for (filters, taken) in [
+        ("META a b ".repeat(many), 10_000),
+        (format!("META a b {}", "META a c ".repeat(many)), 0),
+        ((0..many).map(|n| format!("META a {n} ")).collect(), 0),
+        (format!("FIELDS {many} {}", "a ".repeat(many)), 10_000),
+        (
+            format!(
+                "FIELDS {many} {}",
+                (0..many).map(|n| format!("{n} ")).collect::<String>()
+            ),
+            10_000,
+        ),
+    ] {
+        let start = std::time::Instant::now();
+        let reply = redis.run(&format!(
+            "DIRTY.CONSUME s CURSOR c COUNT 20000 WHERE {filters}"
+        ));
+        let took = start.elapsed();
+        assert_eq!(
+            reply.matches("entity_id").count(),
+            taken,
+            "{}",
+            &filters[..20]
+        );
+        // Generously, for a machine that is busy with other tests: a second it is, 19 it was.
+        assert!(
+            took < std::time::Duration::from_secs(9),
+            "{}: {took:?}",
+            &filters[..20]
+        );
+    }
+}

@@ -278,3 +278,98 @@ fn a_module_that_panics_while_it_is_loaded_is_refused() {
     assert!(log.contains("dirty: loading the module panicked"), "{log}");
     assert!(!log.contains("BUG REPORT"), "{log}");
 }
+
+/// A panic while a command is in the database of its stream: at the look at the stream, as its event is
+/// appended, as listeners are told.
+#[test]
+fn a_panic_in_another_database_leaves_the_client_in_its_own() {
+    let (mut server, mut redis) = started(&["--appendonly", "yes"]);
+    redis.expect("CONFIG SET notify-keyspace-events KA => OK");
+    // The nth time that the command goes there panics, its reply, and the keys that listeners hear of.
+    for (command, passes, reply, heard) in [
+        ("DIRTY.DECLARE other STREAM o DB 3", 0, INTERNAL, ""),
+        ("DIRTY.FLUSH user SNAPSHOT 1 1 a 2", 0, INTERNAL, ""),
+        ("DIRTY.FLUSH user SNAPSHOT 1 1 a 2", 1, INTERNAL, "hset"),
+        ("DIRTY.FLUSH user SNAPSHOT 1 1 a 2", 2, "[update]", "hset"),
+        (
+            "DIRTY.FLUSH user SNAPSHOT 1 1 a 2",
+            3,
+            "[update]",
+            "hset xadd",
+        ),
+        ("DIRTY.COMMIT user t", 0, INTERNAL, ""),
+        ("DIRTY.COMMIT user t", 1, INTERNAL, "hset"),
+    ] {
+        for own in [0, 5] {
+            for around in ["plain", "MULTI", "script"] {
+                let case = format!("{command} in {own}, {around}, {passes}");
+                let mut client = server.connect();
+                client.expect(&format!(
+                    "SELECT {own} => OK\n\
+                     FLUSHALL => OK\n\
+                     DIRTY.DECLARE user STREAM s DB 3 => OK\n\
+                     DIRTY.FLUSH user SNAPSHOT 1 1 a 1 => [insert]\n\
+                     DIRTY.FLUSH user DEFER t SNAPSHOT 1 1 a 2 => [deferred]"
+                ));
+                let mut listener = server.connect();
+                listener.ok(&[
+                    "PSUBSCRIBE",
+                    &format!("__keyspace@{own}__:user:1"),
+                    "__keyspace@3__:s",
+                ]);
+                listener.receive().expect("the second");
+                redis.run(&format!("DIRTY.PANIC another\\_database {passes}"));
+                let after = "SET here text";
+                let got = match around {
+                    "plain" => {
+                        let got = client.run(command);
+                        client.run(after);
+                        got
+                    }
+                    "MULTI" => {
+                        client.run("MULTI");
+                        client.run(command);
+                        client.run(after);
+                        let got = client.run("EXEC");
+                        let got = got
+                            .strip_prefix('[')
+                            .and_then(|got| got.strip_suffix(" OK]"));
+                        got.expect("two replies").to_string()
+                    }
+                    _ => {
+                        let script = "local got = redis.pcall(unpack(ARGV)) redis.call('SET', KEYS[1], 'text') return got";
+                        let mut words = vec!["EVAL", script, "1", "here"];
+                        words.extend(command.split(' '));
+                        client.raw(&words)
+                    }
+                };
+                assert_eq!(got, reply, "{case}");
+                arm(&mut redis, "nothing");
+                // The client is where it was, and so is what it wrote since.
+                let info = client.run("CLIENT INFO");
+                assert!(info.contains(&format!(" db={own} ")), "{case}: {info}");
+                assert_eq!(client.run("EXISTS here"), "(1)", "{case}");
+                redis.expect("SELECT 3 => OK");
+                assert_eq!(redis.run("EXISTS here user:1"), "(0)", "{case}");
+                redis.expect("PUBLISH __keyspace@3__:s end => (1)");
+                let mut events = Vec::new();
+                while events.last().is_none_or(|event| event != "end") {
+                    let message = super::support::text(&listener.receive().expect("a message"));
+                    let event = message
+                        .trim_matches([' ', ']', ')', '"'])
+                        .rsplit([' ', '"'])
+                        .next();
+                    events.push(event.expect("an event").to_string());
+                }
+                events.pop();
+                assert_eq!(events.join(" "), heard, "{case}");
+                // And nothing was written that replicas do not hear of.
+                let digest = client.digest();
+                assert_eq!(client.run("DEBUG LOADAOF"), "OK", "{case}");
+                assert_eq!(client.digest(), digest, "{case}");
+            }
+        }
+    }
+    assert!(!server.log().contains("BUG REPORT"), "{}", server.log());
+    server.restart();
+}

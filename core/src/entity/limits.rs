@@ -7,7 +7,7 @@ use crate::error::{Error, Quoted};
 /// As configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Fields of one entity, and of META.
+    /// Fields of one entity, of META, and of WHERE.
     pub fields: usize,
     /// Operations of one command.
     pub ops: usize,
@@ -43,6 +43,17 @@ impl Limits {
     /// META pairs, of which there may be as many as fields.
     pub fn check_pairs(&self, pairs: usize) -> Result<(), Error> {
         check(pairs, self.fields, FIELDS, "pairs of META", None)
+    }
+
+    /// Filters of a reader, and the fields that one names.
+    pub fn check_filters(&self, filters: usize) -> Result<(), Error> {
+        check(
+            filters,
+            self.fields,
+            FIELDS,
+            "filters and fields of WHERE",
+            None,
+        )
     }
 
     /// So many fields of an entity.

@@ -12,7 +12,7 @@ pub struct Filter<'a> {
     pub operations: Option<Operations>,
     /// Of updates: one of these changed.
     pub fields: Option<BTreeSet<&'a [u8]>>,
-    pub meta: Vec<(&'a [u8], &'a [u8])>,
+    pub meta: BTreeSet<(&'a [u8], &'a [u8])>,
     pub shard: Option<Shard>,
 }
 
@@ -25,7 +25,19 @@ pub struct Shard {
 
 impl Filter<'_> {
     pub fn is_empty(&self) -> bool {
-        *self == Filter::default()
+        !self.has_where() && self.shard.is_none()
+    }
+
+    /// Whether WHERE asks for anything.
+    fn has_where(&self) -> bool {
+        let Filter {
+            entity,
+            operations,
+            fields,
+            meta,
+            shard: _,
+        } = self;
+        entity.is_some() || operations.is_some() || fields.is_some() || !meta.is_empty()
     }
 
     /// Whether the reader gets an entry; `None` is one that is no event of ours.
@@ -33,14 +45,7 @@ impl Filter<'_> {
         match event {
             Some(event) => self.takes_event(event),
             // It is of no entity and no shard: somebody must see it, so the first shard does.
-            None => {
-                Filter {
-                    shard: None,
-                    ..self.clone()
-                }
-                .is_empty()
-                    && self.shard.is_none_or(|shard| shard.index == 0)
-            }
+            None => !self.has_where() && self.shard.is_none_or(|shard| shard.index == 0),
         }
     }
 
@@ -62,7 +67,7 @@ impl Filter<'_> {
             && self.fields.as_ref().is_none_or(|fields| {
                 Operations::from(event.operation) != Operations::UPDATE || event.changed(fields)
             })
-            && (self.meta.is_empty() || has_meta())
+            && (self.meta.is_empty() || self.meta.len() <= event.meta.len() && has_meta())
             && self.shard.is_none_or(is_of)
     }
 }
@@ -98,6 +103,13 @@ mod tests {
     fn an_event_is_taken_if_all_of_the_filter_holds() {
         let all = Filter::default;
         let fields = |names: &[&'static str]| Some(names.iter().map(|n| n.as_bytes()).collect());
+        fn pairs(
+            pairs: &[(&'static str, &'static str)],
+        ) -> BTreeSet<(&'static [u8], &'static [u8])> {
+            let bytes =
+                |(name, value): &(&'static str, &'static str)| (name.as_bytes(), value.as_bytes());
+            pairs.iter().map(bytes).collect()
+        }
         // The checksum of the id is 0x31c3.
         let shard = |index| Some(Shard { index, count: 16 });
         for (filter, inserted, updated) in [
@@ -160,7 +172,7 @@ mod tests {
             ),
             (
                 Filter {
-                    meta: vec![(b"actor", b"me")],
+                    meta: pairs(&[("actor", "me")]),
                     ..all()
                 },
                 true,
@@ -168,7 +180,7 @@ mod tests {
             ),
             (
                 Filter {
-                    meta: vec![(b"actor", b"you")],
+                    meta: pairs(&[("actor", "you")]),
                     ..all()
                 },
                 false,
@@ -176,7 +188,7 @@ mod tests {
             ),
             (
                 Filter {
-                    meta: vec![(b"actor", b"me"), (b"x", b"")],
+                    meta: pairs(&[("actor", "me"), ("x", "")]),
                     ..all()
                 },
                 false,

@@ -13,6 +13,7 @@ use crate::redis::keys;
 use crate::redis::reply::Reply;
 use crate::server::blocking::{self, Look, Waits};
 use crate::server::command::{Call, Command, KeyUse};
+use crate::server::config;
 use crate::server::rights::{Access, Rights};
 use crate::store::dead::Dead;
 use crate::store::deletions::Deletions;
@@ -21,6 +22,7 @@ use crate::store::stream_state;
 use batch::{Batch, Part};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::requests::consume::{Options, Reader};
 use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, Arg};
@@ -100,7 +102,7 @@ impl Command for Consume {
     const MIN_ARGS: usize = 2;
 
     fn run(call: &Call) -> Result<(), Error> {
-        let options = Options::parse(Args::new(call.args))?;
+        let options = Options::parse(Args::new(call.args), &config::limits())?;
         if let Reader::Group(reader) = &options.reader {
             check_dead(call, reader.max_deliveries.is_some(), reader.dead)?;
             check_deletions(call, reader.delete)?;
@@ -189,7 +191,8 @@ impl Waits for Consume {
     type Found = Batch;
 
     fn wake(call: &Call, waiting: &mut Waiting) -> Result<Option<Batch>, Error> {
-        let options = Options::parse(Args::new(call.args))?;
+        // By the limits of when it came.
+        let options = Options::parse(Args::new(call.args), &Limits::NONE)?;
         let waited = &mut waiting.waited;
         let is_calm = waiting.watch.is_calm();
         let batch = match waited.read_on(call, &options, is_calm)? {

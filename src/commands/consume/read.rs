@@ -19,10 +19,13 @@ use dirty_streams_core::reading::requests::consume::{
     CursorReader, GroupReader, Options, Reader, Start,
 };
 use redis_module::RedisString;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 /// How many entries one call looks at, at least, when a filter rejects most of them.
 const LOOKED_AT: u64 = 10_000;
+
+/// How many pending entries are listed in one go, at least: those that are gone or rejected make room for more.
+const LISTED: u64 = 100;
 
 /// How many entries one call moves to the dead stream at most.
 const BURIED: usize = 1000;
@@ -257,22 +260,34 @@ impl Reading<'_> {
         left: &mut u64,
     ) -> Result<(), Error> {
         let (mut buried, mut looked_at) = (0usize, 0u64);
+        let have: HashSet<EventId> = batch.parts.iter().flat_map(Part::claimed).collect();
+        // Those that were listed and not looked at yet, the oldest first. Nobody else runs meanwhile, so they
+        // stay as they are, and none is listed twice.
+        let mut listed = VecDeque::new();
+        let (mut after, mut is_last) = (None, false);
         while *left > 0 {
-            let have: HashSet<EventId> = batch.parts.iter().flat_map(Part::claimed).collect();
-            let most = left.saturating_add(u64::try_from(have.len()).unwrap_or(0));
-            let mut pending = self.group.pending(whose, most)?;
-            pending.retain(|pending| !have.contains(&pending.event_id()));
-            pending.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-            if pending.is_empty() {
-                return Ok(());
+            if listed.is_empty() {
+                if is_last {
+                    return Ok(());
+                }
+                let most = (*left).max(LISTED);
+                let page = self.group.pending_of(whose, after, most)?;
+                is_last = u64::try_from(page.len()).unwrap_or(u64::MAX) < most;
+                after = page.last().map(Pending::event_id);
+                let new = page
+                    .into_iter()
+                    .filter(|pending| !have.contains(&pending.event_id()));
+                listed.extend(new);
+                continue;
             }
+            let most = usize::try_from(*left).unwrap_or(usize::MAX);
+            let pending = listed.drain(..most.min(listed.len()));
             let is_worn = |pending: &Pending| {
                 let deliveries = u64::try_from(pending.deliveries).unwrap_or(0);
                 reader.max_deliveries.is_some_and(|most| deliveries >= most)
             };
-            let (worn, pending): (Vec<_>, Vec<_>) = pending.into_iter().partition(is_worn);
+            let (worn, pending): (Vec<_>, Vec<_>) = pending.partition(is_worn);
             buried = buried.saturating_add(worn.len());
-            let mut there_is_more_room = !worn.is_empty();
             for worn in &worn {
                 self.bury(batch, reader, worn)?;
                 has_made_room(self.call);
@@ -290,14 +305,13 @@ impl Reading<'_> {
                 }
                 has_made_room(self.call);
                 *left = left.saturating_sub(part.kept());
-                there_is_more_room |= part.kept() < claimed;
                 looked_at = looked_at.saturating_add(claimed);
-                batch.parts.push(part);
+                // What was rejected or is gone concerns nobody any longer.
+                if part.kept() > 0 {
+                    batch.parts.push(part);
+                }
             }
-            if !there_is_more_room {
-                return Ok(());
-            }
-            if buried >= BURIED || looked_at >= LOOKED_AT {
+            if *left > 0 && (buried >= BURIED || looked_at >= LOOKED_AT) {
                 batch.is_cut = true;
                 return Ok(());
             }

@@ -3,6 +3,7 @@
 use crate::args::Args;
 use crate::entity::decimal;
 use crate::entity::event_id::EventId;
+use crate::entity::limits::Limits;
 use crate::entity::operation::Operations;
 use crate::error::{Error, Quoted};
 use crate::reading::filters::{Filter, Shard};
@@ -98,7 +99,7 @@ pub enum Start {
 const DEFAULT_COUNT: u64 = 100;
 
 impl<'a> Options<'a> {
-    pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
+    pub fn parse(mut args: Args<'a>, limits: &Limits) -> Result<Self, Error> {
         let reader = if args.keyword("GROUP") {
             Reader::Group(GroupReader {
                 name: args.next("GROUP", "a group")?,
@@ -123,7 +124,7 @@ impl<'a> Options<'a> {
         };
         let mut seen = Vec::new();
         while !args.is_empty() {
-            let option = options.option(&mut args)?;
+            let option = options.option(&mut args, limits)?;
             if seen.contains(&option) {
                 return Err(Error::Repeated(option));
             }
@@ -138,7 +139,7 @@ impl<'a> Options<'a> {
     }
 
     /// Reads one option and says which.
-    fn option(&mut self, args: &mut Args<'a>) -> Result<&'static str, Error> {
+    fn option(&mut self, args: &mut Args<'a>, limits: &Limits) -> Result<&'static str, Error> {
         let of_reader = match &mut self.reader {
             Reader::Group(group) => group.option(args)?,
             Reader::Cursor(cursor) => cursor.option(args, &mut self.filter)?,
@@ -161,7 +162,7 @@ impl<'a> Options<'a> {
             self.raw = true;
             Ok("RAW")
         } else if args.keyword("WHERE") {
-            self.filter.parse(args)?;
+            self.filter.parse(args, limits)?;
             Ok("WHERE")
         } else {
             Err(self.reader.refusal(args.take().unwrap_or_default()))
@@ -231,9 +232,10 @@ impl<'a> CursorReader<'a> {
 
 impl<'a> Filter<'a> {
     /// Filters follow each other until something else comes.
-    fn parse(&mut self, args: &mut Args<'a>) -> Result<(), Error> {
-        let mut found = false;
+    fn parse(&mut self, args: &mut Args<'a>, limits: &Limits) -> Result<(), Error> {
+        let mut found = 0usize;
         loop {
+            limits.check_filters(found)?;
             let again = if args.keyword("ENTITY") {
                 let entity = args.next("ENTITY", "a name")?;
                 self.entity.replace(entity).map(|_| "ENTITY")
@@ -242,15 +244,19 @@ impl<'a> Filter<'a> {
                 self.operations.replace(operations).map(|_| "OPS")
             } else if args.keyword("FIELDS") {
                 let mut fields = BTreeSet::new();
-                for _ in 0..args.count("FIELDS")? {
+                let count = args.count("FIELDS")?;
+                // As many as there are: of those that are missing the client is told.
+                found = found.saturating_add(count.min(args.remaining()));
+                limits.check_filters(found)?;
+                for _ in 0..count {
                     fields.insert(args.next("FIELDS", "a field")?);
                 }
                 self.fields.replace(fields).map(|_| "FIELDS")
             } else if args.keyword("META") {
                 let name = args.next("META", "a name")?;
-                self.meta.push((name, args.next("META", "a value")?));
+                self.meta.insert((name, args.next("META", "a value")?));
                 None
-            } else if found {
+            } else if found > 0 {
                 return Ok(());
             } else {
                 return Err(Error::Missing {
@@ -261,7 +267,7 @@ impl<'a> Filter<'a> {
             if let Some(filter) = again {
                 return Err(Error::Repeated(filter));
             }
-            found = true;
+            found = found.saturating_add(1);
         }
     }
 }
@@ -335,7 +341,8 @@ mod tests {
 
     fn parse(line: &str) -> Result<String, String> {
         let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
-        let options = Options::parse(Args::new(&words)).map_err(|error| error.to_string())?;
+        let options =
+            Options::parse(Args::new(&words), &Limits::NONE).map_err(|error| error.to_string())?;
         let reader = match options.reader {
             Reader::Group(GroupReader {
                 ack,

@@ -1,0 +1,304 @@
+//! Writes that are paused, by CLIENT PAUSE or for a failover: a reader that wakes meanwhile would write, which
+//! ends the server. So it waits on, and gets its events when writes go on.
+
+use super::support::{text, wait_until, words, Conn, Server};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Every kind of reader, each at the end of a stream without events.
+const READERS: [&str; 11] = [
+    "GROUP g c",
+    "GROUP g c RAW COUNT 1",
+    "GROUP g c WHERE ENTITY user",
+    "GROUP g c PENDING",
+    "GROUP g c CLAIM 100000",
+    "GROUP g c CLAIM 100000 MAXDELIVERIES 3",
+    "GROUP g c SINGLE 60000",
+    "GROUP g c MAXPENDING 5",
+    "CURSOR g",
+    "CURSOR g SHARD 0 1",
+    "CURSOR g LAG 20",
+];
+
+/// A reader of the stream `s`, waiting.
+fn waiting(server: &Server, reader: &str, block: &str) -> Conn {
+    let mut client = server.connect();
+    let command = format!("DIRTY.CONSUME s {reader} BLOCK {block}");
+    client.send(&words(&command)).expect("sent");
+    server.wait_for_blocked(1);
+    client
+}
+
+fn reply(client: &mut Conn) -> String {
+    text(&client.receive().expect("a reply"))
+}
+
+/// A server whose every write is seen by its file, and with it would be by replicas.
+fn server() -> (Server, Conn) {
+    let server = Server::with(&["--appendonly", "yes"]);
+    let redis = server.connect();
+    (server, redis)
+}
+
+fn anew(redis: &mut Conn) {
+    redis.run("FLUSHALL");
+    redis.run("DIRTY.DECLARE user STREAM s");
+}
+
+/// Nobody has been served, and the server goes on.
+fn waits_on(server: &Server, case: &str) {
+    // Long enough for the timer to look, more than once.
+    std::thread::sleep(Duration::from_millis(150));
+    let clients = server.connect().run("INFO clients");
+    assert!(
+        clients.contains("blocked_clients:1\\r"),
+        "{case}: {clients}"
+    );
+}
+
+/// What was written is in the file, as it is in memory.
+fn is_whole(redis: &mut Conn, case: &str) {
+    assert!(
+        redis
+            .run("INFO dirty")
+            .contains("dirty_consumers_blocked:0"),
+        "{case}"
+    );
+    let digest = redis.digest();
+    assert_eq!(redis.run("DEBUG LOADAOF"), "OK", "{case}");
+    assert_eq!(redis.digest(), digest, "{case}");
+}
+
+/// What a reader got first, apart from ids.
+fn got(client: &mut Conn) -> String {
+    let reply = reply(client);
+    let known = ["entity_id 7", "fields [", "entity_id 8"];
+    let first = known.into_iter().find(|known| reply.contains(known));
+    first.map_or(reply, String::from)
+}
+
+#[test]
+fn a_reader_whose_stream_is_written_while_writes_are_paused_gets_its_events_when_they_go_on() {
+    let (server, mut redis) = server();
+    // Each in a transaction that also pauses writes: the reader is woken when it is over.
+    for write in [
+        "DIRTY.FLUSH user INSERT 7 0",
+        "DIRTY.COMMIT user t",
+        "DIRTY.REDRIVE s",
+        "XADD s * a b",
+        "RENAME other s",
+        "COPY other s REPLACE",
+        "SWAPDB 0 1",
+    ] {
+        for reader in READERS {
+            let mut replies = Vec::new();
+            let pauses: &[&str] = match write.contains("FLUSH") {
+                true => &["PING", "CLIENT PAUSE 60000 WRITE", "CLIENT PAUSE 300 ALL"],
+                false => &["PING", "CLIENT PAUSE 60000 WRITE"],
+            };
+            for &pause in pauses {
+                let case = format!("{write}, {pause}, {reader}");
+                anew(&mut redis);
+                let mut client = waiting(&server, reader, "0");
+                for command in [
+                    "DIRTY.FLUSH user DEFER t INSERT 7 0",
+                    "XADD s:dead 5-1 a b",
+                    "XADD other 5-1 a b",
+                    "COPY other s DB 1",
+                    "MULTI",
+                    write,
+                    pause,
+                ] {
+                    redis.run(command);
+                }
+                let done = redis.run("EXEC");
+                assert!(!done.contains("ERR"), "{case}: {done}");
+                match pause {
+                    "PING" => (),
+                    "CLIENT PAUSE 60000 WRITE" => {
+                        waits_on(&server, &case);
+                        redis.run("CLIENT UNPAUSE");
+                    }
+                    _ => (), // whoever asks waits until the pause ends by itself
+                }
+                // Whoever was not to be woken is now.
+                redis.run("DIRTY.DECLARE user STREAM s");
+                redis.run("DIRTY.FLUSH user INSERT 8 0");
+                replies.push(got(&mut client));
+                is_whole(&mut redis, &case);
+            }
+            assert!(
+                replies.iter().all(|reply| *reply == replies[0]),
+                "{write}, {reader}: {replies:?}"
+            );
+            if !write.contains("REDRIVE") && write.starts_with("DIRTY") && !reader.contains("RAW") {
+                assert_ne!(replies[0], "entity_id 8", "{write}, {reader}");
+            }
+        }
+    }
+}
+
+#[test]
+fn room_that_is_made_while_writes_are_paused_is_used_when_they_go_on() {
+    let (server, mut redis) = server();
+    anew(&mut redis);
+    redis.run("DIRTY.FLUSH user INSERT 1 0 INSERT 2 0");
+    let held = redis.run("DIRTY.CONSUME s GROUP g c COUNT 1");
+    let id = held.split(' ').nth(2).expect("an id").to_string();
+    let mut client = waiting(&server, "GROUP g c MAXPENDING 1", "0");
+    redis.run("MULTI");
+    redis.run(&format!("DIRTY.ACK s GROUP g {id}"));
+    redis.run("CLIENT PAUSE 60000 WRITE");
+    assert_eq!(redis.run("EXEC"), "[(1) OK]");
+    waits_on(&server, "ACK");
+    redis.run("CLIENT UNPAUSE");
+    assert!(reply(&mut client).contains("entity_id 2"));
+    is_whole(&mut redis, "ACK");
+}
+
+#[test]
+fn an_event_that_time_brings_while_writes_are_paused_comes_when_they_go_on() {
+    let (server, mut redis) = server();
+    for (reader, before) in [
+        ("GROUP g c CLAIM 100", "DIRTY.CONSUME s GROUP g other"),
+        (
+            "GROUP g c CLAIM 100 MAXDELIVERIES 1 DEAD d",
+            "DIRTY.CONSUME s GROUP g other",
+        ),
+        (
+            "GROUP g c CLAIM 100 WHERE ENTITY user",
+            "DIRTY.CONSUME s GROUP g other",
+        ),
+        (
+            "GROUP g c SINGLE 300",
+            "DIRTY.CONSUME s GROUP g other SINGLE 300",
+        ),
+        ("CURSOR c LAG 100", "PING"),
+    ] {
+        anew(&mut redis);
+        redis.run("DIRTY.FLUSH user INSERT 7 0");
+        redis.run(before);
+        let mut client = waiting(&server, reader, "0");
+        redis.run("CLIENT PAUSE 60000 WRITE");
+        std::thread::sleep(Duration::from_millis(200));
+        waits_on(&server, reader);
+        redis.run("CLIENT UNPAUSE");
+        if reader.contains("DEAD") {
+            wait_until("a death", || redis.run("XLEN d") == "(1)");
+            redis.run("DIRTY.FLUSH user INSERT 8 0");
+            assert!(reply(&mut client).contains("entity_id 8"));
+        } else {
+            let got = reply(&mut client);
+            assert!(got.contains("entity_id 7"), "{reader}: {got}");
+        }
+        is_whole(&mut redis, reader);
+    }
+}
+
+#[test]
+fn a_stream_that_expires_while_writes_are_paused_is_made_again_afterwards() {
+    let (server, mut redis) = server();
+    for reader in READERS {
+        anew(&mut redis);
+        redis.run("DIRTY.FLUSH user INSERT 1 0");
+        let mut client = waiting(&server, &format!("{reader} FROM $"), "0");
+        redis.run("PEXPIRE s 50");
+        redis.run("CLIENT PAUSE 60000 WRITE");
+        waits_on(&server, reader);
+        redis.run("CLIENT UNPAUSE");
+        redis.run("DEBUG SLEEP 0.002");
+        redis.run("DIRTY.FLUSH user INSERT 7 0");
+        let got = reply(&mut client);
+        assert!(
+            got.contains("entity_id 7") || got.contains("fields ["),
+            "{reader}: {got}"
+        );
+        is_whole(&mut redis, reader);
+    }
+}
+
+#[test]
+fn the_time_of_a_wait_runs_while_writes_are_paused() {
+    let (server, mut redis) = server();
+    for reader in READERS {
+        anew(&mut redis);
+        let start = Instant::now();
+        let mut client = waiting(&server, reader, "400");
+        for command in [
+            "MULTI",
+            "DIRTY.FLUSH user INSERT 7 0",
+            "CLIENT PAUSE 60000 WRITE",
+            "EXEC",
+        ] {
+            redis.run(command);
+        }
+        let got = reply(&mut client);
+        assert!(got.starts_with("[events []"), "{reader}: {got}");
+        assert!(start.elapsed() >= Duration::from_millis(400), "{reader}");
+        redis.run("CLIENT UNPAUSE");
+        // It was nobody's.
+        let got = redis.run(&format!("DIRTY.CONSUME s {reader} BLOCK 5000"));
+        assert!(
+            got.contains("entity_id 7") || got.contains("fields ["),
+            "{reader}: {got}"
+        );
+        is_whole(&mut redis, reader);
+    }
+}
+
+#[test]
+fn a_failover_that_takes_its_time_ends_no_server_and_no_wait_that_it_gives_up() {
+    let primary = Server::with(&["--appendonly", "yes"]);
+    let replica = Server::replica_of(&primary);
+    let mut redis = primary.connect();
+    let signal = |signal: &str| {
+        let done = Command::new("kill")
+            .args([signal, &replica.pid().to_string()])
+            .status();
+        assert!(done.expect("kill").success());
+    };
+    for reader in READERS {
+        anew(&mut redis);
+        let mut client = waiting(&primary, reader, "0");
+        primary.wait_for_replica(&replica);
+        signal("-STOP");
+        redis.run("MULTI");
+        redis.run("DIRTY.FLUSH user INSERT 7 0");
+        redis.run("FAILOVER");
+        assert_eq!(redis.run("EXEC"), "[[insert] OK]", "{reader}");
+        waits_on(&primary, reader);
+        assert_eq!(
+            redis.info("master_failover_state"),
+            "waiting-for-sync",
+            "{reader}"
+        );
+        assert_eq!(redis.run("FAILOVER ABORT"), "OK", "{reader}");
+        let got = reply(&mut client);
+        assert!(
+            got.contains("entity_id 7") || got.contains("fields ["),
+            "{reader}: {got}"
+        );
+        signal("-CONT");
+        primary.wait_for_replica(&replica);
+        assert_eq!(redis.digest(), replica.connect().digest(), "{reader}");
+    }
+    // One that is carried out.
+    anew(&mut redis);
+    let mut client = waiting(&primary, "GROUP g c", "0");
+    primary.wait_for_replica(&replica);
+    for command in ["MULTI", "DIRTY.FLUSH user INSERT 7 0", "FAILOVER", "EXEC"] {
+        redis.run(command);
+    }
+    let told = client.receive().map(|reply| text(&reply));
+    assert!(
+        told.as_ref().is_err()
+            || told
+                .as_ref()
+                .is_ok_and(|told| told.starts_with("UNBLOCKED ")),
+        "{told:?}"
+    );
+    replica.wait_for_line("INFO replication", "role:master");
+    let got = replica.connect().run("DIRTY.CONSUME s GROUP g c");
+    assert!(got.contains("entity_id 7"), "{got}");
+    assert_eq!(redis.run("PING"), "PONG");
+}
