@@ -2,7 +2,7 @@
 
 use crate::entity::decimal;
 use crate::error::{Error, Quoted};
-use crate::keyword::Word;
+use crate::keyword::Keyword;
 
 #[derive(Clone, Debug)]
 pub struct Args<'a> {
@@ -87,11 +87,11 @@ impl<'a> Args<'a> {
     }
 
     /// One of the option's words.
-    pub fn word<W: Word>(&mut self, of: &'static str) -> Result<W, Error> {
+    pub fn word<K: Keyword>(&mut self, of: &'static str) -> Result<K, Error> {
         let word = self.next(of, "a word")?;
-        W::parse(word).ok_or_else(|| Error::NotOneOf {
+        K::parse(word).ok_or_else(|| Error::NotOneOf {
             of,
-            choices: W::CHOICES,
+            choices: K::CHOICES,
             got: Quoted::new(word),
         })
     }

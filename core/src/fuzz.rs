@@ -15,7 +15,7 @@ use crate::entity::snapshot::{Reading, Snapshot};
 use crate::entity::tags::{self, Tag};
 use crate::entity::value::FieldType;
 use crate::error::Error;
-use crate::flush::{self, stored, Parsed, Snapshots, Stored, Write};
+use crate::flush::{self, stored, EntityState, Parsed, Snapshots, Write};
 use crate::reading::requests::{ack, consume, fail, redrive};
 use std::collections::HashMap;
 
@@ -184,10 +184,10 @@ const DECLARATIONS: [&str; 6] = [
 
 /// Snapshots in memory.
 #[derive(Default)]
-struct Memory(HashMap<Vec<u8>, Stored<'static>>);
+struct Memory(HashMap<Vec<u8>, EntityState<'static>>);
 
 impl Snapshots for Memory {
-    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<Stored<'g>, Error> {
+    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
         let stored = self.0.get(id).cloned().unwrap_or_default();
         let Some(snapshot) = stored.entity() else {
             return Ok(stored);
@@ -197,7 +197,7 @@ impl Snapshots for Memory {
             reading.push(field, value);
         }
         reading.snapshot.marked = snapshot.marked;
-        Ok(Stored::Entity(reading.snapshot))
+        Ok(EntityState::Entity(reading.snapshot))
     }
 }
 
@@ -206,8 +206,8 @@ impl Memory {
     fn write(&mut self, id: &[u8], write: &Write) {
         let stored = self.0.entry(id.to_vec()).or_default();
         *stored = match write {
-            Write::Delete => Stored::Nothing,
-            Write::Bury { version, .. } => Stored::Tombstone(*version),
+            Write::Delete => EntityState::Nothing,
+            Write::Bury { version, .. } => EntityState::Tombstone(*version),
             Write::Change {
                 set, unset, marker, ..
             } => {
@@ -221,7 +221,7 @@ impl Memory {
                 );
                 let mut written: Snapshot = snapshot.iter().collect();
                 written.marked = snapshot.marked;
-                Stored::Entity(written)
+                EntityState::Entity(written)
             }
         };
     }

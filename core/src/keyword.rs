@@ -1,7 +1,7 @@
 //! Options that are one of a few words.
 
 /// A choice that clients name by a word, in any case.
-pub trait Word: Copy + PartialEq + 'static {
+pub trait Keyword: Copy + PartialEq + 'static {
     const ALL: &'static [(Self, &'static str)];
     /// The words, for an error.
     const CHOICES: &'static str;

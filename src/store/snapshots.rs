@@ -63,7 +63,11 @@ impl Drop for Stored<'_> {
 }
 
 impl Snapshots for Stored<'_> {
-    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<flush::Stored<'g>, Error> {
+    fn load<'g>(
+        &mut self,
+        id: &[u8],
+        given: &[Field<'g>],
+    ) -> Result<flush::EntityState<'g>, Error> {
         let name = Self::check_key(self.ctx, self.key, self.declaration, id)?;
         let name_text = keys::string(&name);
         let key = Key::read(self.ctx, &name_text);
@@ -72,7 +76,7 @@ impl Snapshots for Stored<'_> {
                 cluster::check_missing(self.ctx, self.key, &name_text)?;
                 self.is_settled = true;
             }
-            return Ok(flush::Stored::Nothing);
+            return Ok(flush::EntityState::Nothing);
         }
         let mut collected = Collected {
             fields: Reading::new(key.length(), given),
@@ -96,8 +100,8 @@ impl Snapshots for Stored<'_> {
         }
         let snapshot = collected.fields.snapshot;
         Ok(match collected.tombstone {
-            Some(version) if snapshot.is_empty() => flush::Stored::Tombstone(version),
-            _ => flush::Stored::Entity(snapshot),
+            Some(version) if snapshot.is_empty() => flush::EntityState::Tombstone(version),
+            _ => flush::EntityState::Entity(snapshot),
         })
     }
 }

@@ -24,7 +24,7 @@ use crate::entity::snapshot::MARKER;
 use crate::entity::tags::{self, Pools, Tag};
 use crate::entity::value::FieldType;
 use crate::error::{Error, Quoted};
-use crate::keyword::Word;
+use crate::keyword::Keyword;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// The declaration that these arguments make. The key gives what they leave out: NAME and PREFIX.

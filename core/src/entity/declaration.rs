@@ -4,7 +4,7 @@
 use super::event::Value;
 use super::operation::{Operation, Operations};
 use super::value::FieldType;
-use crate::keyword::Word;
+use crate::keyword::Keyword;
 use crate::slot::hash_tag;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,7 +64,7 @@ pub enum OnFull {
     Refuse,
 }
 
-impl Word for OnFull {
+impl Keyword for OnFull {
     const ALL: &'static [(Self, &'static str)] = &[
         (OnFull::Trim, "TRIM"),
         (OnFull::Keep, "KEEP"),
@@ -83,7 +83,7 @@ pub enum Payload {
     Images,
 }
 
-impl Word for Payload {
+impl Keyword for Payload {
     const ALL: &'static [(Self, &'static str)] = &[
         (Payload::Keys, "KEYS"),
         (Payload::Changes, "CHANGES"),
@@ -104,7 +104,7 @@ pub enum Format {
     Debezium,
 }
 
-impl Word for Format {
+impl Keyword for Format {
     const ALL: &'static [(Self, &'static str)] = &[
         (Format::MsgPack, "MSGPACK"),
         (Format::FluxaOrm, "FLUXAORM"),

@@ -16,4 +16,4 @@ pub use parse::Parsed;
 pub use plan::{check, plan};
 pub use planner::{Plan, Publication, Step};
 pub use request::{Request, Requests};
-pub use state::{Snapshots, Stored, Write};
+pub use state::{EntityState, Snapshots, Write};

@@ -4,9 +4,9 @@
 use super::diff::{Diff, Scope, Types};
 use super::outcome::Effect;
 use super::planner::{Plan, Planner, Step};
-use super::publish::{Happening, Images};
+use super::publish::{Images, Mutation};
 use super::request::{Request, Requests};
-use super::state::{Snapshots, Stored, Write};
+use super::state::{EntityState, Snapshots, Write};
 use crate::encoding::event::Origin;
 use crate::entity::decimal;
 use crate::entity::declaration::Declaration;
@@ -17,7 +17,7 @@ use crate::entity::operation::Operation;
 use crate::entity::snapshot::Snapshot;
 use crate::entity::value::FieldType;
 use crate::error::{Error, Quoted};
-use crate::keyword::Word;
+use crate::keyword::Keyword;
 use std::collections::{HashMap, HashSet};
 
 /// Decides what each operation of these flushes does, in order, later ones seeing what earlier ones did.
@@ -31,7 +31,7 @@ pub fn plan<'a>(
     let mut planner = Planner::new(declaration, origin, limits);
     // Only of an entity that comes again is the new state remembered.
     let again = repeated(&flushes);
-    let mut states: HashMap<&[u8], Stored<'a>> = HashMap::new();
+    let mut states: HashMap<&[u8], EntityState<'a>> = HashMap::new();
     for requests in flushes {
         planner.meta = requests.meta;
         planner.with_events = requests.with_events;
@@ -43,7 +43,7 @@ pub fn plan<'a>(
             };
             let state = match known {
                 Some(state) => state,
-                None if declaration.stateless => Stored::Nothing,
+                None if declaration.stateless => EntityState::Nothing,
                 None => {
                     let given = request.fields().next().map_or(&[][..], Vec::as_slice);
                     let state = stored.load(id, given).map_err(of_token)?;
@@ -71,7 +71,7 @@ pub fn check(
 ) -> Result<(), Error> {
     let mut planner = Planner::new(declaration, origin, limits);
     for (id, request) in requests.list {
-        match planner.step(id, request, &Stored::Nothing) {
+        match planner.step(id, request, &EntityState::Nothing) {
             Ok(_) | Err(Error::NoEntity(_)) => {}
             Err(error) => return Err(error),
         }
@@ -114,7 +114,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         &mut self,
         id: &'a [u8],
         request: Request<'a>,
-        stored: &Stored<'a>,
+        stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         self.check_id(id)?;
         let given = request.fields().map(Vec::len);
@@ -144,7 +144,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         }
     }
 
-    fn touch(&mut self, id: &'a [u8], stored: &Stored) -> Result<Step<'a>, Error> {
+    fn touch(&mut self, id: &'a [u8], stored: &EntityState) -> Result<Step<'a>, Error> {
         let state = stored.entity();
         if state.is_none() && !self.declaration.stateless {
             return Err(Error::NoEntity(Quoted::new(id)));
@@ -154,13 +154,13 @@ impl<'d, 'a> Planner<'d, 'a> {
             true => self.images(&types, state, &[])?,
             false => Images::default(),
         };
-        let happening = Happening {
+        let mutation = Mutation {
             touch: true,
             images,
             version: self.known_version(stored),
-            ..Happening::new(Operation::Update)
+            ..Mutation::new(Operation::Update)
         };
-        let publications = self.publish(id, &happening)?;
+        let publications = self.publish(id, &mutation)?;
         Ok(self.done(id, Effect::Touch, &[], None, publications))
     }
 
@@ -169,7 +169,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         id: &'a [u8],
         storing: Storing,
         fields: Fields<'a>,
-        stored: &Stored<'a>,
+        stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         let state = stored.entity();
         let types = Types::new(self.declaration, &fields);
@@ -205,21 +205,21 @@ impl<'d, 'a> Planner<'d, 'a> {
                 false => Operation::Insert,
             });
             effect = operation.into();
-            let mut happening = Happening {
+            let mut mutation = Mutation {
                 fake: turned.is_some(),
                 version,
-                ..Happening::new(operation)
+                ..Mutation::new(operation)
             };
-            if self.wants_images(operation, false) || happening.is_return() {
-                happening.images = self.images(&types, state, &diff.changes)?;
+            if self.wants_images(operation, false) || mutation.is_return() {
+                mutation.images = self.images(&types, state, &diff.changes)?;
             }
-            happening.changes = &diff.changes;
-            publications = self.publish(id, &happening)?;
+            mutation.changes = &diff.changes;
+            publications = self.publish(id, &mutation)?;
         }
         let changed = self.changed(&diff.changes);
         let mut write = diff.into_write(state);
         if let Write::Change { anew, .. } = &mut write {
-            *anew = matches!(stored, Stored::Tombstone(_));
+            *anew = matches!(stored, EntityState::Tombstone(_));
         }
         Ok(Step {
             id,
@@ -234,7 +234,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         &mut self,
         id: &'a [u8],
         fields: Option<Fields<'a>>,
-        stored: &Stored<'a>,
+        stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         let given = match fields {
             None => None,
@@ -264,7 +264,7 @@ impl<'d, 'a> Planner<'d, 'a> {
                 lifetime_ms,
             })
         };
-        let Stored::Entity(state) = stored else {
+        let EntityState::Entity(state) = stored else {
             return Ok(match given {
                 Some(_) if known >= given => self.nothing(id, Effect::Stale),
                 // It may overtake the flushes that it ends; they must find out.
@@ -282,15 +282,15 @@ impl<'d, 'a> Planner<'d, 'a> {
         let write = bury(version).unwrap_or(Write::Delete);
         let types = Types::declared(self.declaration);
         let changes = self.changes_of_delete(state);
-        let mut happening = Happening {
+        let mut mutation = Mutation {
             version,
-            ..Happening::new(Operation::Delete)
+            ..Mutation::new(Operation::Delete)
         };
         if self.wants_images(Operation::Delete, false) {
-            happening.images = self.images(&types, Some(state), &[])?.of_delete();
+            mutation.images = self.images(&types, Some(state), &[])?.of_delete();
         }
-        happening.changes = &changes;
-        let publications = self.publish(id, &happening)?;
+        mutation.changes = &changes;
+        let publications = self.publish(id, &mutation)?;
         Ok(self.done(id, Effect::Delete, &changes, Some(write), publications))
     }
 
@@ -323,12 +323,12 @@ impl<'d, 'a> Planner<'d, 'a> {
     }
 
     /// That of the entity, or of its tombstone.
-    fn known_version(&self, stored: &Stored) -> Option<Version> {
+    fn known_version(&self, stored: &EntityState) -> Option<Version> {
         let declared = self.declaration.version.as_ref()?;
         match stored {
-            Stored::Nothing => None,
-            Stored::Tombstone(version) => Some(*version),
-            Stored::Entity(snapshot) => {
+            EntityState::Nothing => None,
+            EntityState::Tombstone(version) => Some(*version),
+            EntityState::Entity(snapshot) => {
                 let mut fields = snapshot.iter();
                 let (_, text) = fields.find(|(name, _)| *name == declared.field)?;
                 parse_version(text)
@@ -394,10 +394,10 @@ mod tests {
     }
 
     impl Snapshots for Fake {
-        fn load<'g>(&mut self, id: &[u8], _: &[Field<'g>]) -> Result<Stored<'g>, Error> {
+        fn load<'g>(&mut self, id: &[u8], _: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
             self.loads += 1;
             let known = self.states.get(id).cloned();
-            Ok(known.map_or(Stored::Nothing, Stored::Entity))
+            Ok(known.map_or(EntityState::Nothing, EntityState::Entity))
         }
     }
 

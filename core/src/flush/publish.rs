@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 const OVERHEAD: usize = 64;
 
 /// What happened to an entity, with as much of its fields as any stream wants to tell.
-pub struct Happening<'s> {
+pub struct Mutation<'s> {
     pub operation: Operation,
     /// A TOUCH, which no stream can tell by changes.
     pub touch: bool,
@@ -27,9 +27,9 @@ pub struct Happening<'s> {
     pub version: Option<Version>,
 }
 
-impl<'s> Happening<'s> {
+impl<'s> Mutation<'s> {
     pub fn new(operation: Operation) -> Self {
-        Happening {
+        Mutation {
             operation,
             touch: false,
             fake: false,
@@ -141,11 +141,11 @@ impl Planner<'_, '_> {
     ///
     /// META and images go into each event, so a short command could ask for more than there is memory,
     /// and the server looks at maxmemory only before it: so they are limited all together.
-    pub fn publish(&mut self, id: &[u8], happening: &Happening) -> Result<Vec<Publication>, Error> {
-        let changed = || happening.changes.iter().map(|change| &*change.field);
-        let returned = happening.returned();
+    pub fn publish(&mut self, id: &[u8], mutation: &Mutation) -> Result<Vec<Publication>, Error> {
+        let changed = || mutation.changes.iter().map(|change| &*change.field);
+        let returned = mutation.returned();
         let streams = self.declaration.streams.len();
-        self.work(streams.saturating_mul(happening.changes.len().max(1)))?;
+        self.work(streams.saturating_mul(mutation.changes.len().max(1)))?;
         let most = self.limits.event_bytes;
         let too_large = || Error::EventsTooLarge {
             setting: EVENT_BYTES,
@@ -155,9 +155,9 @@ impl Planner<'_, '_> {
         // Streams of one payload and format share an entry.
         let mut encoded = Vec::new();
         for (index, stream) in self.declaration.streams.iter().enumerate() {
-            let wanted = match happening.touch {
+            let wanted = match mutation.touch {
                 true => stream.operations.contains(Operations::UPDATE),
-                false => stream.publishes(happening.operation, changed()),
+                false => stream.publishes(mutation.operation, changed()),
             };
             if !wanted {
                 continue;
@@ -167,16 +167,16 @@ impl Planner<'_, '_> {
             let entry = match same {
                 Some((_, entry)) => *entry,
                 None => {
-                    let (before, after) = happening.images(stream);
+                    let (before, after) = mutation.images(stream);
                     let event = Event {
                         entity: self.declaration.name.as_slice().into(),
                         id: id.into(),
-                        operation: happening.operation,
-                        changes: happening.changes(stream.payload, &returned).into(),
+                        operation: mutation.operation,
+                        changes: mutation.changes(stream.payload, &returned).into(),
                         before,
                         after,
-                        touch: happening.touch,
-                        version: happening.version,
+                        touch: mutation.touch,
+                        version: mutation.version,
                         meta: self.meta.as_slice().into(),
                     };
                     let most = most.saturating_sub(self.bytes);

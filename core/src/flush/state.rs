@@ -8,12 +8,12 @@ use crate::error::Error;
 /// Where stored snapshots come from.
 pub trait Snapshots {
     /// What is stored of an entity. What a flush gives it is most often what is stored already.
-    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<Stored<'g>, Error>;
+    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<EntityState<'g>, Error>;
 }
 
 /// What is stored of an entity.
 #[derive(Clone, Debug, Default)]
-pub enum Stored<'g> {
+pub enum EntityState<'g> {
     #[default]
     Nothing,
     /// It was deleted, and this was its version.
@@ -21,11 +21,11 @@ pub enum Stored<'g> {
     Entity(Snapshot<'g>),
 }
 
-impl<'g> Stored<'g> {
+impl<'g> EntityState<'g> {
     pub fn entity(&self) -> Option<&Snapshot<'g>> {
         match self {
-            Stored::Entity(snapshot) => Some(snapshot),
-            Stored::Nothing | Stored::Tombstone(_) => None,
+            EntityState::Entity(snapshot) => Some(snapshot),
+            EntityState::Nothing | EntityState::Tombstone(_) => None,
         }
     }
 
@@ -33,18 +33,18 @@ impl<'g> Stored<'g> {
     pub fn after(self, write: Option<&Write>) -> Self {
         match write {
             None => self,
-            Some(Write::Delete) => Stored::Nothing,
-            Some(Write::Bury { version, .. }) => Stored::Tombstone(*version),
+            Some(Write::Delete) => EntityState::Nothing,
+            Some(Write::Bury { version, .. }) => EntityState::Tombstone(*version),
             Some(Write::Change {
                 set, unset, marker, ..
             }) => {
                 let mut next = match self {
-                    Stored::Entity(snapshot) => snapshot,
-                    Stored::Nothing | Stored::Tombstone(_) => Snapshot::default(),
+                    EntityState::Entity(snapshot) => snapshot,
+                    EntityState::Nothing | EntityState::Tombstone(_) => Snapshot::default(),
                 };
                 next.change(set, unset);
                 next.marked = marker.unwrap_or(next.marked);
-                Stored::Entity(next)
+                EntityState::Entity(next)
             }
         }
     }

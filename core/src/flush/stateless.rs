@@ -3,7 +3,7 @@
 use super::diff::Types;
 use super::outcome::Effect;
 use super::planner::{Planner, Step};
-use super::publish::{Happening, Images};
+use super::publish::{Images, Mutation};
 use super::request::Request;
 use crate::entity::event::{Bytes, Change, Value};
 use crate::entity::field::Fields;
@@ -35,16 +35,16 @@ impl<'a> Planner<'_, 'a> {
             operation => self.turned(&changes, operation == Operation::Update),
         };
         let operation = turned.unwrap_or(operation);
-        let happening = Happening {
+        let mutation = Mutation {
             fake: turned.is_some(),
             changes: &changes,
             images: Images {
                 before: old,
                 after: new,
             },
-            ..Happening::new(operation)
+            ..Mutation::new(operation)
         };
-        let publications = self.publish(id, &happening)?;
+        let publications = self.publish(id, &mutation)?;
         Ok(self.done(id, operation.into(), &changes, None, publications))
     }
 
