@@ -75,15 +75,15 @@ impl<'a> Args<'a> {
             .filter(|number| range.contains(number))
             .ok_or_else(|| Error::NotANumber {
                 of,
-                least: *range.start(),
-                most: *range.end(),
+                min: *range.start(),
+                max: *range.end(),
                 got: Quoted::new(arg),
             })
     }
 
     /// A time in ms: some 285,000 years at most, so that nothing overflows when it is added to today.
-    pub fn ms(&mut self, of: &'static str, least: u64) -> Result<u64, Error> {
-        self.number(of, "a time in ms", least..=1 << 53)
+    pub fn ms(&mut self, of: &'static str, min: u64) -> Result<u64, Error> {
+        self.number(of, "a time in ms", min..=1 << 53)
     }
 
     /// One of the option's words.

@@ -56,8 +56,8 @@ pub enum Error {
     NeedsStream(&'static str),
     NotANumber {
         of: &'static str,
-        least: u64,
-        most: u64,
+        min: u64,
+        max: u64,
         got: Quoted,
     },
     NotACount {
@@ -195,17 +195,17 @@ pub enum Error {
         what: &'static str,
         of: Option<Quoted>,
         setting: &'static str,
-        most: usize,
+        max: usize,
     },
     /// All events of one command.
     EventsTooLarge {
         setting: &'static str,
-        most: usize,
+        max: usize,
     },
     /// All that a DIRTY.GET would give.
     EntitiesTooLarge,
     /// More fields than one command may look at.
-    TooMuchWork(usize),
+    FieldBudgetExceeded(usize),
     /// A stream with ONFULL REFUSE has no room for the events of a flush.
     Full {
         stream: Quoted,
@@ -279,12 +279,12 @@ impl fmt::Display for Error {
             NeedsStream(option) => write!(f, "ERR {option} must stand among the options of a STREAM"),
             NotANumber {
                 of,
-                least,
-                most,
+                min,
+                max,
                 got,
             } => write!(
                 f,
-                "ERR {of} must be an integer from {least} to {most}, not {got}"
+                "ERR {of} must be an integer from {min} to {max}, not {got}"
             ),
             NotACount { of, got } => write!(f, "ERR the count of {of} must be an integer, 0 or more, not {got}"),
             NotAnId(got) => write!(f, "ERR invalid event id {got}, expected ms-seq"),
@@ -398,22 +398,22 @@ impl fmt::Display for Error {
                 what,
                 of,
                 setting,
-                most,
+                max,
             } => {
                 write!(f, "LIMIT {got} {what}")?;
                 if let Some(of) = of {
                     write!(f, " {of}")?;
                 }
-                write!(f, ", but {setting} is {most}")
+                write!(f, ", but {setting} is {max}")
             }
-            EventsTooLarge { setting, most } => write!(
+            EventsTooLarge { setting, max } => write!(
                 f,
-                "LIMIT the events of this command are larger than {setting}, which is {most}"
+                "LIMIT the events of this command are larger than {setting}, which is {max}"
             ),
             EntitiesTooLarge => write!(f, "LIMIT these entities are too large for one reply; name fewer ids"),
-            TooMuchWork(most) => write!(
+            FieldBudgetExceeded(max) => write!(
                 f,
-                "LIMIT the operations of this command look at more than {most} fields all together, of which a written one counts ten"
+                "LIMIT the operations of this command look at more than {max} fields all together, of which a written one counts ten"
             ),
             Full {
                 stream,

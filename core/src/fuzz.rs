@@ -11,11 +11,11 @@ use crate::entity::event::Event;
 use crate::entity::event_id::EventId;
 use crate::entity::field::{Field, Fields};
 use crate::entity::limits::Limits;
-use crate::entity::snapshot::{Reading, Snapshot};
+use crate::entity::snapshot::{Snapshot, SnapshotBuilder};
 use crate::entity::tags::{self, Tag};
 use crate::entity::value::FieldType;
 use crate::error::Error;
-use crate::flush::{self, stored, EntityState, Parsed, Snapshots, Write};
+use crate::flush::{self, stored, EntityState, Snapshots, Write};
 use crate::reading::requests::{ack, consume, fail, redrive};
 use std::collections::HashMap;
 
@@ -60,12 +60,12 @@ pub fn arguments(bytes: &[u8]) {
     let args = Args::new(args);
     let error = match *command {
         b"DECLARE" => declaration::decode(b"key{tag}", args).err(),
-        b"FLUSH" => Parsed::parse(args, false, &Limits::NONE).err(),
-        b"STATELESS" => Parsed::parse(args, true, &Limits::NONE).err(),
-        b"CONSUME" => consume::Options::parse(args).err(),
-        b"ACK" => ack::parse(args).err(),
-        b"FAIL" => fail::Failed::parse(args).err(),
-        b"REDRIVE" => redrive::Asked::parse(args).err(),
+        b"FLUSH" => flush::Request::parse(args, false, &Limits::NONE).err(),
+        b"STATELESS" => flush::Request::parse(args, true, &Limits::NONE).err(),
+        b"CONSUME" => consume::Request::parse(args).err(),
+        b"ACK" => ack::Request::parse(args).err(),
+        b"FAIL" => fail::Request::parse(args).err(),
+        b"REDRIVE" => redrive::Request::parse(args).err(),
         // All that the others take.
         b"SEEK" => {
             let mut args = args;
@@ -163,7 +163,7 @@ pub fn filter(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |&byte| byte == b'\n');
     let line = words(parts.next().unwrap_or_default());
     let event = event::decode(&[(b"s", parts.next().unwrap_or_default())]);
-    match consume::Options::parse(Args::new(&line)) {
+    match consume::Request::parse(Args::new(&line)) {
         Ok(options) => {
             let filter = options.filter;
             filter.takes(None);
@@ -192,12 +192,12 @@ impl Snapshots for Memory {
         let Some(snapshot) = stored.entity() else {
             return Ok(stored);
         };
-        let mut reading = Reading::new(snapshot.len(), given);
+        let mut builder = SnapshotBuilder::new(snapshot.len(), given);
         for (field, value) in snapshot.iter() {
-            reading.push(field, value);
+            builder.push(field, value);
         }
-        reading.snapshot.marked = snapshot.marked;
-        Ok(EntityState::Entity(reading.snapshot))
+        builder.snapshot.marked = snapshot.marked;
+        Ok(EntityState::Entity(builder.snapshot))
     }
 }
 
@@ -237,38 +237,38 @@ pub fn flush(bytes: &[u8]) {
     let declared = words(chosen.map_or(b"", |line| line.as_bytes()));
     let declared: Declaration =
         declaration::decode(b"user", Args::new(&declared)).expect("a declaration");
-    fn parse<'a>(args: &'a [&'a [u8]], stateless: bool) -> Result<Parsed<'a>, Error> {
-        Parsed::parse(Args::new(args), stateless, &Limits::NONE)
+    fn parse<'a>(args: &'a [&'a [u8]], stateless: bool) -> Result<flush::Request<'a>, Error> {
+        flush::Request::parse(Args::new(args), stateless, &Limits::NONE)
     }
     let stateless = declared.stateless;
     let mut memory = Memory::default();
     for line in lines.split(|&byte| byte == b'\n') {
         let args = words(line);
-        let parsed = match parse(&args, stateless) {
-            Ok(parsed) => parsed,
+        let request = match parse(&args, stateless) {
+            Ok(request) => request,
             Err(error) => {
                 look_at(&error);
                 continue;
             }
         };
-        if parsed.defer.is_some() {
-            let kept = stored::encode_deferred(1, 1, stateless, &parsed.kept);
+        if request.defer.is_some() {
+            let kept = stored::encode_deferred(1, 1, stateless, &request.kept);
             let kept = stored::decode_deferred(&kept).expect("what waits");
             let kept: Vec<&[u8]> = kept.args.iter().map(|arg| arg.as_slice()).collect();
             let again = parse(&kept, stateless).expect("what was taken once");
-            assert_eq!(again.requests, parsed.requests);
+            assert_eq!(again.flush, request.flush);
         }
         let origin = Origin {
             key: b"user",
             database: 0,
             now_ms: 1,
         };
-        let again = parsed.requests.clone();
-        let asked = vec![parsed.requests];
+        let again = request.flush.clone();
+        let asked = vec![request.flush];
         match flush::plan(&declared, origin, Limits::NONE, asked, &mut memory) {
             Err(error) => look_at(&error),
             Ok(plan) => {
-                assert_eq!(plan.steps.len(), again.list.len());
+                assert_eq!(plan.steps.len(), again.actions.len());
                 for entry in &plan.entries {
                     let read = event::decode(&borrowed(entry));
                     assert!(read.is_some(), "{entry:?}");

@@ -6,20 +6,20 @@ use std::ffi::CStr;
 /// One argument, or several that belong together.
 pub struct Arg {
     pub name: &'static CStr,
-    pub kind: Kind,
+    pub arg_type: ArgType,
     /// The word that stands before it.
     pub token: Option<&'static CStr>,
     pub optional: bool,
     pub repeats: Repeats,
 }
 
-pub enum Kind {
+pub enum ArgType {
     /// The command's key.
     Key,
     Text,
     Integer,
     /// Nothing but its token.
-    Word,
+    PureToken,
     OneOf(&'static [Arg]),
     Block(&'static [Arg]),
 }
@@ -34,10 +34,10 @@ pub enum Repeats {
 }
 
 impl Arg {
-    const fn new(name: &'static CStr, kind: Kind) -> Self {
+    const fn new(name: &'static CStr, arg_type: ArgType) -> Self {
         Arg {
             name,
-            kind,
+            arg_type,
             token: None,
             optional: false,
             repeats: Repeats::Never,
@@ -70,29 +70,29 @@ impl Arg {
 }
 
 pub const fn key(name: &'static CStr) -> Arg {
-    Arg::new(name, Kind::Key)
+    Arg::new(name, ArgType::Key)
 }
 
 pub const fn text(name: &'static CStr) -> Arg {
-    Arg::new(name, Kind::Text)
+    Arg::new(name, ArgType::Text)
 }
 
 pub const fn integer(name: &'static CStr) -> Arg {
-    Arg::new(name, Kind::Integer)
+    Arg::new(name, ArgType::Integer)
 }
 
 /// `GROUP`
 pub const fn word(name: &'static CStr, token: &'static CStr) -> Arg {
-    Arg::new(name, Kind::Word).after(token)
+    Arg::new(name, ArgType::PureToken).after(token)
 }
 
 /// `GROUP|CURSOR`
 pub const fn one_of(name: &'static CStr, choices: &'static [Arg]) -> Arg {
-    Arg::new(name, Kind::OneOf(choices))
+    Arg::new(name, ArgType::OneOf(choices))
 }
 
 pub const fn block(name: &'static CStr, parts: &'static [Arg]) -> Arg {
-    Arg::new(name, Kind::Block(parts))
+    Arg::new(name, ArgType::Block(parts))
 }
 
 /// `[COUNT n]`

@@ -6,7 +6,7 @@ use crate::redis::{api::api, guard};
 use dirty_streams_core::entity::declaration::{Declaration, Stream};
 use dirty_streams_core::entity::event::Version;
 use dirty_streams_core::entity::field::Field;
-use dirty_streams_core::entity::snapshot::{Reading, MARKER};
+use dirty_streams_core::entity::snapshot::{SnapshotBuilder, MARKER};
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::{self, Snapshots, Write};
 use redis_module::{raw, Context, RedisString};
@@ -79,7 +79,7 @@ impl Snapshots for Stored<'_> {
             return Ok(flush::EntityState::Nothing);
         }
         let mut collected = Collected {
-            fields: Reading::new(key.length(), given),
+            fields: SnapshotBuilder::new(key.length(), given),
             tombstone: None,
             is_whole: true,
         };
@@ -107,7 +107,7 @@ impl Snapshots for Stored<'_> {
 }
 
 struct Collected<'f, 'g> {
-    fields: Reading<'f, 'g>,
+    fields: SnapshotBuilder<'f, 'g>,
     /// The version that the marker holds.
     tombstone: Option<Version>,
     /// No field was left out by a panic.
@@ -168,12 +168,12 @@ pub fn write(
             expire(writes, &key, &name, now_ms.saturating_add(*lifetime_ms));
         }
         Write::Change {
-            anew,
+            replaces_tombstone,
             set,
             unset,
             marker,
         } => {
-            if *anew {
+            if *replaces_tombstone {
                 delete(writes, &key, &name);
             }
             // Setting comes first: a hash without fields would vanish, with its time to live.

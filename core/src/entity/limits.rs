@@ -88,18 +88,18 @@ impl Limits {
 
 fn check(
     got: usize,
-    most: usize,
+    max: usize,
     setting: &'static str,
     what: &'static str,
     of: Option<&[u8]>,
 ) -> Result<(), Error> {
-    match got > most {
+    match got > max {
         true => Err(Error::TooMuch {
             got,
             what,
             of: of.map(Quoted::new),
             setting,
-            most,
+            max,
         }),
         false => Ok(()),
     }

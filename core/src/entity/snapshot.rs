@@ -15,14 +15,14 @@ pub const MARKER: &[u8] = b"@";
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot<'g> {
     bytes: Vec<u8>,
-    fields: Vec<Place<'g>>,
+    fields: Vec<FieldBytes<'g>>,
     /// Whether the stored hash has the marker; it should, if and only if there are no fields.
     pub marked: bool,
 }
 
 /// Where a field's name and value are.
 #[derive(Clone, Debug)]
-enum Place<'g> {
+enum FieldBytes<'g> {
     Borrowed(&'g [u8], &'g [u8]),
     Own(Range<usize>, Range<usize>),
 }
@@ -46,12 +46,12 @@ impl<'g> Snapshot<'g> {
 
     /// A field whose bytes are there elsewhere.
     pub fn borrow(&mut self, field: &'g [u8], value: &'g [u8]) {
-        self.fields.push(Place::Borrowed(field, value));
+        self.fields.push(FieldBytes::Borrowed(field, value));
     }
 
     pub fn push(&mut self, field: &[u8], value: &[u8]) {
-        let place = Place::Own(self.append(field), self.append(value));
-        self.fields.push(place);
+        let field = FieldBytes::Own(self.append(field), self.append(value));
+        self.fields.push(field);
     }
 
     fn append(&mut self, text: &[u8]) -> Range<usize> {
@@ -72,17 +72,20 @@ impl<'g> Snapshot<'g> {
         unset: &[U],
     ) {
         let mut finder = Finder::new(self, set.len().saturating_add(unset.len()));
-        let mut place = |field: &[u8]| finder.find(field).map(|(index, _)| index);
-        let old: Vec<_> = set.iter().map(|(field, _)| place(field.as_ref())).collect();
+        let mut index_of = |field: &[u8]| finder.find(field).map(|(index, _)| index);
+        let old: Vec<_> = set
+            .iter()
+            .map(|(field, _)| index_of(field.as_ref()))
+            .collect();
         let gone: HashSet<_> = unset
             .iter()
-            .filter_map(|field| place(field.as_ref()))
+            .filter_map(|field| index_of(field.as_ref()))
             .collect();
         for ((field, value), old) in set.iter().zip(old) {
             // The old bytes stay, unused.
-            let new = Place::Own(self.append(field.as_ref()), self.append(value.as_ref()));
+            let new = FieldBytes::Own(self.append(field.as_ref()), self.append(value.as_ref()));
             match old.and_then(|index| self.fields.get_mut(index)) {
-                Some(place) => *place = new,
+                Some(bytes) => *bytes = new,
                 None => self.fields.push(new),
             }
         }
@@ -109,8 +112,8 @@ impl<'g> Snapshot<'g> {
 
     pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
         Some(match self.fields.get(index)? {
-            Place::Borrowed(field, value) => (field, value),
-            Place::Own(field, value) => (
+            FieldBytes::Borrowed(field, value) => (field, value),
+            FieldBytes::Own(field, value) => (
                 self.bytes.get(field.clone())?,
                 self.bytes.get(value.clone())?,
             ),
@@ -133,15 +136,15 @@ impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Snapshot<'_> {
 }
 
 /// Takes in a snapshot field by field, beside the fields that a flush gives.
-pub struct Reading<'f, 'g> {
+pub struct SnapshotBuilder<'f, 'g> {
     pub snapshot: Snapshot<'g>,
     /// Those that the flush gives and that were not met yet.
     given: std::slice::Iter<'f, Field<'g>>,
 }
 
-impl<'f, 'g> Reading<'f, 'g> {
+impl<'f, 'g> SnapshotBuilder<'f, 'g> {
     pub fn new(fields: usize, given: &'f [Field<'g>]) -> Self {
-        Reading {
+        SnapshotBuilder {
             snapshot: Snapshot::with_capacity(fields),
             given: given.iter(),
         }
@@ -273,11 +276,11 @@ mod tests {
                     (name.into(), value)
                 })
                 .collect();
-            let mut reading = Reading::new(stored.len(), &given);
+            let mut builder = SnapshotBuilder::new(stored.len(), &given);
             for (field, value) in &stored {
-                reading.push(field, value);
+                builder.push(field, value);
             }
-            let read: Vec<_> = reading.snapshot.iter().collect();
+            let read: Vec<_> = builder.snapshot.iter().collect();
             prop_assert_eq!(read, stored);
         }
     }

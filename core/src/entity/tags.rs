@@ -26,13 +26,13 @@ pub type Pools<'a> = HashMap<&'a [u8], u32>;
 /// The streams that the tags declare, with their operations and triggers.
 pub fn streams(tags: &[Tag], pools: &Pools) -> Result<Vec<Stream>, Error> {
     let mut streams: Vec<Stream> = Vec::new();
-    let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
+    let mut indexes: HashMap<Vec<u8>, usize> = HashMap::new();
     let (of_entity, of_fields): (Vec<_>, Vec<_>) =
         tags.iter().partition(|tag| tag.field == ENTITY_FIELD);
     for tag in of_entity {
         for part in tag.parts() {
             let stream = part.declares(pools).map_err(|why| tag.fault(why))?;
-            if places.insert(stream.key.clone(), streams.len()).is_some() {
+            if indexes.insert(stream.key.clone(), streams.len()).is_some() {
                 return Err(Error::DuplicateStream(Quoted::new(&stream.key)));
             }
             streams.push(stream);
@@ -41,11 +41,11 @@ pub fn streams(tags: &[Tag], pools: &Pools) -> Result<Vec<Stream>, Error> {
     for tag in of_fields {
         for part in tag.parts() {
             let key = part.names().map_err(|why| tag.fault(why))?;
-            let place = match (places.get(&key), &part) {
-                (Some(place), _) => *place,
+            let index = match (indexes.get(&key), &part) {
+                (Some(index), _) => *index,
                 (None, Part::V2(_)) => return Err(tag.fault(TagFault::UndeclaredStream)),
                 (None, Part::V1(_)) => {
-                    places.insert(key.clone(), streams.len());
+                    indexes.insert(key.clone(), streams.len());
                     streams.push(Stream {
                         operations: Operations::empty(),
                         ..Stream::new(&key)
@@ -53,7 +53,7 @@ pub fn streams(tags: &[Tag], pools: &Pools) -> Result<Vec<Stream>, Error> {
                     streams.len().saturating_sub(1)
                 }
             };
-            if let Some(stream) = streams.get_mut(place) {
+            if let Some(stream) = streams.get_mut(index) {
                 stream.triggers.insert(tag.field.to_vec());
             }
         }

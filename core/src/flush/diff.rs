@@ -203,7 +203,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
         let marked = state.is_some_and(|state| state.marked);
         let mark = self.remaining == 0;
         Write::Change {
-            anew: false,
+            replaces_tombstone: false,
             set: self.set,
             unset: self.unset.into_iter().map(Bytes::into_owned).collect(),
             marker: (marked != mark).then_some(mark),

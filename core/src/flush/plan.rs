@@ -1,11 +1,11 @@
 //! From the declaration, the stored snapshots and the operations asked for, to the writes and events that
 //! follow. Nothing is written here, so a plan that fails has changed nothing.
 
+use super::action::{Action, Flush};
 use super::diff::{Diff, Scope, Types};
 use super::outcome::Effect;
 use super::planner::{Plan, Planner, Step};
 use super::publish::{Images, Mutation};
-use super::request::{Request, Requests};
 use super::state::{EntityState, Snapshots, Write};
 use crate::encoding::event::Origin;
 use crate::entity::decimal;
@@ -25,18 +25,18 @@ pub fn plan<'a>(
     declaration: &Declaration,
     origin: Origin,
     limits: Limits,
-    flushes: Vec<Requests<'a>>,
+    flushes: Vec<Flush<'a>>,
     stored: &mut impl Snapshots,
 ) -> Result<Plan<'a>, Error> {
     let mut planner = Planner::new(declaration, origin, limits);
     // Only of an entity that comes again is the new state remembered.
     let again = repeated(&flushes);
     let mut states: HashMap<&[u8], EntityState<'a>> = HashMap::new();
-    for requests in flushes {
-        planner.meta = requests.meta;
-        planner.with_events = requests.with_events;
-        for (id, request) in requests.list {
-            let of_token = |error: Error| error.of_token(requests.token);
+    for flush in flushes {
+        planner.meta = flush.meta;
+        planner.with_events = flush.with_events;
+        for (id, action) in flush.actions {
+            let of_token = |error: Error| error.of_token(flush.token);
             let known = match again.contains(id) {
                 true => states.remove(id),
                 false => None,
@@ -45,14 +45,14 @@ pub fn plan<'a>(
                 Some(state) => state,
                 None if declaration.stateless => EntityState::Nothing,
                 None => {
-                    let given = request.fields().next().map_or(&[][..], Vec::as_slice);
+                    let given = action.fields().next().map_or(&[][..], Vec::as_slice);
                     let state = stored.load(id, given).map_err(of_token)?;
                     let fields = state.entity().map_or(0, Snapshot::len);
-                    planner.work(fields).map_err(of_token)?;
+                    planner.spend(fields).map_err(of_token)?;
                     state
                 }
             };
-            let step = planner.step(id, request, &state).map_err(of_token)?;
+            let step = planner.step(id, action, &state).map_err(of_token)?;
             if again.contains(id) {
                 states.insert(id, state.after(step.write.as_ref()));
             }
@@ -67,11 +67,11 @@ pub fn check(
     declaration: &Declaration,
     origin: Origin,
     limits: Limits,
-    requests: Requests,
+    flush: Flush,
 ) -> Result<(), Error> {
     let mut planner = Planner::new(declaration, origin, limits);
-    for (id, request) in requests.list {
-        match planner.step(id, request, &EntityState::Nothing) {
+    for (id, action) in flush.actions {
+        match planner.step(id, action, &EntityState::Nothing) {
             Ok(_) | Err(Error::NoEntity(_)) => {}
             Err(error) => return Err(error),
         }
@@ -80,8 +80,8 @@ pub fn check(
 }
 
 /// The ids that are named more than once.
-fn repeated<'a>(flushes: &[Requests<'a>]) -> HashSet<&'a [u8]> {
-    let ids = || flushes.iter().flat_map(|flush| &flush.list);
+fn repeated<'a>(flushes: &[Flush<'a>]) -> HashSet<&'a [u8]> {
+    let ids = || flushes.iter().flat_map(|flush| &flush.actions);
     let count = ids().count();
     if count < 2 {
         return HashSet::new();
@@ -94,11 +94,11 @@ fn repeated<'a>(flushes: &[Requests<'a>]) -> HashSet<&'a [u8]> {
 }
 
 /// Of so many known fields each operation counts one, when it finds those that it is about.
-const KNOWN: usize = 8;
+const LOOKUP_COST_DIVISOR: usize = 8;
 
 /// What a field counts that is written. Redis takes 0.3 µs for it, and up to 6 µs in a hash of some 500
 /// short fields, a listpack, which is searched.
-const WRITTEN: usize = 10;
+const WRITE_COST: usize = 10;
 
 /// The operations that store fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -113,23 +113,23 @@ impl<'d, 'a> Planner<'d, 'a> {
     fn step(
         &mut self,
         id: &'a [u8],
-        request: Request<'a>,
+        action: Action<'a>,
         stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         self.check_id(id)?;
-        let given = request.fields().map(Vec::len);
+        let given = action.fields().map(Vec::len);
         let given = given.fold(0, usize::saturating_add);
         let known = stored.entity().map_or(0, Snapshot::len);
-        self.work(given.saturating_add(known / KNOWN))?;
-        match request {
-            Request::Touch => self.touch(id, stored),
-            request if self.declaration.stateless => self.stateless(id, request),
-            Request::Delete(fields) => self.delete(id, fields, stored),
-            Request::Snapshot(fields) => self.store(id, Storing::Snapshot, fields, stored),
-            Request::Insert(fields) => self.store(id, Storing::Insert, fields, stored),
-            Request::Update(fields) => self.store(id, Storing::Update, fields, stored),
-            Request::Seed(fields) => self.store(id, Storing::Seed, fields, stored),
-            Request::Replace { .. } => Err(Error::Internal), // parsed for stateless types only
+        self.spend(given.saturating_add(known / LOOKUP_COST_DIVISOR))?;
+        match action {
+            Action::Touch => self.touch(id, stored),
+            action if self.declaration.stateless => self.stateless(id, action),
+            Action::Delete(fields) => self.delete(id, fields, stored),
+            Action::Snapshot(fields) => self.store(id, Storing::Snapshot, fields, stored),
+            Action::Insert(fields) => self.store(id, Storing::Insert, fields, stored),
+            Action::Update(fields) => self.store(id, Storing::Update, fields, stored),
+            Action::Seed(fields) => self.store(id, Storing::Seed, fields, stored),
+            Action::Replace { .. } => Err(Error::Internal), // parsed for stateless types only
         }
     }
 
@@ -194,7 +194,7 @@ impl<'d, 'a> Planner<'d, 'a> {
             (_, Some(_)) if diff.is_empty() => return Ok(self.nothing(id, Effect::None)),
             _ => {}
         }
-        self.work(diff.changes.len().saturating_mul(WRITTEN))?;
+        self.spend(diff.changes.len().saturating_mul(WRITE_COST))?;
         let mut publications = Vec::new();
         let mut effect = Effect::Seed;
         if storing != Storing::Seed {
@@ -218,8 +218,11 @@ impl<'d, 'a> Planner<'d, 'a> {
         }
         let changed = self.changed(&diff.changes);
         let mut write = diff.into_write(state);
-        if let Write::Change { anew, .. } = &mut write {
-            *anew = matches!(stored, EntityState::Tombstone(_));
+        if let Write::Change {
+            replaces_tombstone, ..
+        } = &mut write
+        {
+            *replaces_tombstone = matches!(stored, EntityState::Tombstone(_));
         }
         Ok(Step {
             id,
@@ -342,7 +345,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         state: Option<&'s Snapshot>,
         changes: &[Change<'s>],
     ) -> Result<Images<'s>, Error> {
-        self.work(state.map_or(0, Snapshot::len))?;
+        self.spend(state.map_or(0, Snapshot::len))?;
         Ok(Images::new(types, state, changes))
     }
 
@@ -438,21 +441,21 @@ mod tests {
         fake
     }
 
-    fn all<'a>(list: Vec<(&'a [u8], Request<'a>)>) -> Requests<'a> {
-        Requests {
-            list,
-            ..Requests::default()
+    fn all<'a>(actions: Vec<(&'a [u8], Action<'a>)>) -> Flush<'a> {
+        Flush {
+            actions,
+            ..Flush::default()
         }
     }
 
-    /// The effect, which streams publish, and what is written, of each request on entity 1.
-    fn planned(requests: Vec<Request>) -> Result<Vec<String>, String> {
-        let list = requests.into_iter().map(|r| (b"1".as_slice(), r)).collect();
+    /// The effect, which streams publish, and what is written, of each action on entity 1.
+    fn planned(actions: Vec<Action>) -> Result<Vec<String>, String> {
+        let actions = actions.into_iter().map(|r| (b"1".as_slice(), r)).collect();
         let plan = plan(
             &declaration(),
             Origin::default(),
             Limits::NONE,
-            vec![all(list)],
+            vec![all(actions)],
             &mut stored(),
         )
         .map_err(|e| e.to_string())?;
@@ -475,7 +478,7 @@ mod tests {
 
     #[test]
     fn a_value_of_any_type_is_no_change_where_its_text_is_stored_unless_no_type_holds_it() {
-        use Request::Update;
+        use Action::Update;
         let update = |given: Given<'static>| Update(vec![(b"a".into(), Some(given))]);
         let typed = |field_type| update(Given::typed(field_type, b"1".into()));
         for field_type in [FieldType::String, FieldType::Int, FieldType::Json] {
@@ -493,9 +496,9 @@ mod tests {
     }
 
     #[test]
-    fn each_request_has_its_effect_its_write_and_its_streams() {
-        use Request::*;
-        for (requests, expected) in [
+    fn each_action_has_its_effect_its_write_and_its_streams() {
+        use Action::*;
+        for (actions, expected) in [
             (
                 vec![Snapshot(fields(&[("b", "2"), ("a", "1")]))],
                 vec!["None [] -"],
@@ -534,14 +537,14 @@ mod tests {
             ),
         ] {
             let expected: Vec<String> = expected.into_iter().map(String::from).collect();
-            assert_eq!(planned(requests.clone()), Ok(expected), "{requests:?}");
+            assert_eq!(planned(actions.clone()), Ok(expected), "{actions:?}");
         }
     }
 
     #[test]
-    fn a_request_that_cannot_be_fulfilled_fails_the_whole_plan() {
-        use Request::*;
-        for (requests, error) in [
+    fn a_action_that_cannot_be_fulfilled_fails_the_whole_plan() {
+        use Action::*;
+        for (actions, error) in [
             (
                 vec![Touch, Insert(fields(&[("a", "2")]))],
                 "EXISTS entity \"1\" exists with other values",
@@ -563,15 +566,15 @@ mod tests {
                 "ERR the field \"@\" is reserved",
             ),
         ] {
-            assert_eq!(planned(requests), Err(error.into()));
+            assert_eq!(planned(actions), Err(error.into()));
         }
     }
 
     #[test]
     fn streams_of_one_payload_share_an_entry_and_an_entity_is_loaded_once() {
         let mut fake = stored();
-        let delete = || (b"1".as_slice(), Request::Delete(None));
-        let touch = (b"1".as_slice(), Request::Touch);
+        let delete = || (b"1".as_slice(), Action::Delete(None));
+        let touch = (b"1".as_slice(), Action::Touch);
         let plan = plan(
             &declaration(),
             Origin::default(),

@@ -47,12 +47,12 @@ pub(super) struct Planner<'d, 'a> {
     /// What the streams are to take.
     pub bytes: usize,
     /// How many fields were looked at.
-    work: usize,
+    fields_spent: usize,
 }
 
 /// How many fields the operations of one command may look at: those that are loaded, given, written, told
 /// in images, and those that changed once for each stream. A million takes some 0.2 s.
-const MAX_WORK: usize = 10_000_000;
+const FIELD_BUDGET: usize = 10_000_000;
 
 impl<'d, 'a> Planner<'d, 'a> {
     pub fn new(declaration: &'d Declaration, origin: Origin<'d>, limits: Limits) -> Self {
@@ -66,15 +66,15 @@ impl<'d, 'a> Planner<'d, 'a> {
             numeric: streams.find(|stream| stream.format.has_numeric_ids()),
             plan: Plan::default(),
             bytes: 0,
-            work: 0,
+            fields_spent: 0,
         }
     }
 
     /// Counts fields that are looked at. An operation by itself is bounded by other limits.
-    pub fn work(&mut self, fields: usize) -> Result<(), Error> {
-        self.work = self.work.saturating_add(fields);
-        match self.work > MAX_WORK && !self.plan.steps.is_empty() {
-            true => Err(Error::TooMuchWork(MAX_WORK)),
+    pub fn spend(&mut self, fields: usize) -> Result<(), Error> {
+        self.fields_spent = self.fields_spent.saturating_add(fields);
+        match self.fields_spent > FIELD_BUDGET && !self.plan.steps.is_empty() {
+            true => Err(Error::FieldBudgetExceeded(FIELD_BUDGET)),
             false => Ok(()),
         }
     }

@@ -145,11 +145,11 @@ impl Planner<'_, '_> {
         let changed = || mutation.changes.iter().map(|change| &*change.field);
         let returned = mutation.returned();
         let streams = self.declaration.streams.len();
-        self.work(streams.saturating_mul(mutation.changes.len().max(1)))?;
-        let most = self.limits.event_bytes;
+        self.spend(streams.saturating_mul(mutation.changes.len().max(1)))?;
+        let max = self.limits.event_bytes;
         let too_large = || Error::EventsTooLarge {
             setting: EVENT_BYTES,
-            most,
+            max,
         };
         let mut publications: Vec<Publication> = Vec::new();
         // Streams of one payload and format share an entry.
@@ -179,8 +179,8 @@ impl Planner<'_, '_> {
                         version: mutation.version,
                         meta: self.meta.as_slice().into(),
                     };
-                    let most = most.saturating_sub(self.bytes);
-                    let entry = event::encode(stream.format, &event, self.origin, most);
+                    let max = max.saturating_sub(self.bytes);
+                    let entry = event::encode(stream.format, &event, self.origin, max);
                     let entry = entry.ok_or_else(too_large)?;
                     let index = self.plan.entries.len();
                     self.plan.entries.push(entry);
@@ -190,7 +190,7 @@ impl Planner<'_, '_> {
             };
             let bytes = self.plan.entries.get(entry).map_or(0, event::size);
             self.bytes = self.bytes.saturating_add(bytes).saturating_add(OVERHEAD);
-            if self.bytes > most {
+            if self.bytes > max {
                 return Err(too_large());
             }
             publications.push(Publication {

@@ -61,7 +61,7 @@ pub enum Write<'a> {
     },
     Change {
         /// In place of a tombstone.
-        anew: bool,
+        replaces_tombstone: bool,
         set: Vec<(Bytes<'a>, Bytes<'a>)>,
         unset: Vec<Vec<u8>>,
         /// The marker of an entity without fields comes (true) or goes (false).

@@ -13,7 +13,7 @@ const VERSION: u8 = 1;
 
 /// A flush that waits for its COMMIT.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deferred {
+pub struct DeferredFlush {
     pub at_ms: u64,
     pub operations: u64,
     pub stateless: bool,
@@ -26,10 +26,10 @@ pub fn encode_deferred(at_ms: u64, operations: u64, stateless: bool, args: &[&[u
     rmp_serde::to_vec(&(VERSION, at_ms, operations, stateless, args)).unwrap_or_default()
 }
 
-pub fn decode_deferred(bytes: &[u8]) -> Option<Deferred> {
+pub fn decode_deferred(bytes: &[u8]) -> Option<DeferredFlush> {
     let (version, at_ms, operations, stateless, args) =
         rmp_serde::from_slice::<(u8, u64, u64, bool, Vec<ByteBuf>)>(bytes).ok()?;
-    (version == VERSION).then_some(Deferred {
+    (version == VERSION).then_some(DeferredFlush {
         at_ms,
         operations,
         stateless,
@@ -60,7 +60,7 @@ mod tests {
             b"\x95\x01\x05\x02\xc3\x93\xc4\x06DELETE\xc4\x02\xff\x00\xc4\x00"
         );
         let args = [b"DELETE".as_slice(), b"\xff\x00", b""];
-        let expected = Deferred {
+        let expected = DeferredFlush {
             at_ms: 5,
             operations: 2,
             stateless: true,

@@ -11,7 +11,7 @@ use crate::store::writes::Writes;
 use dirty_streams_core::encoding::event::Origin;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::Error;
-use dirty_streams_core::flush::{plan, Answer, Details, Outcome, Plan, Publication, Requests};
+use dirty_streams_core::flush::{self, plan, Answer, Details, Outcome, Plan, Publication};
 use redis_module::Context;
 use serde_bytes::ByteBuf;
 
@@ -29,11 +29,11 @@ pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
 pub fn execute<'c>(
     call: &Call<'c>,
     declaration: &Declaration,
-    flushes: Vec<Requests>,
+    flushes: Vec<flush::Flush>,
 ) -> Result<(Writes<'c>, Vec<Vec<Outcome>>), Error> {
     let ctx = call.ctx;
     let origin = origin(call);
-    let lengths: Vec<usize> = flushes.iter().map(|flush| flush.list.len()).collect();
+    let lengths: Vec<usize> = flushes.iter().map(|flush| flush.actions.len()).collect();
     let mut stored = Stored::new(ctx, &call.key, declaration);
     let plan = plan(declaration, origin, config::limits(), flushes, &mut stored)?;
     let publishers = prepare(call, declaration, &plan, origin.now_ms)?;

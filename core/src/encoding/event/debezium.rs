@@ -55,7 +55,7 @@ const CONNECTOR: &str = "dirty";
 const ESCAPE: &str = "base64:";
 
 /// `None` if it would have more bytes than this: an unprintable byte takes six.
-pub fn encode(event: &Event, origin: Origin, most: usize) -> Option<Entry> {
+pub fn encode(event: &Event, origin: Origin, max: usize) -> Option<Entry> {
     let (before, after) = match event.operation {
         Operation::Insert => (None, Some(&*event.after)),
         Operation::Update => (Some(&*event.before), Some(&*event.after)),
@@ -95,15 +95,15 @@ pub fn encode(event: &Event, origin: Origin, most: usize) -> Option<Entry> {
     };
     let key = Key { id: Id(&event.id) };
     Some(vec![
-        (KEY, json(&key, most)?),
-        (VALUE, json(&envelope, most)?),
+        (KEY, json(&key, max)?),
+        (VALUE, json(&envelope, max)?),
     ])
 }
 
-fn json(value: &impl Serialize, most: usize) -> Option<Vec<u8>> {
+fn json(value: &impl Serialize, max: usize) -> Option<Vec<u8>> {
     let mut json = Bounded {
         bytes: Vec::with_capacity(128),
-        most,
+        max,
     };
     // All names are strings, so nothing else can fail.
     serde_json::to_writer(&mut json, value).ok()?;
@@ -113,7 +113,7 @@ fn json(value: &impl Serialize, most: usize) -> Option<Vec<u8>> {
 /// Bytes that may become so many.
 struct Bounded {
     bytes: Vec<u8>,
-    most: usize,
+    max: usize,
 }
 
 impl io::Write for Bounded {
@@ -123,7 +123,7 @@ impl io::Write for Bounded {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.bytes.len().saturating_add(bytes.len()) > self.most {
+        if self.bytes.len().saturating_add(bytes.len()) > self.max {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         self.bytes.extend_from_slice(bytes);

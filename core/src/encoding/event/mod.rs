@@ -22,18 +22,18 @@ pub struct Origin<'o> {
 }
 
 /// `None` if the entry would be larger than this, most often without writing it.
-pub fn encode(format: Format, event: &Event, origin: Origin, most: usize) -> Option<Entry> {
+pub fn encode(format: Format, event: &Event, origin: Origin, max: usize) -> Option<Entry> {
     // A format may leave out old values and shorten numbers, but all of it not to an eighth.
-    if event.size() / 8 > most {
+    if event.size() / 8 > max {
         return None;
     }
     let entry = match format {
         Format::MsgPack => vec![(msgpack::FIELD, msgpack::encode(event))],
         Format::FluxaOrm => vec![(msgpack::FIELD, fluxaorm::encode(event))],
         Format::FluxaOrm1 => fluxaorm1::encode(event),
-        Format::Debezium => debezium::encode(event, origin, most)?,
+        Format::Debezium => debezium::encode(event, origin, max)?,
     };
-    (size(&entry) <= most).then_some(entry)
+    (size(&entry) <= max).then_some(entry)
 }
 
 /// All bytes of an entry.

@@ -30,13 +30,13 @@ pub fn read_map<'e, T: Deserialize<'e>>(bytes: &'e [u8]) -> Option<T> {
 }
 
 /// MessagePack, piece by piece. `None` is always: not that.
-pub struct Reader<'e> {
+pub struct Decoder<'e> {
     rest: &'e [u8],
 }
 
-impl<'e> Reader<'e> {
+impl<'e> Decoder<'e> {
     pub fn new(bytes: &'e [u8]) -> Self {
-        Reader { rest: bytes }
+        Decoder { rest: bytes }
     }
 
     pub fn is_at_end(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::reading::groups::LEFT;
 use std::collections::BTreeSet;
 
 #[derive(Debug, PartialEq, Eq)]
-pub struct Options<'a> {
+pub struct Request<'a> {
     pub reader: Reader<'a>,
     pub from: Start,
     pub count: u64,
@@ -97,7 +97,7 @@ pub enum Start {
 
 const DEFAULT_COUNT: u64 = 100;
 
-impl<'a> Options<'a> {
+impl<'a> Request<'a> {
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         let reader = if args.keyword("GROUP") {
             Reader::Group(GroupReader {
@@ -113,7 +113,7 @@ impl<'a> Options<'a> {
         } else {
             return Err(no_reader(args));
         };
-        let mut options = Options {
+        let mut request = Request {
             reader,
             from: Start::Beginning,
             count: DEFAULT_COUNT,
@@ -123,17 +123,17 @@ impl<'a> Options<'a> {
         };
         let mut seen = Vec::new();
         while !args.is_empty() {
-            let option = options.option(&mut args)?;
+            let option = request.option(&mut args)?;
             if seen.contains(&option) {
                 return Err(Error::Repeated(option));
             }
             seen.push(option);
         }
-        match &options.reader {
+        match &request.reader {
             Reader::Group(group) if group.dead.is_some() && group.max_deliveries.is_none() => {
                 Err(Error::Needs("DEAD", "MAXDELIVERIES"))
             }
-            Reader::Group(_) | Reader::Cursor(_) => Ok(options),
+            Reader::Group(_) | Reader::Cursor(_) => Ok(request),
         }
     }
 
@@ -150,8 +150,8 @@ impl<'a> Options<'a> {
             self.from = Start::parse("FROM", args.next("FROM", "a start")?)?;
             Ok("FROM")
         } else if args.keyword("COUNT") {
-            let most = u64::from(u32::MAX);
-            self.count = args.number("COUNT", "a number", 1..=most)?;
+            let max = u64::from(u32::MAX);
+            self.count = args.number("COUNT", "a number", 1..=max)?;
             Ok("COUNT")
         } else if args.keyword("BLOCK") {
             let ms = args.ms("BLOCK", 0)?;
@@ -193,8 +193,8 @@ impl<'a> GroupReader<'a> {
             self.lease_ms = Some(args.ms("SINGLE", 1)?);
             "SINGLE"
         } else if args.keyword("MAXPENDING") {
-            let most = i64::MAX.unsigned_abs();
-            self.max_pending = Some(args.number("MAXPENDING", "a number", 1..=most)?);
+            let max = i64::MAX.unsigned_abs();
+            self.max_pending = Some(args.number("MAXPENDING", "a number", 1..=max)?);
             "MAXPENDING"
         } else {
             return Ok(None);
@@ -285,8 +285,8 @@ pub fn consumer<'a>(args: &mut Args<'a>) -> Result<&'a [u8], Error> {
 
 /// How often an entry may be delivered.
 pub fn max_deliveries(args: &mut Args) -> Result<u64, Error> {
-    let most = i64::MAX.unsigned_abs();
-    args.number("MAXDELIVERIES", "a number", 1..=most)
+    let max = i64::MAX.unsigned_abs();
+    args.number("MAXDELIVERIES", "a number", 1..=max)
 }
 
 impl Start {
@@ -335,8 +335,8 @@ mod tests {
 
     fn parse(line: &str) -> Result<String, String> {
         let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
-        let options = Options::parse(Args::new(&words)).map_err(|error| error.to_string())?;
-        let reader = match options.reader {
+        let request = Request::parse(Args::new(&words)).map_err(|error| error.to_string())?;
+        let reader = match request.reader {
             Reader::Group(GroupReader {
                 ack,
                 pending,
@@ -345,13 +345,13 @@ mod tests {
             }) => format!("group {} {pending} {claim_ms:?}", ack.len()),
             Reader::Cursor(CursorReader { ack, .. }) => format!("cursor {ack:?}"),
         };
-        let Options {
+        let Request {
             from,
             count,
             block,
             raw,
             ..
-        } = options;
+        } = request;
         Ok(format!("{reader} {from:?} {count} {block:?} {raw}"))
     }
 

@@ -5,7 +5,7 @@ use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 
-pub struct Failed<'a> {
+pub struct Request<'a> {
     pub group: &'a [u8],
     pub id: EventId,
     pub message: &'a [u8],
@@ -14,12 +14,12 @@ pub struct Failed<'a> {
     pub dead: Option<&'a [u8]>,
 }
 
-impl<'a> Failed<'a> {
+impl<'a> Request<'a> {
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         if !args.keyword("GROUP") {
             return Err(no_group(args));
         }
-        let mut failed = Failed {
+        let mut request = Request {
             group: args.next("GROUP", "a group")?,
             id: event_id(&mut args, "FAIL")?,
             message: args.next("FAIL", "a message")?,
@@ -29,13 +29,13 @@ impl<'a> Failed<'a> {
         };
         while !args.is_empty() {
             let again = if args.keyword("NOW") {
-                std::mem::replace(&mut failed.now, true).then_some("NOW")
+                std::mem::replace(&mut request.now, true).then_some("NOW")
             } else if args.keyword("MAXDELIVERIES") {
-                let most = max_deliveries(&mut args)?;
-                failed.max_deliveries.replace(most).map(|_| "MAXDELIVERIES")
+                let max = max_deliveries(&mut args)?;
+                request.max_deliveries.replace(max).map(|_| "MAXDELIVERIES")
             } else if args.keyword("DEAD") {
                 let key = args.next("DEAD", "a key")?;
-                failed.dead.replace(key).map(|_| "DEAD")
+                request.dead.replace(key).map(|_| "DEAD")
             } else {
                 let got = args.take().unwrap_or_default();
                 return Err(Error::UnknownOption(Quoted::new(got)));
@@ -44,9 +44,9 @@ impl<'a> Failed<'a> {
                 return Err(Error::Repeated(option));
             }
         }
-        match failed.dead.is_some() && failed.max_deliveries.is_none() {
+        match request.dead.is_some() && request.max_deliveries.is_none() {
             true => Err(Error::Needs("DEAD", "MAXDELIVERIES")),
-            false => Ok(failed),
+            false => Ok(request),
         }
     }
 }

@@ -7,13 +7,13 @@ use crate::error::{Error, Quoted};
 
 const DEFAULT_COUNT: u64 = 100;
 
-pub struct Asked<'a> {
+pub struct Request<'a> {
     pub dead: Option<&'a [u8]>,
     pub count: u64,
     pub ids: Vec<EventId>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Request<'a> {
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         let (mut dead, mut count, mut ids) = (None, None, Vec::new());
         while !args.is_empty() {
@@ -37,7 +37,7 @@ impl<'a> Asked<'a> {
                 return Err(Error::UnknownOption(Quoted::new(got)));
             }
         }
-        Ok(Asked {
+        Ok(Request {
             dead,
             // Who names them wants them all.
             count: count.unwrap_or(DEFAULT_COUNT.max(u64::try_from(ids.len()).unwrap_or(u64::MAX))),

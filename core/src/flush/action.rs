@@ -5,7 +5,7 @@ use crate::entity::field::Fields;
 
 /// All that one flush asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Requests<'a> {
+pub struct Flush<'a> {
     /// Under which it waited for its COMMIT.
     pub token: Option<&'a [u8]>,
     /// Pairs that travel in every event.
@@ -13,12 +13,12 @@ pub struct Requests<'a> {
     /// Whether the reply names changed fields and events.
     pub with_events: bool,
     /// Each with the id of the entity it is on, in order.
-    pub list: Vec<(&'a [u8], Request<'a>)>,
+    pub actions: Vec<(&'a [u8], Action<'a>)>,
 }
 
 /// One operation of a flush, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request<'a> {
+pub enum Action<'a> {
     Snapshot(Fields<'a>),
     Insert(Fields<'a>),
     Update(Fields<'a>),
@@ -33,17 +33,17 @@ pub enum Request<'a> {
     Seed(Fields<'a>),
 }
 
-impl<'a> Request<'a> {
+impl<'a> Action<'a> {
     /// What it gives the entity; of a replacement, the old and the new.
     pub fn fields(&self) -> impl Iterator<Item = &Fields<'a>> {
         let (one, other) = match self {
-            Request::Snapshot(fields)
-            | Request::Insert(fields)
-            | Request::Update(fields)
-            | Request::Seed(fields)
-            | Request::Delete(Some(fields)) => (Some(fields), None),
-            Request::Replace { old, new } => (Some(old), Some(new)),
-            Request::Delete(None) | Request::Touch => (None, None),
+            Action::Snapshot(fields)
+            | Action::Insert(fields)
+            | Action::Update(fields)
+            | Action::Seed(fields)
+            | Action::Delete(Some(fields)) => (Some(fields), None),
+            Action::Replace { old, new } => (Some(old), Some(new)),
+            Action::Delete(None) | Action::Touch => (None, None),
         };
         one.into_iter().chain(other)
     }
