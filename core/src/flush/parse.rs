@@ -254,21 +254,21 @@ mod tests {
     #[test]
     fn what_ends_too_early_or_is_no_operation_is_refused() {
         for (line, error) in [
-            ("META 1 a b", "ERR a flush needs at least one operation"),
-            ("META 2 a b DELETE", "ERR META lacks a value"),
+            ("META 1 a b", "ERR a flush requires at least one operation"),
+            ("META 2 a b DELETE", "ERR META requires a value"),
             ("META 2 a b a c TOUCH 1", "ERR META \"a\" is named twice"),
             ("META 0 META 0 TOUCH 1", "ERR META is given twice"),
-            ("WITHEVENTS", "ERR a flush needs at least one operation"),
+            ("WITHEVENTS", "ERR a flush requires at least one operation"),
             (
                 "WITHEVENTS WITHEVENTS TOUCH 1",
                 "ERR WITHEVENTS is given twice",
             ),
             ("TOUCH 1 META 0", "ERR unknown operation \"META\""),
-            ("SNAPSHOT", "ERR SNAPSHOT lacks an id"),
-            ("SNAPSHOT 1", "ERR SNAPSHOT lacks a count"),
-            ("SNAPSHOT 1 2 a b c", "ERR SNAPSHOT lacks a value"),
-            ("UPDATE 1 0 NULL 2 a", "ERR NULL lacks a field"),
-            ("DELETE 1 2", "ERR DELETE lacks a field"),
+            ("SNAPSHOT", "ERR SNAPSHOT requires an id"),
+            ("SNAPSHOT 1", "ERR SNAPSHOT requires a count"),
+            ("SNAPSHOT 1 2 a b c", "ERR SNAPSHOT requires a value"),
+            ("UPDATE 1 0 NULL 2 a", "ERR NULL requires a field"),
+            ("DELETE 1 2", "ERR DELETE requires a field"),
             ("DELETE 1 x", "ERR unknown operation \"x\""),
             (
                 "SEED 1 4294967296999999999999 a b",

@@ -380,13 +380,13 @@ mod tests {
     fn what_belongs_to_the_other_reader_or_to_none_is_refused() {
         for (line, error) in [
             ("", "ERR the reader must be GROUP or CURSOR, not \"\""),
-            ("GROUP g", "ERR GROUP lacks a consumer"),
-            ("CURSOR c PENDING", "ERR PENDING needs GROUP"),
-            ("CURSOR c claim 5", "ERR CLAIM needs GROUP"),
-            ("GROUP g c LAG 5", "ERR LAG needs CURSOR"),
+            ("GROUP g", "ERR GROUP requires a consumer"),
+            ("CURSOR c PENDING", "ERR PENDING requires GROUP"),
+            ("CURSOR c claim 5", "ERR CLAIM requires GROUP"),
+            ("GROUP g c LAG 5", "ERR LAG requires CURSOR"),
             ("CURSOR c LIMIT 5", "ERR unknown option \"LIMIT\""),
             ("CURSOR c RAW RAW", "ERR RAW is given twice"),
-            ("GROUP g c ACK 2 1-1", "ERR ACK lacks an id"),
+            ("GROUP g c ACK 2 1-1", "ERR ACK requires an id"),
             (
                 "GROUP g c ACK 1 1",
                 "ERR invalid event id \"1\", expected ms-seq",
