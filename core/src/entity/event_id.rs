@@ -1,18 +1,19 @@
 //! Ids of events: `ms-seq`, where seq counts the stream's events without a gap.
 
 use super::decimal;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+/// The id of a stream's entry, `ms-seq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
+    /// When the entry was added, in milliseconds since 1970.
     pub ms: u64,
+    /// The position among the stream's events.
     pub seq: u64,
 }
 
 impl EventId {
+    /// The greatest id.
     pub const MAX: EventId = EventId {
         ms: u64::MAX,
         seq: u64::MAX,

@@ -2,13 +2,10 @@
 
 use crate::entity::event_id::EventId;
 use crate::entity::operation::Operation;
-use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 use std::ffi::CStr;
 
 /// What one operation came to: an element of the reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Insert,
     Update,
@@ -20,6 +17,23 @@ pub enum Effect {
 }
 
 impl Effect {
+    const ALL: [Effect; 7] = [
+        Effect::Insert,
+        Effect::Update,
+        Effect::Delete,
+        Effect::None,
+        Effect::Stale,
+        Effect::Touch,
+        Effect::Seed,
+    ];
+
+    /// The effect that has this name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|effect| effect.name().to_bytes() == name)
+    }
+
+    /// As replies and stored answers call it.
     pub fn name(self) -> &'static CStr {
         match self {
             Effect::Insert => c"insert",
@@ -44,8 +58,7 @@ impl From<Operation> for Effect {
 }
 
 /// The reply to a flush.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It waits for its COMMIT.
     Deferred,
@@ -54,16 +67,16 @@ pub enum Answer {
 }
 
 /// What a client is told of one operation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub effect: Effect,
     /// If it asked WITHEVENTS.
     pub details: Option<Details>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
-    pub changed: Vec<ByteBuf>,
+    pub changed: Vec<Vec<u8>>,
     /// Streams and the ids that they gave.
-    pub events: Vec<(ByteBuf, EventId)>,
+    pub events: Vec<(Vec<u8>, EventId)>,
 }

@@ -7,7 +7,6 @@ use crate::entity::declaration::{Declaration, Stream};
 use crate::entity::event::{Change, Pair};
 use crate::entity::limits::Limits;
 use crate::error::Error;
-use serde_bytes::ByteBuf;
 
 /// What flushes do, in order.
 #[derive(Debug, Default)]
@@ -22,7 +21,7 @@ pub struct Step<'a> {
     pub id: &'a [u8],
     pub effect: Effect,
     /// The fields that changed, if the reply is to name them and the events.
-    pub changed: Option<Vec<ByteBuf>>,
+    pub changed: Option<Vec<Vec<u8>>>,
     pub write: Option<Write<'a>>,
     pub publications: Vec<Publication>,
 }
@@ -102,8 +101,8 @@ impl<'d, 'a> Planner<'d, 'a> {
     }
 
     /// The names of what changed, if anybody wants them.
-    pub fn changed(&self, changes: &[Change]) -> Option<Vec<ByteBuf>> {
-        let names = || changes.iter().map(|change| ByteBuf::from(&*change.field));
+    pub fn changed(&self, changes: &[Change]) -> Option<Vec<Vec<u8>>> {
+        let names = || changes.iter().map(|change| change.field.to_vec());
         self.with_events.then(|| names().collect())
     }
 }

@@ -13,7 +13,6 @@ use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::flush::{self, plan, Answer, Details, Outcome, Plan, Publication};
 use redis_module::Context;
-use serde_bytes::ByteBuf;
 
 /// Where and when the events of this call arise.
 pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
@@ -103,7 +102,7 @@ fn apply<'c, 'd>(
             if let Some(publisher) = publisher {
                 let id = publisher.append(&mut writes, &words.1, now_ms);
                 if let (Some(details), Some(id)) = (&mut details, id) {
-                    let stream = ByteBuf::from(publisher.stream());
+                    let stream = publisher.stream().to_vec();
                     details.events.push((stream, id));
                 }
                 stats::count(&stats::EVENTS, 1);

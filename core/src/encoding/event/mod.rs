@@ -4,7 +4,7 @@ pub mod debezium;
 pub mod fluxaorm;
 pub mod fluxaorm1;
 pub mod msgpack;
-mod msgpack_io;
+pub(crate) mod msgpack_io;
 
 use crate::entity::declaration::Format;
 use crate::entity::event::Event;

@@ -52,6 +52,16 @@ impl<'e> Decoder<'e> {
         rmp::decode::read_map_len(&mut self.rest).ok()
     }
 
+    /// The header of an array of this length.
+    pub fn array_of(&mut self, length: u32) -> Option<()> {
+        (self.array()? == length).then_some(())
+    }
+
+    /// The header of an array: its length.
+    fn array(&mut self) -> Option<u32> {
+        rmp::decode::read_array_len(&mut self.rest).ok()
+    }
+
     pub fn is_at_text(&self) -> bool {
         use Marker::{Bin16, Bin32, Bin8, FixStr, Str16, Str32, Str8};
         matches!(
@@ -83,6 +93,11 @@ impl<'e> Decoder<'e> {
         }
     }
 
+    /// An int or uint that fits 64 bits unsigned.
+    pub fn unsigned(&mut self) -> Option<u64> {
+        u64::try_from(self.number()?).ok()
+    }
+
     pub fn boolean(&mut self) -> Option<bool> {
         rmp::decode::read_bool(&mut self.rest).ok()
     }
@@ -100,6 +115,13 @@ impl<'e> Decoder<'e> {
         let pairs = self.or_nil(Self::map)?.unwrap_or(0);
         // No capacity on the word of a header: it may promise four billion pairs.
         (0..pairs).map(|_| read(self)).collect()
+    }
+
+    /// An array, by its elements.
+    pub fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let length = self.array()?;
+        // No capacity on the word of a header: it may promise four billion elements.
+        (0..length).map(|_| read(self)).collect()
     }
 
     /// Passes over anything.
@@ -126,8 +148,28 @@ pub fn write_text_or_bin(out: &mut Vec<u8>, text: &[u8]) {
     if std::str::from_utf8(text).is_ok() {
         return write_text(out, text);
     }
-    let _ = encode::write_bin_len(out, length(text.len()));
-    out.extend_from_slice(text);
+    write_bin(out, text);
+}
+
+/// A bin.
+pub fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
+    let _ = encode::write_bin_len(out, length(bytes.len()));
+    out.extend_from_slice(bytes);
+}
+
+/// A bool.
+pub fn write_boolean(out: &mut Vec<u8>, value: bool) {
+    let _ = encode::write_bool(out, value);
+}
+
+/// A nil.
+pub fn write_nil(out: &mut Vec<u8>) {
+    let _ = encode::write_nil(out);
+}
+
+/// The header of an array.
+pub fn write_array(out: &mut Vec<u8>, elements: usize) {
+    let _ = encode::write_array_len(out, length(elements));
 }
 
 /// The shortest int or uint. Versions and counts fit 64 bits.
