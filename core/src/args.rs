@@ -47,6 +47,7 @@ impl<'a> Args<'a> {
 
     /// What was taken since this cursor stood elsewhere.
     pub fn since(&self, before: &Args<'a>) -> &'a [&'a [u8]] {
+        debug_assert!(before.rest.len() >= self.rest.len(), "the later cursor");
         let taken = before.rest.len().saturating_sub(self.rest.len());
         before.rest.get(..taken).unwrap_or_default()
     }

@@ -445,7 +445,9 @@ fn max_len(args: &mut Args) -> Result<MaxLen, Error> {
 
 fn database(args: &mut Args, of: &'static str) -> Result<u32, Error> {
     let index = args.number(of, "a database's index", 0..=i32::MAX.unsigned_abs().into())?;
-    Ok(u32::try_from(index).unwrap_or(u32::MAX))
+    let index = u32::try_from(index);
+    debug_assert!(index.is_ok(), "it is in the range");
+    Ok(index.unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

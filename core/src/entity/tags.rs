@@ -45,12 +45,13 @@ pub fn streams(tags: &[Tag], pools: &Pools) -> Result<Vec<Stream>, Error> {
                 (Some(index), _) => *index,
                 (None, Part::V2(_)) => return Err(tag.fault(TagFault::UndeclaredStream)),
                 (None, Part::V1(_)) => {
-                    indexes.insert(key.clone(), streams.len());
+                    let index = streams.len();
+                    indexes.insert(key.clone(), index);
                     streams.push(Stream {
                         operations: Operations::empty(),
                         ..Stream::new(&key)
                     });
-                    streams.len().saturating_sub(1)
+                    index
                 }
             };
             if let Some(stream) = streams.get_mut(index) {

@@ -180,6 +180,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
     }
 
     fn clear(&mut self, types: &Types<'_, 'a>, field: Bytes<'s>, old: &'s [u8]) {
+        debug_assert!(self.remaining > 0, "a stored field is counted");
         self.remaining = self.remaining.saturating_sub(1);
         let old = types.value(&field, old);
         self.unset.push(field.clone());

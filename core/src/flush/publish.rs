@@ -179,6 +179,7 @@ impl Planner<'_, '_> {
                         version: mutation.version,
                         meta: self.meta.as_slice().into(),
                     };
+                    debug_assert!(self.bytes <= max, "checked after each event");
                     let max = max.saturating_sub(self.bytes);
                     let entry = event::encode(stream.format, &event, self.origin, max);
                     let entry = entry.ok_or_else(too_large)?;

@@ -174,6 +174,10 @@ pub fn write_array(out: &mut Vec<u8>, elements: usize) {
 
 /// The shortest int or uint. Versions and counts fit 64 bits.
 pub fn write_number(out: &mut Vec<u8>, number: i128) {
+    debug_assert!(
+        (i64::MIN.into()..=u64::MAX.into()).contains(&number),
+        "{number} fits 64 bits"
+    );
     let _ = match u64::try_from(number) {
         Ok(number) => encode::write_uint(out, number),
         Err(_) => encode::write_sint(out, i64::try_from(number).unwrap_or(i64::MIN)),

@@ -155,7 +155,9 @@ impl<'a> Request<'a> {
             Ok("COUNT")
         } else if args.keyword("BLOCK") {
             let ms = args.ms("BLOCK", 0)?;
-            self.block = Some(i64::try_from(ms).unwrap_or(i64::MAX));
+            let ms = i64::try_from(ms);
+            debug_assert!(ms.is_ok(), "times are at most 2^53 ms");
+            self.block = Some(ms.unwrap_or(i64::MAX));
             Ok("BLOCK")
         } else if args.keyword("RAW") {
             self.raw = true;
