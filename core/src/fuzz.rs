@@ -268,12 +268,12 @@ pub fn flush(bytes: &[u8]) {
         match flush::plan(&declared, origin, Limits::NONE, asked, &mut memory) {
             Err(error) => look_at(&error),
             Ok(plan) => {
-                assert_eq!(plan.steps.len(), again.actions.len());
+                assert_eq!(plan.steps().count(), again.actions.len());
                 for entry in &plan.entries {
                     let read = event::decode(&borrowed(entry));
                     assert!(read.is_some(), "{entry:?}");
                 }
-                for step in &plan.steps {
+                for step in plan.steps() {
                     if let Some(write) = &step.write {
                         memory.write(step.id, write);
                     }

@@ -35,6 +35,10 @@ pub fn plan<'a>(
     for flush in flushes {
         planner.meta = flush.meta;
         planner.with_events = flush.with_events;
+        planner
+            .plan
+            .flushes
+            .push(Vec::with_capacity(flush.actions.len()));
         for (id, action) in flush.actions {
             let of_token = |error: Error| error.of_token(flush.token);
             let known = match again.contains(id) {
@@ -56,7 +60,9 @@ pub fn plan<'a>(
             if again.contains(id) {
                 states.insert(id, state.after(step.write.as_ref()));
             }
-            planner.plan.steps.push(step);
+            if let Some(steps) = planner.plan.flushes.last_mut() {
+                steps.push(step);
+            }
         }
     }
     Ok(planner.plan)
@@ -473,7 +479,7 @@ mod tests {
             };
             format!("{:?} {streams:?} {write}", step.effect)
         };
-        Ok(plan.steps.iter().map(step).collect())
+        Ok(plan.steps().map(step).collect())
     }
 
     #[test]

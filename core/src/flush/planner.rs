@@ -8,14 +8,23 @@ use crate::entity::event::{Change, Pair};
 use crate::entity::limits::Limits;
 use crate::error::Error;
 
-/// What flushes do, in order.
+/// The effects of flushes.
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
-    pub steps: Vec<Step<'a>>,
+    /// For each flush the steps of its operations, in order.
+    pub flushes: Vec<Vec<Step<'a>>>,
     /// Encoded events; streams with the same payload and format share one.
     pub entries: Vec<Entry>,
 }
 
+impl<'a> Plan<'a> {
+    /// The steps of all flushes.
+    pub fn steps(&self) -> impl Iterator<Item = &Step<'a>> {
+        self.flushes.iter().flatten()
+    }
+}
+
+/// The effect of one operation.
 #[derive(Debug)]
 pub struct Step<'a> {
     pub id: &'a [u8],
@@ -72,7 +81,7 @@ impl<'d, 'a> Planner<'d, 'a> {
     /// Counts fields that are looked at. An operation by itself is bounded by other limits.
     pub fn spend(&mut self, fields: usize) -> Result<(), Error> {
         self.fields_spent = self.fields_spent.saturating_add(fields);
-        match self.fields_spent > FIELD_BUDGET && !self.plan.steps.is_empty() {
+        match self.fields_spent > FIELD_BUDGET && self.plan.steps().next().is_some() {
             true => Err(Error::FieldBudgetExceeded(FIELD_BUDGET)),
             false => Ok(()),
         }
