@@ -4,16 +4,19 @@ use crate::entity::decimal;
 use crate::error::{Error, Quoted};
 use crate::keyword::Keyword;
 
+/// The arguments that are still to be read.
 #[derive(Clone, Debug)]
 pub struct Args<'a> {
     rest: &'a [&'a [u8]],
 }
 
 impl<'a> Args<'a> {
+    /// A cursor at the first of these arguments.
     pub fn new(args: &'a [&'a [u8]]) -> Self {
         Args { rest: args }
     }
 
+    /// Whether all arguments were taken.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
@@ -31,16 +34,19 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// Takes the next argument, if there is one.
     pub fn take(&mut self) -> Option<&'a [u8]> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(first)
     }
 
+    /// The next argument, which stays.
     pub fn peek(&self) -> Option<&'a [u8]> {
         self.rest.first().copied()
     }
 
+    /// The arguments that are left, which stay.
     pub fn rest(&self) -> &'a [&'a [u8]] {
         self.rest
     }

@@ -5,27 +5,38 @@ use std::ffi::CStr;
 
 /// One argument, or several that belong together.
 pub struct Arg {
+    /// The argument's name.
     pub name: &'static CStr,
+    /// The argument's type.
     pub arg_type: ArgType,
     /// The word that stands before it.
     pub token: Option<&'static CStr>,
+    /// Whether it may be left out.
     pub optional: bool,
+    /// Whether it may be given more than once.
     pub repeats: Repeats,
 }
 
+/// The type of an argument, as COMMAND DOCS tells it.
 pub enum ArgType {
     /// The command's key.
     Key,
+    /// Any bytes.
     Text,
+    /// An integer.
     Integer,
     /// Nothing but its token.
     PureToken,
+    /// One of several arguments.
     OneOf(&'static [Arg]),
+    /// Several arguments, one after the other.
     Block(&'static [Arg]),
 }
 
+/// Whether an argument may be given more than once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Repeats {
+    /// It is given once at most.
     Never,
     /// `id [id …]`
     Value,
@@ -69,14 +80,17 @@ impl Arg {
     }
 }
 
+/// The command's key.
 pub const fn key(name: &'static CStr) -> Arg {
     Arg::new(name, ArgType::Key)
 }
 
+/// An argument of any bytes.
 pub const fn text(name: &'static CStr) -> Arg {
     Arg::new(name, ArgType::Text)
 }
 
+/// An argument that is an integer.
 pub const fn integer(name: &'static CStr) -> Arg {
     Arg::new(name, ArgType::Integer)
 }
@@ -91,6 +105,7 @@ pub const fn one_of(name: &'static CStr, choices: &'static [Arg]) -> Arg {
     Arg::new(name, ArgType::OneOf(choices))
 }
 
+/// Several arguments that belong together.
 pub const fn block(name: &'static CStr, parts: &'static [Arg]) -> Arg {
     Arg::new(name, ArgType::Block(parts))
 }

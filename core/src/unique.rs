@@ -20,6 +20,7 @@ impl<N: Eq + Hash> Seen<N> {
     /// To hash a name takes about as long as to compare it with so many.
     const FEW: usize = 32;
 
+    /// No names yet.
     pub fn new() -> Self {
         Seen::with_capacity(0)
     }

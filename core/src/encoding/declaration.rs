@@ -192,6 +192,7 @@ pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
 }
 
 impl MaxLen {
+    /// The sign before the count: `~` if entries beyond it may stay, else `=`.
     pub fn sign(self) -> &'static str {
         match self.approximate {
             true => "~",

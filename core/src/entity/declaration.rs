@@ -8,6 +8,7 @@ use crate::keyword::Keyword;
 use crate::slot::hash_tag;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// An entity type as DIRTY.DECLARE declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declaration {
     /// The entity's name in events.
@@ -16,10 +17,13 @@ pub struct Declaration {
     pub prefix: Vec<u8>,
     /// No snapshots are kept; each flush brings its own old values.
     pub stateless: bool,
+    /// VERSION: the field that holds an entity's version.
     pub version: Option<VersionField>,
     /// FAKEDELETE: the field that says that an entity counts as deleted.
     pub fake_delete: Option<Vec<u8>>,
+    /// TYPES: the fields whose type is declared.
     pub types: BTreeMap<Vec<u8>, FieldType>,
+    /// The streams that get events, in the order of their declaration.
     pub streams: Vec<Stream>,
 }
 
@@ -27,29 +31,41 @@ pub struct Declaration {
 /// remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionField {
+    /// The name of the field.
     pub field: Vec<u8>,
+    /// TOMBSTONE: how long the version of a deleted entity is remembered.
     pub tombstone_ms: u64,
 }
 
+/// STREAM: a stream and the events that it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
+    /// The key of the stream.
     pub key: Vec<u8>,
+    /// OPS: the operations that publish.
     pub operations: Operations,
     /// FIELDS: those whose change publishes even if the operations lack `U`.
     pub triggers: BTreeSet<Vec<u8>>,
+    /// MAXLEN and ONFULL.
     pub max_len: Option<MaxLen>,
+    /// MAXAGE: how long entries are kept, in ms.
     pub max_age_ms: Option<u64>,
+    /// PAYLOAD.
     pub payload: Payload,
+    /// FORMAT.
     pub format: Format,
     /// The logical database, if not the declaration's own.
     pub database: Option<u32>,
 }
 
+/// MAXLEN: how many entries a stream keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxLen {
+    /// The number of entries.
     pub count: u64,
     /// `~`: whole nodes of the stream go, so somewhat more than count may stay.
     pub approximate: bool,
+    /// ONFULL: whether unacknowledged entries may be trimmed.
     pub on_full: OnFull,
 }
 
@@ -76,8 +92,11 @@ impl Keyword for OnFull {
 /// What an event carries besides entity, id and operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload {
+    /// Nothing else.
     Keys,
+    /// The changed fields of an update, old and new.
     Changes,
+    /// The changed fields of every operation, old and new.
     Full,
     /// All fields before and after.
     Images,
@@ -96,11 +115,13 @@ impl Keyword for Payload {
 /// How an event is written as an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// A MessagePack map, the module's own format.
     MsgPack,
     /// As FluxaORM v2 writes it.
     FluxaOrm,
     /// As FluxaORM v1 writes it.
     FluxaOrm1,
+    /// As Debezium Server's Redis sink writes it.
     Debezium,
 }
 
@@ -151,6 +172,7 @@ impl Declaration {
         Some(self.declared_type(field).unwrap_or_default().of(text))
     }
 
+    /// The key at which an entity's snapshot is stored.
     pub fn snapshot_key(&self, id: &[u8]) -> Vec<u8> {
         [&self.prefix, id].concat()
     }

@@ -8,16 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Bytes that an event borrows: from the command that makes it, or from the entry it is read from.
 pub type Bytes<'a> = Cow<'a, [u8]>;
 
+/// One operation on one entity, as readers learn of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
     /// The entity type's name.
     pub entity: Bytes<'a>,
+    /// The entity's id.
     pub id: Bytes<'a>,
+    /// The operation.
     pub operation: Operation,
     /// What changed, old and new, as far as the stream's payload carries it.
     pub changes: Cow<'a, [Change<'a>]>,
     /// All fields before and after, by name, if the payload carries images.
     pub before: Image<'a>,
+    /// All fields after the operation.
     pub after: Image<'a>,
     /// The update is a TOUCH. A format may not be able to tell.
     pub touch: bool,
@@ -36,10 +40,14 @@ pub type Image<'a> = Cow<'a, [(Bytes<'a>, Value<'a>)]>;
 /// A name and a value of META.
 pub type Pair<'a> = (Bytes<'a>, Bytes<'a>);
 
+/// A changed field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'a> {
+    /// The field's name.
     pub field: Bytes<'a>,
+    /// The value before.
     pub old: Value<'a>,
+    /// The value after.
     pub new: Value<'a>,
 }
 

@@ -19,8 +19,11 @@ pub struct Limits {
 
 /// What errors call the settings.
 pub const FIELDS: &str = "dirty.max-fields";
+/// The setting of [`Limits::ops`].
 pub const OPS: &str = "dirty.max-ops";
+/// The setting of [`Limits::value_bytes`].
 pub const VALUE_BYTES: &str = "dirty.max-value-bytes";
+/// The setting of [`Limits::event_bytes`].
 pub const EVENT_BYTES: &str = "dirty.max-event-bytes";
 
 impl Limits {
@@ -32,10 +35,12 @@ impl Limits {
         event_bytes: usize::MAX,
     };
 
+    /// Checks the number of operations of one command.
     pub fn check_ops(&self, ops: usize) -> Result<(), Error> {
         check(ops, self.ops, OPS, "operations", None)
     }
 
+    /// Checks the number of ids of one command, which are bounded as operations are.
     pub fn check_ids(&self, ids: usize) -> Result<(), Error> {
         check(ids, self.ops, OPS, "ids", None)
     }

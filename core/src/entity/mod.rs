@@ -6,9 +6,11 @@ pub mod declaration;
 pub mod event;
 pub mod event_id;
 pub mod field;
+#[allow(missing_docs)]
 pub mod json;
 pub mod limits;
 pub mod operation;
 pub mod snapshot;
 pub mod tags;
+#[allow(missing_docs)]
 pub mod value;

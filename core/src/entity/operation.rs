@@ -2,14 +2,19 @@
 
 use bitflags::bitflags;
 
+/// The kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
+    /// The entity is new.
     Insert,
+    /// The entity has changed.
     Update,
+    /// The entity is gone.
     Delete,
 }
 
 impl Operation {
+    /// The operation's name in replies.
     pub fn name(self) -> &'static str {
         match self {
             Operation::Insert => "insert",
@@ -23,8 +28,11 @@ bitflags! {
     /// The operations a stream publishes: OPS, letters of `IUD`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Operations: u8 {
+        /// `I`
         const INSERT = 1;
+        /// `U`
         const UPDATE = 2;
+        /// `D`
         const DELETE = 4;
     }
 }

@@ -49,6 +49,7 @@ impl<'g> Snapshot<'g> {
         self.fields.push(FieldBytes::Borrowed(field, value));
     }
 
+    /// Adds a field, whose bytes are copied.
     pub fn push(&mut self, field: &[u8], value: &[u8]) {
         let field = FieldBytes::Own(self.append(field), self.append(value));
         self.fields.push(field);
@@ -97,10 +98,12 @@ impl<'g> Snapshot<'g> {
             .retain(|_| index.next().is_some_and(|index| !gone.contains(&index)));
     }
 
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.fields.len()
     }
 
+    /// Whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
@@ -110,6 +113,7 @@ impl<'g> Snapshot<'g> {
         self.bytes.len()
     }
 
+    /// The field at an index, and its value.
     pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
         Some(match self.fields.get(index)? {
             FieldBytes::Borrowed(field, value) => (field, value),
@@ -120,6 +124,7 @@ impl<'g> Snapshot<'g> {
         })
     }
 
+    /// All fields and their values, in the order in which they were stored.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         (0..self.len()).filter_map(|index| self.at(index))
     }
@@ -137,12 +142,14 @@ impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Snapshot<'_> {
 
 /// Takes in a snapshot field by field, beside the fields that a flush gives.
 pub struct SnapshotBuilder<'f, 'g> {
+    /// The snapshot as far as it was taken in.
     pub snapshot: Snapshot<'g>,
     /// Those that the flush gives and that were not met yet.
     given: std::slice::Iter<'f, Field<'g>>,
 }
 
 impl<'f, 'g> SnapshotBuilder<'f, 'g> {
+    /// A builder for a stored hash of this many fields and the fields of a flush.
     pub fn new(fields: usize, given: &'f [Field<'g>]) -> Self {
         SnapshotBuilder {
             snapshot: Snapshot::with_capacity(fields),
@@ -187,6 +194,7 @@ impl<'s> Finder<'s> {
     /// To index a field takes about as long as to pass over so many.
     const SEARCHED: usize = 32;
 
+    /// A finder of this many fields in a snapshot.
     pub fn new(snapshot: &'s Snapshot<'s>, fields_to_find: usize) -> Self {
         Finder {
             snapshot,
@@ -196,6 +204,7 @@ impl<'s> Finder<'s> {
         }
     }
 
+    /// The index and the value of a field.
     pub fn find(&mut self, field: &[u8]) -> Option<(usize, &'s [u8])> {
         let snapshot = self.snapshot;
         let value_at = |index| match snapshot.at(index)? {

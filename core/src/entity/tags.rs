@@ -15,8 +15,11 @@ use std::collections::HashMap;
 /// The field whose tag speaks for the whole entity.
 const ENTITY_FIELD: &[u8] = b"ID";
 
+/// A field of a struct and its tag.
 pub struct Tag<'a> {
+    /// The field's name.
     pub field: &'a [u8],
+    /// The whole tag.
     pub tag: &'a [u8],
 }
 

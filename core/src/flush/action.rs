@@ -19,17 +19,24 @@ pub struct Flush<'a> {
 /// One operation of a flush, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
+    /// SNAPSHOT: the whole state; insert if it is new, else update.
     Snapshot(Fields<'a>),
+    /// INSERT: the whole state of a new entity.
     Insert(Fields<'a>),
+    /// UPDATE: only these fields.
     Update(Fields<'a>),
     /// UPDATE of a type that keeps no snapshots.
     Replace {
+        /// The values before.
         old: Fields<'a>,
+        /// The values after.
         new: Fields<'a>,
     },
     /// The fields are there for the version, and for types that keep no snapshots.
     Delete(Option<Fields<'a>>),
+    /// TOUCH: publish an update without changes.
     Touch,
+    /// SEED: store the whole state and publish nothing.
     Seed(Fields<'a>),
 }
 

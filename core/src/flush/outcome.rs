@@ -7,12 +7,19 @@ use std::ffi::CStr;
 /// What one operation came to: an element of the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// The entity was inserted.
     Insert,
+    /// The entity was updated.
     Update,
+    /// The entity was deleted.
     Delete,
+    /// Nothing changed.
     None,
+    /// The operation was ignored, since a newer version is stored.
     Stale,
+    /// An update without changes was published.
     Touch,
+    /// The state was stored and nothing published.
     Seed,
 }
 
@@ -69,13 +76,16 @@ pub enum Answer {
 /// What a client is told of one operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
+    /// The effect of the operation.
     pub effect: Effect,
     /// If it asked WITHEVENTS.
     pub details: Option<Details>,
 }
 
+/// The changed fields and the events of one operation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
+    /// The names of the changed fields.
     pub changed: Vec<Vec<u8>>,
     /// Streams and the ids that they gave.
     pub events: Vec<(Vec<u8>, EventId)>,

@@ -16,7 +16,9 @@ const ONCE_MS: u64 = 24 * 60 * 60 * 1000;
 /// A flush, and when it is to happen.
 #[derive(Debug, Default)]
 pub struct Request<'a> {
+    /// The operations, and what belongs to all of them.
     pub flush: Flush<'a>,
+    /// ONCE: the token under which the reply is remembered.
     pub once: Option<Once<'a>>,
     /// A token.
     pub defer: Option<&'a [u8]>,
@@ -31,6 +33,7 @@ pub struct Once<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// Parses the arguments behind the key, for a type that is STATELESS or not.
     pub fn parse(mut args: Args<'a>, stateless: bool, limits: &Limits) -> Result<Self, Error> {
         let mut request = Request::default();
         let mut seen = Vec::new();

@@ -27,18 +27,24 @@ impl<'a> Plan<'a> {
 /// The effect of one operation.
 #[derive(Debug)]
 pub struct Step<'a> {
+    /// The entity's id.
     pub id: &'a [u8],
+    /// The effect that the reply names.
     pub effect: Effect,
     /// The fields that changed, if the reply is to name them and the events.
     pub changed: Option<Vec<Vec<u8>>>,
+    /// The change of the stored snapshot, if there is one.
     pub write: Option<Write<'a>>,
+    /// The events to append, in order.
     pub publications: Vec<Publication>,
 }
 
 /// An event for a stream, both by index: of the declaration's streams, of the plan's entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publication {
+    /// The index of the stream among those of the declaration.
     pub stream: usize,
+    /// The index of the entry among those of the plan.
     pub entry: usize,
 }
 

@@ -14,14 +14,17 @@ pub trait Snapshots {
 /// What is stored of an entity.
 #[derive(Clone, Debug, Default)]
 pub enum EntityState<'g> {
+    /// The entity does not exist.
     #[default]
     Nothing,
     /// It was deleted, and this was its version.
     Tombstone(Version),
+    /// The entity exists.
     Entity(Snapshot<'g>),
 }
 
 impl<'g> EntityState<'g> {
+    /// The snapshot of an entity that exists.
     pub fn entity(&self) -> Option<&Snapshot<'g>> {
         match self {
             EntityState::Entity(snapshot) => Some(snapshot),
@@ -53,16 +56,22 @@ impl<'g> EntityState<'g> {
 /// What becomes of a snapshot.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Write<'a> {
+    /// The snapshot is deleted.
     Delete,
     /// It is deleted, and its version remembered.
     Bury {
+        /// The version of the tombstone.
         version: Version,
+        /// How long the tombstone stays, in ms.
         lifetime_ms: u64,
     },
+    /// Fields of the snapshot are set and deleted.
     Change {
         /// In place of a tombstone.
         replaces_tombstone: bool,
+        /// The fields to set, and their values.
         set: Vec<(Bytes<'a>, Bytes<'a>)>,
+        /// The fields to delete.
         unset: Vec<Vec<u8>>,
         /// The marker of an entity without fields comes (true) or goes (false).
         marker: Option<bool>,

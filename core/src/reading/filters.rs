@@ -8,22 +8,29 @@ use std::collections::{BTreeSet, HashSet};
 /// All of it must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter<'a> {
+    /// ENTITY: the name of the entity type.
     pub entity: Option<&'a [u8]>,
+    /// OPS: the operations.
     pub operations: Option<Operations>,
     /// Of updates: one of these changed.
     pub fields: Option<BTreeSet<&'a [u8]>>,
+    /// META: pairs that the event must have, all of them.
     pub meta: Vec<(&'a [u8], &'a [u8])>,
+    /// SHARD: the reader's share of all entities.
     pub shard: Option<Shard>,
 }
 
 /// One of so many readers, by the entity's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
+    /// The reader's index, smaller than the count.
     pub index: u64,
+    /// The number of readers.
     pub count: u64,
 }
 
 impl Filter<'_> {
+    /// Whether every entry passes.
     pub fn is_empty(&self) -> bool {
         *self == Filter::default()
     }

@@ -47,6 +47,7 @@ use std::io;
 
 /// The entry's fields.
 pub const KEY: &[u8] = b"key";
+/// The entry's field that holds the envelope.
 pub const VALUE: &[u8] = b"value";
 
 const CONNECTOR: &str = "dirty";

@@ -20,6 +20,7 @@ use crate::entity::decimal;
 use crate::entity::event::{Event, Value};
 use rmp::encode::{write_bool, write_nil};
 
+/// The value of the entry's field.
 pub fn encode(event: &Event) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
     let out = &mut bytes;

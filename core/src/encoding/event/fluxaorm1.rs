@@ -45,12 +45,15 @@ use std::fmt;
 
 /// The entry's other fields; the first is [`FIELD`].
 pub const ACTION: &[u8] = b"action";
+/// The entry's field that holds the entity's name.
 pub const ENTITY: &[u8] = b"entity";
+/// The entry's field that holds the entity's id.
 pub const ID: &[u8] = b"id";
 
 /// The id among an entity's fields.
 const ID_FIELD: &[u8] = b"ID";
 
+/// The entry of an event.
 pub fn encode(event: &Event) -> Entry {
     let action: &[u8] = match event.operation {
         Operation::Insert => b"add",

@@ -17,7 +17,9 @@ pub type Entry = Vec<(&'static [u8], Vec<u8>)>;
 pub struct Origin<'o> {
     /// The declaration's key, and the logical database it is in.
     pub key: &'o [u8],
+    /// The logical database of that key.
     pub database: i32,
+    /// The time, in milliseconds since 1970.
     pub now_ms: u64,
 }
 
@@ -68,7 +70,7 @@ pub fn decode<'e>(fields: &[(&'e [u8], &'e [u8])]) -> Option<Event<'e>> {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
     use crate::entity::event::{Bytes, Change, Image, Pair, Value};
     use crate::entity::operation::Operation;

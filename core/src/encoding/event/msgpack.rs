@@ -28,6 +28,7 @@ use crate::entity::value::FieldType;
 /// The entry's field.
 pub const FIELD: &[u8] = b"s";
 
+/// The value of the entry's field.
 pub fn encode(event: &Event) -> Vec<u8> {
     let Event { changes, meta, .. } = event;
     let images = [(b"b", &*event.before), (b"a", &*event.after)];

@@ -5,19 +5,28 @@ use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 
+/// DIRTY.ACK: a reader acknowledges events.
 pub enum Request<'a> {
+    /// Events of a group.
     Group {
+        /// The group's name.
         name: &'a [u8],
+        /// DELETE: whether entries that every group has acknowledged are deleted.
         delete: bool,
+        /// The events that were handled.
         ids: Vec<EventId>,
     },
+    /// A cursor moves.
     Cursor {
+        /// The cursor's name.
         name: &'a [u8],
+        /// The last event that was handled.
         id: EventId,
     },
 }
 
 impl<'a> Request<'a> {
+    /// Parses the arguments behind the stream.
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         if args.keyword("GROUP") {
             let name = args.next("GROUP", "a group")?;

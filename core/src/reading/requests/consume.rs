@@ -9,25 +9,34 @@ use crate::reading::filters::{Filter, Shard};
 use crate::reading::groups::LEFT;
 use std::collections::BTreeSet;
 
+/// DIRTY.CONSUME: who reads, from where, and which events.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request<'a> {
+    /// GROUP or CURSOR, with the options of either.
     pub reader: Reader<'a>,
+    /// FROM: where a new reader starts.
     pub from: Start,
+    /// COUNT: the maximum number of events.
     pub count: u64,
     /// How long to wait in ms, 0 for ever.
     pub block: Option<i64>,
+    /// RAW: whether entries are replied as they are stored.
     pub raw: bool,
     /// WHERE and SHARD.
     pub filter: Filter<'a>,
 }
 
+/// A reader of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reader<'a> {
+    /// A consumer of a group.
     Group(GroupReader<'a>),
+    /// A cursor.
     Cursor(CursorReader<'a>),
 }
 
 impl<'a> Reader<'a> {
+    /// The name of the group or cursor.
     pub fn name(&self) -> &'a [u8] {
         match self {
             Reader::Group(group) => group.name,
@@ -61,26 +70,39 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// GROUP and its options.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct GroupReader<'a> {
+    /// The group's name.
     pub name: &'a [u8],
+    /// The consumer's name.
     pub consumer: &'a [u8],
+    /// ACK: the events that were handled.
     pub ack: Vec<EventId>,
     /// ACK … DELETE.
     pub delete: bool,
+    /// PENDING: whether the consumer's own pending events come first.
     pub pending: bool,
+    /// CLAIM: how long an event must have been pending before it is taken over.
     pub claim_ms: Option<u64>,
+    /// MAXDELIVERIES: how often an event may be delivered.
     pub max_deliveries: Option<u64>,
+    /// DEAD: the stream of events that the group gave up on.
     pub dead: Option<&'a [u8]>,
     /// SINGLE: how long the active consumer may be silent.
     pub lease_ms: Option<u64>,
+    /// MAXPENDING: how many events the consumer may hold.
     pub max_pending: Option<u64>,
 }
 
+/// CURSOR and its options.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct CursorReader<'a> {
+    /// The cursor's name.
     pub name: &'a [u8],
+    /// ACK: the last event that was handled.
     pub ack: Option<EventId>,
+    /// LAG: the minimum age of the events that are delivered.
     pub lag_ms: Option<u64>,
 }
 
@@ -91,13 +113,16 @@ pub enum Start {
     Beginning,
     /// Only what comes.
     Now,
+    /// What follows this id.
     After(EventId),
+    /// What was added at this time or later.
     SinceMs(u64),
 }
 
 const DEFAULT_COUNT: u64 = 100;
 
 impl<'a> Request<'a> {
+    /// Parses the arguments behind the stream.
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         let reader = if args.keyword("GROUP") {
             Reader::Group(GroupReader {
@@ -292,6 +317,7 @@ pub fn max_deliveries(args: &mut Args) -> Result<u64, Error> {
 }
 
 impl Start {
+    /// Parses `0`, `$`, an event id or a time in ms, the value of `of`.
     pub fn parse(of: &'static str, text: &[u8]) -> Result<Self, Error> {
         match text {
             b"$" => Ok(Start::Now),

@@ -5,16 +5,24 @@ use crate::args::Args;
 use crate::entity::event_id::EventId;
 use crate::error::{Error, Quoted};
 
+/// DIRTY.FAIL: the handling of an event has failed.
 pub struct Request<'a> {
+    /// The group's name.
     pub group: &'a [u8],
+    /// The pending event whose handling has failed.
     pub id: EventId,
+    /// The reason, in the client's words.
     pub message: &'a [u8],
+    /// NOW: whether the event is due again at once.
     pub now: bool,
+    /// MAXDELIVERIES: after how many deliveries the group gives up on the event.
     pub max_deliveries: Option<u64>,
+    /// DEAD: the stream of events that the group gave up on.
     pub dead: Option<&'a [u8]>,
 }
 
 impl<'a> Request<'a> {
+    /// Parses the arguments behind the stream.
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         if !args.keyword("GROUP") {
             return Err(no_group(args));

@@ -7,13 +7,18 @@ use crate::error::{Error, Quoted};
 
 const DEFAULT_COUNT: u64 = 100;
 
+/// DIRTY.REDRIVE: which dead events return to their stream.
 pub struct Request<'a> {
+    /// DEAD: the stream of dead events.
     pub dead: Option<&'a [u8]>,
+    /// COUNT: the maximum number of events.
     pub count: u64,
+    /// The ids of the events; the oldest ones if there are no ids.
     pub ids: Vec<EventId>,
 }
 
 impl<'a> Request<'a> {
+    /// Parses the arguments behind the stream.
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         let (mut dead, mut count, mut ids) = (None, None, Vec::new());
         while !args.is_empty() {
