@@ -1,22 +1,22 @@
-//! What a flush asks for.
+//! The operations that a flush requests.
 
 use crate::entity::event::Pair;
 use crate::entity::field::Fields;
 
-/// All that one flush asks for.
+/// One flush: its operations, and the options that apply to all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flush<'a> {
-    /// Under which it waited for its COMMIT.
+    /// The token under which it waited for its COMMIT.
     pub token: Option<&'a [u8]>,
-    /// Pairs that travel in every event.
+    /// META: pairs that every event carries.
     pub meta: Vec<Pair<'a>>,
-    /// Whether the reply names changed fields and events.
+    /// WITHEVENTS: whether the reply names changed fields and events.
     pub with_events: bool,
-    /// Each with the id of the entity it is on, in order.
+    /// The operations in order, each with the id of its entity.
     pub actions: Vec<(&'a [u8], Action<'a>)>,
 }
 
-/// One operation of a flush, as asked for.
+/// One operation of a flush, as the client requests it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
     /// SNAPSHOT: the whole state; insert if it is new, else update.
@@ -32,7 +32,7 @@ pub enum Action<'a> {
         /// The values after.
         new: Fields<'a>,
     },
-    /// The fields are there for the version, and for types that keep no snapshots.
+    /// DELETE; fields give the version, or the last values of a type that keeps no snapshots.
     Delete(Option<Fields<'a>>),
     /// TOUCH: publish an update without changes.
     Touch,
@@ -41,7 +41,7 @@ pub enum Action<'a> {
 }
 
 impl<'a> Action<'a> {
-    /// What it gives the entity; of a replacement, the old and the new.
+    /// The fields that it gives the entity; a replacement has two lists, old and new.
     pub fn fields(&self) -> impl Iterator<Item = &Fields<'a>> {
         let (one, other) = match self {
             Action::Snapshot(fields)

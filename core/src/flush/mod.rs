@@ -1,4 +1,4 @@
-//! A flush, from its arguments to the plan of what is written and published. Nothing here knows Redis.
+//! A flush, from its arguments to the plan of its writes and events. Nothing here knows Redis.
 
 mod action;
 mod diff;

@@ -1,10 +1,10 @@
-//! What comes of a flush: its reply.
+//! The outcome of a flush: its reply.
 
 use crate::entity::event_id::EventId;
 use crate::entity::operation::Operation;
 use std::ffi::CStr;
 
-/// What one operation came to: an element of the reply.
+/// The effect of one operation: an element of the reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The entity was inserted.
@@ -69,16 +69,16 @@ impl From<Operation> for Effect {
 pub enum Answer {
     /// It waits for its COMMIT.
     Deferred,
-    /// What came of each operation.
+    /// It was carried out; one outcome for each operation.
     Done(Vec<Outcome>),
 }
 
-/// What a client is told of one operation.
+/// The outcome of one operation, as the client learns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The effect of the operation.
     pub effect: Effect,
-    /// If it asked WITHEVENTS.
+    /// The changed fields and events, if the flush has WITHEVENTS.
     pub details: Option<Details>,
 }
 
@@ -87,6 +87,6 @@ pub struct Outcome {
 pub struct Details {
     /// The names of the changed fields.
     pub changed: Vec<Vec<u8>>,
-    /// Streams and the ids that they gave.
+    /// The streams that got an event, and the ids of the events.
     pub events: Vec<(Vec<u8>, EventId)>,
 }

@@ -1,4 +1,4 @@
-//! What DIRTY.FLUSH was asked for.
+//! The arguments of DIRTY.FLUSH.
 
 use super::action::{Action, Flush};
 use crate::args::Args;
@@ -10,19 +10,19 @@ use crate::entity::value::Given;
 use crate::error::{Error, Quoted};
 use crate::unique::Seen;
 
-/// How long a token of ONCE is remembered when nothing else is said: a day.
+/// How long a token of ONCE is remembered by default: a day.
 const ONCE_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// A flush, and when it is to happen.
+/// DIRTY.FLUSH: a flush, and whether it waits or is remembered.
 #[derive(Debug, Default)]
 pub struct Request<'a> {
     /// The operations, and what belongs to all of them.
     pub flush: Flush<'a>,
     /// ONCE: the token under which the reply is remembered.
     pub once: Option<Once<'a>>,
-    /// A token.
+    /// DEFER: the token under which the flush waits for its COMMIT.
     pub defer: Option<&'a [u8]>,
-    /// The arguments without ONCE and DEFER: what is kept of a flush that is deferred.
+    /// The arguments without ONCE and DEFER, which are stored if the flush is deferred.
     pub kept: Vec<&'a [u8]>,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// Reads one option and says which; `None` before the first operation.
+    /// Reads one option and returns its name, or `None` at the first operation.
     fn option(&mut self, args: &mut Args<'a>) -> Result<Option<&'static str>, Error> {
         if args.keyword("META") {
             self.flush.meta = meta(args)?;
@@ -152,7 +152,7 @@ fn meta<'a>(args: &mut Args<'a>) -> Result<Vec<Pair<'a>>, Error> {
     Ok(pairs)
 }
 
-/// Whether fields come next, and not another operation.
+/// Whether the next argument begins a list of fields, not another operation.
 fn begins_fields(args: &Args) -> bool {
     args.peek().is_some_and(|next| {
         let digit = next.first().is_some_and(u8::is_ascii_digit);

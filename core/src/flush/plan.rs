@@ -1,5 +1,5 @@
-//! From the declaration, the stored snapshots and the operations asked for, to the writes and events that
-//! follow. Nothing is written here, so a plan that fails has changed nothing.
+//! The planner derives writes and events from the declaration, the stored snapshots and the requested
+//! operations. It writes nothing, so a plan that fails has changed nothing.
 
 use super::action::{Action, Flush};
 use super::diff::{Diff, Scope, Types};
@@ -20,7 +20,7 @@ use crate::error::{Error, Quoted};
 use crate::keyword::Keyword;
 use std::collections::{HashMap, HashSet};
 
-/// Decides what each operation of these flushes does, in order, later ones seeing what earlier ones did.
+/// Plans the operations of these flushes in order. Each operation sees the effects of the earlier ones.
 pub fn plan<'a>(
     declaration: &Declaration,
     origin: Origin,
@@ -29,7 +29,7 @@ pub fn plan<'a>(
     stored: &mut impl Snapshots,
 ) -> Result<Plan<'a>, Error> {
     let mut planner = Planner::new(declaration, origin, limits);
-    // Only of an entity that comes again is the new state remembered.
+    // New states are remembered only for entities with several operations.
     let again = repeated(&flushes);
     let mut states: HashMap<&[u8], EntityState<'a>> = HashMap::new();
     for flush in flushes {
@@ -68,7 +68,7 @@ pub fn plan<'a>(
     Ok(planner.plan)
 }
 
-/// Refuses what no state of the entities could make right, for a flush that waits for its COMMIT.
+/// Refuses a flush that could not succeed whatever the state of its entities, before it waits for its COMMIT.
 pub fn check(
     declaration: &Declaration,
     origin: Origin,
@@ -85,7 +85,7 @@ pub fn check(
     Ok(())
 }
 
-/// The ids that are named more than once.
+/// The ids that occur more than once.
 fn repeated<'a>(flushes: &[Flush<'a>]) -> HashSet<&'a [u8]> {
     let ids = || flushes.iter().flat_map(|flush| &flush.actions);
     let count = ids().count();
@@ -99,11 +99,11 @@ fn repeated<'a>(flushes: &[Flush<'a>]) -> HashSet<&'a [u8]> {
         .collect()
 }
 
-/// Of so many known fields each operation counts one, when it finds those that it is about.
+/// Looking up fields in a stored entity of n fields costs n / 8 of the field budget.
 const LOOKUP_COST_DIVISOR: usize = 8;
 
-/// What a field counts that is written. Redis takes 0.3 µs for it, and up to 6 µs in a hash of some 500
-/// short fields, a listpack, which is searched.
+/// Writing a field costs this much of the field budget. Redis takes 0.3 µs for it, and up to 6 µs in a hash of
+/// some 500 short fields, which is a listpack and searched linearly.
 const WRITE_COST: usize = 10;
 
 /// The operations that store fields.
@@ -185,7 +185,8 @@ impl<'d, 'a> Planner<'d, 'a> {
             Storing::Snapshot | Storing::Insert | Storing::Seed => Scope::Whole,
         };
         let diff = Diff::new(&types, state, fields, scope)?;
-        // One that had more before, by other limits or by other hands, may still change.
+        // An entity that exceeds the limit already, since the limit was higher or another client wrote the hash, may
+        // change as long as it does not grow.
         if diff.remaining() > state.map_or(0, Snapshot::len) {
             self.limits.check_count(id, diff.remaining())?;
         }
@@ -250,7 +251,7 @@ impl<'d, 'a> Planner<'d, 'a> {
             Some(_) if self.declaration.version.is_none() => return Err(Error::FieldsOfDelete),
             Some(fields) => {
                 let version = self.version_in(&fields)?;
-                // Only the version counts, but what is sent must be right.
+                // Only the version is used, but the other fields must be valid, too.
                 Diff::new(
                     &Types::new(self.declaration, &fields),
                     None,
@@ -276,14 +277,14 @@ impl<'d, 'a> Planner<'d, 'a> {
         let EntityState::Entity(state) = stored else {
             return Ok(match given {
                 Some(_) if known >= given => self.nothing(id, Effect::Stale),
-                // It may overtake the flushes that it ends; they must find out.
+                // A DELETE may overtake earlier flushes, which must find its version.
                 given => Step {
                     write: bury(given),
                     ..self.nothing(id, Effect::None)
                 },
             });
         };
-        // Of a delete and a flush of the same version the delete wins, in whatever order they come.
+        // A delete wins against a flush of the same version, whichever comes first.
         if given.is_some() && known > given {
             return Ok(self.nothing(id, Effect::Stale));
         }
@@ -303,7 +304,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         Ok(self.done(id, Effect::Delete, &changes, Some(write), publications))
     }
 
-    /// FAKEDELETE: the operation that a change of the field stands for.
+    /// FAKEDELETE: the operation that a change of the field represents.
     pub fn turned(&self, changes: &[Change], exists: bool) -> Option<Operation> {
         let field = self.declaration.fake_delete.as_ref()?;
         let change = changes.iter().find(|change| *change.field == **field)?;
@@ -331,7 +332,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         Ok(parse_version(&field_type.take(field, given.clone())?))
     }
 
-    /// That of the entity, or of its tombstone.
+    /// The version of the entity, or of its tombstone.
     fn known_version(&self, stored: &EntityState) -> Option<Version> {
         let declared = self.declaration.version.as_ref()?;
         match stored {
@@ -355,7 +356,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         Ok(Images::new(types, state, changes))
     }
 
-    /// Every field to null, if anybody wants that.
+    /// A change to null for every field, if the reply or a stream needs them.
     fn changes_of_delete<'s>(&self, state: &'s Snapshot) -> Vec<Change<'s>> {
         if !self.with_events && !self.wants_full(Operation::Delete) {
             return Vec::new();
@@ -369,7 +370,7 @@ impl<'d, 'a> Planner<'d, 'a> {
                 new: None,
             })
             .collect();
-        // A large hash gives its fields in an order of its own; events have one.
+        // A large hash returns its fields in arbitrary order; events list them by name.
         changes.sort_by(|a, b| a.field.cmp(&b.field));
         changes
     }

@@ -1,4 +1,4 @@
-//! What is planned so far, and how much of it one command may ask for.
+//! The plan so far, and the field budget of one command.
 
 use super::outcome::Effect;
 use super::state::Write;
@@ -13,7 +13,7 @@ use crate::error::Error;
 pub struct Plan<'a> {
     /// For each flush the steps of its operations, in order.
     pub flushes: Vec<Vec<Step<'a>>>,
-    /// Encoded events; streams with the same payload and format share one.
+    /// The encoded events. Streams with the same payload and format share an entry.
     pub entries: Vec<Entry>,
 }
 
@@ -31,7 +31,7 @@ pub struct Step<'a> {
     pub id: &'a [u8],
     /// The effect that the reply names.
     pub effect: Effect,
-    /// The fields that changed, if the reply is to name them and the events.
+    /// The names of the changed fields, if the reply lists them and the events.
     pub changed: Option<Vec<Vec<u8>>>,
     /// The change of the stored snapshot, if there is one.
     pub write: Option<Write<'a>>,
@@ -39,7 +39,7 @@ pub struct Step<'a> {
     pub publications: Vec<Publication>,
 }
 
-/// An event for a stream, both by index: of the declaration's streams, of the plan's entries.
+/// An event for a stream; both are given by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publication {
     /// The index of the stream among those of the declaration.
@@ -52,20 +52,21 @@ pub(super) struct Planner<'d, 'a> {
     pub declaration: &'d Declaration,
     pub origin: Origin<'d>,
     pub limits: Limits,
-    /// Of the flush at hand.
+    /// META of the current flush.
     pub meta: Vec<Pair<'a>>,
     pub with_events: bool,
-    /// A stream whose format names entities by numbers only.
+    /// A stream whose format has numeric ids only.
     pub numeric: Option<&'d Stream>,
     pub plan: Plan<'a>,
-    /// What the streams are to take.
+    /// The size of all events so far.
     pub bytes: usize,
-    /// How many fields were looked at.
+    /// The part of the field budget that is spent.
     fields_spent: usize,
 }
 
-/// How many fields the operations of one command may look at: those that are loaded, given, written, told
-/// in images, and those that changed once for each stream. A million takes some 0.2 s.
+/// The number of fields that the operations of one command may look at. Each field counts when it is loaded,
+/// given, written or copied into an image, and each change counts once for every stream. A million takes about
+/// 0.2 s.
 const FIELD_BUDGET: usize = 10_000_000;
 
 impl<'d, 'a> Planner<'d, 'a> {
@@ -84,7 +85,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         }
     }
 
-    /// Counts fields that are looked at. An operation by itself is bounded by other limits.
+    /// Spends a part of the field budget. The first operation may exceed it, since other limits bound an operation.
     pub fn spend(&mut self, fields: usize) -> Result<(), Error> {
         self.fields_spent = self.fields_spent.saturating_add(fields);
         match self.fields_spent > FIELD_BUDGET && self.plan.steps().next().is_some() {
@@ -93,7 +94,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         }
     }
 
-    /// The step of an operation that does not do anything.
+    /// The step of an operation that changes nothing.
     pub fn nothing(&self, id: &'a [u8], effect: Effect) -> Step<'a> {
         self.done(id, effect, &[], None, Vec::new())
     }
@@ -115,7 +116,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         }
     }
 
-    /// The names of what changed, if anybody wants them.
+    /// The names of the changed fields, if the reply lists them.
     pub fn changed(&self, changes: &[Change]) -> Option<Vec<Vec<u8>>> {
         let names = || changes.iter().map(|change| change.field.to_vec());
         self.with_events.then(|| names().collect())

@@ -1,23 +1,24 @@
-//! What is stored of an entity, where it comes from, and what becomes of it.
+//! The stored state of an entity, its source, and the writes that change it.
 
 use crate::entity::event::{Bytes, Version};
 use crate::entity::field::Field;
 use crate::entity::snapshot::Snapshot;
 use crate::error::Error;
 
-/// Where stored snapshots come from.
+/// The source of stored snapshots.
 pub trait Snapshots {
-    /// What is stored of an entity. What a flush gives it is most often what is stored already.
+    /// Loads the state of an entity. `given` are the fields of the flush, most of which usually equal the stored
+    /// ones, so the snapshot can borrow them.
     fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<EntityState<'g>, Error>;
 }
 
-/// What is stored of an entity.
+/// The stored state of an entity.
 #[derive(Clone, Debug, Default)]
 pub enum EntityState<'g> {
     /// The entity does not exist.
     #[default]
     Nothing,
-    /// It was deleted, and this was its version.
+    /// The entity was deleted, and this was its version.
     Tombstone(Version),
     /// The entity exists.
     Entity(Snapshot<'g>),
@@ -32,7 +33,7 @@ impl<'g> EntityState<'g> {
         }
     }
 
-    /// After a write, for later operations on the same entity in one command.
+    /// The state after a write, for later operations of the same command.
     pub fn after(self, write: Option<&Write>) -> Self {
         match write {
             None => self,
@@ -53,12 +54,12 @@ impl<'g> EntityState<'g> {
     }
 }
 
-/// What becomes of a snapshot.
+/// A change of a stored snapshot.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Write<'a> {
     /// The snapshot is deleted.
     Delete,
-    /// It is deleted, and its version remembered.
+    /// The snapshot is deleted, and a tombstone remembers its version.
     Bury {
         /// The version of the tombstone.
         version: Version,
@@ -67,13 +68,13 @@ pub enum Write<'a> {
     },
     /// Fields of the snapshot are set and deleted.
     Change {
-        /// In place of a tombstone.
+        /// Whether the snapshot replaces a tombstone.
         replaces_tombstone: bool,
         /// The fields to set, and their values.
         set: Vec<(Bytes<'a>, Bytes<'a>)>,
         /// The fields to delete.
         unset: Vec<Vec<u8>>,
-        /// The marker of an entity without fields comes (true) or goes (false).
+        /// Whether the marker of an entity without fields is set (true) or deleted (false).
         marker: Option<bool>,
     },
 }

@@ -1,4 +1,4 @@
-//! Operations on types that keep no snapshots: each brings what was before.
+//! Operations on types that keep no snapshots: each one gives the old values itself.
 
 use super::action::Action;
 use super::diff::Types;
@@ -12,7 +12,7 @@ use crate::entity::snapshot::MARKER;
 use crate::error::{Error, Quoted};
 use crate::unique::Seen;
 
-/// Fields and their values by name, none null.
+/// Fields and their values, sorted by name, without nulls.
 type SortedFields<'a> = Vec<(Bytes<'a>, Value<'a>)>;
 
 impl<'a> Planner<'_, 'a> {
@@ -69,13 +69,13 @@ impl<'a> Planner<'_, 'a> {
     }
 }
 
-/// What differs, in the order of names. A text of two types is one value: `5` is `"5"`, as it is where
-/// snapshots are kept.
+/// The differences, sorted by name. Equal texts of two types are the same value: `5` equals `"5"`, as it does
+/// with stored snapshots.
 fn changes<'a>(old: &SortedFields<'a>, new: &SortedFields<'a>) -> Vec<Change<'a>> {
     let mut sides = [old, new].map(|fields| fields.iter().peekable());
     let mut changes = Vec::new();
     loop {
-        // Both are sorted, so the first name that is left is the next.
+        // Both are sorted, so the smaller of the two first names comes next.
         let next = sides.iter_mut().filter_map(|side| side.peek().copied());
         let Some(field) = next.map(|(field, _)| field).min() else {
             return changes;

@@ -1,6 +1,5 @@
-//! What is kept of flushes between commands: MessagePack, each value an array that begins with the version
-//! of this encoding, 1. Bytes of another version, of another shape, or with something behind them are not
-//! decoded.
+//! Values that are kept between the commands of a flush. They are MessagePack arrays, whose first element is the
+//! version of this encoding, 1. Bytes of another version or shape, or with trailing bytes, are not decoded.
 //!
 //! A flush that waits for its COMMIT, an array of 5:
 //!
