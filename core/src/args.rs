@@ -1,4 +1,4 @@
-//! A cursor over a command's arguments: parsing reads like the syntax line, leftovers are refused.
+//! A cursor over a command's arguments. Parsing reads like the syntax line, and leftover arguments are refused.
 
 use crate::entity::decimal;
 use crate::error::{Error, Quoted};
@@ -21,7 +21,7 @@ impl<'a> Args<'a> {
         self.rest.is_empty()
     }
 
-    /// How many are left: an upper bound for what may be reserved on a client's word.
+    /// The number of arguments that are left: an upper bound for capacity that is reserved for a client's count.
     pub fn remaining(&self) -> usize {
         self.rest.len()
     }
@@ -51,7 +51,7 @@ impl<'a> Args<'a> {
         self.rest
     }
 
-    /// What was taken since this cursor stood elsewhere.
+    /// The arguments between an earlier state of this cursor and now.
     pub fn since(&self, before: &Args<'a>) -> &'a [&'a [u8]] {
         debug_assert!(before.rest.len() >= self.rest.len(), "the later cursor");
         let taken = before.rest.len().saturating_sub(self.rest.len());
@@ -88,12 +88,12 @@ impl<'a> Args<'a> {
             })
     }
 
-    /// A time in ms: some 285,000 years at most, so that nothing overflows when it is added to today.
+    /// A time in ms: at most some 285,000 years, so that adding it to the current time cannot overflow.
     pub fn ms(&mut self, of: &'static str, min: u64) -> Result<u64, Error> {
         self.number(of, "a time in ms", min..=1 << 53)
     }
 
-    /// One of the option's words.
+    /// One of the option's keywords.
     pub fn word<K: Keyword>(&mut self, of: &'static str) -> Result<K, Error> {
         let word = self.next(of, "a word")?;
         K::parse(word).ok_or_else(|| Error::NotOneOf {
@@ -103,7 +103,7 @@ impl<'a> Args<'a> {
         })
     }
 
-    /// The `n` that stands before n things.
+    /// The `n` that precedes n arguments or groups of arguments.
     pub fn count(&mut self, of: &'static str) -> Result<usize, Error> {
         let arg = self.next(of, "a count")?;
         decimal::parse(arg)

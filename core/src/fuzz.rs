@@ -1,7 +1,7 @@
-//! What the fuzz targets in `fuzz/` run: a function for each, of any bytes. It panics when something is
-//! wrong that is no panic itself. `cargo test` runs the corpus through the same functions.
+//! The fuzz targets in `fuzz/`: each is a function of any bytes, which panics when a promise is broken. `cargo
+//! test` runs the corpus through the same functions.
 //!
-//! Words are what stands between two spaces, so that a corpus reads like a command line.
+//! Arguments are separated by spaces, so that a corpus reads like a command line.
 
 use crate::args::Args;
 use crate::encoding::event::{self, Entry, Origin};
@@ -51,7 +51,7 @@ fn look_at(error: &Error) {
     assert!(line.len() < 4096, "{line:?}");
 }
 
-/// The parser of each command that has one, which the first word names.
+/// The parsers of the commands; the first argument names the command.
 pub fn arguments(bytes: &[u8]) {
     let words = words(bytes);
     let Some((command, args)) = words.split_first() else {
@@ -66,7 +66,7 @@ pub fn arguments(bytes: &[u8]) {
         b"ACK" => ack::Request::parse(args).err(),
         b"FAIL" => fail::Request::parse(args).err(),
         b"REDRIVE" => redrive::Request::parse(args).err(),
-        // All that the others take.
+        // The only argument of the other commands that has a syntax.
         b"SEEK" => {
             let mut args = args;
             let start = args.next("SEEK", "a start");
@@ -106,8 +106,8 @@ pub fn declaration(bytes: &[u8]) {
     }
 }
 
-/// A stream's entry that anybody may have written. The first byte says how many fields it has, each
-/// further one ends at a NUL, which the last may hold.
+/// A stream's entry by any writer. The first byte is the number of its fields; NULs separate their values, and
+/// the last value may contain NULs.
 pub fn event(bytes: &[u8]) {
     let Some((&kind, rest)) = bytes.split_first() else {
         return;
@@ -158,7 +158,7 @@ fn borrowed(entry: &Entry) -> Vec<(&[u8], &[u8])> {
     fields.map(|(field, value)| (*field, &**value)).collect()
 }
 
-/// The filter of a reader in the first line, the MessagePack event that it looks at behind it.
+/// The options of a reader in the first line, followed by a MessagePack event for its filter.
 pub fn filter(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |&byte| byte == b'\n');
     let line = words(parts.next().unwrap_or_default());
@@ -202,7 +202,7 @@ impl Snapshots for Memory {
 }
 
 impl Memory {
-    /// As the hash of a snapshot is written.
+    /// Applies a write as the module applies it to the hash of a snapshot.
     fn write(&mut self, id: &[u8], write: &Write) {
         let stored = self.0.entry(id.to_vec()).or_default();
         *stored = match write {
@@ -227,8 +227,8 @@ impl Memory {
     }
 }
 
-/// Lines of DIRTY.FLUSH on one of a few declarations, which the first byte chooses: what is planned is
-/// stored, what is published is read again, and what waits is kept as it was.
+/// Lines of DIRTY.FLUSH on one of a few declarations, which the first byte selects. Planned writes are applied,
+/// published entries are decoded, and deferred flushes are stored and parsed again.
 pub fn flush(bytes: &[u8]) {
     let Some((&chosen, lines)) = bytes.split_first() else {
         return;
@@ -347,7 +347,7 @@ pub fn tags(bytes: &[u8]) {
     }
 }
 
-/// What somebody may have put in the place of a flush that waits, or of a first reply.
+/// Arbitrary bytes in place of a flush that waits, or of a first reply.
 pub fn waiting(bytes: &[u8]) {
     if let Some(flush) = stored::decode_deferred(bytes) {
         let args: Vec<&[u8]> = flush.args.iter().map(|arg| arg.as_slice()).collect();

@@ -1,10 +1,10 @@
-//! Options that are one of a few words.
+//! Options whose value is a keyword.
 
-/// A choice that clients name by a word, in any case.
+/// A choice that clients name by a keyword, in any case.
 pub trait Keyword: Copy + PartialEq + 'static {
     /// The choices and their keywords.
     const ALL: &'static [(Self, &'static str)];
-    /// The words, for an error.
+    /// The keywords, as errors list them.
     const CHOICES: &'static str;
 
     /// The choice that this keyword stands for.

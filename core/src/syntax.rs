@@ -1,5 +1,5 @@
-//! The arguments of commands as COMMAND DOCS tells them, so that redis-cli hints at them and client
-//! libraries know them. Each command's table says what its syntax line says; a test compares the two.
+//! The arguments of commands as COMMAND DOCS describes them, for the hints of redis-cli and for client libraries.
+//! A test compares each command's table with its syntax line.
 
 use std::ffi::CStr;
 
@@ -9,7 +9,7 @@ pub struct Arg {
     pub name: &'static CStr,
     /// The argument's type.
     pub arg_type: ArgType,
-    /// The word that stands before it.
+    /// The keyword that precedes it.
     pub token: Option<&'static CStr>,
     /// Whether it may be left out.
     pub optional: bool,
@@ -17,7 +17,7 @@ pub struct Arg {
     pub repeats: Repeats,
 }
 
-/// The type of an argument, as COMMAND DOCS tells it.
+/// The type of an argument, as COMMAND DOCS names it.
 pub enum ArgType {
     /// The command's key.
     Key,
@@ -25,7 +25,7 @@ pub enum ArgType {
     Text,
     /// An integer.
     Integer,
-    /// Nothing but its token.
+    /// Only a token, without a value.
     PureToken,
     /// One of several arguments.
     OneOf(&'static [Arg]),

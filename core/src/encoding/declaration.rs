@@ -1,8 +1,7 @@
-//! A declaration as the arguments of DIRTY.DECLARE that stand after its key: what a client types, what
-//! RDB files (encoding version 1: their number, then each as a string) and AOF rewrites hold. One
-//! parser for all three, so a forged DUMP payload can declare nothing that a client could not. What
-//! depends on the key, the server or the user is none of its business: a declaration may be renamed,
-//! copied, or loaded by another server.
+//! A declaration as the arguments of DIRTY.DECLARE behind its key. Clients send them, and RDB files (encoding
+//! version 1: their number, then each as a string) and AOF rewrites hold them. All three have the same parser, so
+//! a forged DUMP payload cannot declare anything that a client could not. Checks that depend on the key, the
+//! server or the user are made elsewhere, since a declaration may be renamed, copied, or loaded by another server.
 //!
 //! ```text
 //! [NAME name] [PREFIX prefix] [STATELESS]
@@ -27,7 +26,7 @@ use crate::error::{Error, Quoted};
 use crate::keyword::Keyword;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// The declaration that these arguments make. The key gives what they leave out: NAME and PREFIX.
+/// The declaration that these arguments make. The key gives the defaults of NAME and PREFIX.
 pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
     let request = Request::parse(args)?;
     let prefix = request
@@ -65,10 +64,10 @@ pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
     })
 }
 
-/// How long a deleted entity's version is remembered when nothing else is said: a day.
+/// How long a deleted entity's version is remembered by default: a day.
 const TOMBSTONE_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// A version is an integer, so its field is typed even if nobody says so.
+/// A version is an integer, so its field has a type even if TYPES does not give one.
 fn versioning(
     field: Option<&[u8]>,
     tombstone_ms: Option<u64>,
@@ -96,8 +95,8 @@ fn versioning(
     }))
 }
 
-/// All streams, none of them twice. One that TAGS declare may stand as a STREAM too, for the options that
-/// a tag cannot give; operations, triggers and the database are then the tag's.
+/// All streams, without duplicates. A stream of TAGS may also be given as a STREAM, for the options that a tag
+/// cannot give; the tag then gives operations, triggers and the database.
 fn streams(requests: Vec<StreamRequest>, of_tags: Vec<Stream>) -> Result<Vec<Stream>, Error> {
     let mut streams: Vec<Stream> = Vec::new();
     let mut indexes: HashMap<Vec<u8>, (usize, bool)> = HashMap::new();
@@ -128,7 +127,7 @@ fn streams(requests: Vec<StreamRequest>, of_tags: Vec<Stream>) -> Result<Vec<Str
     }
 }
 
-/// The arguments that make this declaration at any key, every option with its value in force.
+/// The arguments that make this declaration at any key, with the value of every option.
 pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
     let mut args: Vec<Vec<u8>> = Vec::new();
     let mut put = |words: &[&[u8]]| args.extend(words.iter().map(|word| word.to_vec()));
@@ -201,7 +200,7 @@ impl MaxLen {
     }
 }
 
-/// What was typed, before anything is left to its default.
+/// The arguments as the client gave them, before defaults are applied.
 #[derive(Default)]
 struct Request<'a> {
     name: Option<&'a [u8]>,
@@ -284,7 +283,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// One option of a STREAM; without a stream that it could belong to it is an error all the same.
+/// Reads one option of a STREAM. Without a stream it is parsed all the same, for the more specific error.
 fn option_of_stream<'a>(
     args: &mut Args<'a>,
     stream: Option<&mut StreamRequest<'a>>,
@@ -356,7 +355,7 @@ impl StreamRequest<'_> {
         })
     }
 
-    /// Whether it says nothing of what a tag says.
+    /// Whether it has none of the options that a tag gives.
     fn leaves_all_to_tags(&self) -> bool {
         self.operations.is_none() && self.triggers.is_none() && self.database.is_none()
     }

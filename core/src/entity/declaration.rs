@@ -1,5 +1,5 @@
-//! What is declared of an entity type: its name, where its snapshots are, the types of its fields, and
-//! which streams publish which of its changes.
+//! The declaration of an entity type: its name, the prefix of its snapshots' keys, the types of its fields, and
+//! the streams with the changes that each of them publishes.
 
 use super::event::Value;
 use super::operation::{Operation, Operations};
@@ -13,13 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Declaration {
     /// The entity's name in events.
     pub name: Vec<u8>,
-    /// A snapshot's key is this and the entity's id.
+    /// PREFIX: a snapshot's key is this prefix and the entity's id.
     pub prefix: Vec<u8>,
-    /// No snapshots are kept; each flush brings its own old values.
+    /// STATELESS: no snapshots are kept, and each flush gives the old values itself.
     pub stateless: bool,
     /// VERSION: the field that holds an entity's version.
     pub version: Option<VersionField>,
-    /// FAKEDELETE: the field that says that an entity counts as deleted.
+    /// FAKEDELETE: the field that marks an entity as deleted.
     pub fake_delete: Option<Vec<u8>>,
     /// TYPES: the fields whose type is declared.
     pub types: BTreeMap<Vec<u8>, FieldType>,
@@ -27,8 +27,7 @@ pub struct Declaration {
     pub streams: Vec<Stream>,
 }
 
-/// VERSION: the field that holds the entity's own version, and how long that of a deleted one is
-/// remembered.
+/// VERSION: the field that holds an entity's own version, and how long a deleted entity's version is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionField {
     /// The name of the field.
@@ -44,17 +43,17 @@ pub struct Stream {
     pub key: Vec<u8>,
     /// OPS: the operations that publish.
     pub operations: Operations,
-    /// FIELDS: those whose change publishes even if the operations lack `U`.
+    /// FIELDS: the fields whose change publishes an update even if the operations lack `U`.
     pub triggers: BTreeSet<Vec<u8>>,
     /// MAXLEN and ONFULL.
     pub max_len: Option<MaxLen>,
     /// MAXAGE: how long entries are kept, in ms.
     pub max_age_ms: Option<u64>,
-    /// PAYLOAD.
+    /// PAYLOAD: the contents of its events.
     pub payload: Payload,
-    /// FORMAT.
+    /// FORMAT: the encoding of its events.
     pub format: Format,
-    /// The logical database, if not the declaration's own.
+    /// DB: the logical database, if it is not the declaration's own.
     pub database: Option<u32>,
 }
 
@@ -63,20 +62,20 @@ pub struct Stream {
 pub struct MaxLen {
     /// The number of entries.
     pub count: u64,
-    /// `~`: whole nodes of the stream go, so somewhat more than count may stay.
+    /// `~`: only whole nodes of the stream are trimmed, so somewhat more entries than the count may stay.
     pub approximate: bool,
     /// ONFULL: whether unacknowledged entries may be trimmed.
     pub on_full: OnFull,
 }
 
-/// What becomes of entries past the count that a group has not acknowledged yet.
+/// The treatment of entries beyond the count that a group has not acknowledged yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFull {
-    /// They are dropped, as Redis does.
+    /// They are trimmed, as XTRIM does.
     Trim,
-    /// They stay, so the stream may grow past the count.
+    /// They stay, so the stream may grow beyond the count.
     Keep,
-    /// They stay, and a flush that would go past the count is refused.
+    /// They stay, and a flush that would exceed the count is refused.
     Refuse,
 }
 
@@ -89,7 +88,7 @@ impl Keyword for OnFull {
     const CHOICES: &'static str = "TRIM, KEEP or REFUSE";
 }
 
-/// What an event carries besides entity, id and operation.
+/// The contents of an event besides entity, id and operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// Nothing else.
@@ -112,7 +111,7 @@ impl Keyword for Payload {
     const CHOICES: &'static str = "KEYS, CHANGES, FULL or IMAGES";
 }
 
-/// How an event is written as an entry.
+/// The encoding of an event as an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A MessagePack map, the module's own format.
@@ -136,7 +135,7 @@ impl Keyword for Format {
 }
 
 impl Format {
-    /// The payloads that this format can carry, the one it has when left out first.
+    /// The payloads that this format can carry. The first one is the default.
     pub fn payloads(self) -> &'static [Payload] {
         match self {
             Format::MsgPack => &[
@@ -151,7 +150,7 @@ impl Format {
         }
     }
 
-    /// Whether it can name entities by 64-bit unsigned numbers only.
+    /// Whether ids of entities must be 64-bit unsigned integers.
     pub fn has_numeric_ids(self) -> bool {
         matches!(self, Format::FluxaOrm | Format::FluxaOrm1)
     }
@@ -160,7 +159,7 @@ impl Format {
 impl Declaration {
     /// The type that TYPES gives a field.
     pub fn declared_type(&self, field: &[u8]) -> Option<FieldType> {
-        // Most entity types name no types: do not look for them in vain.
+        // Most entity types declare no types, so the common case skips the search.
         if self.types.is_empty() {
             return None;
         }
@@ -177,7 +176,7 @@ impl Declaration {
         [&self.prefix, id].concat()
     }
 
-    /// About how many bytes of memory it takes.
+    /// An estimate of the memory that it takes, in bytes.
     pub fn memory(&self) -> usize {
         let bytes = |text: &Vec<u8>| size_of::<Vec<u8>>().saturating_add(text.capacity());
         let types = self.types.keys().map(bytes);
@@ -196,7 +195,7 @@ impl Declaration {
     }
 }
 
-/// The entity's name when NAME is left out: the key without its cluster `{tag}`.
+/// The default of NAME: the key without its cluster `{tag}`.
 pub fn default_name(key: &[u8]) -> Vec<u8> {
     let without_tag = hash_tag(key).and_then(|tag| {
         let before = key.get(..tag.start.checked_sub(1)?)?;
@@ -209,7 +208,7 @@ pub fn default_name(key: &[u8]) -> Vec<u8> {
 }
 
 impl Stream {
-    /// A stream of this name with every option left out.
+    /// A stream at this key with the defaults of all options.
     pub fn new(key: &[u8]) -> Self {
         Stream {
             key: key.to_vec(),
@@ -223,13 +222,13 @@ impl Stream {
         }
     }
 
-    /// Whether it lives in this database, the declaration's own.
+    /// Whether the stream is in this database, which is that of its declaration.
     pub fn is_in(&self, own: i32) -> bool {
         self.database
             .is_none_or(|database| i64::from(database) == i64::from(own))
     }
 
-    /// The decision table: does this stream get an event of this operation?
+    /// The decision table: whether this stream gets an event of this operation.
     ///
     /// An update publishes if at least one field changed and the stream's operations have `U` or one
     /// of its triggers changed; inserts and deletes go by the operations alone.

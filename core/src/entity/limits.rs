@@ -1,10 +1,9 @@
-//! How much one command may ask for, so that none holds the server for long or makes gigabytes of
-//! megabytes.
+//! These settings bound how long one command can block the server and how much memory it can use.
 
 use super::field::Fields;
 use crate::error::{Error, Quoted};
 
-/// As configured.
+/// The limits in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Fields of one entity, and of META.
@@ -17,7 +16,7 @@ pub struct Limits {
     pub event_bytes: usize,
 }
 
-/// What errors call the settings.
+/// The setting of [`Limits::fields`].
 pub const FIELDS: &str = "dirty.max-fields";
 /// The setting of [`Limits::ops`].
 pub const OPS: &str = "dirty.max-ops";
@@ -27,7 +26,7 @@ pub const VALUE_BYTES: &str = "dirty.max-value-bytes";
 pub const EVENT_BYTES: &str = "dirty.max-event-bytes";
 
 impl Limits {
-    /// What was accepted once, by the limits of then.
+    /// No limits, for a flush that was accepted when it was deferred.
     pub const NONE: Limits = Limits {
         fields: usize::MAX,
         ops: usize::MAX,
@@ -45,12 +44,12 @@ impl Limits {
         check(ids, self.ops, OPS, "ids", None)
     }
 
-    /// META pairs, of which there may be as many as fields.
+    /// Checks the number of META pairs, which are bounded as fields are.
     pub fn check_pairs(&self, pairs: usize) -> Result<(), Error> {
         check(pairs, self.fields, FIELDS, "pairs of META", None)
     }
 
-    /// So many fields of an entity.
+    /// Checks the number of fields of an entity.
     pub fn check_count(&self, id: &[u8], fields: usize) -> Result<(), Error> {
         check(
             fields,
@@ -61,7 +60,7 @@ impl Limits {
         )
     }
 
-    /// What an operation gives an entity.
+    /// Checks the fields that an operation gives an entity.
     pub fn check_fields(&self, id: &[u8], fields: &Fields) -> Result<(), Error> {
         self.check_count(id, fields.len())?;
         for (field, given) in fields {
@@ -73,13 +72,13 @@ impl Limits {
         Ok(())
     }
 
-    /// The value of a field, or of META.
+    /// Checks the value of a field, or of META.
     pub fn check_value(&self, name: &[u8], value: &[u8]) -> Result<(), Error> {
         let what = "bytes in the value of";
         check(value.len(), self.value_bytes, VALUE_BYTES, what, Some(name))
     }
 
-    /// A field's name, an id: what goes wherever a value goes.
+    /// Checks a field's name or an id, which are copied wherever values are.
     pub fn check_name(&self, name: &[u8]) -> Result<(), Error> {
         check(
             name.len(),

@@ -1,5 +1,4 @@
-//! The domain, in plain Rust: what a declaration says, how a flush changes an entity, which streams
-//! get which event. Nothing here knows Redis.
+//! The domain in plain Rust: declarations, values, snapshots, events and their ids. Nothing here knows Redis.
 
 pub mod decimal;
 pub mod declaration;

@@ -1,4 +1,4 @@
-//! What happened to an entity, and the sets of it that streams ask for.
+//! The operations on entities, and the sets of them that streams publish.
 
 use bitflags::bitflags;
 
@@ -44,7 +44,7 @@ impl Operations {
         (b'D', Operations::DELETE),
     ];
 
-    /// Letters of `IUD` in any order; `None` for no letters and for any other.
+    /// Parses letters of `IUD` in any order; `None` for an empty text and for other letters.
     pub fn from_letters(letters: &[u8]) -> Option<Self> {
         let mut operations = Operations::empty();
         for letter in letters {
@@ -54,7 +54,7 @@ impl Operations {
         (!operations.is_empty()).then_some(operations)
     }
 
-    /// As OPS takes it: the letters, or `NONE`.
+    /// The value of OPS: the letters, or `NONE`.
     pub fn name(self) -> String {
         if self.is_empty() {
             return "NONE".into();

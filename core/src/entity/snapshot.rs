@@ -5,22 +5,22 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-/// The reserved hash field. Empty, it stands for an entity all of whose fields are null; alone and not
-/// empty, for a deleted entity, whose version it holds.
+/// The reserved hash field. If it is empty, the entity exists, and all its fields are null. If it is the only
+/// field and not empty, the entity is deleted, and the marker holds its version.
 pub const MARKER: &[u8] = b"@";
 
-/// Fields and values in the order they were stored. What a flush gives as it is stored is borrowed from
-/// there, the bytes of all else are in one buffer: reading an entity of 500 fields costs a few allocations,
-/// not a thousand.
+/// Fields and values in the order in which they were stored. Fields that equal those of a flush borrow its
+/// bytes; the bytes of the others share one buffer. So reading an entity of 500 fields takes a few allocations
+/// instead of a thousand.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot<'g> {
     bytes: Vec<u8>,
     fields: Vec<FieldBytes<'g>>,
-    /// Whether the stored hash has the marker; it should, if and only if there are no fields.
+    /// Whether the stored hash has the marker, which it should have if and only if there are no fields.
     pub marked: bool,
 }
 
-/// Where a field's name and value are.
+/// The bytes of a field's name and value.
 #[derive(Clone, Debug)]
 enum FieldBytes<'g> {
     Borrowed(&'g [u8], &'g [u8]),
@@ -35,7 +35,7 @@ pub static NOTHING: Snapshot = Snapshot {
 };
 
 impl<'g> Snapshot<'g> {
-    /// With room for so many fields.
+    /// An empty snapshot with room for this many fields.
     pub fn with_capacity(fields: usize) -> Self {
         Snapshot {
             bytes: Vec::new(),
@@ -44,7 +44,7 @@ impl<'g> Snapshot<'g> {
         }
     }
 
-    /// A field whose bytes are there elsewhere.
+    /// Adds a field, whose bytes are borrowed.
     pub fn borrow(&mut self, field: &'g [u8], value: &'g [u8]) {
         self.fields.push(FieldBytes::Borrowed(field, value));
     }
@@ -66,7 +66,7 @@ impl<'g> Snapshot<'g> {
         start..self.bytes.len()
     }
 
-    /// Gives fields values and takes others away, in place.
+    /// Sets fields and deletes others, in place.
     pub fn change<N: AsRef<[u8]>, V: AsRef<[u8]>, U: AsRef<[u8]>>(
         &mut self,
         set: &[(N, V)],
@@ -83,7 +83,7 @@ impl<'g> Snapshot<'g> {
             .filter_map(|field| index_of(field.as_ref()))
             .collect();
         for ((field, value), old) in set.iter().zip(old) {
-            // The old bytes stay, unused.
+            // The old bytes stay in the buffer, unused.
             let new = FieldBytes::Own(self.append(field.as_ref()), self.append(value.as_ref()));
             match old.and_then(|index| self.fields.get_mut(index)) {
                 Some(bytes) => *bytes = new,
@@ -108,7 +108,7 @@ impl<'g> Snapshot<'g> {
         self.fields.is_empty()
     }
 
-    /// How many bytes it takes that are not borrowed.
+    /// The number of bytes that are not borrowed.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
@@ -140,11 +140,11 @@ impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Snapshot<'_> {
     }
 }
 
-/// Takes in a snapshot field by field, beside the fields that a flush gives.
+/// Builds a snapshot field by field, and borrows from the fields of a flush where they are equal.
 pub struct SnapshotBuilder<'f, 'g> {
-    /// The snapshot as far as it was taken in.
+    /// The snapshot so far.
     pub snapshot: Snapshot<'g>,
-    /// Those that the flush gives and that were not met yet.
+    /// The fields of the flush that are still to be compared.
     given: std::slice::Iter<'f, Field<'g>>,
 }
 
@@ -157,8 +157,8 @@ impl<'f, 'g> SnapshotBuilder<'f, 'g> {
         }
     }
 
-    /// Clients name fields in the order in which they were first stored, more often than not, so each is
-    /// compared with one of theirs.
+    /// Adds a field. Clients usually name fields in the order in which they were first stored, so each stored field
+    /// is compared with only one of theirs.
     pub fn push(&mut self, field: &[u8], value: &[u8]) {
         let next = self.given.as_slice().first();
         let Some((name, given)) = next.filter(|(name, _)| **name == *field) else {
@@ -175,14 +175,14 @@ impl<'f, 'g> SnapshotBuilder<'f, 'g> {
     }
 }
 
-/// Whether two texts are equal; at once if they are in the same place.
+/// Whether two texts are equal. Texts at the same address are not compared.
 pub fn is_same(a: &[u8], b: &[u8]) -> bool {
     std::ptr::eq(a, b) || a == b
 }
 
-/// Finds fields by name. Clients name them in the order in which they were first stored, more often
-/// than not, so the place after the last hit is tried first. Else the entity is searched, or indexed
-/// if both it and the fields to find are many.
+/// Finds fields by name. Clients usually name them in the order in which they were first stored, so the field
+/// after the last hit is tried first. Otherwise the snapshot is searched, or indexed if it has many fields and
+/// many are to be found.
 pub struct Finder<'s> {
     snapshot: &'s Snapshot<'s>,
     expected: usize,
@@ -191,7 +191,7 @@ pub struct Finder<'s> {
 }
 
 impl<'s> Finder<'s> {
-    /// To index a field takes about as long as to pass over so many.
+    /// Indexing a field costs about as much as passing over 32.
     const SEARCHED: usize = 32;
 
     /// A finder of this many fields in a snapshot.
@@ -271,7 +271,7 @@ mod tests {
     proptest! {
         /// Whatever a flush gives: in another order, more, less, null, not as text of its own.
         #[test]
-        fn what_is_read_is_what_is_stored(
+        fn a_snapshot_is_read_as_it_is_stored(
             stored in prop::collection::vec((text(), text()), 0..4),
             given in prop::collection::vec((text(), prop::option::of((text(), any::<bool>()))), 0..4),
         ) {

@@ -5,14 +5,14 @@
 //! | `dirtyStream=Name/pool/ops,…` | 2 | declares streams; pool and ops (letters of `IUD`) may be empty or left out | names streams that `ID` declares |
 //! | `dirty=Name:add\|edit\|delete,…` | 1 | declares streams at the keys `dirty_Name` | names streams; one that `ID` lacks publishes on this field's change only |
 //!
-//! A tag may be the whole content of `orm:"…"`: parts between `;`, of which only these two count.
+//! A tag may be the whole content of `orm:"…"`: parts separated by `;`, of which only these two are read.
 
 use super::declaration::Stream;
 use super::operation::Operations;
 use crate::error::{Error, Quoted, TagFault};
 use std::collections::HashMap;
 
-/// The field whose tag speaks for the whole entity.
+/// The field whose tag applies to the whole entity.
 const ENTITY_FIELD: &[u8] = b"ID";
 
 /// A field of a struct and its tag.
@@ -65,7 +65,7 @@ pub fn streams(tags: &[Tag], pools: &Pools) -> Result<Vec<Stream>, Error> {
     Ok(streams)
 }
 
-/// What stands between two commas of a tag that counts.
+/// One element of the comma-separated list in a tag.
 enum Part<'a> {
     V1(&'a [u8]),
     V2(&'a [u8]),

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_too_early_or_is_no_operation_is_refused() {
+    fn truncated_and_unknown_operations_are_refused() {
         for (line, error) in [
             ("META 1 a b", "ERR a flush requires at least one operation"),
             ("META 2 a b DELETE", "ERR META requires a value"),

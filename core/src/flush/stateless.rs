@@ -115,7 +115,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_differs_in_text_is_told_by_name(old in model(), new in model()) {
+        fn differences_in_text_are_listed_by_name(old in model(), new in model()) {
             let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
             let value = |model: &Model, name| model.get(name).cloned().flatten();
             let text = |value: &Value| value.as_ref().map(|(_, text)| text.to_vec());

@@ -1,18 +1,18 @@
-//! Which events a reader wants: WHERE, and the SHARD of a cursor.
+//! The filters of a reader: WHERE, and the SHARD of a cursor.
 
 use crate::entity::event::Event;
 use crate::entity::operation::Operations;
 use crate::slot::CRC16;
 use std::collections::{BTreeSet, HashSet};
 
-/// All of it must hold.
+/// Conditions that an event must meet, all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter<'a> {
     /// ENTITY: the name of the entity type.
     pub entity: Option<&'a [u8]>,
     /// OPS: the operations.
     pub operations: Option<Operations>,
-    /// Of updates: one of these changed.
+    /// FIELDS: an update must change one of these.
     pub fields: Option<BTreeSet<&'a [u8]>>,
     /// META: pairs that the event must have, all of them.
     pub meta: Vec<(&'a [u8], &'a [u8])>,
@@ -20,7 +20,7 @@ pub struct Filter<'a> {
     pub shard: Option<Shard>,
 }
 
-/// One of so many readers, by the entity's id.
+/// Reader `index` of `count`; entities are assigned by a hash of their id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     /// The reader's index, smaller than the count.
@@ -35,11 +35,11 @@ impl Filter<'_> {
         *self == Filter::default()
     }
 
-    /// Whether the reader gets an entry; `None` is one that is no event of ours.
+    /// Whether the reader gets an entry. `None` is an entry that the module did not write.
     pub fn takes(&self, event: Option<&Event>) -> bool {
         match event {
             Some(event) => self.takes_event(event),
-            // It is of no entity and no shard: somebody must see it, so the first shard does.
+            // Such an entry belongs to no entity, so the first shard gets it.
             None => {
                 Filter {
                     shard: None,
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_goes_to_who_takes_everything_and_to_the_first_shard() {
+    fn entries_of_other_writers_pass_empty_filters_and_the_first_shard_only() {
         let shard = |index| Filter {
             shard: Some(Shard { index, count: 4 }),
             ..Filter::default()

@@ -12,7 +12,7 @@
 //! and `v,omitempty` (text); both texts are empty for null. Texts are str, UTF-8 or not. Images, META,
 //! the entity's version and what tells a TOUCH from an update have no place in it.
 //!
-//! What reads MSGPACK reads this too.
+//! The decoder of MSGPACK also decodes this format.
 
 use super::msgpack::flush_type;
 use super::msgpack_io::{write_map, write_number, write_text};

@@ -25,10 +25,10 @@
 //! | null | nil |
 //! | string, json, time | str, UTF-8 or not |
 //!
-//! Not all of an event comes back. An update, a TOUCH among them, has no old values: they read as null.
-//! An `ID` that is the entry's own id is no change, and a null is none where all fields are listed.
-//! Integers that fit are of type int, texts are strings. A delete is one by FAKEDELETE if it has no `ID`.
-//! META and the entity's version are not carried.
+//! The format does not carry all of an event. Updates and TOUCH have no old values; they are decoded as null. An
+//! `ID` that equals the entry's id is not a change, and neither is a null where all fields are listed. Integers
+//! that fit are of type int, and texts are strings. A delete without `ID` is one by FAKEDELETE. META and the
+//! entity's version are not carried.
 
 use super::msgpack::FIELD;
 use super::msgpack_io::{read_map, write_map, write_text, Pairs};
@@ -43,7 +43,7 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::fmt;
 
-/// The entry's other fields; the first is [`FIELD`].
+/// The entry's field that holds the action.
 pub const ACTION: &[u8] = b"action";
 /// The entry's field that holds the entity's name.
 pub const ENTITY: &[u8] = b"entity";
@@ -107,7 +107,7 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// Nothing is written for what is no number or bool, whatever its type says.
+/// Writes a number or a bool; `None`, and nothing is written, if the text is neither, whatever its type.
 fn write_number(out: &mut Vec<u8>, field_type: FieldType, text: &[u8]) -> Option<()> {
     let utf8 = std::str::from_utf8(text).ok();
     let written = match field_type {
@@ -131,8 +131,8 @@ fn bool_of(text: &[u8]) -> Option<bool> {
     }
 }
 
-/// The event in these values of an entry's fields. `None` if they are not one: an unknown action,
-/// anything but a map of single values, a field twice.
+/// Decodes an event from the values of an entry's fields. `None` if the action is unknown, a field is repeated, or
+/// the map holds nested values.
 pub fn decode<'e>(
     bind: &'e [u8],
     action: &[u8],
@@ -216,9 +216,9 @@ impl<'de: 'e, 'e> Deserialize<'de> for Native<'e> {
                 Ok(owned(field_type, number.to_string()))
             }
 
-            // 32-bit floats come here too, widened: their exact value.
+            // 32-bit floats are widened to their exact value.
             fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
-                // With an exponent, since without one it may be hundreds of digits.
+                // Written with an exponent, since without one it may have hundreds of digits.
                 let text = format!("{number:e}");
                 match FieldType::Float.canonical(text.as_bytes()) {
                     Some(text) => Ok(Native(Some((FieldType::Float, text.into_owned().into())))),

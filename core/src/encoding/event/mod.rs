@@ -1,4 +1,4 @@
-//! Events as stream entries and back, in each FORMAT.
+//! Events as stream entries, in each FORMAT.
 
 pub mod debezium;
 pub mod fluxaorm;
@@ -12,10 +12,10 @@ use crate::entity::event::Event;
 /// An entry's fields and values.
 pub type Entry = Vec<(&'static [u8], Vec<u8>)>;
 
-/// Where and when the events of a flush arise, for formats that tell it.
+/// The place and time of a flush, for formats that carry them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin<'o> {
-    /// The declaration's key, and the logical database it is in.
+    /// The declaration's key.
     pub key: &'o [u8],
     /// The logical database of that key.
     pub database: i32,
@@ -23,9 +23,9 @@ pub struct Origin<'o> {
     pub now_ms: u64,
 }
 
-/// `None` if the entry would be larger than this, most often without writing it.
+/// Encodes an event; `None` if the entry would exceed `max` bytes, in most cases without encoding it.
 pub fn encode(format: Format, event: &Event, origin: Origin, max: usize) -> Option<Entry> {
-    // A format may leave out old values and shorten numbers, but all of it not to an eighth.
+    // A format may leave out old values and shorten numbers, but it never shrinks an event to an eighth.
     if event.size() / 8 > max {
         return None;
     }
@@ -38,7 +38,7 @@ pub fn encode(format: Format, event: &Event, origin: Origin, max: usize) -> Opti
     (size(&entry) <= max).then_some(entry)
 }
 
-/// All bytes of an entry.
+/// The size of an entry in bytes.
 pub fn size(entry: &Entry) -> usize {
     let sizes = entry
         .iter()
@@ -46,8 +46,8 @@ pub fn size(entry: &Entry) -> usize {
     sizes.fold(0, usize::saturating_add)
 }
 
-/// The event in a stream entry's fields, whichever format it has and whoever wrote it; `None` if it is
-/// none. Formats are told by the fields' names, which may stand in any order.
+/// Decodes an event of any format, by any writer; `None` if the entry is not an event. The names of the fields,
+/// in any order, determine the format.
 pub fn decode<'e>(fields: &[(&'e [u8], &'e [u8])]) -> Option<Event<'e>> {
     let value = |name: &[u8]| {
         let mut fields = fields.iter();
@@ -55,7 +55,7 @@ pub fn decode<'e>(fields: &[(&'e [u8], &'e [u8])]) -> Option<Event<'e>> {
             .find(|(field, _)| *field == name)
             .map(|(_, value)| *value)
     };
-    // As many fields as the format has, and all of those: so none is another or there twice.
+    // The number of fields and the presence of each name exclude unknown and repeated fields.
     match fields.len() {
         1 => msgpack::decode(value(msgpack::FIELD)?),
         2 => debezium::decode(value(debezium::KEY)?, value(debezium::VALUE)?),
@@ -340,7 +340,7 @@ mod tests {
         #![proptest_config(config())]
 
         #[test]
-        fn what_is_written_is_read_back_as_far_as_the_format_carries_it(
+        fn events_are_read_back_as_far_as_the_format_carries_them(
             event in events(),
             number: u64,
             key in bytes(),
@@ -385,7 +385,7 @@ mod tests {
         }
 
         #[test]
-        fn what_somebody_damaged_is_an_event_or_none_and_never_a_panic(
+        fn a_damaged_entry_is_an_event_or_none_and_never_a_panic(
             event in events(),
             at: prop::sample::Index,
             byte: u8,

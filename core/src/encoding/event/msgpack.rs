@@ -14,8 +14,8 @@
 //! A param is `{"t": type, "v": text}`, type one of `s i u f b t j`, or `{"n": true}` for null. Texts
 //! that are not UTF-8 are written as bin instead of str.
 //!
-//! What is read may also have the names that FORMAT FLUXAORM gives these keys, nil for no changes, type
-//! and text for a null beside its `n`, and no `v` for an empty string, which is what `omitempty` says.
+//! The decoder also accepts the names that FORMAT FLUXAORM gives these keys, nil for no changes, type and text of
+//! a null beside its `n`, and, as `omitempty` implies, an empty string without `v`.
 
 use super::msgpack_io::{
     distinct, write_map, write_number, write_text, write_text_or_bin, Decoder,
@@ -41,7 +41,7 @@ pub fn encode(event: &Event) -> Vec<u8> {
     let present = optional.into_iter().filter(|present| *present).count();
     let present = present.saturating_add(images.clone().count());
 
-    // Changes with their keys and headers take about half as much again as their texts.
+    // Changes with their keys and headers take about one and a half times the size of their texts.
     let mut bytes = Vec::with_capacity((event.size().saturating_mul(3) / 2).saturating_add(64));
     let out = &mut bytes;
     write_map(out, present.saturating_add(3));
@@ -106,7 +106,7 @@ fn write_param(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// `None` if these bytes are not an event: truncated, of other types, with something behind them.
+/// Decodes an event; `None` if the bytes are truncated, have other types, or are followed by others.
 pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
     let mut decoder = Decoder::new(bytes);
     let event = read_event(&mut decoder)?;
@@ -122,8 +122,7 @@ pub fn flush_type(operation: Operation) -> u8 {
     }
 }
 
-// What is read: keys in any order, all of them texts, unknown ones passed over, so that later versions may
-// add some.
+// Decoding: keys are texts in any order, and unknown ones are ignored, so that later versions may add some.
 
 fn read_event<'e>(decoder: &mut Decoder<'e>) -> Option<Event<'e>> {
     let (mut entity, mut id, mut operation) = (None, None, None);
@@ -231,7 +230,7 @@ fn read_param<'e>(decoder: &mut Decoder<'e>) -> Option<Value<'e>> {
     }
 }
 
-/// A key stands once in its map.
+/// Stores the value of a key; `None` if the key is repeated.
 fn once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
     slot.replace(value).is_none().then_some(())
 }

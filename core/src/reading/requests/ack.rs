@@ -1,4 +1,4 @@
-//! What DIRTY.ACK was asked for.
+//! The arguments of DIRTY.ACK.
 
 use super::consume::{event_id, no_reader};
 use crate::args::Args;

@@ -1,4 +1,4 @@
-//! What DIRTY.CONSUME was asked for.
+//! The arguments of DIRTY.CONSUME.
 
 use crate::args::Args;
 use crate::entity::decimal;
@@ -9,7 +9,7 @@ use crate::reading::filters::{Filter, Shard};
 use crate::reading::groups::LEFT;
 use std::collections::BTreeSet;
 
-/// DIRTY.CONSUME: who reads, from where, and which events.
+/// DIRTY.CONSUME: a reader, its options, and the filter of its events.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// GROUP or CURSOR, with the options of either.
@@ -18,7 +18,7 @@ pub struct Request<'a> {
     pub from: Start,
     /// COUNT: the maximum number of events.
     pub count: u64,
-    /// How long to wait in ms, 0 for ever.
+    /// BLOCK: how long to wait in ms; 0 waits for ever.
     pub block: Option<i64>,
     /// RAW: whether entries are replied as they are stored.
     pub raw: bool,
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The error of a word that is no option of this reader; it may be one of the other.
+    /// The error for a word that is not an option of this reader. It names the other reader if that has the option.
     fn refusal(&self, got: &[u8]) -> Error {
         let (other, options): (_, &[&str]) = match self {
             Reader::Group(_) => ("CURSOR", &["LAG", "SHARD"]),
@@ -79,7 +79,7 @@ pub struct GroupReader<'a> {
     pub consumer: &'a [u8],
     /// ACK: the events that were handled.
     pub ack: Vec<EventId>,
-    /// ACK … DELETE.
+    /// ACK … DELETE: whether entries that every group has acknowledged are deleted.
     pub delete: bool,
     /// PENDING: whether the consumer's own pending events come first.
     pub pending: bool,
@@ -106,16 +106,16 @@ pub struct CursorReader<'a> {
     pub lag_ms: Option<u64>,
 }
 
-/// FROM: where a reader starts that has not read before.
+/// FROM: where a new reader starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Everything that is still there.
+    /// At the oldest entry that still exists.
     Beginning,
-    /// Only what comes.
+    /// At entries that are added from now on.
     Now,
-    /// What follows this id.
+    /// Behind this id.
     After(EventId),
-    /// What was added at this time or later.
+    /// At this time, in milliseconds since 1970.
     SinceMs(u64),
 }
 
@@ -162,7 +162,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Reads one option and says which.
+    /// Reads one option and returns its name.
     fn option(&mut self, args: &mut Args<'a>) -> Result<&'static str, Error> {
         let of_reader = match &mut self.reader {
             Reader::Group(group) => group.option(args)?,
@@ -257,7 +257,7 @@ impl<'a> CursorReader<'a> {
 }
 
 impl<'a> Filter<'a> {
-    /// Filters follow each other until something else comes.
+    /// Reads filters up to the first argument that is not a filter.
     fn parse(&mut self, args: &mut Args<'a>) -> Result<(), Error> {
         let mut found = false;
         loop {
@@ -302,7 +302,7 @@ fn operations(args: &mut Args) -> Result<Operations, Error> {
     })
 }
 
-/// A consumer's name: not that which holds what others have left.
+/// A consumer's name, which must not be the reserved one.
 pub fn consumer<'a>(args: &mut Args<'a>) -> Result<&'a [u8], Error> {
     match args.next("GROUP", "a consumer")? {
         LEFT => Err(Error::ReservedConsumer),
@@ -310,7 +310,7 @@ pub fn consumer<'a>(args: &mut Args<'a>) -> Result<&'a [u8], Error> {
     }
 }
 
-/// How often an entry may be delivered.
+/// The value of MAXDELIVERIES.
 pub fn max_deliveries(args: &mut Args) -> Result<u64, Error> {
     let max = i64::MAX.unsigned_abs();
     args.number("MAXDELIVERIES", "a number", 1..=max)
@@ -333,12 +333,12 @@ impl Start {
     }
 }
 
-/// The error of what stands where GROUP or CURSOR must.
+/// The error for an argument in place of GROUP or CURSOR.
 pub fn no_reader(args: Args) -> Error {
     not_among(args, "GROUP or CURSOR")
 }
 
-/// The error of what stands where GROUP must.
+/// The error for an argument in place of GROUP.
 pub fn no_group(args: Args) -> Error {
     not_among(args, "GROUP")
 }
@@ -351,7 +351,7 @@ fn not_among(mut args: Args, choices: &'static str) -> Error {
     }
 }
 
-/// An id that a client acknowledges.
+/// An event id, as an argument of `of`.
 pub fn event_id(args: &mut Args, of: &'static str) -> Result<EventId, Error> {
     let text = args.next(of, "an id")?;
     EventId::parse(text).ok_or_else(|| Error::NotAnId(Quoted::new(text)))
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_the_other_reader_or_to_none_is_refused() {
+    fn options_of_the_other_reader_and_unknown_ones_are_refused() {
         for (line, error) in [
             ("", "ERR the reader must be GROUP or CURSOR, not \"\""),
             ("GROUP g", "ERR GROUP requires a consumer"),

@@ -1,4 +1,4 @@
-//! What DIRTY.FAIL was asked for.
+//! The arguments of DIRTY.FAIL.
 
 use super::consume::{event_id, max_deliveries, no_group};
 use crate::args::Args;

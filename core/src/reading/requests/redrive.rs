@@ -1,4 +1,4 @@
-//! What DIRTY.REDRIVE was asked for.
+//! The arguments of DIRTY.REDRIVE.
 
 use super::consume::event_id;
 use crate::args::Args;
@@ -44,7 +44,7 @@ impl<'a> Request<'a> {
         }
         Ok(Request {
             dead,
-            // Who names them wants them all.
+            // A client that names ids means all of them.
             count: count.unwrap_or(DEFAULT_COUNT.max(u64::try_from(ids.len()).unwrap_or(u64::MAX))),
             ids,
         })
