@@ -4,9 +4,12 @@
 //! 9.1 lets the pattern `user\*`, which is the one key `user*`, stand for the prefix `user*`, and takes no notice
 //! of the databases that a selector is limited to. So the rule is the same on every server, and a narrow one.
 
+/// A way to use a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
+    /// Reading what the key holds.
     Read,
+    /// Changing the key.
     Write,
 }
 

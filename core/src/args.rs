@@ -1,24 +1,27 @@
-//! A cursor over a command's arguments: parsing reads like the syntax line, leftovers are refused.
+//! A cursor over a command's arguments. Parsing reads like the syntax line, and leftover arguments are refused.
 
 use crate::entity::decimal;
 use crate::error::{Error, Quoted};
-use crate::keyword::Word;
+use crate::keyword::Keyword;
 
+/// The arguments that are still to be read.
 #[derive(Clone, Debug)]
 pub struct Args<'a> {
     rest: &'a [&'a [u8]],
 }
 
 impl<'a> Args<'a> {
+    /// A cursor at the first of these arguments.
     pub fn new(args: &'a [&'a [u8]]) -> Self {
         Args { rest: args }
     }
 
+    /// Whether all arguments were taken.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
-    /// How many are left: an upper bound for what may be reserved on a client's word.
+    /// The number of arguments that are left: an upper bound for capacity that is reserved for a client's count.
     pub fn remaining(&self) -> usize {
         self.rest.len()
     }
@@ -31,22 +34,26 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// Takes the next argument, if there is one.
     pub fn take(&mut self) -> Option<&'a [u8]> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(first)
     }
 
+    /// The next argument, which stays.
     pub fn peek(&self) -> Option<&'a [u8]> {
         self.rest.first().copied()
     }
 
+    /// The arguments that are left, which stay.
     pub fn rest(&self) -> &'a [&'a [u8]] {
         self.rest
     }
 
-    /// What was taken since this cursor stood elsewhere.
+    /// The arguments between an earlier state of this cursor and now.
     pub fn since(&self, before: &Args<'a>) -> &'a [&'a [u8]] {
+        debug_assert!(before.rest.len() >= self.rest.len(), "the later cursor");
         let taken = before.rest.len().saturating_sub(self.rest.len());
         before.rest.get(..taken).unwrap_or_default()
     }
@@ -75,28 +82,28 @@ impl<'a> Args<'a> {
             .filter(|number| range.contains(number))
             .ok_or_else(|| Error::NotANumber {
                 of,
-                least: *range.start(),
-                most: *range.end(),
+                min: *range.start(),
+                max: *range.end(),
                 got: Quoted::new(arg),
             })
     }
 
-    /// A time in ms: some 285,000 years at most, so that nothing overflows when it is added to today.
-    pub fn ms(&mut self, of: &'static str, least: u64) -> Result<u64, Error> {
-        self.number(of, "a time in ms", least..=1 << 53)
+    /// A time in ms: at most some 285,000 years, so that adding it to the current time cannot overflow.
+    pub fn ms(&mut self, of: &'static str, min: u64) -> Result<u64, Error> {
+        self.number(of, "a time in ms", min..=1 << 53)
     }
 
-    /// One of the option's words.
-    pub fn word<W: Word>(&mut self, of: &'static str) -> Result<W, Error> {
+    /// One of the option's keywords.
+    pub fn word<K: Keyword>(&mut self, of: &'static str) -> Result<K, Error> {
         let word = self.next(of, "a word")?;
-        W::parse(word).ok_or_else(|| Error::NotOneOf {
+        K::parse(word).ok_or_else(|| Error::NotOneOf {
             of,
-            choices: W::CHOICES,
+            choices: K::CHOICES,
             got: Quoted::new(word),
         })
     }
 
-    /// The `n` that stands before n things.
+    /// The `n` that precedes n arguments or groups of arguments.
     pub fn count(&mut self, of: &'static str) -> Result<usize, Error> {
         let arg = self.next(of, "a count")?;
         decimal::parse(arg)

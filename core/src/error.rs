@@ -1,7 +1,7 @@
 //! Every error a user can see: one variant, one wording, one code.
 //!
-//! The codes are those of the contract (`ERR`, `NODECL`, `EXISTS`, …). An error is one line, and what
-//! a client sent stands in it quoted, shortened, with unprintable bytes escaped.
+//! The codes are those of the contract (`ERR`, `NODECL`, `EXISTS`, …). An error is one line. Bytes that a
+//! client sent are quoted in it, shortened, with unprintable bytes escaped.
 
 use crate::entity::overlap::MAX_SEPARATORS;
 use std::borrow::Cow;
@@ -15,6 +15,7 @@ impl Quoted {
     /// More than this of a value is noise in an error.
     const MAX: usize = 64;
 
+    /// Quotes bytes, escapes what is not printable, and shortens what is long.
     pub fn new(bytes: &[u8]) -> Self {
         let shown = bytes.get(..Self::MAX).unwrap_or(bytes);
         let mut text = String::with_capacity(shown.len().saturating_add(5));
@@ -39,229 +40,315 @@ impl fmt::Display for Quoted {
     }
 }
 
+/// The reply when the module itself has failed; the details are in the server's log.
 pub const INTERNAL: &str = "ERR internal error in the module dirty, see the server's log";
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything that a client can be told instead of a reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // the wording says what each field holds
 pub enum Error {
     /// The whole command is too short or, for commands of fixed length, too long.
+    #[error("ERR wrong number of arguments for '{0}' command")]
     WrongArity(&'static str),
     /// An option or operation ended before its arguments did.
+    #[error("ERR {of} requires {what}")]
     Missing {
         of: &'static str,
         what: &'static str,
     },
+    /// A word stands where an option is expected.
+    #[error("ERR unknown option {0}")]
     UnknownOption(Quoted),
+    /// A word stands where an operation of a flush is expected.
+    #[error("ERR unknown operation {0}")]
     UnknownOperation(Quoted),
-    /// The same option twice.
+    /// The same option was given twice.
+    #[error("ERR {0} is given twice")]
     Repeated(&'static str),
-    /// An option of a STREAM stands where none of them is open.
+    /// An option of a STREAM was given outside the options of a STREAM.
+    #[error("ERR {0} must stand among the options of a STREAM")]
     NeedsStream(&'static str),
+    /// A number is out of range, or the argument is not a number.
+    #[error("ERR {of} must be an integer from {min} to {max}, not {got}")]
     NotANumber {
         of: &'static str,
-        least: u64,
-        most: u64,
+        min: u64,
+        max: u64,
         got: Quoted,
     },
-    NotACount {
-        of: &'static str,
-        got: Quoted,
-    },
+    /// A count of arguments is not a number.
+    #[error("ERR the count of {of} must be an integer, 0 or more, not {got}")]
+    NotACount { of: &'static str, got: Quoted },
+    /// An event id does not have the form `ms-seq`.
+    #[error("ERR invalid event id {0}, expected ms-seq")]
     NotAnId(Quoted),
-    NotAStart {
-        of: &'static str,
-        got: Quoted,
-    },
-    NoSuchShard {
-        index: u64,
-        count: u64,
-    },
+    /// A reader cannot start there.
+    #[error("ERR invalid {of} {got}, expected 0, $, an event id or a time in ms")]
+    NotAStart { of: &'static str, got: Quoted },
+    /// The index of a SHARD is not smaller than the number of shards.
+    #[error("ERR SHARD {index} of {count} does not exist: they count from 0")]
+    NoSuchShard { index: u64, count: u64 },
+    /// An argument is not one of a few keywords.
+    #[error("ERR {of} must be {choices}, not {got}")]
     NotOneOf {
         of: &'static str,
         choices: &'static str,
         got: Quoted,
     },
+    /// A tag of TAGS is wrong.
+    #[error("ERR bad tag {tag} of field {field}: {why}")]
     BadTag {
         field: Quoted,
         tag: Quoted,
         why: TagFault,
     },
+    /// A list of fields names one of them twice.
+    #[error("ERR field {0} is named twice")]
     DuplicateField(Quoted),
+    /// META gives two values for one name.
+    #[error("ERR META {0} is named twice")]
     DuplicateMeta(Quoted),
+    /// A declaration declares a stream twice.
+    #[error("ERR stream {0} is declared twice")]
     DuplicateStream(Quoted),
+    /// A declaration maps a pool code twice.
+    #[error("ERR pool {0} is mapped twice")]
     DuplicatePool(Quoted),
+    /// The marker of a snapshot cannot be a field.
+    #[error("ERR the field \"@\" is reserved")]
     ReservedField,
+    /// The consumer that holds what other consumers left behind cannot read.
+    #[error("ERR the consumer \"dirty:left\" is reserved")]
     ReservedConsumer,
+    /// A declaration has no stream.
+    #[error("ERR a declaration requires at least one stream")]
     NoStreams,
-    /// An option that means nothing without another one.
+    /// An option has no meaning without another one.
+    #[error("ERR {0} requires {1}")]
     Needs(&'static str, &'static str),
-    /// An option or operation of types that keep snapshots.
+    /// An option or operation has no meaning for a STATELESS type.
+    #[error("ERR {0} requires the snapshots that STATELESS does not keep")]
     NeedsSnapshots(&'static str),
+    /// A DELETE has fields that nothing would read.
+    #[error("ERR DELETE takes fields only with VERSION or STATELESS")]
     FieldsOfDelete,
+    /// A flush of a type with VERSION does not give the version.
+    #[error("BADVALUE field {0} must give the entity's version")]
     NoVersion(Quoted),
+    /// A stream's format has numeric ids only.
+    #[error("BADVALUE the id {id} is not a 64-bit unsigned integer, as FORMAT {format} of the stream {stream} requires")]
     IdNotNumeric {
         id: Quoted,
         format: &'static str,
         stream: Quoted,
     },
+    /// A format has no room for a payload.
+    #[error("ERR FORMAT {format} cannot carry PAYLOAD {payload}")]
     PayloadOfFormat {
         format: &'static str,
         payload: &'static str,
     },
+    /// A flush has no operations.
+    #[error("ERR a flush requires at least one operation")]
     NoOperations,
+    /// Snapshots with an empty prefix would be stored at arbitrary keys.
+    #[error("ERR PREFIX must not be empty")]
     EmptyPrefix,
+    /// A stream of a declaration would live at one of the declaration's own keys.
+    #[error("ERR stream {0} would be one of the declaration's own keys")]
     StreamIsKey(Quoted),
+    /// A stream in another database, in a cluster.
+    #[error("ERR this cluster has no other databases: DB and POOL are refused")]
     DatabaseInCluster,
-    NoSuchDatabase {
-        index: u32,
-        stream: Quoted,
-    },
-    NoSuchCursor {
-        stream: Quoted,
-        name: Quoted,
-    },
-    /// A group or cursor whose reader waited.
-    NoGroup {
-        stream: Quoted,
-        name: Quoted,
-    },
+    /// The server has fewer databases.
+    #[error("ERR the database \"{index}\" of the stream {stream} is out of range")]
+    NoSuchDatabase { index: u32, stream: Quoted },
+    /// A stream has no cursor of this name.
+    #[error("ERR no cursor {name} on the stream {stream}")]
+    NoSuchCursor { stream: Quoted, name: Quoted },
+    /// A group or cursor vanished while its reader waited.
+    #[error("NOGROUP the stream {stream} no longer has {name}, for which this reader waited")]
+    NoGroup { stream: Quoted, name: Quoted },
+    /// A cursor is expected where there is a group with consumers.
+    #[error("ERR {0} is a group with consumers, not a cursor")]
     GroupNotCursor(Quoted),
-    NoSuchGroup {
-        stream: Quoted,
-        name: Quoted,
-    },
-    NotPending {
-        id: Quoted,
-        group: Quoted,
-    },
+    /// A stream has no group of this name.
+    #[error("ERR no group {name} on the stream {stream}")]
+    NoSuchGroup { stream: Quoted, name: Quoted },
+    /// An event is not pending in a group.
+    #[error("ERR {id} is not pending in the group {group}")]
+    NotPending { id: Quoted, group: Quoted },
+    /// The dead stream of a stream is the stream itself.
+    #[error("ERR the stream {0} cannot take its own dead")]
     DeadIsStream(Quoted),
+    /// A stream's last id is the greatest one.
+    #[error("ERR the stream {0} has exhausted its ids")]
     IdsExhausted(Quoted),
+    /// A key holds no declaration.
+    #[error("NODECL no entity type is declared at {0}")]
     NoDeclaration(Quoted),
+    /// INSERT of an entity that exists with other values.
+    #[error("EXISTS entity {0} exists with other values")]
     Exists(Quoted),
+    /// UPDATE or TOUCH of an entity that does not exist.
+    #[error("NOENTITY there is no entity {0}")]
     NoEntity(Quoted),
+    /// A value does not fit its field's type.
+    #[error("BADVALUE field {field} takes {expected}, not {got}")]
     BadValue {
         field: Quoted,
         expected: Cow<'static, str>,
         got: Quoted,
     },
-    /// What is wrong with one of the flushes of a COMMIT.
-    OfToken {
-        error: Box<Error>,
-        token: Quoted,
-    },
+    /// One of the flushes of a COMMIT has failed.
+    #[error("{error}, in the flush that waits under the token {token}")]
+    OfToken { error: Box<Error>, token: Quoted },
+    /// Two options of a declaration name the same field.
+    #[error("ERR {options} cannot both be {field}")]
     SameField {
         options: &'static str,
         field: Quoted,
     },
-    /// A DEFER whose token another flush has.
+    /// The token of a DEFER belongs to another flush.
+    #[error("EXISTS another flush waits under the token {0}")]
     TokenTaken(Quoted),
     /// STATELESS came or went since the DEFER.
+    #[error(
+        "ERR STATELESS was switched since the flush under the token {0} was deferred; abort it"
+    )]
     DeferredOtherwise(Quoted),
-    /// Something else under a token.
-    NotDeferred {
-        token: Quoted,
-        key: Quoted,
-    },
-    /// A JSON or MessagePack snapshot that is none.
+    /// The value under a token was not written by DEFER.
+    #[error("WRONGTYPE the field {token} of the key {key} does not hold a deferred flush")]
+    NotDeferred { token: Quoted, key: Quoted },
+    /// An argument is not valid JSON or MessagePack; `offset` is in bytes from its beginning.
+    #[error("BADVALUE malformed {format} at byte {offset}: {why}")]
     Malformed {
         format: &'static str,
-        /// Where in the client's argument, in bytes.
         offset: usize,
         why: String,
     },
-    /// Of a JSON or MessagePack snapshot.
-    RepeatedField {
-        format: &'static str,
-        field: Quoted,
-    },
+    /// A JSON or MessagePack snapshot has a field twice.
+    #[error("BADVALUE field {field} stands twice in the {format}")]
+    RepeatedField { format: &'static str, field: Quoted },
+    /// A key has another type than it must; `database` is set if it is not the client's own.
+    #[error("WRONGTYPE the key {key}{} does not hold {expected}", OfDatabase(*.database))]
     WrongType {
         key: Quoted,
-        /// If it is not the client's own.
         database: Option<u32>,
         expected: &'static str,
     },
-    /// The snapshot of this entity would be stored where something else of its declaration is.
+    /// The snapshot of an entity would be stored at a key that belongs to something else.
+    #[error("WRONGTYPE the snapshot of entity {id} would be stored at {key}, {owner}")]
     SnapshotIsTaken {
         id: Quoted,
         key: Quoted,
         owner: Owner,
     },
-    /// Of an id that would need too many keys to be looked at.
+    /// To check an id with that many separators, too many keys would have to be looked at.
+    #[error("ERR the id {id} has {got} times {separator:?}, {MAX_SEPARATORS} times at most")]
     TooManySeparators {
         id: Quoted,
         separator: char,
         got: usize,
     },
-    /// A declaration at a key that readers of its stream need.
-    KeyIsOfStream {
-        key: Quoted,
-        stream: Quoted,
-    },
+    /// A declaration at a key that the readers of its stream need.
+    #[error("ERR the key {key} belongs to the stream {stream}, whose readers need it")]
+    KeyIsOfStream { key: Quoted, stream: Quoted },
+    /// A key is in another cluster slot than the key it is derived from.
+    #[error("CROSSSLOT the key {0} is in another slot than the key that it belongs to; give all of them the same {{tag}}")]
     CrossSlot(Quoted),
     /// A slot is being moved, and this node does not have all that the command needs.
+    #[error("TRYAGAIN the slot is being moved to another node, and not all keys of this command are here; send it again")]
     TryAgain,
+    /// The user has no right to read a key.
+    #[error("NOPERM this user may not read the key {0}")]
     MayNotRead(Quoted),
+    /// The user has no right to write a key.
+    #[error("NOPERM this user may not write the key {0}")]
     MayNotWrite(Quoted),
-    /// The server limits users to databases, and this one to others.
-    MayNotUseDatabase {
-        index: i32,
-        stream: Quoted,
-    },
-    /// The rights were taken away while a reader waited.
+    /// The server limits users to databases, and this user may not use the database of a stream.
+    #[error("NOPERM this user may not use the database \"{index}\" of the stream {stream}")]
+    MayNotUseDatabase { index: i32, stream: Quoted },
+    /// The user lost the right to read a stream while a reader waited.
+    #[error("NOPERM this user may no longer consume the stream {0}")]
     MayNoLongerRead(Quoted),
-    /// More than a setting allows.
+    /// A command asks for more than a setting allows.
+    #[error("LIMIT {got} {what}{}, but {setting} is {max}", Name(.of))]
     TooMuch {
         got: usize,
         what: &'static str,
         of: Option<Quoted>,
         setting: &'static str,
-        most: usize,
+        max: usize,
     },
-    /// All events of one command.
-    EventsTooLarge {
-        setting: &'static str,
-        most: usize,
-    },
-    /// All that a DIRTY.GET would give.
+    /// All events of one command together are larger than a setting allows.
+    #[error("LIMIT the events of this command are larger than {setting}, which is {max}")]
+    EventsTooLarge { setting: &'static str, max: usize },
+    /// One DIRTY.GET would reply too many fields or bytes.
+    #[error("LIMIT these entities are too large for one reply; name fewer ids")]
     EntitiesTooLarge,
-    /// More fields than one command may look at.
-    TooMuchWork(usize),
-    /// A stream with ONFULL REFUSE has no room for the events of a flush.
+    /// The operations of one command look at more fields than its field budget.
+    #[error("LIMIT the operations of this command look at more than {0} fields in total, where a written field counts as ten")]
+    FieldBudgetExceeded(usize),
+    /// A stream with ONFULL REFUSE has no room for the events of a flush; `database` is set if it is not the
+    /// client's own.
+    #[error("FULL the stream {stream}{} cannot take {events} more: at most {count} entries may wait until every group has acknowledged them", OfDatabase(*.database))]
     Full {
         stream: Quoted,
-        /// If it is not the client's own.
         database: Option<u32>,
         events: usize,
         count: u64,
     },
-    /// A native command that the module ran answered with an error; it speaks for itself.
+    /// A native command that the module ran has failed; its error is passed on.
+    #[error("{0}")]
     Server(String),
+    /// The module itself has failed; the details are in the server's log.
+    #[error("{}", INTERNAL)]
     Internal,
 }
 
-/// Whose a key is, at which a snapshot would be stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the key belongs to at which a snapshot would be stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Owner {
-    /// It is a stream's or another key of the declaration itself.
+    /// It is a stream or another key of the declaration itself.
+    #[error("another key of its declaration")]
     Itself,
     /// It lies below this stream of the declaration.
+    #[error("below the stream {0} of its declaration")]
     Stream(Quoted),
-    /// It is the key of this declaration, lies below it, or is one of its own.
+    /// It is the key of this declaration, lies below it, or is one of its own keys.
+    #[error("which belongs to the declaration {0}")]
     Declaration(Quoted),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is wrong with a tag of TAGS.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TagFault {
+    /// A part of the tag names no stream.
+    #[error("a stream's name is empty")]
     EmptyName,
+    /// A `dirtyStream` tag has other letters than `IUD`.
+    #[error("operations must be letters of IUD")]
     UnknownOpLetter,
+    /// A `dirty` tag has other words than `add`, `edit` and `delete`.
+    #[error("operations must be add, edit or delete, joined by |")]
     UnknownOpWord,
+    /// A part of a `dirty` tag has more than a name and operations.
+    #[error("a stream has more than one colon")]
     TooManyColons,
+    /// The tag of an ordinary field has operations or a pool.
+    #[error("only the tag of ID may give operations or a pool")]
     OpsOnField,
+    /// The tag of an ordinary field names a stream that the entity does not have.
+    #[error("it names a stream that the tag of ID does not declare")]
     UndeclaredStream,
+    /// A pool code stands for no database.
+    #[error("no POOL maps the code {0}")]
     UnmappedPool(Quoted),
 }
 
 impl Error {
-    /// Of the flush that waited under a token.
+    /// Adds the token under which the failed flush waited, if it waited.
     pub fn of_token(self, token: Option<&[u8]>) -> Self {
         match token {
             None => self,
@@ -272,7 +359,7 @@ impl Error {
         }
     }
 
-    /// A key of the wrong type or a full stream, of this database if it is not the client's own.
+    /// Adds the database to an error about a key or stream that is not in the client's own.
     pub fn in_database(mut self, of_another: Option<u32>) -> Self {
         if let Error::WrongType { database, .. } | Error::Full { database, .. } = &mut self {
             *database = of_another;
@@ -281,205 +368,26 @@ impl Error {
     }
 }
 
-impl fmt::Display for TagFault {
+/// ` of database N`, or nothing for the client's own.
+struct OfDatabase(Option<u32>);
+
+impl fmt::Display for OfDatabase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TagFault::UnmappedPool(code) => return write!(f, "no POOL maps the code {code}"),
-            TagFault::EmptyName => "a stream's name is empty",
-            TagFault::UnknownOpLetter => "operations must be letters of IUD",
-            TagFault::UnknownOpWord => "operations must be add, edit or delete, joined by |",
-            TagFault::TooManyColons => "a stream has more than one colon",
-            TagFault::OpsOnField => "only the tag of ID may give operations or a pool",
-            TagFault::UndeclaredStream => "it names a stream that the tag of ID does not declare",
-        })
+        match self.0 {
+            Some(database) => write!(f, " of database {database}"),
+            None => Ok(()),
+        }
     }
 }
 
-impl fmt::Display for Error {
+/// A space and a name, or nothing.
+struct Name<'n>(&'n Option<Quoted>);
+
+impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use Error::*;
-        match self {
-            WrongArity(command) => {
-                write!(f, "ERR wrong number of arguments for '{command}' command")
-            }
-            Missing { of, what } => write!(f, "ERR {of} lacks {what}"),
-            UnknownOption(got) => write!(f, "ERR unknown option {got}"),
-            UnknownOperation(got) => write!(f, "ERR unknown operation {got}"),
-            Repeated(option) => write!(f, "ERR {option} is given twice"),
-            NeedsStream(option) => write!(f, "ERR {option} must stand among the options of a STREAM"),
-            NotANumber {
-                of,
-                least,
-                most,
-                got,
-            } => write!(
-                f,
-                "ERR {of} must be an integer from {least} to {most}, not {got}"
-            ),
-            NotACount { of, got } => write!(f, "ERR the count of {of} must be an integer, 0 or more, not {got}"),
-            NotAnId(got) => write!(f, "ERR invalid event id {got}, expected ms-seq"),
-            NotAStart { of, got } => write!(
-                f,
-                "ERR invalid {of} {got}, expected 0, $, an event id or a time in ms"
-            ),
-            NoSuchShard { index, count } => {
-                write!(f, "ERR SHARD {index} of {count} does not exist: they count from 0")
-            }
-            NotOneOf { of, choices, got } => write!(f, "ERR {of} must be {choices}, not {got}"),
-            BadTag { field, tag, why } => write!(f, "ERR bad tag {tag} of field {field}: {why}"),
-            DuplicateField(field) => write!(f, "ERR field {field} is named twice"),
-            DuplicateMeta(name) => write!(f, "ERR META {name} is named twice"),
-            NoOperations => write!(f, "ERR a flush needs at least one operation"),
-            DuplicateStream(stream) => write!(f, "ERR stream {stream} is declared twice"),
-            DuplicatePool(code) => write!(f, "ERR pool {code} is mapped twice"),
-            ReservedField => write!(f, "ERR the field \"@\" is reserved"),
-            Needs(option, other) => write!(f, "ERR {option} needs {other}"),
-            NeedsSnapshots(what) => {
-                write!(f, "ERR {what} needs the snapshots that STATELESS does not keep")
-            }
-            FieldsOfDelete => write!(f, "ERR DELETE takes fields only with VERSION or STATELESS"),
-            NoVersion(field) => write!(f, "BADVALUE field {field} must give the entity's version"),
-            IdNotNumeric { id, format, stream } => write!(
-                f,
-                "BADVALUE the id {id} is not a 64-bit unsigned integer, as FORMAT {format} of the stream {stream} needs"
-            ),
-            PayloadOfFormat { format, payload } => {
-                write!(f, "ERR FORMAT {format} cannot carry PAYLOAD {payload}")
-            }
-            ReservedConsumer => write!(f, "ERR the consumer \"dirty:left\" is reserved"),
-            NoStreams => write!(f, "ERR a declaration needs at least one stream"),
-            EmptyPrefix => write!(f, "ERR PREFIX must not be empty"),
-            StreamIsKey(stream) => {
-                write!(f, "ERR stream {stream} would be one of the declaration's own keys")
-            }
-            DatabaseInCluster => write!(f, "ERR this cluster has no other databases: DB and POOL are refused"),
-            NoSuchDatabase { index, stream } => write!(
-                f,
-                "ERR the database \"{index}\" of the stream {stream} is out of range"
-            ),
-            NoSuchCursor { stream, name } => {
-                write!(f, "ERR no cursor {name} on the stream {stream}")
-            }
-            NoGroup { stream, name } => write!(
-                f,
-                "NOGROUP the stream {stream} no longer has {name}, for which this reader waited"
-            ),
-            NoSuchGroup { stream, name } => write!(f, "ERR no group {name} on the stream {stream}"),
-            NotPending { id, group } => write!(f, "ERR {id} is not pending in the group {group}"),
-            DeadIsStream(stream) => write!(f, "ERR the stream {stream} cannot take its own dead"),
-            GroupNotCursor(name) => write!(f, "ERR {name} is a group with consumers, not a cursor"),
-            IdsExhausted(stream) => write!(f, "ERR the stream {stream} has exhausted its ids"),
-            NoDeclaration(key) => write!(f, "NODECL no entity type is declared at {key}"),
-            Exists(id) => write!(f, "EXISTS entity {id} exists with other values"),
-            NoEntity(id) => write!(f, "NOENTITY there is no entity {id}"),
-            BadValue {
-                field,
-                expected,
-                got,
-            } => write!(f, "BADVALUE field {field} takes {expected}, not {got}"),
-            OfToken { error, token } => {
-                write!(f, "{error}, in the flush that waits under the token {token}")
-            }
-            SameField { options, field } => write!(f, "ERR {options} cannot both be {field}"),
-            TokenTaken(token) => write!(f, "EXISTS another flush waits under the token {token}"),
-            DeferredOtherwise(token) => write!(
-                f,
-                "ERR STATELESS was switched since the flush under the token {token} was deferred; abort it"
-            ),
-            NotDeferred { token, key } => write!(
-                f,
-                "WRONGTYPE the field {token} of the key {key} holds something else than a deferred flush"
-            ),
-            Malformed { format, offset, why } => {
-                write!(f, "BADVALUE malformed {format} at byte {offset}: {why}")
-            }
-            RepeatedField { format, field } => {
-                write!(f, "BADVALUE field {field} stands twice in the {format}")
-            }
-            WrongType {
-                key,
-                database: Some(database),
-                expected,
-            } => write!(
-                f,
-                "WRONGTYPE the key {key} of database {database} holds something else than {expected}"
-            ),
-            WrongType { key, expected, .. } => {
-                write!(f, "WRONGTYPE the key {key} holds something else than {expected}")
-            }
-            SnapshotIsTaken { id, key, owner } => {
-                write!(f, "WRONGTYPE the snapshot of entity {id} would be stored at {key}, ")?;
-                match owner {
-                    Owner::Itself => f.write_str("another key of its declaration"),
-                    Owner::Stream(stream) => {
-                        write!(f, "below the stream {stream} of its declaration")
-                    }
-                    Owner::Declaration(key) => write!(f, "which belongs to the declaration {key}"),
-                }
-            }
-            TooManySeparators { id, separator, got } => write!(
-                f,
-                "ERR the id {id} has {got} times {separator:?}, {MAX_SEPARATORS} times at most"
-            ),
-            KeyIsOfStream { key, stream } => write!(
-                f,
-                "ERR the key {key} belongs to the stream {stream}, whose readers need it"
-            ),
-            CrossSlot(key) => {
-                write!(f, "CROSSSLOT the key {key} is in another slot than the key that it belongs to; give all of them the same {{tag}}")
-            }
-            TryAgain => f.write_str(
-                "TRYAGAIN the slot is being moved to another node, and not all keys of this command are here; send it again",
-            ),
-            MayNotRead(key) => write!(f, "NOPERM this user may not read the key {key}"),
-            MayNotWrite(key) => write!(f, "NOPERM this user may not write the key {key}"),
-            MayNotUseDatabase { index, stream } => write!(
-                f,
-                "NOPERM this user may not use the database \"{index}\" of the stream {stream}"
-            ),
-            MayNoLongerRead(stream) => write!(
-                f,
-                "NOPERM this user may no longer consume the stream {stream}"
-            ),
-            TooMuch {
-                got,
-                what,
-                of,
-                setting,
-                most,
-            } => {
-                write!(f, "LIMIT {got} {what}")?;
-                if let Some(of) = of {
-                    write!(f, " {of}")?;
-                }
-                write!(f, ", but {setting} is {most}")
-            }
-            EventsTooLarge { setting, most } => write!(
-                f,
-                "LIMIT the events of this command are larger than {setting}, which is {most}"
-            ),
-            EntitiesTooLarge => write!(f, "LIMIT these entities are too large for one reply; name fewer ids"),
-            TooMuchWork(most) => write!(
-                f,
-                "LIMIT the operations of this command look at more than {most} fields all together, of which a written one counts ten"
-            ),
-            Full {
-                stream,
-                database,
-                events,
-                count,
-            } => {
-                write!(f, "FULL the stream {stream}")?;
-                if let Some(database) = database {
-                    write!(f, " of database {database}")?;
-                }
-                write!(
-                    f,
-                    " cannot take {events} more: at most {count} entries may wait until every group has acknowledged them"
-                )
-            }
-            Server(message) => f.write_str(message),
-            Internal => f.write_str(INTERNAL),
+        match self.0 {
+            Some(name) => write!(f, " {name}"),
+            None => Ok(()),
         }
     }
 }

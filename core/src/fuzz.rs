@@ -1,7 +1,7 @@
-//! What the fuzz targets in `fuzz/` run: a function for each, of any bytes. It panics when something is
-//! wrong that is no panic itself. `cargo test` runs the corpus through the same functions.
+//! The fuzz targets in `fuzz/`: each is a function of any bytes, which panics when a promise is broken. `cargo
+//! test` runs the corpus through the same functions.
 //!
-//! Words are what stands between two spaces, so that a corpus reads like a command line.
+//! Arguments are separated by spaces, so that a corpus reads like a command line.
 
 use crate::args::Args;
 use crate::encoding::event::{self, Entry, Origin};
@@ -11,11 +11,11 @@ use crate::entity::event::Event;
 use crate::entity::event_id::EventId;
 use crate::entity::field::{Field, Fields};
 use crate::entity::limits::Limits;
-use crate::entity::snapshot::{Reading, Snapshot};
+use crate::entity::snapshot::{Snapshot, SnapshotBuilder};
 use crate::entity::tags::{self, Tag};
 use crate::entity::value::FieldType;
 use crate::error::Error;
-use crate::flush::{self, stored, Parsed, Snapshots, Stored, Write};
+use crate::flush::{self, stored, EntityState, Snapshots, Write};
 use crate::reading::requests::{ack, consume, fail, redrive};
 use std::collections::HashMap;
 
@@ -51,7 +51,7 @@ fn look_at(error: &Error) {
     assert!(line.len() < 4096, "{line:?}");
 }
 
-/// The parser of each command that has one, which the first word names.
+/// The parsers of the commands; the first argument names the command.
 pub fn arguments(bytes: &[u8]) {
     let words = words(bytes);
     let Some((command, args)) = words.split_first() else {
@@ -60,13 +60,13 @@ pub fn arguments(bytes: &[u8]) {
     let args = Args::new(args);
     let error = match *command {
         b"DECLARE" => declaration::decode(b"key{tag}", args).err(),
-        b"FLUSH" => Parsed::parse(args, false, &Limits::NONE).err(),
-        b"STATELESS" => Parsed::parse(args, true, &Limits::NONE).err(),
-        b"CONSUME" => consume::Options::parse(args, &Limits::NONE).err(),
-        b"ACK" => ack::parse(args).err(),
-        b"FAIL" => fail::Failed::parse(args).err(),
-        b"REDRIVE" => redrive::Asked::parse(args).err(),
-        // All that the others take.
+        b"FLUSH" => flush::Request::parse(args, false, &Limits::NONE).err(),
+        b"STATELESS" => flush::Request::parse(args, true, &Limits::NONE).err(),
+        b"CONSUME" => consume::Request::parse(args, &Limits::NONE).err(),
+        b"ACK" => ack::Request::parse(args).err(),
+        b"FAIL" => fail::Request::parse(args).err(),
+        b"REDRIVE" => redrive::Request::parse(args).err(),
+        // The only argument of the other commands that has a syntax.
         b"SEEK" => {
             let mut args = args;
             let start = args.next("SEEK", "a start");
@@ -106,8 +106,8 @@ pub fn declaration(bytes: &[u8]) {
     }
 }
 
-/// A stream's entry that anybody may have written. The first byte says how many fields it has, each
-/// further one ends at a NUL, which the last may hold.
+/// A stream's entry by any writer. The first byte is the number of its fields; NULs separate their values, and
+/// the last value may contain NULs.
 pub fn event(bytes: &[u8]) {
     let Some((&kind, rest)) = bytes.split_first() else {
         return;
@@ -158,12 +158,12 @@ fn borrowed(entry: &Entry) -> Vec<(&[u8], &[u8])> {
     fields.map(|(field, value)| (*field, &**value)).collect()
 }
 
-/// The filter of a reader in the first line, the MessagePack event that it looks at behind it.
+/// The options of a reader in the first line, followed by a MessagePack event for its filter.
 pub fn filter(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |&byte| byte == b'\n');
     let line = words(parts.next().unwrap_or_default());
     let event = event::decode(&[(b"s", parts.next().unwrap_or_default())]);
-    match consume::Options::parse(Args::new(&line), &Limits::NONE) {
+    match consume::Request::parse(Args::new(&line), &Limits::NONE) {
         Ok(options) => {
             let filter = options.filter;
             filter.takes(None);
@@ -184,30 +184,30 @@ const DECLARATIONS: [&str; 6] = [
 
 /// Snapshots in memory.
 #[derive(Default)]
-struct Memory(HashMap<Vec<u8>, Stored<'static>>);
+struct Memory(HashMap<Vec<u8>, EntityState<'static>>);
 
 impl Snapshots for Memory {
-    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<Stored<'g>, Error> {
+    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
         let stored = self.0.get(id).cloned().unwrap_or_default();
         let Some(snapshot) = stored.entity() else {
             return Ok(stored);
         };
-        let mut reading = Reading::new(snapshot.len(), given);
+        let mut builder = SnapshotBuilder::new(snapshot.len(), given);
         for (field, value) in snapshot.iter() {
-            reading.push(field, value);
+            builder.push(field, value);
         }
-        reading.snapshot.marked = snapshot.marked;
-        Ok(Stored::Entity(reading.snapshot))
+        builder.snapshot.marked = snapshot.marked;
+        Ok(EntityState::Entity(builder.snapshot))
     }
 }
 
 impl Memory {
-    /// As the hash of a snapshot is written.
+    /// Applies a write as the module applies it to the hash of a snapshot.
     fn write(&mut self, id: &[u8], write: &Write) {
         let stored = self.0.entry(id.to_vec()).or_default();
         *stored = match write {
-            Write::Delete => Stored::Nothing,
-            Write::Bury { version, .. } => Stored::Tombstone(*version),
+            Write::Delete => EntityState::Nothing,
+            Write::Bury { version, .. } => EntityState::Tombstone(*version),
             Write::Change {
                 set, unset, marker, ..
             } => {
@@ -221,14 +221,14 @@ impl Memory {
                 );
                 let mut written: Snapshot = snapshot.iter().collect();
                 written.marked = snapshot.marked;
-                Stored::Entity(written)
+                EntityState::Entity(written)
             }
         };
     }
 }
 
-/// Lines of DIRTY.FLUSH on one of a few declarations, which the first byte chooses: what is planned is
-/// stored, what is published is read again, and what waits is kept as it was.
+/// Lines of DIRTY.FLUSH on one of a few declarations, which the first byte selects. Planned writes are applied,
+/// published entries are decoded, and deferred flushes are stored and parsed again.
 pub fn flush(bytes: &[u8]) {
     let Some((&chosen, lines)) = bytes.split_first() else {
         return;
@@ -237,43 +237,43 @@ pub fn flush(bytes: &[u8]) {
     let declared = words(chosen.map_or(b"", |line| line.as_bytes()));
     let declared: Declaration =
         declaration::decode(b"user", Args::new(&declared)).expect("a declaration");
-    fn parse<'a>(args: &'a [&'a [u8]], stateless: bool) -> Result<Parsed<'a>, Error> {
-        Parsed::parse(Args::new(args), stateless, &Limits::NONE)
+    fn parse<'a>(args: &'a [&'a [u8]], stateless: bool) -> Result<flush::Request<'a>, Error> {
+        flush::Request::parse(Args::new(args), stateless, &Limits::NONE)
     }
     let stateless = declared.stateless;
     let mut memory = Memory::default();
     for line in lines.split(|&byte| byte == b'\n') {
         let args = words(line);
-        let parsed = match parse(&args, stateless) {
-            Ok(parsed) => parsed,
+        let request = match parse(&args, stateless) {
+            Ok(request) => request,
             Err(error) => {
                 look_at(&error);
                 continue;
             }
         };
-        if parsed.defer.is_some() {
-            let kept = stored::encode_deferred(1, 1, stateless, &parsed.kept);
+        if request.defer.is_some() {
+            let kept = stored::encode_deferred(1, 1, stateless, &request.kept);
             let kept = stored::decode_deferred(&kept).expect("what waits");
             let kept: Vec<&[u8]> = kept.args.iter().map(|arg| arg.as_slice()).collect();
             let again = parse(&kept, stateless).expect("what was taken once");
-            assert_eq!(again.requests, parsed.requests);
+            assert_eq!(again.flush, request.flush);
         }
         let origin = Origin {
             key: b"user",
             database: 0,
             now_ms: 1,
         };
-        let again = parsed.requests.clone();
-        let asked = vec![parsed.requests];
+        let again = request.flush.clone();
+        let asked = vec![request.flush];
         match flush::plan(&declared, origin, Limits::NONE, asked, &mut memory) {
             Err(error) => look_at(&error),
             Ok(plan) => {
-                assert_eq!(plan.steps.len(), again.list.len());
+                assert_eq!(plan.steps().count(), again.actions.len());
                 for entry in &plan.entries {
                     let read = event::decode(&borrowed(entry));
                     assert!(read.is_some(), "{entry:?}");
                 }
-                for step in &plan.steps {
+                for step in plan.steps() {
                     if let Some(write) = &step.write {
                         memory.write(step.id, write);
                     }
@@ -360,7 +360,7 @@ pub fn tags(bytes: &[u8]) {
     }
 }
 
-/// What somebody may have put in the place of a flush that waits, or of a first reply.
+/// Arbitrary bytes in place of a flush that waits, or of a first reply.
 pub fn waiting(bytes: &[u8]) {
     if let Some(flush) = stored::decode_deferred(bytes) {
         let args: Vec<&[u8]> = flush.args.iter().map(|arg| arg.as_slice()).collect();

@@ -1,22 +1,22 @@
-//! What the module Dirty Streams decides, without Redis: from what a client sends to what is stored,
-//! published and replied. The module's own crate stands on it.
+//! The rules of the module Dirty Streams, without Redis: how the arguments of a command become stored snapshots,
+//! published events and a reply. The module's own crate builds on them.
 //!
-//! | module | what is in it |
+//! | module | contents |
 //! | --- | --- |
-//! | [`args`], [`keyword`], [`syntax`] | the cursor over a command's arguments, options that are one of a few words, what COMMAND DOCS says of them |
-//! | [`error`] | every error that a client is answered |
+//! | [`args`], [`keyword`], [`syntax`] | the cursor over a command's arguments, options that take a keyword, the tables behind COMMAND DOCS |
+//! | [`error`] | every error that a client can get |
 //! | [`entity`] | the domain: declarations, tags, values, snapshots, events |
 //! | [`encoding`] | bytes and back: events as entries, fields as clients send them, declarations as stored |
-//! | [`flush`] | a flush from its arguments to the plan of what is written and published |
-//! | [`reading`] | what readers ask for, and which events they want |
-//! | [`slot`], [`unique`] | cluster slots; what is found twice |
+//! | [`flush`] | a flush, from its arguments to the plan of its writes and events |
+//! | [`reading`] | the requests of readers, and the filters that select their events |
+//! | [`slot`], [`unique`] | cluster slots; the search for duplicate names |
 
 #![forbid(unsafe_code)]
-// Nothing that a client sends, or that Redis passes, may end the server. Tests may panic: that is how they
-// fail.
+#![deny(missing_docs)]
+// Cargo.toml denies whatever may panic. Tests may: that is how they fail.
 #![cfg_attr(
-    not(any(test, fuzzing)),
-    deny(
+    any(test, fuzzing),
+    allow(
         clippy::arithmetic_side_effects,
         clippy::expect_used,
         clippy::get_unwrap,
@@ -37,6 +37,7 @@ pub mod entity;
 pub mod error;
 pub mod flush;
 #[cfg(any(test, fuzzing))]
+#[allow(missing_docs)]
 pub mod fuzz;
 pub mod keyword;
 pub mod reading;

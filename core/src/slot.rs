@@ -1,8 +1,8 @@
-//! Where Redis Cluster puts a key: its slot, by a checksum of the key or of the `{tag}` in it.
+//! The cluster slot of a key: a checksum of the key, or of the `{tag}` in it.
 
 use crc::{Crc, CRC_16_XMODEM};
 
-/// The checksum by which Redis Cluster hashes keys, and SHARD entities.
+/// The checksum that Redis Cluster computes of keys, and SHARD of entity ids.
 pub const CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
 /// The slot of a key.
@@ -11,8 +11,8 @@ pub fn slot(key: &[u8]) -> u16 {
     CRC16.checksum(hashed) & 16383
 }
 
-/// Where the part of a key is that alone decides on its cluster slot: what stands between the first `{`
-/// and the `}` that follows it, if that is not nothing.
+/// The range of the hash tag, the part of a key that alone determines its slot: the bytes between the first `{`
+/// and the next `}`, unless there are no bytes between them.
 pub fn hash_tag(key: &[u8]) -> Option<std::ops::Range<usize>> {
     let start = key.iter().position(|&byte| byte == b'{')?.checked_add(1)?;
     let length = key.get(start..)?.iter().position(|&byte| byte == b'}')?;

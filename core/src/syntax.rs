@@ -1,31 +1,42 @@
-//! The arguments of commands as COMMAND DOCS tells them, so that redis-cli hints at them and client
-//! libraries know them. Each command's table says what its syntax line says; a test compares the two.
+//! The arguments of commands as COMMAND DOCS describes them, for the hints of redis-cli and for client libraries.
+//! A test compares each command's table with its syntax line.
 
 use std::ffi::CStr;
 
 /// One argument, or several that belong together.
 pub struct Arg {
+    /// The argument's name.
     pub name: &'static CStr,
-    pub kind: Kind,
-    /// The word that stands before it.
+    /// The argument's type.
+    pub arg_type: ArgType,
+    /// The keyword that precedes it.
     pub token: Option<&'static CStr>,
+    /// Whether it may be left out.
     pub optional: bool,
+    /// Whether it may be given more than once.
     pub repeats: Repeats,
 }
 
-pub enum Kind {
+/// The type of an argument, as COMMAND DOCS names it.
+pub enum ArgType {
     /// The command's key.
     Key,
+    /// Any bytes.
     Text,
+    /// An integer.
     Integer,
-    /// Nothing but its token.
-    Word,
+    /// Only a token, without a value.
+    PureToken,
+    /// One of several arguments.
     OneOf(&'static [Arg]),
+    /// Several arguments, one after the other.
     Block(&'static [Arg]),
 }
 
+/// Whether an argument may be given more than once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Repeats {
+    /// It is given once at most.
     Never,
     /// `id [id …]`
     Value,
@@ -34,10 +45,10 @@ pub enum Repeats {
 }
 
 impl Arg {
-    const fn new(name: &'static CStr, kind: Kind) -> Self {
+    const fn new(name: &'static CStr, arg_type: ArgType) -> Self {
         Arg {
             name,
-            kind,
+            arg_type,
             token: None,
             optional: false,
             repeats: Repeats::Never,
@@ -69,30 +80,34 @@ impl Arg {
     }
 }
 
+/// The command's key.
 pub const fn key(name: &'static CStr) -> Arg {
-    Arg::new(name, Kind::Key)
+    Arg::new(name, ArgType::Key)
 }
 
+/// An argument of any bytes.
 pub const fn text(name: &'static CStr) -> Arg {
-    Arg::new(name, Kind::Text)
+    Arg::new(name, ArgType::Text)
 }
 
+/// An argument that is an integer.
 pub const fn integer(name: &'static CStr) -> Arg {
-    Arg::new(name, Kind::Integer)
+    Arg::new(name, ArgType::Integer)
 }
 
 /// `GROUP`
 pub const fn word(name: &'static CStr, token: &'static CStr) -> Arg {
-    Arg::new(name, Kind::Word).after(token)
+    Arg::new(name, ArgType::PureToken).after(token)
 }
 
 /// `GROUP|CURSOR`
 pub const fn one_of(name: &'static CStr, choices: &'static [Arg]) -> Arg {
-    Arg::new(name, Kind::OneOf(choices))
+    Arg::new(name, ArgType::OneOf(choices))
 }
 
+/// Several arguments that belong together.
 pub const fn block(name: &'static CStr, parts: &'static [Arg]) -> Arg {
-    Arg::new(name, Kind::Block(parts))
+    Arg::new(name, ArgType::Block(parts))
 }
 
 /// `[COUNT n]`

@@ -1,12 +1,12 @@
-//! Names that may not stand twice.
+//! The search for duplicate names.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
-/// The names so far.
+/// The set of names so far.
 pub struct Seen<N> {
     few: Vec<N>,
-    /// All of them, once there is no room among the few.
+    /// All names, once they are too many to be compared one by one.
     many: HashSet<N>,
 }
 
@@ -17,14 +17,15 @@ impl<N: Eq + Hash> Default for Seen<N> {
 }
 
 impl<N: Eq + Hash> Seen<N> {
-    /// To hash a name takes about as long as to compare it with so many.
+    /// Hashing a name costs about 32 comparisons.
     const FEW: usize = 32;
 
+    /// An empty set.
     pub fn new() -> Self {
         Seen::with_capacity(0)
     }
 
-    /// With room for so many names, if they are few.
+    /// An empty set with room for this many names, up to 32.
     pub fn with_capacity(names: usize) -> Self {
         Seen {
             few: Vec::with_capacity(names.min(Self::FEW)),
@@ -32,7 +33,7 @@ impl<N: Eq + Hash> Seen<N> {
         }
     }
 
-    /// Adds a name; `false` if it is there already.
+    /// Adds a name; returns `false` if it is there already.
     pub fn insert(&mut self, name: N) -> bool {
         if self.many.is_empty() {
             if self.few.contains(&name) {
@@ -48,7 +49,7 @@ impl<N: Eq + Hash> Seen<N> {
     }
 }
 
-/// The first name that stood before.
+/// The first name that occurred before.
 pub fn repeated<N: Copy + Eq + Hash>(mut names: impl Iterator<Item = N>) -> Option<N> {
     let mut seen = Seen::with_capacity(names.size_hint().0);
     names.find(|name| !seen.insert(*name))

@@ -3,7 +3,7 @@ use crate::redis::keys;
 use crate::server::command::{Call, Command, KeyUse};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::reading::requests::ack::{parse, Acknowledged};
+use dirty_streams_core::reading::requests::ack::Request;
 use dirty_streams_core::syntax::{block, flag, key, one_of, text, Arg};
 use std::ffi::CStr;
 
@@ -42,14 +42,14 @@ impl Command for Ack {
     const MIN_ARGS: usize = 3;
 
     fn run(call: &Call) -> Result<(), Error> {
-        match parse(Args::new(call.args))? {
-            Acknowledged::Group { name, delete, ids } => {
+        match Request::parse(Args::new(call.args))? {
+            Request::Group { name, delete, ids } => {
                 check_deletions(call, delete)?;
                 let name = keys::string(name);
                 let pending = acknowledge(call, &group(call, &name), &ids, delete)?;
                 call.reply().integer(pending);
             }
-            Acknowledged::Cursor { name, id } => {
+            Request::Cursor { name, id } => {
                 let text = keys::string(name);
                 let cursor = group(call, &text);
                 let state = cursor.state()?.ok_or_else(|| Error::NoSuchCursor {

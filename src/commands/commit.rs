@@ -7,7 +7,7 @@ use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::stored as waiting;
-use dirty_streams_core::flush::{Answer, Parsed, Requests};
+use dirty_streams_core::flush::{Answer, Flush, Request};
 use dirty_streams_core::syntax::{key, text, Arg};
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -74,19 +74,17 @@ impl Command for Commit {
             .map(|(token, args)| {
                 // Each was within the limits when it came.
                 let stateless = declaration.stateless;
-                let parsed = Parsed::parse(Args::new(args), stateless, &Limits::NONE);
-                let requests = parsed
-                    .map_err(|error| error.of_token(Some(token)))?
-                    .requests;
-                Ok(Requests {
+                let request = Request::parse(Args::new(args), stateless, &Limits::NONE);
+                let flush = request.map_err(|error| error.of_token(Some(token)))?.flush;
+                Ok(Flush {
                     token: Some(token),
-                    ..requests
+                    ..flush
                 })
             })
             .collect();
         let flushes = flushes?;
         if flushes.len() > 1 {
-            let ops = flushes.iter().map(|flush| flush.list.len());
+            let ops = flushes.iter().map(|flush| flush.actions.len());
             config::limits().check_ops(ops.fold(0, usize::saturating_add))?;
         }
         let (writes, outcomes) = execute::<Commit>(call, declaration, flushes)?;
@@ -122,5 +120,5 @@ enum Waiting {
     Nothing,
     /// Something else than a flush, or one that a later version of the module wrote.
     Unreadable,
-    Flush(waiting::Deferred),
+    Flush(waiting::DeferredFlush),
 }

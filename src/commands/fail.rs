@@ -6,7 +6,7 @@ use crate::server::command::{Call, Command, KeyUse};
 use crate::store::dead::{Dead, Death, Failure};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::reading::requests::fail::Failed;
+use dirty_streams_core::reading::requests::fail::Request;
 use dirty_streams_core::syntax::{flag, key, text, Arg};
 use std::ffi::CStr;
 
@@ -36,33 +36,36 @@ impl Command for Fail {
     const MIN_ARGS: usize = 4;
 
     fn run(call: &Call) -> Result<(), Error> {
-        let failed = Failed::parse(Args::new(call.args))?;
-        check_dead(call, true, failed.dead)?;
-        let name = keys::string(failed.group);
+        let request = Request::parse(Args::new(call.args))?;
+        check_dead(call, true, request.dead)?;
+        let name = keys::string(request.group);
         let group = group(call, &name);
         if group.state()?.is_none() {
             return Err(Error::NoSuchGroup {
                 stream: Quoted::new(&call.key),
-                name: Quoted::new(failed.group),
+                name: Quoted::new(request.group),
             });
         }
         let pending = group
-            .pending_entry(failed.id)?
+            .pending_entry(request.id)?
             .ok_or_else(|| Error::NotPending {
-                id: Quoted::new(failed.id.to_string().as_bytes()),
-                group: Quoted::new(failed.group),
+                id: Quoted::new(request.id.to_string().as_bytes()),
+                group: Quoted::new(request.group),
             })?;
-        let dead = Dead::of(call.ctx, &call.key, failed.dead)?;
+        let dead = Dead::of(call.ctx, &call.key, request.dead)?;
         let now_ms = clock::now_ms();
-        let before = dead.failure(&group, failed.id)?;
+        let before = dead.failure(&group, request.id)?;
         let first_ms = before.first_ms.unwrap_or(now_ms);
         let consumer = before.of(&pending);
         let deliveries = u64::try_from(pending.deliveries).unwrap_or(0);
-        if failed.max_deliveries.is_some_and(|most| deliveries >= most) {
+        if request
+            .max_deliveries
+            .is_some_and(|most| deliveries >= most)
+        {
             let death = Death {
-                id: failed.id,
+                id: request.id,
                 consumer,
-                message: failed.message,
+                message: request.message,
                 deliveries: pending.deliveries,
                 first_ms,
                 last_ms: now_ms,
@@ -76,10 +79,10 @@ impl Command for Fail {
             first_ms: Some(first_ms),
             last_ms: Some(now_ms),
             consumer: consumer.to_vec(),
-            message: failed.message.to_vec(),
+            message: request.message.to_vec(),
         };
-        dead.note(&group, failed.id, &failure)?;
-        if failed.now {
+        dead.note(&group, request.id, &failure)?;
+        if request.now {
             // Were it left with its consumer, that would count as one which has just read.
             group.hand_on(&[pending])?;
             blocking::signal(call.ctx, &call.key);

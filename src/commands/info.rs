@@ -3,7 +3,7 @@ use crate::server::command::{Call, Command, KeyUse};
 use crate::store::declarations;
 use dirty_streams_core::entity::declaration::Stream;
 use dirty_streams_core::error::Error;
-use dirty_streams_core::keyword::Word;
+use dirty_streams_core::keyword::Keyword;
 use dirty_streams_core::syntax::{key, Arg};
 use std::ffi::CStr;
 

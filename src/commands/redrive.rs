@@ -4,7 +4,7 @@ use crate::store::dead::Dead;
 use crate::store::stream_state;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
-use dirty_streams_core::reading::requests::redrive::Asked;
+use dirty_streams_core::reading::requests::redrive::Request;
 use dirty_streams_core::syntax::{integer, key, option, text, Arg};
 use std::ffi::CStr;
 
@@ -32,18 +32,18 @@ impl Command for Redrive {
     const MIN_ARGS: usize = 0;
 
     fn run(call: &Call) -> Result<(), Error> {
-        let asked = Asked::parse(Args::new(call.args))?;
+        let request = Request::parse(Args::new(call.args))?;
         // Its events are read, and taken from there.
-        if let Some(key) = asked.dead {
+        if let Some(key) = request.dead {
             let rights = Rights::of(call);
             rights.check(Access::Write, key)?;
             rights.check(Access::Read, key)?;
         }
-        let dead = Dead::of(call.ctx, &call.key, asked.dead)?;
+        let dead = Dead::of(call.ctx, &call.key, request.dead)?;
         // Both are streams or nothing.
         stream_state::state(call.ctx, &call.key)?;
         dead.count()?;
-        let count = dead.redrive(&asked.ids, asked.count)?;
+        let count = dead.redrive(&request.ids, request.count)?;
         call.reply().unsigned(count);
         Ok(())
     }

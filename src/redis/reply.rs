@@ -19,7 +19,7 @@ impl<'c> Reply<'c> {
     }
 
     fn is_resp3(self) -> bool {
-        // SAFETY: a live context, here and below.
+        // SAFETY: a live context.
         let flags = unsafe { api!(RedisModule_GetContextFlags(self.ctx.ctx)) };
         flags as u32 & raw::REDISMODULE_CTX_FLAGS_RESP3 != 0
     }
@@ -27,16 +27,19 @@ impl<'c> Reply<'c> {
     /// As many elements must follow.
     pub fn array(self, length: usize) {
         let length = c_long::try_from(length).unwrap_or(c_long::MAX);
+        // SAFETY: a live context.
         unsafe { api!(RedisModule_ReplyWithArray(self.ctx.ctx, length)) };
     }
 
     /// As many pairs must follow; RESP2 gets a flat array.
     pub fn map(self, pairs: usize) {
         let pairs = c_long::try_from(pairs).unwrap_or(c_long::MAX);
+        // SAFETY: a live context.
         unsafe { api!(RedisModule_ReplyWithMap(self.ctx.ctx, pairs)) };
     }
 
     pub fn status(self, text: &CStr) {
+        // SAFETY: a live context and a text that ends at a NUL.
         unsafe {
             api!(RedisModule_ReplyWithSimpleString(
                 self.ctx.ctx,
@@ -47,6 +50,7 @@ impl<'c> Reply<'c> {
 
     pub fn bytes(self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
+        // SAFETY: a live context, and bytes of this length.
         unsafe {
             api!(RedisModule_ReplyWithStringBuffer(
                 self.ctx.ctx,
@@ -73,6 +77,7 @@ impl<'c> Reply<'c> {
     }
 
     pub fn integer(self, number: i64) {
+        // SAFETY: a live context.
         unsafe { api!(RedisModule_ReplyWithLongLong(self.ctx.ctx, number)) };
     }
 
@@ -86,10 +91,12 @@ impl<'c> Reply<'c> {
 
     /// 1 or 0 in RESP2.
     pub fn boolean(self, truth: bool) {
+        // SAFETY: a live context.
         unsafe { api!(RedisModule_ReplyWithBool(self.ctx.ctx, truth.into())) };
     }
 
     pub fn null(self) {
+        // SAFETY: a live context.
         unsafe { api!(RedisModule_ReplyWithNull(self.ctx.ctx)) };
     }
 
@@ -100,6 +107,7 @@ impl<'c> Reply<'c> {
             .map(|byte| if byte.is_ascii_control() { b' ' } else { byte })
             .collect();
         let line = CString::new(line).unwrap_or_default();
+        // SAFETY: a live context and a line that ends at a NUL.
         unsafe { api!(RedisModule_ReplyWithError(self.ctx.ctx, line.as_ptr())) };
     }
 
@@ -117,6 +125,7 @@ impl<'c> Reply<'c> {
             },
             FieldType::Float if self.is_resp3() => {
                 match utf8().and_then(|text| text.parse().ok()) {
+                    // SAFETY: a live context.
                     Some(number) => unsafe {
                         api!(RedisModule_ReplyWithDouble(self.ctx.ctx, number));
                     },

@@ -3,7 +3,7 @@
 use super::acl_categories;
 use super::command::Command;
 use crate::redis::api::api;
-use dirty_streams_core::syntax::{Arg, Kind, Repeats};
+use dirty_streams_core::syntax::{Arg, ArgType, Repeats};
 use redis_module::{raw, Context};
 use std::ffi::{c_int, CStr};
 use std::ptr;
@@ -100,25 +100,25 @@ impl Elements {
     }
 
     fn element(&mut self, arg: &Arg) -> raw::RedisModuleCommandArg {
-        let (type_, parts): (_, &[Arg]) = match &arg.kind {
-            Kind::Key => (raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY, &[]),
-            Kind::Text => (
+        let (type_, parts): (_, &[Arg]) = match &arg.arg_type {
+            ArgType::Key => (raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_KEY, &[]),
+            ArgType::Text => (
                 raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,
                 &[],
             ),
-            Kind::Integer => (
+            ArgType::Integer => (
                 raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_INTEGER,
                 &[],
             ),
-            Kind::Word => (
+            ArgType::PureToken => (
                 raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_PURE_TOKEN,
                 &[],
             ),
-            Kind::OneOf(parts) => (
+            ArgType::OneOf(parts) => (
                 raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_ONEOF,
                 parts,
             ),
-            Kind::Block(parts) => (
+            ArgType::Block(parts) => (
                 raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_BLOCK,
                 parts,
             ),

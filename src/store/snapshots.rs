@@ -7,7 +7,7 @@ use dirty_streams_core::entity::declaration::{Declaration, Stream};
 use dirty_streams_core::entity::event::Version;
 use dirty_streams_core::entity::field::Field;
 use dirty_streams_core::entity::overlap;
-use dirty_streams_core::entity::snapshot::{Reading, MARKER};
+use dirty_streams_core::entity::snapshot::{SnapshotBuilder, MARKER};
 use dirty_streams_core::error::{Error, Owner, Quoted};
 use dirty_streams_core::flush::{self, Snapshots, Write};
 use redis_module::{raw, Context, RedisString};
@@ -98,16 +98,20 @@ impl Drop for Stored<'_> {
 }
 
 impl Snapshots for Stored<'_> {
-    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<flush::Stored<'g>, Error> {
+    fn load<'g>(
+        &mut self,
+        id: &[u8],
+        given: &[Field<'g>],
+    ) -> Result<flush::EntityState<'g>, Error> {
         let name = self.key_of(id)?;
         let name_text = keys::string(&name);
         let key = Key::read(self.ctx, &name_text);
         if !key.holds(&name, raw::REDISMODULE_KEYTYPE_HASH, "a hash")? {
             self.check_missing(&name_text)?;
-            return Ok(flush::Stored::Nothing);
+            return Ok(flush::EntityState::Nothing);
         }
         let mut collected = Collected {
-            fields: Reading::new(key.length(), given),
+            fields: SnapshotBuilder::new(key.length(), given),
             tombstone: None,
             is_whole: true,
         };
@@ -128,14 +132,14 @@ impl Snapshots for Stored<'_> {
         }
         let snapshot = collected.fields.snapshot;
         Ok(match collected.tombstone {
-            Some(version) if snapshot.is_empty() => flush::Stored::Tombstone(version),
-            _ => flush::Stored::Entity(snapshot),
+            Some(version) if snapshot.is_empty() => flush::EntityState::Tombstone(version),
+            _ => flush::EntityState::Entity(snapshot),
         })
     }
 }
 
 struct Collected<'f, 'g> {
-    fields: Reading<'f, 'g>,
+    fields: SnapshotBuilder<'f, 'g>,
     /// The version that the marker holds.
     tombstone: Option<Version>,
     /// No field was left out by a panic.
@@ -197,13 +201,13 @@ pub fn write(
             expire(writes, &key, &name, now_ms.saturating_add(*lifetime_ms));
         }
         Write::Change {
-            anew,
+            replaces_tombstone,
             persist,
             set,
             unset,
             marker,
         } => {
-            if *anew {
+            if *replaces_tombstone {
                 delete(writes, &key, &name);
             }
             // Setting comes first: a hash without fields would vanish, with its time to live.

@@ -81,7 +81,7 @@ fn a_reader_wakes_on_entries_by_hand_and_on_a_key_that_takes_the_streams_place()
         ("RENAME older s", "fields [x y]"),
         (
             "RENAME list s",
-            "WRONGTYPE the key \"s\" holds something else than a stream",
+            "WRONGTYPE the key \"s\" does not hold a stream",
         ),
     ] {
         for kind in READERS {

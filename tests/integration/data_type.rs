@@ -121,7 +121,7 @@ fn a_declaration_that_was_renamed_to_its_streams_name_survives_a_rewrite() {
         r#"
 DIRTY.DECLARE user STREAM s => OK
 RENAME user s => OK
-DIRTY.FLUSH s SNAPSHOT 1 1 a b => WRONGTYPE the key "s" holds something else than a stream
+DIRTY.FLUSH s SNAPSHOT 1 1 a b => WRONGTYPE the key "s" does not hold a stream
 "#,
     );
     let before = told(&mut redis, &["s".into()]);
@@ -212,7 +212,7 @@ PERSIST plain => (1)
 PEXPIRE plain 0 => (1)
 DIRTY.FLUSH plain SNAPSHOT 1 1 a b => NODECL no entity type is declared at "plain"
 SET tags x => OK
-DIRTY.INFO tags => WRONGTYPE the key "tags" holds something else than a declaration
+DIRTY.INFO tags => WRONGTYPE the key "tags" does not hold a declaration
 "#,
     );
     let mut memory = |key: &str| match redis.value(&["MEMORY", "USAGE", key]) {

@@ -400,7 +400,7 @@ fn a_key_of_somebody_elses_in_the_place_of_failures_stops_no_reader() {
     assert_eq!(redis.run(&format!("DIRTY.ACK s GROUP g {}", ids[0])), "(1)");
     let ack = format!("s GROUP g a ACK 1 {} CLAIM 0", ids[1]);
     assert_eq!(events(&mut redis, &ack), "3x2");
-    let refused = "WRONGTYPE the key \"s:failures\" holds something else than a hash";
+    let refused = "WRONGTYPE the key \"s:failures\" does not hold a hash";
     for command in [
         &format!("DIRTY.FAIL s GROUP g {} why", ids[2]),
         "DIRTY.CONSUME s GROUP g b CLAIM 0 MAXDELIVERIES 1",

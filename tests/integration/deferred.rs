@@ -86,8 +86,8 @@ DELETE 1 UPDATE 1 0 | PING => NOENTITY there is no entity "1" | DIRTY.ABORT user
 UPDATE 1 1 b y | DIRTY.FLUSH user DELETE 1 => NOENTITY there is no entity "1" | DIRTY.FLUSH user SEED 1 0
 INSERT 1 1 a z | PING => EXISTS entity "1" exists with other values | DIRTY.FLUSH user DELETE 1
 INSERT 8 1 a z | PING => EXISTS entity "8" exists with other values | DIRTY.ABORT user good
-INSERT string 0 | PING => WRONGTYPE the key "user:string" holds something else than a hash | DEL user:string
-INSERT 2 0 | SET t text => WRONGTYPE the key "t" holds something else than a stream | DEL t
+INSERT string 0 | PING => WRONGTYPE the key "user:string" does not hold a hash | DEL user:string
+INSERT 2 0 | SET t text => WRONGTYPE the key "t" does not hold a stream | DEL t
 INSERT 2 0 | XADD t 18446744073709551615-18446744073709551615 a b
   => ERR the stream "t" has exhausted its ids | DEL t
 # A type that is declared anew in between.
@@ -100,7 +100,7 @@ UPDATE 1 1 a x | DIRTY.DECLARE user STATELESS STREAM s STREAM t
 SEED 2 0 | DIRTY.DECLARE user STATELESS STREAM s STREAM t
   => ERR STATELESS was switched since the flush under the token "bad" was deferred; abort it | DIRTY.DECLARE user STREAM s STREAM t
 INSERT x 0 | DIRTY.DECLARE user STREAM s STREAM t FORMAT FLUXAORM
-  => BADVALUE the id "x" is not a 64-bit unsigned integer, as FORMAT FLUXAORM of the stream "t" needs
+  => BADVALUE the id "x" is not a 64-bit unsigned integer, as FORMAT FLUXAORM of the stream "t" requires
   | DIRTY.DECLARE user STREAM s STREAM t
 INSERT 2 0 | DEL user => NODECL no entity type is declared at "user" | DIRTY.DECLARE user STREAM s STREAM t
 "#;
@@ -209,7 +209,7 @@ UPDATE 404 2 a x a x => ERR field "a" is named twice
 SNAPSHOT 1 1 a x NULL 1 a => ERR field "a" is named twice
 DELETE 1 1 a x => ERR DELETE takes fields only with VERSION or STATELESS
 UPDATE 404 0 FLY => ERR unknown operation "FLY"
-SNAPSHOT 1 => ERR SNAPSHOT lacks a count
+SNAPSHOT 1 => ERR SNAPSHOT requires a count
 META 2 a b a c DELETE 1 => ERR META "a" is named twice
 DEFER u DELETE 1 => ERR DEFER is given twice
 "#;
@@ -240,13 +240,13 @@ DIRTY.FLUSH versioned DEFER t DELETE 1 1 a x => BADVALUE field "v" must give the
 DIRTY.FLUSH versioned DEFER t INSERT 1 1 v new
   => BADVALUE field "v" takes a 64-bit signed integer, not "new"
 DIRTY.FLUSH numbered DEFER t INSERT 1 0 INSERT x 0
-  => BADVALUE the id "x" is not a 64-bit unsigned integer, as FORMAT FLUXAORM of the stream "n" needs
+  => BADVALUE the id "x" is not a 64-bit unsigned integer, as FORMAT FLUXAORM of the stream "n" requires
 DIRTY.FLUSH numbered DEFER t TOUCH 01
-  => BADVALUE the id "01" is not a 64-bit unsigned integer, as FORMAT FLUXAORM of the stream "n" needs
+  => BADVALUE the id "01" is not a 64-bit unsigned integer, as FORMAT FLUXAORM of the stream "n" requires
 DIRTY.FLUSH numbered1 DEFER t DELETE 18446744073709551616
-  => BADVALUE the id "18446744073709551616" is not a 64-bit unsigned integer, as FORMAT FLUXAORM1 of the stream "n1" needs
+  => BADVALUE the id "18446744073709551616" is not a 64-bit unsigned integer, as FORMAT FLUXAORM1 of the stream "n1" requires
 DIRTY.FLUSH stateless DEFER t SNAPSHOT 1 0
-  => ERR SNAPSHOT needs the snapshots that STATELESS does not keep
+  => ERR SNAPSHOT requires the snapshots that STATELESS does not keep
 DIRTY.FLUSH stateless DEFER t UPDATE 1 1 i 1 x
   => BADVALUE field "i" takes a 64-bit signed integer, not "x"
 DIRTY.FLUSH nothing DEFER t DELETE 1 => NODECL no entity type is declared at "nothing"

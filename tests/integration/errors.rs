@@ -257,7 +257,7 @@ DIRTY.FLUSH user INSERT ? 1 a b INSERT ? 1 a c => EXISTS entity ? exists with ot
 DIRTY.FLUSH user DEFER ? FLY => ERR unknown operation "FLY"
 DIRTY.FLUSH versioned SNAPSHOT 1 1 v ? => BADVALUE field "v" takes a 64-bit signed integer, not ?
 DIRTY.FLUSH numbered TOUCH ?
-  => BADVALUE the id ? is not a 64-bit unsigned integer, as FORMAT FLUXAORM of the stream "numbers" needs
+  => BADVALUE the id ? is not a 64-bit unsigned integer, as FORMAT FLUXAORM of the stream "numbers" requires
 DIRTY.COMMIT ? t => NODECL no entity type is declared at ?
 DIRTY.ABORT ? t => NODECL no entity type is declared at ?
 DIRTY.DEFERRED user ? => ERR unknown option ?
@@ -406,7 +406,7 @@ MULTI => OK
 DIRTY.FLUSH user UPDATE 3 1 a b => QUEUED
 DIRTY.DECLARE new => QUEUED
 DIRTY.GET nothing 1 => QUEUED
-EXEC => [NOENTITY there is no entity "3" ERR a declaration needs at least one stream
+EXEC => [NOENTITY there is no entity "3" ERR a declaration requires at least one stream
   NODECL no entity type is declared at "nothing"]
 MULTI => OK
 DIRTY.FLUSH user SNAPSHOT 3 0 => QUEUED

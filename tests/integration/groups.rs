@@ -231,18 +231,15 @@ fn a_dead_key_that_cannot_be_one_is_refused_before_anything_changes() {
     let ack = format!("ACK 1 {} DELETE", first.ids[0]);
     let before = snapshot(&mut redis);
     for (options, error) in [
-        (
-            "",
-            "WRONGTYPE the key \"s:dead\" holds something else than a stream",
-        ),
+        ("", "WRONGTYPE the key \"s:dead\" does not hold a stream"),
         (
             "DEAD list",
-            "WRONGTYPE the key \"list\" holds something else than a stream",
+            "WRONGTYPE the key \"list\" does not hold a stream",
         ),
         ("DEAD s", "ERR the stream \"s\" cannot take its own dead"),
         (
             "DEAD user",
-            "WRONGTYPE the key \"user\" holds something else than a stream",
+            "WRONGTYPE the key \"user\" does not hold a stream",
         ),
     ] {
         for reader in &mut both(&server) {
@@ -548,7 +545,7 @@ fn somebody_elses_key_in_the_place_of_deletions_is_refused_before_anything_chang
         format!("DIRTY.ACK s GROUP g DELETE {id}"),
         format!("DIRTY.CONSUME s GROUP g a ACK 1 {id} DELETE"),
     ] {
-        let refused = "WRONGTYPE the key \"s:done\" holds something else than a sorted set";
+        let refused = "WRONGTYPE the key \"s:done\" does not hold a sorted set";
         assert_eq!(redis.run(&command), refused);
     }
     assert_eq!(redis.digest(), before);

@@ -235,7 +235,7 @@ fn no_command_looks_at_more_fields_than_it_can_in_a_moment() {
     let before = (redis.digest(), writes(&mut redis));
     assert_eq!(
         redis.run(&updates(most + 1)),
-        "LIMIT the operations of this command look at more than 10000000 fields all together, of which a written one counts ten"
+        "LIMIT the operations of this command look at more than 10000000 fields in total, where a written field counts as ten"
     );
     assert_eq!((redis.digest(), writes(&mut redis)), before);
     assert!(redis.run(&updates(most)).starts_with("[update"));

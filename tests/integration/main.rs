@@ -1,6 +1,18 @@
 //! Tests against a real redis-server with the module loaded, a file per subject. Each test starts its
 //! own server on a free port in a folder of its own.
 
+// Cargo.toml denies whatever may panic. Tests may: that is how they fail.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::get_unwrap,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
 mod any_order;
 mod blocking;
 mod carried;

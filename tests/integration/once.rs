@@ -320,8 +320,7 @@ fn a_key_that_holds_something_else_is_left_alone() {
         for flush in ["INSERT 1 1 a x", "DELETE 1", "DEFER d INSERT 1 0"] {
             let reply = redis.run(&format!("DIRTY.FLUSH user ONCE t {flush}"));
             assert_eq!(
-                reply,
-                "WRONGTYPE the key \"user@once:t\" holds something else than the first reply to a flush",
+                reply, "WRONGTYPE the key \"user@once:t\" does not hold the first reply to a flush",
                 "{make}"
             );
             assert_eq!(redis.digest(), before, "{make}");
@@ -348,11 +347,11 @@ DIRTY.DECLARE user STREAM user@once:t
 DIRTY.DECLARE other STREAM user@once:t => OK
 RENAME other user => OK
 DIRTY.FLUSH user ONCE t INSERT 1 1 a x
-  => WRONGTYPE the key "user@once:t" holds something else than the first reply to a flush
+  => WRONGTYPE the key "user@once:t" does not hold the first reply to a flush
 DIRTY.FLUSH user ONCE u INSERT 1 1 a x => [insert]
 XLEN user@once:t => (1)
 DIRTY.FLUSH user ONCE t INSERT 2 1 a x
-  => WRONGTYPE the key "user@once:t" holds something else than the first reply to a flush
+  => WRONGTYPE the key "user@once:t" does not hold the first reply to a flush
 "#,
     );
 }

@@ -41,12 +41,12 @@ INSERT 1 1 a x UPDATE 1 1 a x x UPDATE 1 1 a x y DELETE 1 1 a y DELETE 1
   => insert none update delete delete | 4
 meta 1 a b insert 1 0 => insert | 1
 # What such a type cannot do.
-SNAPSHOT 1 1 a x => ERR SNAPSHOT needs the snapshots that STATELESS does not keep | 0
-SEED 1 1 a x => ERR SEED needs the snapshots that STATELESS does not keep | 0
-INSERT 1 1 a x SEED 1 0 => ERR SEED needs the snapshots that STATELESS does not keep | 0
-UPDATE 1 1 a x => ERR UPDATE lacks a new value | 0
-UPDATE 1 1 a => ERR UPDATE lacks an old value | 0
-UPDATE 1 1 => ERR UPDATE lacks a field | 0
+SNAPSHOT 1 1 a x => ERR SNAPSHOT requires the snapshots that STATELESS does not keep | 0
+SEED 1 1 a x => ERR SEED requires the snapshots that STATELESS does not keep | 0
+INSERT 1 1 a x SEED 1 0 => ERR SEED requires the snapshots that STATELESS does not keep | 0
+UPDATE 1 1 a x => ERR UPDATE requires a new value | 0
+UPDATE 1 1 a => ERR UPDATE requires an old value | 0
+UPDATE 1 1 => ERR UPDATE requires a field | 0
 UPDATE 1 1 a x y z => ERR unknown operation "z" | 0
 UPDATE 1 1 a x y NULL 1 b => ERR unknown operation "NULL" | 0
 UPDATE 1 2 a x y a x y => ERR field "a" is named twice | 0
@@ -60,7 +60,7 @@ INSERT 1 0 NULL 2 a a => ERR field "a" is named twice | 0
 DELETE 1 1 @ x => ERR the field "@" is reserved | 0
 DELETE 1 2 a x a x => ERR field "a" is named twice | 0
 DELETE 1 1 b 2 => BADVALUE field "b" takes 1, 0, true or false, not "2" | 0
-DELETE 1 1 a => ERR DELETE lacks a value | 0
+DELETE 1 1 a => ERR DELETE requires a value | 0
 INSERT 1 0 UPDATE 2 1 f 1 x => BADVALUE field "f" takes a finite number, not "x" | 0
 "#;
 

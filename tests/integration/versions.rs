@@ -100,7 +100,7 @@ DELETE 1 1 v 3 DELETE 1 1 v 5 DELETE 1 1 v 6 DELETE 1 => stale delete none none 
 UPDATE 1 1 v 6 TOUCH 1 => NOENTITY there is no entity "1" | @ 6 | 7
 SNAPSHOT 1 1 v 7 DELETE 1 SEED 1 2 v 8 b y UPDATE 1 1 v 9 => insert delete seed update | v 9 b y | 10
 SNAPSHOT 2 1 v 1 SNAPSHOT 1 2 v 10 a x DELETE 2 1 v 1 => insert update delete | v 10 a x | 13
-SNAPSHOT 1 1 v 11 SNAPSHOT 1 2 v 12 a => ERR SNAPSHOT lacks a value | v 10 a x | 13
+SNAPSHOT 1 1 v 11 SNAPSHOT 1 2 v 12 a => ERR SNAPSHOT requires a value | v 10 a x | 13
 SNAPSHOT 1 1 v 11 SNAPSHOT 2 1 a x => BADVALUE field "v" must give the entity's version
   | v 10 a x | 13
 "#,

@@ -164,8 +164,8 @@ fn something_else_in_the_hash_is_told_and_left_alone() {
         b"\x95\x01\x05\x01\xc2\xdd\xff\xff\xff\xff",
         b"\xff",
     ];
-    let not_one = "WRONGTYPE the field \"j\" of the key \"user@deferred\" holds something else \
-                   than a deferred flush";
+    let not_one =
+        "WRONGTYPE the field \"j\" of the key \"user@deferred\" does not hold a deferred flush";
     let taken = "EXISTS another flush waits under the token \"j\"";
     for junk in junk {
         redis.value(&[b"HSET".as_slice(), b"user@deferred", b"j", junk]);
@@ -183,10 +183,10 @@ fn something_else_in_the_hash_is_told_and_left_alone() {
     for (args, reply) in [
         (
             b"\x90".as_slice(),
-            "ERR a flush needs at least one operation",
+            "ERR a flush requires at least one operation",
         ),
         (b"\x91\xc4\x03FLY", "ERR unknown operation \"FLY\""),
-        (b"\x91\xc4\x06DELETE", "ERR DELETE lacks an id"),
+        (b"\x91\xc4\x06DELETE", "ERR DELETE requires an id"),
     ] {
         let waiting = [b"\x95\x01\x05\x01\xc2", args].concat();
         redis.value(&[b"HSET".as_slice(), b"user@deferred", b"j", &waiting]);
@@ -328,7 +328,8 @@ fn a_key_that_holds_something_else_is_left_alone() {
             "DIRTY.ABORT user t",
             "DIRTY.DEFERRED user",
         ] {
-            let error = "WRONGTYPE the key \"user@deferred\" holds something else than a hash of deferred flushes";
+            let error =
+                "WRONGTYPE the key \"user@deferred\" does not hold a hash of deferred flushes";
             assert_eq!(redis.run(command), error, "{make}: {command}");
             assert_eq!(redis.digest(), before, "{make}: {command}");
         }

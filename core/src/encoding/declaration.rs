@@ -1,8 +1,7 @@
-//! A declaration as the arguments of DIRTY.DECLARE that stand after its key: what a client types, what
-//! RDB files (encoding version 1: their number, then each as a string) and AOF rewrites hold. One
-//! parser for all three, so a forged DUMP payload can declare nothing that a client could not. What
-//! depends on the key, the server or the user is none of its business: a declaration may be renamed,
-//! copied, or loaded by another server.
+//! A declaration as the arguments of DIRTY.DECLARE behind its key. Clients send them, and RDB files (encoding
+//! version 1: their number, then each as a string) and AOF rewrites hold them. All three have the same parser, so
+//! a forged DUMP payload cannot declare anything that a client could not. Checks that depend on the key, the
+//! server or the user are made elsewhere, since a declaration may be renamed, copied, or loaded by another server.
 //!
 //! ```text
 //! [NAME name] [PREFIX prefix] [STATELESS]
@@ -24,49 +23,51 @@ use crate::entity::snapshot::MARKER;
 use crate::entity::tags::{self, Pools, Tag};
 use crate::entity::value::FieldType;
 use crate::error::{Error, Quoted};
-use crate::keyword::Word;
+use crate::keyword::Keyword;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// The declaration that these arguments make. The key gives what they leave out: NAME and PREFIX.
+/// The declaration that these arguments make. The key gives the defaults of NAME and PREFIX.
 pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
-    let typed = Typed::parse(args)?;
-    let prefix = typed
+    let request = Request::parse(args)?;
+    let prefix = request
         .prefix
         .map_or_else(|| [key, b":"].concat(), <[u8]>::to_vec);
     if prefix.is_empty() {
         return Err(Error::EmptyPrefix);
     }
-    let mut types = typed.types.unwrap_or_default();
-    let version = versioning(typed.version, typed.tombstone_ms, &mut types)?;
-    if version.is_some() && typed.stateless.is_some() {
+    let mut types = request.types.unwrap_or_default();
+    let version = versioning(request.version, request.tombstone_ms, &mut types)?;
+    if version.is_some() && request.stateless.is_some() {
         return Err(Error::NeedsSnapshots("VERSION"));
     }
-    if let Some(field) = typed
+    if let Some(field) = request
         .fake_delete
-        .filter(|_| typed.fake_delete == typed.version)
+        .filter(|_| request.fake_delete == request.version)
     {
         return Err(Error::SameField {
             options: "VERSION and FAKEDELETE",
             field: Quoted::new(field),
         });
     }
-    let of_tags = tags::streams(&typed.tags.unwrap_or_default(), &typed.pools)?;
-    let streams = streams(typed.streams, of_tags)?;
+    let of_tags = tags::streams(&request.tags.unwrap_or_default(), &request.pools)?;
+    let streams = streams(request.streams, of_tags)?;
     Ok(Declaration {
-        name: typed.name.map_or_else(|| default_name(key), <[u8]>::to_vec),
+        name: request
+            .name
+            .map_or_else(|| default_name(key), <[u8]>::to_vec),
         prefix,
-        stateless: typed.stateless.is_some(),
+        stateless: request.stateless.is_some(),
         version,
-        fake_delete: typed.fake_delete.map(<[u8]>::to_vec),
+        fake_delete: request.fake_delete.map(<[u8]>::to_vec),
         types,
         streams,
     })
 }
 
-/// How long a deleted entity's version is remembered when nothing else is said: a day.
+/// How long a deleted entity's version is remembered by default: a day.
 const TOMBSTONE_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// A version is an integer, so its field is typed even if nobody says so.
+/// A version is an integer, so its field has a type even if TYPES does not give one.
 fn versioning(
     field: Option<&[u8]>,
     tombstone_ms: Option<u64>,
@@ -94,25 +95,25 @@ fn versioning(
     }))
 }
 
-/// All streams, none of them twice. One that TAGS declare may stand as a STREAM too, for the options that
-/// a tag cannot give; operations, triggers and the database are then the tag's.
-fn streams(typed: Vec<TypedStream>, of_tags: Vec<Stream>) -> Result<Vec<Stream>, Error> {
+/// All streams, without duplicates. A stream of TAGS may also be given as a STREAM, for the options that a tag
+/// cannot give; the tag then gives operations, triggers and the database.
+fn streams(requests: Vec<StreamRequest>, of_tags: Vec<Stream>) -> Result<Vec<Stream>, Error> {
     let mut streams: Vec<Stream> = Vec::new();
-    let mut places: HashMap<Vec<u8>, (usize, bool)> = HashMap::new();
-    for typed in typed {
-        let stream = typed.stream()?;
-        let place = (streams.len(), typed.leaves_all_to_tags());
-        if places.insert(stream.key.clone(), place).is_some() {
+    let mut indexes: HashMap<Vec<u8>, (usize, bool)> = HashMap::new();
+    for request in requests {
+        let stream = request.stream()?;
+        let index = (streams.len(), request.leaves_all_to_tags());
+        if indexes.insert(stream.key.clone(), index).is_some() {
             return Err(Error::DuplicateStream(Quoted::new(&stream.key)));
         }
         streams.push(stream);
     }
     for tagged in of_tags {
-        match places.get(&tagged.key) {
+        match indexes.get(&tagged.key) {
             None => streams.push(tagged),
             Some((_, false)) => return Err(Error::DuplicateStream(Quoted::new(&tagged.key))),
-            Some((place, true)) => {
-                if let Some(stream) = streams.get_mut(*place) {
+            Some((index, true)) => {
+                if let Some(stream) = streams.get_mut(*index) {
                     stream.operations = tagged.operations;
                     stream.triggers = tagged.triggers;
                     stream.database = tagged.database;
@@ -126,7 +127,7 @@ fn streams(typed: Vec<TypedStream>, of_tags: Vec<Stream>) -> Result<Vec<Stream>,
     }
 }
 
-/// The arguments that make this declaration at any key, every option with its value in force.
+/// The arguments that make this declaration at any key, with the value of every option.
 pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
     let mut args: Vec<Vec<u8>> = Vec::new();
     let mut put = |words: &[&[u8]]| args.extend(words.iter().map(|word| word.to_vec()));
@@ -190,6 +191,7 @@ pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
 }
 
 impl MaxLen {
+    /// The sign before the count: `~` if entries beyond it may stay, else `=`.
     pub fn sign(self) -> &'static str {
         match self.approximate {
             true => "~",
@@ -198,9 +200,9 @@ impl MaxLen {
     }
 }
 
-/// What was typed, before anything is left to its default.
+/// The arguments as the client gave them, before defaults are applied.
 #[derive(Default)]
-struct Typed<'a> {
+struct Request<'a> {
     name: Option<&'a [u8]>,
     prefix: Option<&'a [u8]>,
     stateless: Option<()>,
@@ -208,13 +210,13 @@ struct Typed<'a> {
     tombstone_ms: Option<u64>,
     fake_delete: Option<&'a [u8]>,
     types: Option<BTreeMap<Vec<u8>, FieldType>>,
-    streams: Vec<TypedStream<'a>>,
+    streams: Vec<StreamRequest<'a>>,
     tags: Option<Vec<Tag<'a>>>,
     pools: Pools<'a>,
 }
 
 #[derive(Default)]
-struct TypedStream<'a> {
+struct StreamRequest<'a> {
     key: &'a [u8],
     operations: Option<Operations>,
     triggers: Option<BTreeSet<Vec<u8>>>,
@@ -226,63 +228,67 @@ struct TypedStream<'a> {
     database: Option<u32>,
 }
 
-impl<'a> Typed<'a> {
+impl<'a> Request<'a> {
     fn parse(mut args: Args<'a>) -> Result<Self, Error> {
-        let mut typed = Typed::default();
+        let mut request = Request::default();
         // Whether the options of a STREAM may follow.
         let mut in_stream = false;
         while !args.is_empty() {
             let was_in_stream = std::mem::replace(&mut in_stream, false);
             if args.keyword("NAME") {
-                set(&mut typed.name, "NAME", args.next("NAME", "a name")?)?;
+                set(&mut request.name, "NAME", args.next("NAME", "a name")?)?;
             } else if args.keyword("PREFIX") {
                 set(
-                    &mut typed.prefix,
+                    &mut request.prefix,
                     "PREFIX",
                     args.next("PREFIX", "a prefix")?,
                 )?;
             } else if args.keyword("STATELESS") {
-                set(&mut typed.stateless, "STATELESS", ())?;
+                set(&mut request.stateless, "STATELESS", ())?;
             } else if args.keyword("VERSION") {
-                set(&mut typed.version, "VERSION", field(&mut args, "VERSION")?)?;
+                set(
+                    &mut request.version,
+                    "VERSION",
+                    field(&mut args, "VERSION")?,
+                )?;
             } else if args.keyword("TOMBSTONE") {
                 let ms = args.ms("TOMBSTONE", 0)?;
-                set(&mut typed.tombstone_ms, "TOMBSTONE", ms)?;
+                set(&mut request.tombstone_ms, "TOMBSTONE", ms)?;
             } else if args.keyword("FAKEDELETE") {
                 let field = field(&mut args, "FAKEDELETE")?;
-                set(&mut typed.fake_delete, "FAKEDELETE", field)?;
+                set(&mut request.fake_delete, "FAKEDELETE", field)?;
             } else if args.keyword("TYPES") {
-                set(&mut typed.types, "TYPES", types(&mut args)?)?;
+                set(&mut request.types, "TYPES", types(&mut args)?)?;
             } else if args.keyword("TAGS") {
-                set(&mut typed.tags, "TAGS", tags(&mut args)?)?;
+                set(&mut request.tags, "TAGS", tags(&mut args)?)?;
             } else if args.keyword("POOL") {
                 let code = args.next("POOL", "a code")?;
                 let database = database(&mut args, "POOL")?;
-                if typed.pools.insert(code, database).is_some() {
+                if request.pools.insert(code, database).is_some() {
                     return Err(Error::DuplicatePool(Quoted::new(code)));
                 }
             } else if args.keyword("STREAM") {
                 in_stream = true;
-                typed.streams.push(TypedStream {
+                request.streams.push(StreamRequest {
                     key: args.next("STREAM", "a stream")?,
-                    ..TypedStream::default()
+                    ..StreamRequest::default()
                 });
             } else {
                 in_stream = true;
-                let stream = typed.streams.last_mut().filter(|_| was_in_stream);
+                let stream = request.streams.last_mut().filter(|_| was_in_stream);
                 option_of_stream(&mut args, stream)?;
             }
         }
-        Ok(typed)
+        Ok(request)
     }
 }
 
-/// One option of a STREAM; without a stream that it could belong to it is an error all the same.
+/// Reads one option of a STREAM. Without a stream it is parsed all the same, for the more specific error.
 fn option_of_stream<'a>(
     args: &mut Args<'a>,
-    stream: Option<&mut TypedStream<'a>>,
+    stream: Option<&mut StreamRequest<'a>>,
 ) -> Result<(), Error> {
-    let mut nowhere = TypedStream::default();
+    let mut nowhere = StreamRequest::default();
     let homeless = stream.is_none();
     let stream = stream.unwrap_or(&mut nowhere);
     let option = if args.keyword("OPS") {
@@ -319,7 +325,7 @@ fn option_of_stream<'a>(
     }
 }
 
-impl TypedStream<'_> {
+impl StreamRequest<'_> {
     fn stream(&self) -> Result<Stream, Error> {
         let default = Stream::new(self.key);
         let format = self.format.unwrap_or(default.format);
@@ -349,7 +355,7 @@ impl TypedStream<'_> {
         })
     }
 
-    /// Whether it says nothing of what a tag says.
+    /// Whether it has none of the options that a tag gives.
     fn leaves_all_to_tags(&self) -> bool {
         self.operations.is_none() && self.triggers.is_none() && self.database.is_none()
     }
@@ -439,7 +445,9 @@ fn max_len(args: &mut Args) -> Result<MaxLen, Error> {
 
 fn database(args: &mut Args, of: &'static str) -> Result<u32, Error> {
     let index = args.number(of, "a database's index", 0..=i32::MAX.unsigned_abs().into())?;
-    Ok(u32::try_from(index).unwrap_or(u32::MAX))
+    let index = u32::try_from(index);
+    debug_assert!(index.is_ok(), "it is in the range");
+    Ok(index.unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

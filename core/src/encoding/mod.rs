@@ -1,5 +1,5 @@
-//! Bytes and back, each codec in its own file: events as stream entries carry them, the fields that
-//! clients send as JSON or MessagePack, declarations as they are stored.
+//! The codecs, each in its own file: events as stream entries, the fields that clients send as JSON or
+//! MessagePack, and declarations as they are stored.
 
 pub mod declaration;
 pub mod event;

@@ -1,6 +1,6 @@
 //! Plain decimal numbers: ids of entities, parts of event ids, counts.
 
-/// Plain decimal digits without sign, leading zeros or white space: what Redis writes itself.
+/// Parses plain decimal digits without sign, leading zeros or white space, as Redis itself writes them.
 pub fn parse(text: &[u8]) -> Option<u64> {
     if matches!(text, [] | [b'0', _, ..]) {
         return None;

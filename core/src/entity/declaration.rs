@@ -1,70 +1,85 @@
-//! What is declared of an entity type: its name, where its snapshots are, the types of its fields, and
-//! which streams publish which of its changes.
+//! The declaration of an entity type: its name, the prefix of its snapshots' keys, the types of its fields, and
+//! the streams with the changes that each of them publishes.
 
 use super::event::Value;
 use super::operation::{Operation, Operations};
 use super::value::FieldType;
-use crate::keyword::Word;
+use crate::keyword::Keyword;
 use crate::slot::hash_tag;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// An entity type as DIRTY.DECLARE declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declaration {
     /// The entity's name in events.
     pub name: Vec<u8>,
-    /// A snapshot's key is this and the entity's id.
+    /// PREFIX: a snapshot's key is this prefix and the entity's id.
     pub prefix: Vec<u8>,
-    /// No snapshots are kept; each flush brings its own old values.
+    /// STATELESS: no snapshots are kept, and each flush gives the old values itself.
     pub stateless: bool,
+    /// VERSION: the field that holds an entity's version.
     pub version: Option<VersionField>,
-    /// FAKEDELETE: the field that says that an entity counts as deleted.
+    /// FAKEDELETE: the field that marks an entity as deleted.
     pub fake_delete: Option<Vec<u8>>,
+    /// TYPES: the fields whose type is declared.
     pub types: BTreeMap<Vec<u8>, FieldType>,
+    /// The streams that get events, in the order of their declaration.
     pub streams: Vec<Stream>,
 }
 
-/// VERSION: the field that holds the entity's own version, and how long that of a deleted one is
-/// remembered.
+/// VERSION: the field that holds an entity's own version, and how long a deleted entity's version is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionField {
+    /// The name of the field.
     pub field: Vec<u8>,
+    /// TOMBSTONE: how long the version of a deleted entity is remembered.
     pub tombstone_ms: u64,
 }
 
+/// STREAM: a stream and the events that it gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
+    /// The key of the stream.
     pub key: Vec<u8>,
+    /// OPS: the operations that publish.
     pub operations: Operations,
-    /// FIELDS: those whose change publishes even if the operations lack `U`.
+    /// FIELDS: the fields whose change publishes an update even if the operations lack `U`.
     pub triggers: BTreeSet<Vec<u8>>,
+    /// MAXLEN and ONFULL.
     pub max_len: Option<MaxLen>,
+    /// MAXAGE: how long entries are kept, in ms.
     pub max_age_ms: Option<u64>,
+    /// PAYLOAD: the contents of its events.
     pub payload: Payload,
+    /// FORMAT: the encoding of its events.
     pub format: Format,
-    /// The logical database, if not the declaration's own.
+    /// DB: the logical database, if it is not the declaration's own.
     pub database: Option<u32>,
 }
 
+/// MAXLEN: how many entries a stream keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxLen {
+    /// The number of entries.
     pub count: u64,
-    /// `~`: whole nodes of the stream go, so somewhat more than count may stay.
+    /// `~`: only whole nodes of the stream are trimmed, so somewhat more entries than the count may stay.
     pub approximate: bool,
+    /// ONFULL: whether unacknowledged entries may be trimmed.
     pub on_full: OnFull,
 }
 
-/// What becomes of entries past the count that a group has not acknowledged yet.
+/// The treatment of entries beyond the count that a group has not acknowledged yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFull {
-    /// They are dropped, as Redis does.
+    /// They are trimmed, as XTRIM does.
     Trim,
-    /// They stay, so the stream may grow past the count.
+    /// They stay, so the stream may grow beyond the count.
     Keep,
-    /// They stay, and a flush that would go past the count is refused.
+    /// They stay, and a flush that would exceed the count is refused.
     Refuse,
 }
 
-impl Word for OnFull {
+impl Keyword for OnFull {
     const ALL: &'static [(Self, &'static str)] = &[
         (OnFull::Trim, "TRIM"),
         (OnFull::Keep, "KEEP"),
@@ -73,17 +88,20 @@ impl Word for OnFull {
     const CHOICES: &'static str = "TRIM, KEEP or REFUSE";
 }
 
-/// What an event carries besides entity, id and operation.
+/// The contents of an event besides entity, id and operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload {
+    /// Nothing else.
     Keys,
+    /// The changed fields of an update, old and new.
     Changes,
+    /// The changed fields of every operation, old and new.
     Full,
     /// All fields before and after.
     Images,
 }
 
-impl Word for Payload {
+impl Keyword for Payload {
     const ALL: &'static [(Self, &'static str)] = &[
         (Payload::Keys, "KEYS"),
         (Payload::Changes, "CHANGES"),
@@ -93,18 +111,20 @@ impl Word for Payload {
     const CHOICES: &'static str = "KEYS, CHANGES, FULL or IMAGES";
 }
 
-/// How an event is written as an entry.
+/// The encoding of an event as an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// A MessagePack map, the module's own format.
     MsgPack,
     /// As FluxaORM v2 writes it.
     FluxaOrm,
     /// As FluxaORM v1 writes it.
     FluxaOrm1,
+    /// As Debezium Server's Redis sink writes it.
     Debezium,
 }
 
-impl Word for Format {
+impl Keyword for Format {
     const ALL: &'static [(Self, &'static str)] = &[
         (Format::MsgPack, "MSGPACK"),
         (Format::FluxaOrm, "FLUXAORM"),
@@ -115,7 +135,7 @@ impl Word for Format {
 }
 
 impl Format {
-    /// The payloads that this format can carry, the one it has when left out first.
+    /// The payloads that this format can carry. The first one is the default.
     pub fn payloads(self) -> &'static [Payload] {
         match self {
             Format::MsgPack => &[
@@ -130,7 +150,7 @@ impl Format {
         }
     }
 
-    /// Whether it can name entities by 64-bit unsigned numbers only.
+    /// Whether ids of entities must be 64-bit unsigned integers.
     pub fn has_numeric_ids(self) -> bool {
         matches!(self, Format::FluxaOrm | Format::FluxaOrm1)
     }
@@ -139,7 +159,7 @@ impl Format {
 impl Declaration {
     /// The type that TYPES gives a field.
     pub fn declared_type(&self, field: &[u8]) -> Option<FieldType> {
-        // Most entity types name no types: do not look for them in vain.
+        // Most entity types declare no types, so the common case skips the search.
         if self.types.is_empty() {
             return None;
         }
@@ -155,11 +175,12 @@ impl Declaration {
         )
     }
 
+    /// The key at which an entity's snapshot is stored.
     pub fn snapshot_key(&self, id: &[u8]) -> Vec<u8> {
         [&self.prefix, id].concat()
     }
 
-    /// About how many bytes of memory it takes.
+    /// An estimate of the memory that it takes, in bytes.
     pub fn memory(&self) -> usize {
         let bytes = |text: &Vec<u8>| size_of::<Vec<u8>>().saturating_add(text.capacity());
         let types = self.types.keys().map(bytes);
@@ -178,7 +199,7 @@ impl Declaration {
     }
 }
 
-/// The entity's name when NAME is left out: the key without its cluster `{tag}`.
+/// The default of NAME: the key without its cluster `{tag}`.
 pub fn default_name(key: &[u8]) -> Vec<u8> {
     let without_tag = hash_tag(key).and_then(|tag| {
         let before = key.get(..tag.start.checked_sub(1)?)?;
@@ -191,7 +212,7 @@ pub fn default_name(key: &[u8]) -> Vec<u8> {
 }
 
 impl Stream {
-    /// A stream of this name with every option left out.
+    /// A stream at this key with the defaults of all options.
     pub fn new(key: &[u8]) -> Self {
         Stream {
             key: key.to_vec(),
@@ -205,7 +226,7 @@ impl Stream {
         }
     }
 
-    /// Whether it lives in this database, the declaration's own.
+    /// Whether the stream is in this database, which is that of its declaration.
     pub fn is_in(&self, own: i32) -> bool {
         self.database
             .is_none_or(|database| i64::from(database) == i64::from(own))
@@ -217,7 +238,7 @@ impl Stream {
         named.map_or(own, |index| index.unwrap_or(i32::MAX))
     }
 
-    /// The decision table: does this stream get an event of this operation?
+    /// The decision table: whether this stream gets an event of this operation.
     ///
     /// An update publishes if at least one field changed and the stream's operations have `U` or one
     /// of its triggers changed; inserts and deletes go by the operations alone.

@@ -5,41 +5,49 @@ use super::value::FieldType;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes that an event borrows: from the command that makes it, or from the entry it is read from.
+/// Bytes that an event borrows from the command that makes it, or from the entry that it is decoded from.
 pub type Bytes<'a> = Cow<'a, [u8]>;
 
+/// One operation on one entity, as readers learn of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
     /// The entity type's name.
     pub entity: Bytes<'a>,
+    /// The entity's id.
     pub id: Bytes<'a>,
+    /// The operation.
     pub operation: Operation,
-    /// What changed, old and new, as far as the stream's payload carries it.
+    /// The changed fields, old and new, as far as the stream's payload carries them.
     pub changes: Cow<'a, [Change<'a>]>,
-    /// All fields before and after, by name, if the payload carries images.
+    /// All fields before the operation, by name, if the payload carries images.
     pub before: Image<'a>,
+    /// All fields after the operation, likewise.
     pub after: Image<'a>,
-    /// The update is a TOUCH. A format may not be able to tell.
+    /// Whether the update is a TOUCH. Some formats cannot tell.
     pub touch: bool,
-    /// The entity's own, where VERSION is declared.
+    /// The entity's own version, where VERSION is declared.
     pub version: Option<Version>,
-    /// META: small pairs that a flush sends along with its events.
+    /// META: small pairs that a flush adds to its events.
     pub meta: Cow<'a, [Pair<'a>]>,
 }
 
 /// The value of a VERSION field, which is an int or a uint.
 pub type Version = i128;
 
-/// Fields and their values, none null; empty for an entity that does not exist or has no fields.
+/// Fields and their values, without nulls. It is empty for an entity that does not exist or has no fields.
 pub type Image<'a> = Cow<'a, [(Bytes<'a>, Value<'a>)]>;
 
 /// A name and a value of META.
 pub type Pair<'a> = (Bytes<'a>, Bytes<'a>);
 
+/// A changed field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'a> {
+    /// The field's name.
     pub field: Bytes<'a>,
+    /// The value before.
     pub old: Value<'a>,
+    /// The value after.
     pub new: Value<'a>,
 }
 
@@ -47,7 +55,7 @@ pub struct Change<'a> {
 pub type Value<'a> = Option<(FieldType, Bytes<'a>)>;
 
 impl Event<'_> {
-    /// Whether one of these fields changed, as far as the event tells.
+    /// Whether one of these fields changed, as far as the event shows.
     pub fn changed(&self, fields: &BTreeSet<&[u8]>) -> bool {
         let texts = |image: &'_ Image<'_>| -> BTreeMap<Vec<u8>, Vec<u8>> {
             let named = image.iter().filter(|(field, _)| fields.contains(&**field));
@@ -60,7 +68,7 @@ impl Event<'_> {
             || texts(&self.before) != texts(&self.after)
     }
 
-    /// The bytes of its texts, of those that may be many or large.
+    /// The size of the texts that may be many or large: of changes, images and META.
     pub fn size(&self) -> usize {
         let text = |value: &Value| value.as_ref().map_or(0, |(_, text)| text.len());
         let changes = self.changes.iter().map(|change| {
@@ -75,7 +83,7 @@ impl Event<'_> {
         sizes.fold(0, usize::saturating_add)
     }
 
-    /// What happened, as readers are told: a TOUCH where the format or the images tell it from an update.
+    /// The operation's name for readers: `touch` where the format or the images distinguish it from an update.
     pub fn op(&self) -> &'static str {
         let touched = self.touch || (!self.before.is_empty() && self.before == self.after);
         match self.operation {

@@ -1,18 +1,19 @@
 //! Ids of events: `ms-seq`, where seq counts the stream's events without a gap.
 
 use super::decimal;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+/// The id of a stream's entry, `ms-seq`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId {
+    /// When the entry was added, in milliseconds since 1970.
     pub ms: u64,
+    /// The position among the stream's events.
     pub seq: u64,
 }
 
 impl EventId {
+    /// The greatest id.
     pub const MAX: EventId = EventId {
         ms: u64::MAX,
         seq: u64::MAX,
@@ -20,8 +21,8 @@ impl EventId {
 
     /// The id of the event after this one: seq is one more, ms is now unless the clock went back.
     ///
-    /// A stream that somebody filled up to the last seq by hand starts counting anew in the next
-    /// millisecond; `None` when there is no greater id at all.
+    /// If a stream was filled up to the last seq by hand, counting restarts in the next millisecond. Returns `None`
+    /// if there is no greater id.
     pub fn following(self, now_ms: u64) -> Option<EventId> {
         let ms = now_ms.max(self.ms);
         match self.seq.checked_add(1) {
@@ -34,7 +35,7 @@ impl EventId {
         }
     }
 
-    /// The greatest id smaller than this one; 0-0 has none but itself.
+    /// The greatest id smaller than this one; 0-0 for 0-0.
     pub fn preceding(self) -> EventId {
         match (self.ms, self.seq) {
             (0, 0) => self,
@@ -49,7 +50,7 @@ impl EventId {
         }
     }
 
-    /// The smallest id greater than this one; the greatest has none.
+    /// The smallest id greater than this one; `None` for the greatest id.
     pub fn succeeding(self) -> Option<EventId> {
         Some(match self.seq.checked_add(1) {
             Some(seq) => EventId { seq, ..self },
@@ -60,7 +61,7 @@ impl EventId {
         })
     }
 
-    /// `ms-seq`, both in plain decimal.
+    /// Parses `ms-seq`, both in plain decimal.
     pub fn parse(text: &[u8]) -> Option<EventId> {
         let dash = text.iter().position(|&byte| byte == b'-')?;
         let (ms, seq) = (text.get(..dash)?, text.get(dash.checked_add(1)?..)?);
@@ -70,16 +71,16 @@ impl EventId {
         })
     }
 
-    /// As it is displayed, without the formatter, whose part in an event would be felt.
+    /// The displayed form, made without the formatter, whose cost per event would be measurable.
     pub fn text(self) -> String {
         let (mut ms, mut seq) = (itoa::Buffer::new(), itoa::Buffer::new());
         [ms.format(self.ms), "-", seq.format(self.seq)].concat()
     }
 }
 
-/// How many events a reader at a position can no longer get, by the gaps in the seqs of what it gets
-/// instead: ids in order, and whether each is an event. Entries by others have ids of any kind, so a gap
-/// is one before an event only.
+/// The number of events that a reader at a position has missed, by the gaps between the seqs that it has read.
+/// `read` lists ids in order, and whether each is an event of the module. Entries of other writers have arbitrary
+/// ids, so only a gap before an event counts.
 pub fn missed(position: EventId, read: impl IntoIterator<Item = (EventId, bool)>) -> u64 {
     let mut before = position;
     let mut missed = 0u64;

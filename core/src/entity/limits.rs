@@ -1,10 +1,9 @@
-//! How much one command may ask for, so that none holds the server for long or makes gigabytes of
-//! megabytes.
+//! These settings bound how long one command can block the server and how much memory it can use.
 
 use super::field::Fields;
 use crate::error::{Error, Quoted};
 
-/// As configured.
+/// The limits in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Fields of one entity, of META, and of WHERE.
@@ -17,14 +16,17 @@ pub struct Limits {
     pub event_bytes: usize,
 }
 
-/// What errors call the settings.
+/// The setting of [`Limits::fields`].
 pub const FIELDS: &str = "dirty.max-fields";
+/// The setting of [`Limits::ops`].
 pub const OPS: &str = "dirty.max-ops";
+/// The setting of [`Limits::value_bytes`].
 pub const VALUE_BYTES: &str = "dirty.max-value-bytes";
+/// The setting of [`Limits::event_bytes`].
 pub const EVENT_BYTES: &str = "dirty.max-event-bytes";
 
 impl Limits {
-    /// What was accepted once, by the limits of then.
+    /// No limits, for a flush that was accepted when it was deferred.
     pub const NONE: Limits = Limits {
         fields: usize::MAX,
         ops: usize::MAX,
@@ -32,20 +34,22 @@ impl Limits {
         event_bytes: usize::MAX,
     };
 
+    /// Checks the number of operations of one command.
     pub fn check_ops(&self, ops: usize) -> Result<(), Error> {
         check(ops, self.ops, OPS, "operations", None)
     }
 
+    /// Checks the number of ids of one command, which are bounded as operations are.
     pub fn check_ids(&self, ids: usize) -> Result<(), Error> {
         check(ids, self.ops, OPS, "ids", None)
     }
 
-    /// META pairs, of which there may be as many as fields.
+    /// Checks the number of META pairs, which are bounded as fields are.
     pub fn check_pairs(&self, pairs: usize) -> Result<(), Error> {
         check(pairs, self.fields, FIELDS, "pairs of META", None)
     }
 
-    /// Filters of a reader, and the fields that one names.
+    /// Checks the number of filters of a reader, counting each field that FIELDS names.
     pub fn check_filters(&self, filters: usize) -> Result<(), Error> {
         check(
             filters,
@@ -56,7 +60,7 @@ impl Limits {
         )
     }
 
-    /// So many fields of an entity.
+    /// Checks the number of fields of an entity.
     pub fn check_count(&self, id: &[u8], fields: usize) -> Result<(), Error> {
         check(
             fields,
@@ -67,7 +71,7 @@ impl Limits {
         )
     }
 
-    /// What an operation gives an entity.
+    /// Checks the fields that an operation gives an entity.
     pub fn check_fields(&self, id: &[u8], fields: &Fields) -> Result<(), Error> {
         self.check_count(id, fields.len())?;
         for (field, given) in fields {
@@ -79,13 +83,13 @@ impl Limits {
         Ok(())
     }
 
-    /// The value of a field, or of META.
+    /// Checks the value of a field, or of META.
     pub fn check_value(&self, name: &[u8], value: &[u8]) -> Result<(), Error> {
         let what = "bytes in the value of";
         check(value.len(), self.value_bytes, VALUE_BYTES, what, Some(name))
     }
 
-    /// A field's name, an id: what goes wherever a value goes.
+    /// Checks a field's name or an id, which are copied wherever values are.
     pub fn check_name(&self, name: &[u8]) -> Result<(), Error> {
         check(
             name.len(),
@@ -99,18 +103,18 @@ impl Limits {
 
 fn check(
     got: usize,
-    most: usize,
+    max: usize,
     setting: &'static str,
     what: &'static str,
     of: Option<&[u8]>,
 ) -> Result<(), Error> {
-    match got > most {
+    match got > max {
         true => Err(Error::TooMuch {
             got,
             what,
             of: of.map(Quoted::new),
             setting,
-            most,
+            max,
         }),
         false => Ok(()),
     }

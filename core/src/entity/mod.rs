@@ -1,11 +1,11 @@
-//! The domain, in plain Rust: what a declaration says, how a flush changes an entity, which streams
-//! get which event. Nothing here knows Redis.
+//! The domain in plain Rust: declarations, values, snapshots, events and their ids. Nothing here knows Redis.
 
 pub mod decimal;
 pub mod declaration;
 pub mod event;
 pub mod event_id;
 pub mod field;
+#[allow(missing_docs)]
 pub mod json;
 pub mod limits;
 pub mod number;
@@ -13,4 +13,5 @@ pub mod operation;
 pub mod overlap;
 pub mod snapshot;
 pub mod tags;
+#[allow(missing_docs)]
 pub mod value;

@@ -68,6 +68,7 @@ impl<'t> Number<'t> {
         length(self.whole).saturating_add(length(self.fraction))
     }
 
+    /// Whether it is 0, of either sign.
     pub fn is_zero(&self) -> bool {
         self.length() == 0
     }

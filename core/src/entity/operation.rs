@@ -1,15 +1,20 @@
-//! What happened to an entity, and the sets of it that streams ask for.
+//! The operations on entities, and the sets of them that streams publish.
 
 use bitflags::bitflags;
 
+/// The kind of change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
+    /// The entity is new.
     Insert,
+    /// The entity has changed.
     Update,
+    /// The entity is gone.
     Delete,
 }
 
 impl Operation {
+    /// The operation's name in replies.
     pub fn name(self) -> &'static str {
         match self {
             Operation::Insert => "insert",
@@ -23,8 +28,11 @@ bitflags! {
     /// The operations a stream publishes: OPS, letters of `IUD`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Operations: u8 {
+        /// `I`
         const INSERT = 1;
+        /// `U`
         const UPDATE = 2;
+        /// `D`
         const DELETE = 4;
     }
 }
@@ -36,7 +44,7 @@ impl Operations {
         (b'D', Operations::DELETE),
     ];
 
-    /// Letters of `IUD` in any order; `None` for no letters and for any other.
+    /// Parses letters of `IUD` in any order; `None` for an empty text and for other letters.
     pub fn from_letters(letters: &[u8]) -> Option<Self> {
         let mut operations = Operations::empty();
         for letter in letters {
@@ -46,7 +54,7 @@ impl Operations {
         (!operations.is_empty()).then_some(operations)
     }
 
-    /// As OPS takes it: the letters, or `NONE`.
+    /// The value of OPS: the letters, or `NONE`.
     pub fn name(self) -> String {
         if self.is_empty() {
             return "NONE".into();

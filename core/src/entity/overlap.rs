@@ -52,7 +52,9 @@ pub fn is_of_stream(declaration: &Declaration, stream: &Stream, key: &[u8]) -> b
 /// More separators than an id may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany {
+    /// The separator, `:` or `@`.
     pub separator: u8,
+    /// How often it stands in the id.
     pub got: usize,
 }
 

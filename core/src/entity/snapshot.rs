@@ -6,27 +6,27 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-/// The reserved hash field. Empty, it stands for an entity all of whose fields are null; alone and not
-/// empty, for a deleted entity, whose version it holds.
+/// The reserved hash field. If it is empty, the entity exists, and all its fields are null. If it is the only
+/// field and not empty, the entity is deleted, and the marker holds its version.
 pub const MARKER: &[u8] = b"@";
 
-/// Fields and values in the order they were stored. What a flush gives as it is stored is borrowed from
-/// there, the bytes of all else are in one buffer: reading an entity of 500 fields costs a few allocations,
-/// not a thousand.
+/// Fields and values in the order in which they were stored. Fields that equal those of a flush borrow its
+/// bytes; the bytes of the others share one buffer. So reading an entity of 500 fields takes a few allocations
+/// instead of a thousand.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot<'g> {
     bytes: Vec<u8>,
-    fields: Vec<Place<'g>>,
-    /// Whether the stored hash has the marker; it should, if and only if there are no fields.
+    fields: Vec<FieldBytes<'g>>,
+    /// Whether the stored hash has the marker, which it should have if and only if there are no fields.
     pub marked: bool,
     /// Whether the marker is not empty: it is that of a tombstone, to which somebody has added fields. The
     /// hash has a tombstone's time to live, too.
     pub buried: bool,
 }
 
-/// Where a field's name and value are.
+/// The bytes of a field's name and value.
 #[derive(Clone, Debug)]
-enum Place<'g> {
+enum FieldBytes<'g> {
     Borrowed(&'g [u8], &'g [u8]),
     Own(Range<usize>, Range<usize>),
 }
@@ -40,7 +40,7 @@ pub static NOTHING: Snapshot = Snapshot {
 };
 
 impl<'g> Snapshot<'g> {
-    /// With room for so many fields.
+    /// An empty snapshot with room for this many fields.
     pub fn with_capacity(fields: usize) -> Self {
         Snapshot {
             bytes: Vec::new(),
@@ -50,14 +50,15 @@ impl<'g> Snapshot<'g> {
         }
     }
 
-    /// A field whose bytes are there elsewhere.
+    /// Adds a field, whose bytes are borrowed.
     pub fn borrow(&mut self, field: &'g [u8], value: &'g [u8]) {
-        self.fields.push(Place::Borrowed(field, value));
+        self.fields.push(FieldBytes::Borrowed(field, value));
     }
 
+    /// Adds a field, whose bytes are copied.
     pub fn push(&mut self, field: &[u8], value: &[u8]) {
-        let place = Place::Own(self.append(field), self.append(value));
-        self.fields.push(place);
+        let field = FieldBytes::Own(self.append(field), self.append(value));
+        self.fields.push(field);
     }
 
     fn append(&mut self, text: &[u8]) -> Range<usize> {
@@ -71,24 +72,27 @@ impl<'g> Snapshot<'g> {
         start..self.bytes.len()
     }
 
-    /// Gives fields values and takes others away, in place.
+    /// Sets fields and deletes others, in place.
     pub fn change<N: AsRef<[u8]>, V: AsRef<[u8]>, U: AsRef<[u8]>>(
         &mut self,
         set: &[(N, V)],
         unset: &[U],
     ) {
         let mut finder = Finder::new(self, set.len().saturating_add(unset.len()));
-        let mut place = |field: &[u8]| finder.find(field).map(|(index, _)| index);
-        let old: Vec<_> = set.iter().map(|(field, _)| place(field.as_ref())).collect();
+        let mut index_of = |field: &[u8]| finder.find(field).map(|(index, _)| index);
+        let old: Vec<_> = set
+            .iter()
+            .map(|(field, _)| index_of(field.as_ref()))
+            .collect();
         let gone: HashSet<_> = unset
             .iter()
-            .filter_map(|field| place(field.as_ref()))
+            .filter_map(|field| index_of(field.as_ref()))
             .collect();
         for ((field, value), old) in set.iter().zip(old) {
-            // The old bytes stay, unused.
-            let new = Place::Own(self.append(field.as_ref()), self.append(value.as_ref()));
+            // The old bytes stay in the buffer, unused.
+            let new = FieldBytes::Own(self.append(field.as_ref()), self.append(value.as_ref()));
             match old.and_then(|index| self.fields.get_mut(index)) {
-                Some(place) => *place = new,
+                Some(bytes) => *bytes = new,
                 None => self.fields.push(new),
             }
         }
@@ -100,29 +104,33 @@ impl<'g> Snapshot<'g> {
             .retain(|_| index.next().is_some_and(|index| !gone.contains(&index)));
     }
 
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.fields.len()
     }
 
+    /// Whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
-    /// How many bytes it takes that are not borrowed.
+    /// The number of bytes that are not borrowed.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
+    /// The field at an index, and its value.
     pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
         Some(match self.fields.get(index)? {
-            Place::Borrowed(field, value) => (field, value),
-            Place::Own(field, value) => (
+            FieldBytes::Borrowed(field, value) => (field, value),
+            FieldBytes::Own(field, value) => (
                 self.bytes.get(field.clone())?,
                 self.bytes.get(value.clone())?,
             ),
         })
     }
 
+    /// All fields and their values, in the order in which they were stored.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         (0..self.len()).filter_map(|index| self.at(index))
     }
@@ -138,23 +146,25 @@ impl<'a> FromIterator<(&'a [u8], &'a [u8])> for Snapshot<'_> {
     }
 }
 
-/// Takes in a snapshot field by field, beside the fields that a flush gives.
-pub struct Reading<'f, 'g> {
+/// Builds a snapshot field by field, and borrows from the fields of a flush where they are equal.
+pub struct SnapshotBuilder<'f, 'g> {
+    /// The snapshot so far.
     pub snapshot: Snapshot<'g>,
-    /// Those that the flush gives and that were not met yet.
+    /// The fields of the flush that are still to be compared.
     given: std::slice::Iter<'f, Field<'g>>,
 }
 
-impl<'f, 'g> Reading<'f, 'g> {
+impl<'f, 'g> SnapshotBuilder<'f, 'g> {
+    /// A builder for a stored hash of this many fields and the fields of a flush.
     pub fn new(fields: usize, given: &'f [Field<'g>]) -> Self {
-        Reading {
+        SnapshotBuilder {
             snapshot: Snapshot::with_capacity(fields),
             given: given.iter(),
         }
     }
 
-    /// Clients name fields in the order in which they were first stored, more often than not, so each is
-    /// compared with one of theirs.
+    /// Adds a field. Clients usually name fields in the order in which they were first stored, so each stored field
+    /// is compared with only one of theirs.
     pub fn push(&mut self, field: &[u8], value: &[u8]) {
         let next = self.given.as_slice().first();
         let Some((name, given)) = next.filter(|(name, _)| **name == *field) else {
@@ -171,14 +181,14 @@ impl<'f, 'g> Reading<'f, 'g> {
     }
 }
 
-/// Whether two texts are equal; at once if they are in the same place.
+/// Whether two texts are equal. Texts at the same address are not compared.
 pub fn is_same(a: &[u8], b: &[u8]) -> bool {
     std::ptr::eq(a, b) || a == b
 }
 
-/// Finds fields by name. Clients name them in the order in which they were first stored, more often
-/// than not, so the place after the last hit is tried first. Else the entity is searched, or indexed
-/// if both it and the fields to find are many.
+/// Finds fields by name. Clients usually name them in the order in which they were first stored, so the field
+/// after the last hit is tried first. Otherwise the snapshot is searched, or indexed if it has many fields and
+/// many are to be found.
 pub struct Finder<'s> {
     snapshot: &'s Snapshot<'s>,
     expected: usize,
@@ -187,9 +197,10 @@ pub struct Finder<'s> {
 }
 
 impl<'s> Finder<'s> {
-    /// To index a field takes about as long as to pass over so many.
+    /// Indexing a field costs about as much as passing over 32.
     const SEARCHED: usize = 32;
 
+    /// A finder of this many fields in a snapshot.
     pub fn new(snapshot: &'s Snapshot<'s>, fields_to_find: usize) -> Self {
         Finder {
             snapshot,
@@ -199,6 +210,7 @@ impl<'s> Finder<'s> {
         }
     }
 
+    /// The index and the value of a field.
     pub fn find(&mut self, field: &[u8]) -> Option<(usize, &'s [u8])> {
         let snapshot = self.snapshot;
         let value_at = |index| match snapshot.at(index)? {
@@ -264,7 +276,7 @@ mod tests {
     proptest! {
         /// Whatever a flush gives: in another order, more, less, null, not as text of its own.
         #[test]
-        fn what_is_read_is_what_is_stored(
+        fn a_snapshot_is_read_as_it_is_stored(
             stored in prop::collection::vec((text(), text()), 0..4),
             given in prop::collection::vec((text(), prop::option::of((text(), any::<bool>()))), 0..4),
         ) {
@@ -278,11 +290,11 @@ mod tests {
                     (name.into(), value)
                 })
                 .collect();
-            let mut reading = Reading::new(stored.len(), &given);
+            let mut builder = SnapshotBuilder::new(stored.len(), &given);
             for (field, value) in &stored {
-                reading.push(field, value);
+                builder.push(field, value);
             }
-            let read: Vec<_> = reading.snapshot.iter().collect();
+            let read: Vec<_> = builder.snapshot.iter().collect();
             prop_assert_eq!(read, stored);
         }
     }

@@ -5,18 +5,21 @@
 //! | `dirtyStream=Name/pool/ops,…` | 2 | declares streams; pool and ops (letters of `IUD`) may be empty or left out | names streams that `ID` declares |
 //! | `dirty=Name:add\|edit\|delete,…` | 1 | declares streams at the keys `dirty_Name` | names streams; one that `ID` lacks publishes on this field's change only |
 //!
-//! A tag may be the whole content of `orm:"…"`: parts between `;`, of which only these two count.
+//! A tag may be the whole content of `orm:"…"`: parts separated by `;`, of which only these two are read.
 
 use super::declaration::Stream;
 use super::operation::Operations;
 use crate::error::{Error, Quoted, TagFault};
 use std::collections::HashMap;
 
-/// The field whose tag speaks for the whole entity.
+/// The field whose tag applies to the whole entity.
 const ENTITY_FIELD: &[u8] = b"ID";
 
+/// A field of a struct and its tag.
 pub struct Tag<'a> {
+    /// The field's name.
     pub field: &'a [u8],
+    /// The whole tag.
     pub tag: &'a [u8],
 }
 
@@ -26,13 +29,13 @@ pub type Pools<'a> = HashMap<&'a [u8], u32>;
 /// The streams that the tags declare, with their operations and triggers.
 pub fn streams(tags: &[Tag], pools: &Pools) -> Result<Vec<Stream>, Error> {
     let mut streams: Vec<Stream> = Vec::new();
-    let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
+    let mut indexes: HashMap<Vec<u8>, usize> = HashMap::new();
     let (of_entity, of_fields): (Vec<_>, Vec<_>) =
         tags.iter().partition(|tag| tag.field == ENTITY_FIELD);
     for tag in of_entity {
         for part in tag.parts() {
             let stream = part.declares(pools).map_err(|why| tag.fault(why))?;
-            if places.insert(stream.key.clone(), streams.len()).is_some() {
+            if indexes.insert(stream.key.clone(), streams.len()).is_some() {
                 return Err(Error::DuplicateStream(Quoted::new(&stream.key)));
             }
             streams.push(stream);
@@ -41,19 +44,20 @@ pub fn streams(tags: &[Tag], pools: &Pools) -> Result<Vec<Stream>, Error> {
     for tag in of_fields {
         for part in tag.parts() {
             let key = part.names().map_err(|why| tag.fault(why))?;
-            let place = match (places.get(&key), &part) {
-                (Some(place), _) => *place,
+            let index = match (indexes.get(&key), &part) {
+                (Some(index), _) => *index,
                 (None, Part::V2(_)) => return Err(tag.fault(TagFault::UndeclaredStream)),
                 (None, Part::V1(_)) => {
-                    places.insert(key.clone(), streams.len());
+                    let index = streams.len();
+                    indexes.insert(key.clone(), index);
                     streams.push(Stream {
                         operations: Operations::empty(),
                         ..Stream::new(&key)
                     });
-                    streams.len().saturating_sub(1)
+                    index
                 }
             };
-            if let Some(stream) = streams.get_mut(place) {
+            if let Some(stream) = streams.get_mut(index) {
                 stream.triggers.insert(tag.field.to_vec());
             }
         }
@@ -61,7 +65,7 @@ pub fn streams(tags: &[Tag], pools: &Pools) -> Result<Vec<Stream>, Error> {
     Ok(streams)
 }
 
-/// What stands between two commas of a tag that counts.
+/// One element of the comma-separated list in a tag.
 enum Part<'a> {
     V1(&'a [u8]),
     V2(&'a [u8]),

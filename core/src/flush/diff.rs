@@ -1,4 +1,4 @@
-//! What changes between a stored state and the fields of a flush.
+//! The changes between a stored state and the fields of a flush.
 
 use super::state::Write;
 use crate::entity::declaration::Declaration;
@@ -17,10 +17,10 @@ pub enum Scope {
     Named,
 }
 
-/// The types of an entity's fields: as declared, else as the snapshot at hand gives them.
+/// The types of an entity's fields: those that are declared, else those that the flush gives.
 pub struct Types<'d, 'a> {
     declaration: &'d Declaration,
-    /// Of fields that are not declared; strings need no mention.
+    /// The types of undeclared fields, except strings.
     given: HashMap<Bytes<'a>, FieldType>,
 }
 
@@ -54,8 +54,8 @@ impl<'d, 'a> Types<'d, 'a> {
         }
     }
 
-    /// A stored text with its field's type. Where none is declared, another text is another value: it is
-    /// of the type that the snapshot gives the field only if it is written as that is.
+    /// A stored text with its field's type. Without a declared type, different texts are different values: the
+    /// text has the type that the flush gives the field only if it is in the canonical form of that type.
     pub fn value<'t>(&self, field: &[u8], text: &'t [u8]) -> Value<'t> {
         Some(match self.declaration.declared_type(field) {
             Some(declared) => declared.interpret(text),
@@ -66,8 +66,8 @@ impl<'d, 'a> Types<'d, 'a> {
         })
     }
 
-    /// Whether a value is the stored text itself, of a field whose type is not declared: so it is with most
-    /// fields of most snapshots.
+    /// Whether a value equals the stored text of a field without a declared type. This is the common case, so it
+    /// is checked first.
     fn is_same(&self, field: &[u8], given: &InputValue, stored: Option<&[u8]>) -> bool {
         stored.is_some_and(|stored| is_same(stored, given.text()))
             && self.declaration.declared_type(field).is_none()
@@ -86,14 +86,14 @@ impl<'d, 'a> Types<'d, 'a> {
     }
 }
 
-/// What changes between a stored state and the fields of a flush.
+/// The changes between a stored state and the fields of a flush.
 pub struct Diff<'s, 'a> {
     /// New values to store.
     set: Vec<(Bytes<'a>, Bytes<'a>)>,
     /// Stored fields that become null.
     unset: Vec<Bytes<'s>>,
     pub changes: Vec<Change<'s>>,
-    /// How many fields there are afterwards.
+    /// The number of fields afterwards.
     remaining: usize,
 }
 
@@ -181,6 +181,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
     }
 
     fn clear(&mut self, types: &Types<'_, 'a>, field: Bytes<'s>, old: &'s [u8]) {
+        debug_assert!(self.remaining > 0, "a stored field is counted");
         self.remaining = self.remaining.saturating_sub(1);
         let old = types.value(&field, old);
         self.unset.push(field.clone());
@@ -191,7 +192,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
         });
     }
 
-    /// How many fields the entity has afterwards.
+    /// The number of fields that the entity has afterwards.
     pub fn remaining(&self) -> usize {
         self.remaining
     }
@@ -206,7 +207,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
         // A tombstone's marker is another one than that of an entity without fields.
         let is_right = state.marked == mark && !(mark && state.buried);
         Write::Change {
-            anew: false,
+            replaces_tombstone: false,
             persist: state.buried,
             set: self.set,
             unset: self.unset.into_iter().map(Bytes::into_owned).collect(),

@@ -1,19 +1,19 @@
-//! A flush, from its arguments to the plan of what is written and published. Nothing here knows Redis.
+//! A flush, from its arguments to the plan of its writes and events. Nothing here knows Redis.
 
+mod action;
 mod diff;
 mod outcome;
 mod parse;
 mod plan;
 mod planner;
 mod publish;
-mod request;
 mod state;
 mod stateless;
 pub mod stored;
 
+pub use action::{Action, Flush};
 pub use outcome::{Answer, Details, Effect, Outcome};
-pub use parse::Parsed;
+pub use parse::Request;
 pub use plan::{check, plan};
 pub use planner::{Plan, Publication, Step};
-pub use request::{Request, Requests};
-pub use state::{Snapshots, Stored, Write};
+pub use state::{EntityState, Snapshots, Write};

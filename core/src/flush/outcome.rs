@@ -1,25 +1,46 @@
-//! What comes of a flush: its reply.
+//! The outcome of a flush: its reply.
 
 use crate::entity::event_id::EventId;
 use crate::entity::operation::Operation;
-use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 use std::ffi::CStr;
 
-/// What one operation came to: an element of the reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// The effect of one operation: an element of the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// The entity was inserted.
     Insert,
+    /// The entity was updated.
     Update,
+    /// The entity was deleted.
     Delete,
+    /// Nothing changed.
     None,
+    /// The operation was ignored, since a newer version is stored.
     Stale,
+    /// An update without changes was published.
     Touch,
+    /// The state was stored and nothing published.
     Seed,
 }
 
 impl Effect {
+    const ALL: [Effect; 7] = [
+        Effect::Insert,
+        Effect::Update,
+        Effect::Delete,
+        Effect::None,
+        Effect::Stale,
+        Effect::Touch,
+        Effect::Seed,
+    ];
+
+    /// The effect that has this name.
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|effect| effect.name().to_bytes() == name)
+    }
+
+    /// As replies and stored answers call it.
     pub fn name(self) -> &'static CStr {
         match self {
             Effect::Insert => c"insert",
@@ -44,26 +65,28 @@ impl From<Operation> for Effect {
 }
 
 /// The reply to a flush.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It waits for its COMMIT.
     Deferred,
-    /// What came of each operation.
+    /// It was carried out; one outcome for each operation.
     Done(Vec<Outcome>),
 }
 
-/// What a client is told of one operation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The outcome of one operation, as the client learns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
+    /// The effect of the operation.
     pub effect: Effect,
-    /// If it asked WITHEVENTS.
+    /// The changed fields and events, if the flush has WITHEVENTS.
     pub details: Option<Details>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The changed fields and the events of one operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
-    pub changed: Vec<ByteBuf>,
-    /// Streams and the ids that they gave.
-    pub events: Vec<(ByteBuf, EventId)>,
+    /// The names of the changed fields.
+    pub changed: Vec<Vec<u8>>,
+    /// The streams that got an event, and the ids of the events.
+    pub events: Vec<(Vec<u8>, EventId)>,
 }

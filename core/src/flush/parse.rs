@@ -1,6 +1,6 @@
-//! What DIRTY.FLUSH was asked for.
+//! The arguments of DIRTY.FLUSH.
 
-use super::request::{Request, Requests};
+use super::action::{Action, Flush};
 use crate::args::Args;
 use crate::encoding::input as encoded;
 use crate::entity::event::Pair;
@@ -10,17 +10,19 @@ use crate::entity::value::InputValue;
 use crate::error::{Error, Quoted};
 use crate::unique::Seen;
 
-/// How long a token of ONCE is remembered when nothing else is said: a day.
+/// How long a token of ONCE is remembered by default: a day.
 const ONCE_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// A flush, and when it is to happen.
+/// DIRTY.FLUSH: a flush, and whether it waits or is remembered.
 #[derive(Debug, Default)]
-pub struct Parsed<'a> {
-    pub requests: Requests<'a>,
+pub struct Request<'a> {
+    /// The operations, and what belongs to all of them.
+    pub flush: Flush<'a>,
+    /// ONCE: the token under which the reply is remembered.
     pub once: Option<Once<'a>>,
-    /// A token.
+    /// DEFER: the token under which the flush waits for its COMMIT.
     pub defer: Option<&'a [u8]>,
-    /// The arguments without ONCE and DEFER: what is kept of a flush that is deferred.
+    /// The arguments without ONCE and DEFER, which are stored if the flush is deferred.
     pub kept: Vec<&'a [u8]>,
 }
 
@@ -30,13 +32,14 @@ pub struct Once<'a> {
     pub lifetime_ms: u64,
 }
 
-impl<'a> Parsed<'a> {
+impl<'a> Request<'a> {
+    /// Parses the arguments behind the key, for a type that is STATELESS or not.
     pub fn parse(mut args: Args<'a>, stateless: bool, limits: &Limits) -> Result<Self, Error> {
-        let mut parsed = Parsed::default();
+        let mut request = Request::default();
         let mut seen = Vec::new();
         loop {
             let before = args.clone();
-            let Some(option) = parsed.option(&mut args)? else {
+            let Some(option) = request.option(&mut args)? else {
                 break;
             };
             if seen.contains(&option) {
@@ -44,28 +47,28 @@ impl<'a> Parsed<'a> {
             }
             seen.push(option);
             if !matches!(option, "ONCE" | "DEFER") {
-                parsed.kept.extend(args.since(&before));
+                request.kept.extend(args.since(&before));
             }
         }
-        if parsed.defer.is_some() {
-            parsed.kept.extend(args.rest());
+        if request.defer.is_some() {
+            request.kept.extend(args.rest());
         }
-        limits.check_pairs(parsed.requests.meta.len())?;
-        for (name, value) in &parsed.requests.meta {
+        limits.check_pairs(request.flush.meta.len())?;
+        for (name, value) in &request.flush.meta {
             limits.check_name(name)?;
             limits.check_value(name, value)?;
         }
-        parsed.requests.list = operations(args, stateless, limits)?;
-        Ok(parsed)
+        request.flush.actions = operations(args, stateless, limits)?;
+        Ok(request)
     }
 
-    /// Reads one option and says which; `None` before the first operation.
+    /// Reads one option and returns its name, or `None` at the first operation.
     fn option(&mut self, args: &mut Args<'a>) -> Result<Option<&'static str>, Error> {
         if args.keyword("META") {
-            self.requests.meta = meta(args)?;
+            self.flush.meta = meta(args)?;
             Ok(Some("META"))
         } else if args.keyword("WITHEVENTS") {
-            self.requests.with_events = true;
+            self.flush.with_events = true;
             Ok(Some("WITHEVENTS"))
         } else if args.keyword("ONCE") {
             let token = args.next("ONCE", "a token")?;
@@ -89,23 +92,23 @@ fn operations<'a>(
     mut args: Args<'a>,
     stateless: bool,
     limits: &Limits,
-) -> Result<Vec<(&'a [u8], Request<'a>)>, Error> {
+) -> Result<Vec<(&'a [u8], Action<'a>)>, Error> {
     if args.is_empty() {
         return Err(Error::NoOperations);
     }
-    let mut list = Vec::new();
+    let mut actions = Vec::new();
     while !args.is_empty() {
-        let request = if args.keyword("SNAPSHOT") {
+        let action = if args.keyword("SNAPSHOT") {
             let id = args.next("SNAPSHOT", "an id")?;
-            (id, Request::Snapshot(fields(&mut args, "SNAPSHOT")?))
+            (id, Action::Snapshot(fields(&mut args, "SNAPSHOT")?))
         } else if args.keyword("INSERT") {
             let id = args.next("INSERT", "an id")?;
-            (id, Request::Insert(fields(&mut args, "INSERT")?))
+            (id, Action::Insert(fields(&mut args, "INSERT")?))
         } else if args.keyword("UPDATE") {
             let id = args.next("UPDATE", "an id")?;
             let update = match stateless {
                 true => replace(&mut args)?,
-                false => Request::Update(fields(&mut args, "UPDATE")?),
+                false => Action::Update(fields(&mut args, "UPDATE")?),
             };
             (id, update)
         } else if args.keyword("DELETE") {
@@ -114,25 +117,25 @@ fn operations<'a>(
                 true => Some(fields(&mut args, "DELETE")?),
                 false => None,
             };
-            (id, Request::Delete(given))
+            (id, Action::Delete(given))
         } else if args.keyword("TOUCH") {
-            (args.next("TOUCH", "an id")?, Request::Touch)
+            (args.next("TOUCH", "an id")?, Action::Touch)
         } else if args.keyword("SEED") {
             let id = args.next("SEED", "an id")?;
-            (id, Request::Seed(fields(&mut args, "SEED")?))
+            (id, Action::Seed(fields(&mut args, "SEED")?))
         } else {
             let got = args.take().unwrap_or_default();
             return Err(Error::UnknownOperation(Quoted::new(got)));
         };
-        let (id, asked) = &request;
+        let (id, asked) = &action;
         limits.check_name(id)?;
         for fields in asked.fields() {
             limits.check_fields(id, fields)?;
         }
-        list.push(request);
+        actions.push(action);
     }
-    limits.check_ops(list.len())?;
-    Ok(list)
+    limits.check_ops(actions.len())?;
+    Ok(actions)
 }
 
 fn meta<'a>(args: &mut Args<'a>) -> Result<Vec<Pair<'a>>, Error> {
@@ -149,7 +152,7 @@ fn meta<'a>(args: &mut Args<'a>) -> Result<Vec<Pair<'a>>, Error> {
     Ok(pairs)
 }
 
-/// Whether fields come next, and not another operation.
+/// Whether the next argument begins a list of fields, not another operation.
 fn begins_fields(args: &Args) -> bool {
     args.peek().is_some_and(|next| {
         let digit = next.first().is_some_and(u8::is_ascii_digit);
@@ -180,15 +183,15 @@ fn fields<'a>(args: &mut Args<'a>, of: &'static str) -> Result<Fields<'a>, Error
 }
 
 /// The UPDATE of a type that keeps no snapshots.
-fn replace<'a>(args: &mut Args<'a>) -> Result<Request<'a>, Error> {
+fn replace<'a>(args: &mut Args<'a>) -> Result<Action<'a>, Error> {
     if args.keyword("JSON") {
-        return Ok(Request::Replace {
+        return Ok(Action::Replace {
             old: encoded::json::decode(args.next("JSON", "an object of old values")?)?,
             new: encoded::json::decode(args.next("JSON", "an object of new values")?)?,
         });
     }
     if args.keyword("MSGPACK") {
-        return Ok(Request::Replace {
+        return Ok(Action::Replace {
             old: encoded::msgpack::decode(args.next("MSGPACK", "a map of old values")?)?,
             new: encoded::msgpack::decode(args.next("MSGPACK", "a map of new values")?)?,
         });
@@ -203,7 +206,7 @@ fn replace<'a>(args: &mut Args<'a>) -> Result<Request<'a>, Error> {
         old.push((field.into(), Some(before)));
         new.push((field.into(), Some(after)));
     }
-    Ok(Request::Replace { old, new })
+    Ok(Action::Replace { old, new })
 }
 
 #[cfg(test)]
@@ -212,22 +215,22 @@ mod tests {
 
     fn parse_line(line: &str) -> Result<String, String> {
         let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
-        let parsed = Parsed::parse(Args::new(&words), false, &Limits::NONE);
-        let requests = parsed.map_err(|error| error.to_string())?.requests;
-        let shown = requests.list.iter().map(|(id, request)| {
-            let (name, fields) = match request {
-                Request::Snapshot(fields) => ("snapshot", fields.as_slice()),
-                Request::Insert(fields) => ("insert", fields.as_slice()),
-                Request::Update(fields) => ("update", fields.as_slice()),
-                Request::Seed(fields) => ("seed", fields.as_slice()),
-                Request::Delete(fields) => ("delete", fields.as_deref().unwrap_or_default()),
-                Request::Replace { new, .. } => ("replace", new.as_slice()),
-                Request::Touch => ("touch", [].as_slice()),
+        let request = Request::parse(Args::new(&words), false, &Limits::NONE);
+        let flush = request.map_err(|error| error.to_string())?.flush;
+        let shown = flush.actions.iter().map(|(id, action)| {
+            let (name, fields) = match action {
+                Action::Snapshot(fields) => ("snapshot", fields.as_slice()),
+                Action::Insert(fields) => ("insert", fields.as_slice()),
+                Action::Update(fields) => ("update", fields.as_slice()),
+                Action::Seed(fields) => ("seed", fields.as_slice()),
+                Action::Delete(fields) => ("delete", fields.as_deref().unwrap_or_default()),
+                Action::Replace { new, .. } => ("replace", new.as_slice()),
+                Action::Touch => ("touch", [].as_slice()),
             };
             let nulls = fields.iter().filter(|(_, value)| value.is_none()).count();
             format!("{name} {} {}-{nulls}", id.escape_ascii(), fields.len())
         });
-        let meta = match requests.meta.len() {
+        let meta = match flush.meta.len() {
             0 => String::new(),
             pairs => format!("meta {pairs}: "),
         };
@@ -252,23 +255,23 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_too_early_or_is_no_operation_is_refused() {
+    fn truncated_and_unknown_operations_are_refused() {
         for (line, error) in [
-            ("META 1 a b", "ERR a flush needs at least one operation"),
-            ("META 2 a b DELETE", "ERR META lacks a value"),
+            ("META 1 a b", "ERR a flush requires at least one operation"),
+            ("META 2 a b DELETE", "ERR META requires a value"),
             ("META 2 a b a c TOUCH 1", "ERR META \"a\" is named twice"),
             ("META 0 META 0 TOUCH 1", "ERR META is given twice"),
-            ("WITHEVENTS", "ERR a flush needs at least one operation"),
+            ("WITHEVENTS", "ERR a flush requires at least one operation"),
             (
                 "WITHEVENTS WITHEVENTS TOUCH 1",
                 "ERR WITHEVENTS is given twice",
             ),
             ("TOUCH 1 META 0", "ERR unknown operation \"META\""),
-            ("SNAPSHOT", "ERR SNAPSHOT lacks an id"),
-            ("SNAPSHOT 1", "ERR SNAPSHOT lacks a count"),
-            ("SNAPSHOT 1 2 a b c", "ERR SNAPSHOT lacks a value"),
-            ("UPDATE 1 0 NULL 2 a", "ERR NULL lacks a field"),
-            ("DELETE 1 2", "ERR DELETE lacks a field"),
+            ("SNAPSHOT", "ERR SNAPSHOT requires an id"),
+            ("SNAPSHOT 1", "ERR SNAPSHOT requires a count"),
+            ("SNAPSHOT 1 2 a b c", "ERR SNAPSHOT requires a value"),
+            ("UPDATE 1 0 NULL 2 a", "ERR NULL requires a field"),
+            ("DELETE 1 2", "ERR DELETE requires a field"),
             ("DELETE 1 x", "ERR unknown operation \"x\""),
             (
                 "SEED 1 4294967296999999999999 a b",

@@ -1,12 +1,12 @@
-//! From the declaration, the stored snapshots and the operations asked for, to the writes and events that
-//! follow. Nothing is written here, so a plan that fails has changed nothing.
+//! The planner derives writes and events from the declaration, the stored snapshots and the requested
+//! operations. It writes nothing, so a plan that fails has changed nothing.
 
+use super::action::{Action, Flush};
 use super::diff::{Diff, Scope, Types};
 use super::outcome::Effect;
 use super::planner::{Plan, Planner, Step};
-use super::publish::{Happening, Images};
-use super::request::{Request, Requests};
-use super::state::{Snapshots, Stored, Write};
+use super::publish::{Images, Mutation};
+use super::state::{EntityState, Snapshots, Write};
 use crate::encoding::event::Origin;
 use crate::entity::decimal;
 use crate::entity::declaration::Declaration;
@@ -18,61 +18,67 @@ use crate::entity::operation::Operation;
 use crate::entity::snapshot::Snapshot;
 use crate::entity::value::FieldType;
 use crate::error::{Error, Quoted};
-use crate::keyword::Word;
+use crate::keyword::Keyword;
 use std::collections::{HashMap, HashSet};
 
-/// Decides what each operation of these flushes does, in order, later ones seeing what earlier ones did.
+/// Plans the operations of these flushes in order. Each operation sees the effects of the earlier ones.
 pub fn plan<'a>(
     declaration: &Declaration,
     origin: Origin,
     limits: Limits,
-    flushes: Vec<Requests<'a>>,
+    flushes: Vec<Flush<'a>>,
     stored: &mut impl Snapshots,
 ) -> Result<Plan<'a>, Error> {
     let mut planner = Planner::new(declaration, origin, limits);
-    // Only of an entity that comes again is the new state remembered.
+    // New states are remembered only for entities with several operations.
     let again = repeated(&flushes);
-    let mut states: HashMap<&[u8], Stored<'a>> = HashMap::new();
-    for requests in flushes {
-        planner.meta = requests.meta;
-        planner.with_events = requests.with_events;
-        for (id, request) in requests.list {
-            let of_token = |error: Error| error.of_token(requests.token);
+    let mut states: HashMap<&[u8], EntityState<'a>> = HashMap::new();
+    for flush in flushes {
+        planner.meta = flush.meta;
+        planner.with_events = flush.with_events;
+        planner
+            .plan
+            .flushes
+            .push(Vec::with_capacity(flush.actions.len()));
+        for (id, action) in flush.actions {
+            let of_token = |error: Error| error.of_token(flush.token);
             let known = match again.contains(id) {
                 true => states.remove(id),
                 false => None,
             };
             let state = match known {
                 Some(state) => state,
-                None if declaration.stateless => Stored::Nothing,
+                None if declaration.stateless => EntityState::Nothing,
                 None => {
-                    let given = request.fields().next().map_or(&[][..], Vec::as_slice);
+                    let given = action.fields().next().map_or(&[][..], Vec::as_slice);
                     let state = stored.load(id, given).map_err(of_token)?;
                     let fields = state.entity().map_or(0, Snapshot::len);
-                    planner.work(fields).map_err(of_token)?;
+                    planner.spend(fields).map_err(of_token)?;
                     state
                 }
             };
-            let step = planner.step(id, request, &state).map_err(of_token)?;
+            let step = planner.step(id, action, &state).map_err(of_token)?;
             if again.contains(id) {
                 states.insert(id, state.after(step.write.as_ref()));
             }
-            planner.plan.steps.push(step);
+            if let Some(steps) = planner.plan.flushes.last_mut() {
+                steps.push(step);
+            }
         }
     }
     Ok(planner.plan)
 }
 
-/// Refuses what no state of the entities could make right, for a flush that waits for its COMMIT.
+/// Refuses a flush that could not succeed whatever the state of its entities, before it waits for its COMMIT.
 pub fn check(
     declaration: &Declaration,
     origin: Origin,
     limits: Limits,
-    requests: Requests,
+    flush: Flush,
 ) -> Result<(), Error> {
     let mut planner = Planner::new(declaration, origin, limits);
-    for (id, request) in requests.list {
-        match planner.step(id, request, &Stored::Nothing) {
+    for (id, action) in flush.actions {
+        match planner.step(id, action, &EntityState::Nothing) {
             Ok(_) | Err(Error::NoEntity(_)) => {}
             Err(error) => return Err(error),
         }
@@ -80,9 +86,9 @@ pub fn check(
     Ok(())
 }
 
-/// The ids that are named more than once.
-fn repeated<'a>(flushes: &[Requests<'a>]) -> HashSet<&'a [u8]> {
-    let ids = || flushes.iter().flat_map(|flush| &flush.list);
+/// The ids that occur more than once.
+fn repeated<'a>(flushes: &[Flush<'a>]) -> HashSet<&'a [u8]> {
+    let ids = || flushes.iter().flat_map(|flush| &flush.actions);
     let count = ids().count();
     if count < 2 {
         return HashSet::new();
@@ -94,12 +100,12 @@ fn repeated<'a>(flushes: &[Requests<'a>]) -> HashSet<&'a [u8]> {
         .collect()
 }
 
-/// Of so many known fields each operation counts one, when it finds those that it is about.
-const KNOWN: usize = 8;
+/// Looking up fields in a stored entity of n fields costs n / 8 of the field budget.
+const LOOKUP_COST_DIVISOR: usize = 8;
 
-/// What a field counts that is written. Redis takes 0.3 µs for it, and up to 6 µs in a hash of some 500
-/// short fields, a listpack, which is searched.
-const WRITTEN: usize = 10;
+/// Writing a field costs this much of the field budget. Redis takes 0.3 µs for it, and up to 6 µs in a hash of
+/// some 500 short fields, which is a listpack and searched linearly.
+const WRITE_COST: usize = 10;
 
 /// The operations that store fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,15 +120,15 @@ impl<'d, 'a> Planner<'d, 'a> {
     fn step(
         &mut self,
         id: &'a [u8],
-        request: Request<'a>,
-        stored: &Stored<'a>,
+        action: Action<'a>,
+        stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         self.check_id(id)?;
-        let given = request.fields().map(Vec::len);
+        let given = action.fields().map(Vec::len);
         let given = given.fold(0, usize::saturating_add);
         let known = stored.entity().map_or(0, Snapshot::len);
-        self.work(given.saturating_add(known / KNOWN))?;
-        let mut step = self.decide(id, request, stored)?;
+        self.spend(given.saturating_add(known / LOOKUP_COST_DIVISOR))?;
+        let mut step = self.decide(id, action, stored)?;
         if step.write.is_none() {
             step.write = stored.entity().and_then(exhume);
         }
@@ -132,18 +138,18 @@ impl<'d, 'a> Planner<'d, 'a> {
     fn decide(
         &mut self,
         id: &'a [u8],
-        request: Request<'a>,
-        stored: &Stored<'a>,
+        action: Action<'a>,
+        stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
-        match request {
-            Request::Touch => self.touch(id, stored),
-            request if self.declaration.stateless => self.stateless(id, request),
-            Request::Delete(fields) => self.delete(id, fields, stored),
-            Request::Snapshot(fields) => self.store(id, Storing::Snapshot, fields, stored),
-            Request::Insert(fields) => self.store(id, Storing::Insert, fields, stored),
-            Request::Update(fields) => self.store(id, Storing::Update, fields, stored),
-            Request::Seed(fields) => self.store(id, Storing::Seed, fields, stored),
-            Request::Replace { .. } => Err(Error::Internal), // parsed for stateless types only
+        match action {
+            Action::Touch => self.touch(id, stored),
+            action if self.declaration.stateless => self.stateless(id, action),
+            Action::Delete(fields) => self.delete(id, fields, stored),
+            Action::Snapshot(fields) => self.store(id, Storing::Snapshot, fields, stored),
+            Action::Insert(fields) => self.store(id, Storing::Insert, fields, stored),
+            Action::Update(fields) => self.store(id, Storing::Update, fields, stored),
+            Action::Seed(fields) => self.store(id, Storing::Seed, fields, stored),
+            Action::Replace { .. } => Err(Error::Internal), // parsed for stateless types only
         }
     }
 
@@ -158,7 +164,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         }
     }
 
-    fn touch(&mut self, id: &'a [u8], stored: &Stored) -> Result<Step<'a>, Error> {
+    fn touch(&mut self, id: &'a [u8], stored: &EntityState) -> Result<Step<'a>, Error> {
         let state = stored.entity();
         if state.is_none() && !self.declaration.stateless {
             return Err(Error::NoEntity(Quoted::new(id)));
@@ -168,13 +174,13 @@ impl<'d, 'a> Planner<'d, 'a> {
             true => self.images(&types, state, &[])?,
             false => Images::default(),
         };
-        let happening = Happening {
+        let mutation = Mutation {
             touch: true,
             images,
             version: self.known_version(stored),
-            ..Happening::new(Operation::Update)
+            ..Mutation::new(Operation::Update)
         };
-        let publications = self.publish(id, &happening)?;
+        let publications = self.publish(id, &mutation)?;
         Ok(self.done(id, Effect::Touch, &[], None, publications))
     }
 
@@ -183,7 +189,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         id: &'a [u8],
         storing: Storing,
         fields: Fields<'a>,
-        stored: &Stored<'a>,
+        stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         let state = stored.entity();
         let types = Types::new(self.declaration, &fields);
@@ -193,7 +199,8 @@ impl<'d, 'a> Planner<'d, 'a> {
             Storing::Snapshot | Storing::Insert | Storing::Seed => Scope::Whole,
         };
         let diff = Diff::new(&types, state, fields, scope)?;
-        // One that had more before, by other limits or by other hands, may still change.
+        // An entity that exceeds the limit already, since the limit was higher or another client wrote the hash, may
+        // change as long as it does not grow.
         if diff.remaining() > state.map_or(0, Snapshot::len) {
             self.limits.check_count(id, diff.remaining())?;
         }
@@ -208,7 +215,7 @@ impl<'d, 'a> Planner<'d, 'a> {
             (_, Some(_)) if diff.is_empty() => return Ok(self.nothing(id, Effect::None)),
             _ => {}
         }
-        self.work(diff.changes.len().saturating_mul(WRITTEN))?;
+        self.spend(diff.changes.len().saturating_mul(WRITE_COST))?;
         let mut publications = Vec::new();
         let mut effect = Effect::Seed;
         if storing != Storing::Seed {
@@ -219,21 +226,24 @@ impl<'d, 'a> Planner<'d, 'a> {
                 false => Operation::Insert,
             });
             effect = operation.into();
-            let mut happening = Happening {
+            let mut mutation = Mutation {
                 fake: turned.is_some(),
                 version,
-                ..Happening::new(operation)
+                ..Mutation::new(operation)
             };
-            if self.wants_images(operation, false) || happening.is_return() {
-                happening.images = self.images(&types, state, &diff.changes)?;
+            if self.wants_images(operation, false) || mutation.is_return() {
+                mutation.images = self.images(&types, state, &diff.changes)?;
             }
-            happening.changes = &diff.changes;
-            publications = self.publish(id, &happening)?;
+            mutation.changes = &diff.changes;
+            publications = self.publish(id, &mutation)?;
         }
         let changed = self.changed(&diff.changes);
         let mut write = diff.into_write(state);
-        if let Write::Change { anew, .. } = &mut write {
-            *anew = matches!(stored, Stored::Tombstone(_));
+        if let Write::Change {
+            replaces_tombstone, ..
+        } = &mut write
+        {
+            *replaces_tombstone = matches!(stored, EntityState::Tombstone(_));
         }
         Ok(Step {
             id,
@@ -248,14 +258,14 @@ impl<'d, 'a> Planner<'d, 'a> {
         &mut self,
         id: &'a [u8],
         fields: Option<Fields<'a>>,
-        stored: &Stored<'a>,
+        stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         let given = match fields {
             None => None,
             Some(_) if self.declaration.version.is_none() => return Err(Error::FieldsOfDelete),
             Some(fields) => {
                 let version = self.version_in(&fields)?;
-                // Only the version counts, but what is sent must be right.
+                // Only the version is used, but the other fields must be valid, too.
                 Diff::new(
                     &Types::new(self.declaration, &fields),
                     None,
@@ -278,17 +288,17 @@ impl<'d, 'a> Planner<'d, 'a> {
                 lifetime_ms,
             })
         };
-        let Stored::Entity(state) = stored else {
+        let EntityState::Entity(state) = stored else {
             return Ok(match given {
                 Some(_) if known >= given => self.nothing(id, Effect::Stale),
-                // It may overtake the flushes that it ends; they must find out.
+                // A DELETE may overtake earlier flushes, which must find its version.
                 given => Step {
                     write: bury(given),
                     ..self.nothing(id, Effect::None)
                 },
             });
         };
-        // Of a delete and a flush of the same version the delete wins, in whatever order they come.
+        // A delete wins against a flush of the same version, whichever comes first.
         if given.is_some() && known > given {
             return Ok(self.nothing(id, Effect::Stale));
         }
@@ -296,19 +306,19 @@ impl<'d, 'a> Planner<'d, 'a> {
         let write = bury(version).unwrap_or(Write::Delete);
         let types = Types::declared(self.declaration);
         let changes = self.changes_of_delete(state);
-        let mut happening = Happening {
+        let mut mutation = Mutation {
             version,
-            ..Happening::new(Operation::Delete)
+            ..Mutation::new(Operation::Delete)
         };
         if self.wants_images(Operation::Delete, false) {
-            happening.images = self.images(&types, Some(state), &[])?.of_delete();
+            mutation.images = self.images(&types, Some(state), &[])?.of_delete();
         }
-        happening.changes = &changes;
-        let publications = self.publish(id, &happening)?;
+        mutation.changes = &changes;
+        let publications = self.publish(id, &mutation)?;
         Ok(self.done(id, Effect::Delete, &changes, Some(write), publications))
     }
 
-    /// FAKEDELETE: the operation that a change of the field stands for.
+    /// FAKEDELETE: the operation that a change of the field represents.
     pub fn turned(&self, changes: &[Change], exists: bool) -> Option<Operation> {
         let field = self.declaration.fake_delete.as_ref()?;
         let change = changes.iter().find(|change| *change.field == **field)?;
@@ -336,13 +346,13 @@ impl<'d, 'a> Planner<'d, 'a> {
         Ok(parse_version(&field_type.coerce(field, given.clone())?))
     }
 
-    /// That of the entity, or of its tombstone.
-    fn known_version(&self, stored: &Stored) -> Option<Version> {
+    /// The version of the entity, or of its tombstone.
+    fn known_version(&self, stored: &EntityState) -> Option<Version> {
         let declared = self.declaration.version.as_ref()?;
         match stored {
-            Stored::Nothing => None,
-            Stored::Tombstone(version) => Some(*version),
-            Stored::Entity(snapshot) => {
+            EntityState::Nothing => None,
+            EntityState::Tombstone(version) => Some(*version),
+            EntityState::Entity(snapshot) => {
                 let mut fields = snapshot.iter();
                 let (_, text) = fields.find(|(name, _)| *name == declared.field)?;
                 parse_version(text)
@@ -356,11 +366,11 @@ impl<'d, 'a> Planner<'d, 'a> {
         state: Option<&'s Snapshot>,
         changes: &[Change<'s>],
     ) -> Result<Images<'s>, Error> {
-        self.work(state.map_or(0, Snapshot::len))?;
+        self.spend(state.map_or(0, Snapshot::len))?;
         Ok(Images::new(types, state, changes))
     }
 
-    /// Every field to null, if anybody wants that.
+    /// A change to null for every field, if the reply or a stream needs them.
     fn changes_of_delete<'s>(&self, state: &'s Snapshot) -> Vec<Change<'s>> {
         if !self.with_events && !self.wants_full(Operation::Delete) {
             return Vec::new();
@@ -374,7 +384,7 @@ impl<'d, 'a> Planner<'d, 'a> {
                 new: None,
             })
             .collect();
-        // A large hash gives its fields in an order of its own; events have one.
+        // A large hash returns its fields in arbitrary order; events list them by name.
         changes.sort_by(|a, b| a.field.cmp(&b.field));
         changes
     }
@@ -384,11 +394,11 @@ impl<'d, 'a> Planner<'d, 'a> {
 /// entity, if only that nothing changes, must not lose it when the tombstone's time is up.
 fn exhume<'a>(snapshot: &Snapshot) -> Option<Write<'a>> {
     snapshot.buried.then(|| Write::Change {
-        anew: false,
+        replaces_tombstone: false,
         persist: true,
         set: Vec::new(),
         unset: Vec::new(),
-        marker: Some(snapshot.len() == 0),
+        marker: Some(snapshot.is_empty()),
     })
 }
 
@@ -425,10 +435,10 @@ mod tests {
     }
 
     impl Snapshots for Fake {
-        fn load<'g>(&mut self, id: &[u8], _: &[Field<'g>]) -> Result<Stored<'g>, Error> {
+        fn load<'g>(&mut self, id: &[u8], _: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
             self.loads += 1;
             let known = self.states.get(id).cloned();
-            Ok(known.map_or(Stored::Nothing, Stored::Entity))
+            Ok(known.map_or(EntityState::Nothing, EntityState::Entity))
         }
     }
 
@@ -469,21 +479,21 @@ mod tests {
         fake
     }
 
-    fn all<'a>(list: Vec<(&'a [u8], Request<'a>)>) -> Requests<'a> {
-        Requests {
-            list,
-            ..Requests::default()
+    fn all<'a>(actions: Vec<(&'a [u8], Action<'a>)>) -> Flush<'a> {
+        Flush {
+            actions,
+            ..Flush::default()
         }
     }
 
-    /// The effect, which streams publish, and what is written, of each request on entity 1.
-    fn planned(requests: Vec<Request>) -> Result<Vec<String>, String> {
-        let list = requests.into_iter().map(|r| (b"1".as_slice(), r)).collect();
+    /// The effect, which streams publish, and what is written, of each action on entity 1.
+    fn planned(actions: Vec<Action>) -> Result<Vec<String>, String> {
+        let actions = actions.into_iter().map(|r| (b"1".as_slice(), r)).collect();
         let plan = plan(
             &declaration(),
             Origin::default(),
             Limits::NONE,
-            vec![all(list)],
+            vec![all(actions)],
             &mut stored(),
         )
         .map_err(|e| e.to_string())?;
@@ -501,7 +511,7 @@ mod tests {
             };
             format!("{:?} {streams:?} {write}", step.effect)
         };
-        Ok(plan.steps.iter().map(step).collect())
+        Ok(plan.steps().map(step).collect())
     }
 
     #[test]
@@ -513,15 +523,15 @@ mod tests {
             InputValue::Bool(true),
             InputValue::Json(b"1".into()),
         ] {
-            let update = Request::Update(vec![(b"a".into(), Some(value))]);
+            let update = Action::Update(vec![(b"a".into(), Some(value))]);
             assert_eq!(planned(vec![update]), Ok(vec!["None [] -".into()]));
         }
     }
 
     #[test]
-    fn each_request_has_its_effect_its_write_and_its_streams() {
-        use Request::*;
-        for (requests, expected) in [
+    fn each_action_has_its_effect_its_write_and_its_streams() {
+        use Action::*;
+        for (actions, expected) in [
             (
                 vec![Snapshot(fields(&[("b", "2"), ("a", "1")]))],
                 vec!["None [] -"],
@@ -560,14 +570,14 @@ mod tests {
             ),
         ] {
             let expected: Vec<String> = expected.into_iter().map(String::from).collect();
-            assert_eq!(planned(requests.clone()), Ok(expected), "{requests:?}");
+            assert_eq!(planned(actions.clone()), Ok(expected), "{actions:?}");
         }
     }
 
     #[test]
-    fn a_request_that_cannot_be_fulfilled_fails_the_whole_plan() {
-        use Request::*;
-        for (requests, error) in [
+    fn a_action_that_cannot_be_fulfilled_fails_the_whole_plan() {
+        use Action::*;
+        for (actions, error) in [
             (
                 vec![Touch, Insert(fields(&[("a", "2")]))],
                 "EXISTS entity \"1\" exists with other values",
@@ -589,15 +599,15 @@ mod tests {
                 "ERR the field \"@\" is reserved",
             ),
         ] {
-            assert_eq!(planned(requests), Err(error.into()));
+            assert_eq!(planned(actions), Err(error.into()));
         }
     }
 
     #[test]
     fn streams_of_one_payload_share_an_entry_and_an_entity_is_loaded_once() {
         let mut fake = stored();
-        let delete = || (b"1".as_slice(), Request::Delete(None));
-        let touch = (b"1".as_slice(), Request::Touch);
+        let delete = || (b"1".as_slice(), Action::Delete(None));
+        let touch = (b"1".as_slice(), Action::Touch);
         let plan = plan(
             &declaration(),
             Origin::default(),

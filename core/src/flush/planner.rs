@@ -1,4 +1,4 @@
-//! What is planned so far, and how much of it one command may ask for.
+//! The plan so far, and the field budget of one command.
 
 use super::outcome::Effect;
 use super::state::Write;
@@ -7,30 +7,44 @@ use crate::entity::declaration::{Declaration, Stream};
 use crate::entity::event::{Change, Pair};
 use crate::entity::limits::Limits;
 use crate::error::Error;
-use serde_bytes::ByteBuf;
 
-/// What flushes do, in order.
+/// The effects of flushes.
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
-    pub steps: Vec<Step<'a>>,
-    /// Encoded events; streams with the same payload and format share one.
+    /// For each flush the steps of its operations, in order.
+    pub flushes: Vec<Vec<Step<'a>>>,
+    /// The encoded events. Streams with the same payload and format share an entry.
     pub entries: Vec<Entry>,
 }
 
+impl<'a> Plan<'a> {
+    /// The steps of all flushes.
+    pub fn steps(&self) -> impl Iterator<Item = &Step<'a>> {
+        self.flushes.iter().flatten()
+    }
+}
+
+/// The effect of one operation.
 #[derive(Debug)]
 pub struct Step<'a> {
+    /// The entity's id.
     pub id: &'a [u8],
+    /// The effect that the reply names.
     pub effect: Effect,
-    /// The fields that changed, if the reply is to name them and the events.
-    pub changed: Option<Vec<ByteBuf>>,
+    /// The names of the changed fields, if the reply lists them and the events.
+    pub changed: Option<Vec<Vec<u8>>>,
+    /// The change of the stored snapshot, if there is one.
     pub write: Option<Write<'a>>,
+    /// The events to append, in order.
     pub publications: Vec<Publication>,
 }
 
-/// An event for a stream, both by index: of the declaration's streams, of the plan's entries.
+/// An event for a stream; both are given by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publication {
+    /// The index of the stream among those of the declaration.
     pub stream: usize,
+    /// The index of the entry among those of the plan.
     pub entry: usize,
 }
 
@@ -38,21 +52,22 @@ pub(super) struct Planner<'d, 'a> {
     pub declaration: &'d Declaration,
     pub origin: Origin<'d>,
     pub limits: Limits,
-    /// Of the flush at hand.
+    /// META of the current flush.
     pub meta: Vec<Pair<'a>>,
     pub with_events: bool,
-    /// A stream whose format names entities by numbers only.
+    /// A stream whose format has numeric ids only.
     pub numeric: Option<&'d Stream>,
     pub plan: Plan<'a>,
-    /// What the streams are to take.
+    /// The size of all events so far.
     pub bytes: usize,
-    /// How many fields were looked at.
-    work: usize,
+    /// The part of the field budget that is spent.
+    fields_spent: usize,
 }
 
-/// How many fields the operations of one command may look at: those that are loaded, given, written, told
-/// in images, and those that changed once for each stream. A million takes some 0.2 s.
-const MAX_WORK: usize = 10_000_000;
+/// The number of fields that the operations of one command may look at. Each field counts when it is loaded,
+/// given, written or copied into an image, and each change counts once for every stream. A million takes about
+/// 0.2 s.
+const FIELD_BUDGET: usize = 10_000_000;
 
 impl<'d, 'a> Planner<'d, 'a> {
     pub fn new(declaration: &'d Declaration, origin: Origin<'d>, limits: Limits) -> Self {
@@ -66,20 +81,20 @@ impl<'d, 'a> Planner<'d, 'a> {
             numeric: streams.find(|stream| stream.format.has_numeric_ids()),
             plan: Plan::default(),
             bytes: 0,
-            work: 0,
+            fields_spent: 0,
         }
     }
 
-    /// Counts fields that are looked at. An operation by itself is bounded by other limits.
-    pub fn work(&mut self, fields: usize) -> Result<(), Error> {
-        self.work = self.work.saturating_add(fields);
-        match self.work > MAX_WORK && !self.plan.steps.is_empty() {
-            true => Err(Error::TooMuchWork(MAX_WORK)),
+    /// Spends a part of the field budget. The first operation may exceed it, since other limits bound an operation.
+    pub fn spend(&mut self, fields: usize) -> Result<(), Error> {
+        self.fields_spent = self.fields_spent.saturating_add(fields);
+        match self.fields_spent > FIELD_BUDGET && self.plan.steps().next().is_some() {
+            true => Err(Error::FieldBudgetExceeded(FIELD_BUDGET)),
             false => Ok(()),
         }
     }
 
-    /// The step of an operation that does not do anything.
+    /// The step of an operation that changes nothing.
     pub fn nothing(&self, id: &'a [u8], effect: Effect) -> Step<'a> {
         self.done(id, effect, &[], None, Vec::new())
     }
@@ -101,9 +116,9 @@ impl<'d, 'a> Planner<'d, 'a> {
         }
     }
 
-    /// The names of what changed, if anybody wants them.
-    pub fn changed(&self, changes: &[Change]) -> Option<Vec<ByteBuf>> {
-        let names = || changes.iter().map(|change| ByteBuf::from(&*change.field));
+    /// The names of the changed fields, if the reply lists them.
+    pub fn changed(&self, changes: &[Change]) -> Option<Vec<Vec<u8>>> {
+        let names = || changes.iter().map(|change| change.field.to_vec());
         self.with_events.then(|| names().collect())
     }
 }

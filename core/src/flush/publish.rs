@@ -1,4 +1,4 @@
-//! The events of what happened, each encoded once for all streams that carry the same of it.
+//! The events of a mutation. Each is encoded once for all streams that share its payload and format.
 
 use super::diff::Types;
 use super::planner::{Planner, Publication};
@@ -12,24 +12,24 @@ use crate::error::Error;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// What an event counts besides its own bytes, since the smallest one takes time and room, too.
+/// The overhead of an event in bytes: even the smallest one costs time and memory.
 const OVERHEAD: usize = 64;
 
-/// What happened to an entity, with as much of its fields as any stream wants to tell.
-pub struct Happening<'s> {
+/// A mutation of an entity, with all the fields that any stream publishes.
+pub struct Mutation<'s> {
     pub operation: Operation,
-    /// A TOUCH, which no stream can tell by changes.
+    /// Whether it is a TOUCH, which has no changes.
     pub touch: bool,
-    /// FAKEDELETE made it a delete or insert: the snapshot was there before and after.
+    /// Whether FAKEDELETE made it a delete or an insert: the snapshot exists before and after.
     pub fake: bool,
     pub changes: &'s [Change<'s>],
     pub images: Images<'s>,
     pub version: Option<Version>,
 }
 
-impl<'s> Happening<'s> {
+impl<'s> Mutation<'s> {
     pub fn new(operation: Operation) -> Self {
-        Happening {
+        Mutation {
             operation,
             touch: false,
             fake: false,
@@ -39,12 +39,12 @@ impl<'s> Happening<'s> {
         }
     }
 
-    /// An entity that counted as deleted is back.
+    /// Whether an entity that counted as deleted is back.
     pub fn is_return(&self) -> bool {
         self.fake && self.operation == Operation::Insert
     }
 
-    /// Which changes a payload carries; those of a return are its own.
+    /// The changes that a payload carries. A return has changes of its own.
     fn changes<'h>(&'h self, payload: Payload, returned: &'h [Change<'s>]) -> &'h [Change<'s>] {
         match (payload, self.operation) {
             (Payload::Full, _) if self.is_return() => returned,
@@ -55,7 +55,7 @@ impl<'s> Happening<'s> {
         }
     }
 
-    /// Every field from null to its value: all of it is new to a reader who has seen it deleted.
+    /// A change from null for every field: all values are new to a reader that saw the entity deleted.
     fn returned(&self) -> Vec<Change<'s>> {
         let after = self.images.after.iter().filter(|_| self.is_return());
         let changes = after.map(|(field, value)| Change {
@@ -66,9 +66,9 @@ impl<'s> Happening<'s> {
         changes.collect()
     }
 
-    /// Which images a stream carries.
+    /// The images that a stream carries.
     fn images(&self, stream: &Stream) -> (Image<'_>, Image<'_>) {
-        // The one case in which FluxaORM v1 tells what did not change.
+        // A TOUCH is the only case in which FluxaORM v1 writes unchanged fields.
         let touched = self.touch && stream.format == Format::FluxaOrm1;
         if stream.payload != Payload::Images && !touched {
             return (Cow::Borrowed(&[]), Cow::Borrowed(&[]));
@@ -89,7 +89,7 @@ pub struct Images<'s> {
 }
 
 impl<'s> Images<'s> {
-    /// Of a stored state and changes to it.
+    /// The images of a stored state before and after these changes.
     pub fn new(types: &Types, state: Option<&'s Snapshot>, changes: &[Change<'s>]) -> Self {
         let pairs = state.into_iter().flat_map(Snapshot::iter);
         let before: BTreeMap<Bytes, Value> = pairs
@@ -117,7 +117,7 @@ impl<'s> Images<'s> {
 }
 
 impl Planner<'_, '_> {
-    /// Whether a stream gets events of this operation, as far as the operation alone decides.
+    /// Whether a stream with this property may get an event of this operation, by its OPS alone.
     fn wants(&self, operation: Operation, carries: impl Fn(&Stream) -> bool) -> bool {
         let takes = |stream: &Stream| match operation {
             Operation::Insert | Operation::Delete => stream.operations.contains(operation.into()),
@@ -139,25 +139,25 @@ impl Planner<'_, '_> {
 
     /// Encodes the event for each stream that wants it.
     ///
-    /// META and images go into each event, so a short command could ask for more than there is memory,
-    /// and the server looks at maxmemory only before it: so they are limited all together.
-    pub fn publish(&mut self, id: &[u8], happening: &Happening) -> Result<Vec<Publication>, Error> {
-        let changed = || happening.changes.iter().map(|change| &*change.field);
-        let returned = happening.returned();
+    /// META and images are copied into each event, so a short command could request more than the available
+    /// memory. The server checks maxmemory only before the command, so the total size is limited here.
+    pub fn publish(&mut self, id: &[u8], mutation: &Mutation) -> Result<Vec<Publication>, Error> {
+        let changed = || mutation.changes.iter().map(|change| &*change.field);
+        let returned = mutation.returned();
         let streams = self.declaration.streams.len();
-        self.work(streams.saturating_mul(happening.changes.len().max(1)))?;
-        let most = self.limits.event_bytes;
+        self.spend(streams.saturating_mul(mutation.changes.len().max(1)))?;
+        let max = self.limits.event_bytes;
         let too_large = || Error::EventsTooLarge {
             setting: EVENT_BYTES,
-            most,
+            max,
         };
         let mut publications: Vec<Publication> = Vec::new();
         // Streams of one payload and format share an entry.
         let mut encoded = Vec::new();
         for (index, stream) in self.declaration.streams.iter().enumerate() {
-            let wanted = match happening.touch {
+            let wanted = match mutation.touch {
                 true => stream.operations.contains(Operations::UPDATE),
-                false => stream.publishes(happening.operation, changed()),
+                false => stream.publishes(mutation.operation, changed()),
             };
             if !wanted {
                 continue;
@@ -167,20 +167,21 @@ impl Planner<'_, '_> {
             let entry = match same {
                 Some((_, entry)) => *entry,
                 None => {
-                    let (before, after) = happening.images(stream);
+                    let (before, after) = mutation.images(stream);
                     let event = Event {
                         entity: self.declaration.name.as_slice().into(),
                         id: id.into(),
-                        operation: happening.operation,
-                        changes: happening.changes(stream.payload, &returned).into(),
+                        operation: mutation.operation,
+                        changes: mutation.changes(stream.payload, &returned).into(),
                         before,
                         after,
-                        touch: happening.touch,
-                        version: happening.version,
+                        touch: mutation.touch,
+                        version: mutation.version,
                         meta: self.meta.as_slice().into(),
                     };
-                    let most = most.saturating_sub(self.bytes);
-                    let entry = event::encode(stream.format, &event, self.origin, most);
+                    debug_assert!(self.bytes <= max, "checked after each event");
+                    let max = max.saturating_sub(self.bytes);
+                    let entry = event::encode(stream.format, &event, self.origin, max);
                     let entry = entry.ok_or_else(too_large)?;
                     let index = self.plan.entries.len();
                     self.plan.entries.push(entry);
@@ -190,7 +191,7 @@ impl Planner<'_, '_> {
             };
             let bytes = self.plan.entries.get(entry).map_or(0, event::size);
             self.bytes = self.bytes.saturating_add(bytes).saturating_add(OVERHEAD);
-            if self.bytes > most {
+            if self.bytes > max {
                 return Err(too_large());
             }
             publications.push(Publication {

@@ -1,10 +1,10 @@
-//! Operations on types that keep no snapshots: each brings what was before.
+//! Operations on types that keep no snapshots: each one gives the old values itself.
 
+use super::action::Action;
 use super::diff::Types;
 use super::outcome::Effect;
 use super::planner::{Planner, Step};
-use super::publish::{Happening, Images};
-use super::request::Request;
+use super::publish::{Images, Mutation};
 use crate::entity::event::{Bytes, Change, Value};
 use crate::entity::field::Fields;
 use crate::entity::operation::Operation;
@@ -12,20 +12,20 @@ use crate::entity::snapshot::MARKER;
 use crate::error::{Error, Quoted};
 use crate::unique::Seen;
 
-/// Fields and their values by name, none null.
-type State<'a> = Vec<(Bytes<'a>, Value<'a>)>;
+/// Fields and their values, sorted by name, without nulls.
+type SortedFields<'a> = Vec<(Bytes<'a>, Value<'a>)>;
 
 impl<'a> Planner<'_, 'a> {
-    pub fn stateless(&mut self, id: &'a [u8], request: Request<'a>) -> Result<Step<'a>, Error> {
-        let (operation, old, new) = match request {
-            Request::Insert(new) => (Operation::Insert, Fields::new(), new),
-            Request::Replace { old, new } => (Operation::Update, old, new),
-            Request::Delete(old) => (Operation::Delete, old.unwrap_or_default(), Fields::new()),
-            Request::Snapshot(_) => return Err(Error::NeedsSnapshots("SNAPSHOT")),
-            Request::Seed(_) => return Err(Error::NeedsSnapshots("SEED")),
-            Request::Update(_) | Request::Touch => return Err(Error::Internal), // not parsed so, not sent here
+    pub fn stateless(&mut self, id: &'a [u8], action: Action<'a>) -> Result<Step<'a>, Error> {
+        let (operation, old, new) = match action {
+            Action::Insert(new) => (Operation::Insert, Fields::new(), new),
+            Action::Replace { old, new } => (Operation::Update, old, new),
+            Action::Delete(old) => (Operation::Delete, old.unwrap_or_default(), Fields::new()),
+            Action::Snapshot(_) => return Err(Error::NeedsSnapshots("SNAPSHOT")),
+            Action::Seed(_) => return Err(Error::NeedsSnapshots("SEED")),
+            Action::Update(_) | Action::Touch => return Err(Error::Internal), // not parsed so, not sent here
         };
-        let (old, new) = (self.state(old)?, self.state(new)?);
+        let (old, new) = (self.sorted(old)?, self.sorted(new)?);
         let changes = changes(&old, &new);
         if operation == Operation::Update && changes.is_empty() {
             return Ok(self.nothing(id, Effect::None));
@@ -35,23 +35,23 @@ impl<'a> Planner<'_, 'a> {
             operation => self.turned(&changes, operation == Operation::Update),
         };
         let operation = turned.unwrap_or(operation);
-        let happening = Happening {
+        let mutation = Mutation {
             fake: turned.is_some(),
             changes: &changes,
             images: Images {
                 before: old,
                 after: new,
             },
-            ..Happening::new(operation)
+            ..Mutation::new(operation)
         };
-        let publications = self.publish(id, &happening)?;
+        let publications = self.publish(id, &mutation)?;
         Ok(self.done(id, operation.into(), &changes, None, publications))
     }
 
-    fn state(&self, fields: Fields<'a>) -> Result<State<'a>, Error> {
+    fn sorted(&self, fields: Fields<'a>) -> Result<SortedFields<'a>, Error> {
         let types = Types::new(self.declaration, &fields);
         let mut seen = Seen::with_capacity(fields.len());
-        let mut state = State::with_capacity(fields.len());
+        let mut sorted = SortedFields::with_capacity(fields.len());
         for (field, value) in fields {
             if *field == *MARKER {
                 return Err(Error::ReservedField);
@@ -61,27 +61,27 @@ impl<'a> Planner<'_, 'a> {
             }
             if let Some(given) = value {
                 let value = types.coerce(&field, given)?;
-                state.push((field, Some(value)));
+                sorted.push((field, Some(value)));
             }
         }
-        state.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(state)
+        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(sorted)
     }
 }
 
-/// What differs, in the order of names. A text of two types is one value: `5` is `"5"`, as it is where
-/// snapshots are kept.
-fn changes<'a>(old: &State<'a>, new: &State<'a>) -> Vec<Change<'a>> {
-    let mut states = [old, new].map(|state| state.iter().peekable());
+/// The differences, sorted by name. Equal texts of two types are the same value: `5` equals `"5"`, as it does
+/// with stored snapshots.
+fn changes<'a>(old: &SortedFields<'a>, new: &SortedFields<'a>) -> Vec<Change<'a>> {
+    let mut sides = [old, new].map(|fields| fields.iter().peekable());
     let mut changes = Vec::new();
     loop {
-        // Both are sorted, so the first name that is left is the next.
-        let next = states.iter_mut().filter_map(|state| state.peek().copied());
+        // Both are sorted, so the smaller of the two first names comes next.
+        let next = sides.iter_mut().filter_map(|side| side.peek().copied());
         let Some(field) = next.map(|(field, _)| field).min() else {
             return changes;
         };
-        let [old, new] = states.each_mut().map(|state| {
-            let (_, value) = state.next_if(|(name, _)| name == field)?;
+        let [old, new] = sides.each_mut().map(|side| {
+            let (_, value) = side.next_if(|(name, _)| name == field)?;
             value.as_ref()
         });
         if old.map(|(_, text)| text) != new.map(|(_, text)| text) {
@@ -115,7 +115,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_differs_in_text_is_told_by_name(old in model(), new in model()) {
+        fn differences_in_text_are_listed_by_name(old in model(), new in model()) {
             let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
             let value = |model: &Model, name| model.get(name).cloned().flatten();
             let text = |value: &Value| value.as_ref().map(|(_, text)| text.to_vec());

@@ -1,29 +1,36 @@
-//! Which events a reader wants: WHERE, and the SHARD of a cursor.
+//! The filters of a reader: WHERE, and the SHARD of a cursor.
 
 use crate::entity::event::Event;
 use crate::entity::operation::Operations;
 use crate::slot::CRC16;
 use std::collections::{BTreeSet, HashSet};
 
-/// All of it must hold.
+/// Conditions that an event must meet, all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter<'a> {
+    /// ENTITY: the name of the entity type.
     pub entity: Option<&'a [u8]>,
+    /// OPS: the operations.
     pub operations: Option<Operations>,
-    /// Of updates: one of these changed.
+    /// FIELDS: an update must change one of these.
     pub fields: Option<BTreeSet<&'a [u8]>>,
+    /// META: pairs that the event must have, all of them.
     pub meta: BTreeSet<(&'a [u8], &'a [u8])>,
+    /// SHARD: the reader's share of all entities.
     pub shard: Option<Shard>,
 }
 
-/// One of so many readers, by the entity's id.
+/// Reader `index` of `count`; entities are assigned by a hash of their id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
+    /// The reader's index, smaller than the count.
     pub index: u64,
+    /// The number of readers.
     pub count: u64,
 }
 
 impl Filter<'_> {
+    /// Whether every entry passes.
     pub fn is_empty(&self) -> bool {
         !self.has_where() && self.shard.is_none()
     }
@@ -40,11 +47,11 @@ impl Filter<'_> {
         entity.is_some() || operations.is_some() || fields.is_some() || !meta.is_empty()
     }
 
-    /// Whether the reader gets an entry; `None` is one that is no event of ours.
+    /// Whether the reader gets an entry. `None` is an entry that the module did not write.
     pub fn takes(&self, event: Option<&Event>) -> bool {
         match event {
             Some(event) => self.takes_event(event),
-            // It is of no entity and no shard: somebody must see it, so the first shard does.
+            // Such an entry belongs to no entity, so the first shard gets it.
             None => !self.has_where() && self.shard.is_none_or(|shard| shard.index == 0),
         }
     }
@@ -227,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_goes_to_who_takes_everything_and_to_the_first_shard() {
+    fn entries_of_other_writers_pass_empty_filters_and_the_first_shard_only() {
         let shard = |index| Filter {
             shard: Some(Shard { index, count: 4 }),
             ..Filter::default()

@@ -1,4 +1,4 @@
-//! The readers of a stream: what they ask for, and which events they want.
+//! The readers of a stream: their requests, and the filters that select their events.
 
 pub mod filters;
 pub mod groups;

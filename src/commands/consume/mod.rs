@@ -24,7 +24,7 @@ use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::reading::requests::consume::{Options, Reader};
+use dirty_streams_core::reading::requests::consume::{Reader, Request};
 use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, Arg};
 use read::{read, Waited};
 use redis_module::{Context, RedisString};
@@ -102,13 +102,13 @@ impl Command for Consume {
     const MIN_ARGS: usize = 2;
 
     fn run(call: &Call) -> Result<(), Error> {
-        let options = Options::parse(Args::new(call.args), &config::limits())?;
-        if let Reader::Group(reader) = &options.reader {
+        let request = Request::parse(Args::new(call.args), &config::limits())?;
+        if let Reader::Group(reader) = &request.reader {
             check_dead(call, reader.max_deliveries.is_some(), reader.dead)?;
             check_deletions(call, reader.delete)?;
         }
-        let batch = read(call, &options, None)?;
-        match options.block {
+        let batch = read(call, &request, None)?;
+        match request.block {
             Some(timeout_ms) if batch.is_empty() && blocking::is_allowed(call.ctx) => {
                 let waiting = Waiting {
                     waited: Waited {
@@ -117,13 +117,13 @@ impl Command for Consume {
                         is_cut: batch.is_cut,
                         stream: stream_state::state(call.ctx, &call.key)?.unwrap_or_default(),
                     },
-                    watch: Watch::new(&options),
-                    raw: options.raw,
-                    room: WaitsForRoom::of(&options),
+                    watch: Watch::new(&request),
+                    raw: request.raw,
+                    room: WaitsForRoom::of(&request),
                 };
                 blocking::wait::<Self>(call, timeout_ms, waiting)?;
             }
-            _ => batch.reply(call.reply(), options.raw),
+            _ => batch.reply(call.reply(), request.raw),
         }
         Ok(())
     }
@@ -192,17 +192,17 @@ impl Waits for Consume {
 
     fn wake(call: &Call, waiting: &mut Waiting) -> Result<Option<Batch>, Error> {
         // By the limits of when it came.
-        let options = Options::parse(Args::new(call.args), &Limits::NONE)?;
+        let request = Request::parse(Args::new(call.args), &Limits::NONE)?;
         let waited = &mut waiting.waited;
         let is_calm = waiting.watch.is_calm();
-        let batch = match waited.read_on(call, &options, is_calm)? {
+        let batch = match waited.read_on(call, &request, is_calm)? {
             Some(batch) => batch,
             None => {
                 // A slot may have begun to move meanwhile.
-                if let Reader::Group(reader) = &options.reader {
+                if let Reader::Group(reader) = &request.reader {
                     check_dead(call, reader.max_deliveries.is_some(), reader.dead)?;
                 }
-                read(call, &options, Some((waited, is_calm)))?
+                read(call, &request, Some((waited, is_calm)))?
             }
         };
         if !batch.is_empty() {
@@ -237,16 +237,16 @@ impl Waited {
     fn read_on(
         &self,
         call: &Call,
-        options: &Options,
+        request: &Request,
         is_calm: bool,
     ) -> Result<Option<Batch>, Error> {
-        let Reader::Group(reader) = &options.reader else {
+        let Reader::Group(reader) = &request.reader else {
             return Ok(None);
         };
         let wants_pending = reader.pending || reader.claim_ms.is_some();
         let is_plain = reader.lease_ms.is_none()
             && reader.max_pending.is_none()
-            && options.filter.is_empty()
+            && request.filter.is_empty()
             && (is_calm || !wants_pending);
         if !is_plain {
             return Ok(None);
@@ -257,10 +257,10 @@ impl Waited {
             return Ok(None);
         }
         let (name, consumer) = (keys::string(reader.name), keys::string(reader.consumer));
-        let entries = group(call, &name).read_new(&consumer, options.count)?;
+        let entries = group(call, &name).read_new(&consumer, request.count)?;
         Ok(entries.map(|entries| {
             let mut batch = Batch::new(None, None);
-            batch.parts.push(Part::new(entries, &options.filter));
+            batch.parts.push(Part::new(entries, &request.filter));
             batch
         }))
     }

@@ -16,7 +16,7 @@ use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::groups::LEFT;
 use dirty_streams_core::reading::requests::consume::{
-    CursorReader, GroupReader, Options, Reader, Start,
+    CursorReader, GroupReader, Reader, Request, Start,
 };
 use redis_module::RedisString;
 use std::collections::{HashSet, VecDeque};
@@ -46,17 +46,17 @@ pub struct Waited {
 /// If it is calm, nothing has become claimable since it looked.
 pub fn read(
     call: &Call,
-    options: &Options,
+    request: &Request,
     waited: Option<(&mut Waited, bool)>,
 ) -> Result<Batch, Error> {
-    let name = keys::string(options.reader.name());
+    let name = keys::string(request.reader.name());
     let group = group(call, &name);
     let state = match group.state()? {
         Some(state) => state,
         None => {
             let position = match &waited {
                 Some((waited, _)) => waited.resume(call, &group)?,
-                None => position(options.from, call)?,
+                None => position(request.from, call)?,
             };
             group.create(position)?;
             State {
@@ -69,11 +69,11 @@ pub fn read(
     let reading = Reading {
         call,
         group: &group,
-        options,
+        request,
         is_waking: waited.is_some(),
         is_calm: waited.as_ref().is_some_and(|(_, is_calm)| *is_calm),
     };
-    match &options.reader {
+    match &request.reader {
         Reader::Group(reader) => reading.of_group(reader, state),
         Reader::Cursor(reader) => {
             state.check_cursor(&name)?;
@@ -97,7 +97,7 @@ pub fn read(
 struct Reading<'r> {
     call: &'r Call<'r>,
     group: &'r Group<'r>,
-    options: &'r Options<'r>,
+    request: &'r Request<'r>,
     /// Only native commands may run then.
     is_waking: bool,
     is_calm: bool,
@@ -111,7 +111,7 @@ impl Reading<'_> {
         }
         let consumer = keys::string(reader.consumer);
         let mut batch = Batch::new(Some(state.position), None);
-        let mut left = self.options.count;
+        let mut left = self.request.count;
         // What was acknowledged just now may have been all; then there is nothing to look for.
         let is_pending = state.pending > 0;
         let nobody = keys::string(LEFT);
@@ -197,7 +197,7 @@ impl Reading<'_> {
             let Some(entries) = self.group.read_new(consumer, left)? else {
                 return Ok(());
             };
-            let part = Part::new(entries, &self.options.filter);
+            let part = Part::new(entries, &self.request.filter);
             let (length, kept) = (part.length(), part.kept());
             position = part.last().unwrap_or(position);
             let rejected = part.rejected();
@@ -294,7 +294,7 @@ impl Reading<'_> {
             }
             if !pending.is_empty() {
                 let entries = self.group.claim(consumer, &pending)?;
-                let part = Part::again(entries, &pending, &self.options.filter);
+                let part = Part::again(entries, &pending, &self.request.filter);
                 let claimed = u64::try_from(pending.len()).unwrap_or(u64::MAX);
                 // What the stream no longer has is pending no more.
                 let gone = claimed.saturating_sub(part.length());
@@ -356,13 +356,13 @@ impl Reading<'_> {
             .preceding(),
         };
         let mut batch = Batch::new(Some(start), Some(start));
-        let (mut left, mut looked_at, mut position) = (self.options.count, 0u64, start);
+        let (mut left, mut looked_at, mut position) = (self.request.count, 0u64, start);
         loop {
             let (ctx, stream) = (self.call.ctx, &self.call.key);
             let Some(entries) = groups::range(ctx, stream, position, until, left)? else {
                 break;
             };
-            let part = Part::read(entries, &self.options.filter);
+            let part = Part::read(entries, &self.request.filter);
             let (length, kept) = (part.length(), part.kept());
             position = part.last().unwrap_or(position);
             batch.position = Some(position);

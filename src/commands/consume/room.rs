@@ -2,7 +2,7 @@
 
 use crate::server::blocking;
 use crate::server::command::Call;
-use dirty_streams_core::reading::requests::consume::{Options, Reader};
+use dirty_streams_core::reading::requests::consume::{Reader, Request};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A waiting reader for whom an ACK elsewhere may make room.
@@ -18,8 +18,8 @@ pub fn has_made_room(call: &Call) {
 }
 
 impl WaitsForRoom {
-    pub fn of(options: &Options) -> Option<Self> {
-        match &options.reader {
+    pub fn of(request: &Request) -> Option<Self> {
+        match &request.reader {
             Reader::Group(reader) if reader.max_pending.is_some() => {
                 WAIT_FOR_ROOM.fetch_add(1, Relaxed);
                 Some(WaitsForRoom)

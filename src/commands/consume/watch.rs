@@ -8,7 +8,7 @@ use crate::server::blocking::Look;
 use crate::store::groups::{self, Group, Whose};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
-use dirty_streams_core::reading::requests::consume::{Options, Reader};
+use dirty_streams_core::reading::requests::consume::{Reader, Request};
 use redis_module::{Context, RedisString};
 use std::time::{Duration, Instant};
 
@@ -50,10 +50,10 @@ const LOOKED_AT: u64 = 1000;
 const PAGES: usize = 5;
 
 impl Watch {
-    pub fn new(options: &Options) -> Self {
+    pub fn new(request: &Request) -> Self {
         Watch {
-            name: keys::string(options.reader.name()),
-            kind: match &options.reader {
+            name: keys::string(request.reader.name()),
+            kind: match &request.reader {
                 Reader::Group(group) => Kind::Group {
                     consumer: keys::string(group.consumer),
                     claim_ms: group.claim_ms,

@@ -12,9 +12,8 @@ use crate::store::writes::Writes;
 use dirty_streams_core::encoding::event::Origin;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::Error;
-use dirty_streams_core::flush::{plan, Answer, Details, Outcome, Plan, Publication, Requests};
-use redis_module::Context;
-use serde_bytes::ByteBuf;
+use dirty_streams_core::flush::{self, plan, Answer, Details, Outcome, Plan, Publication, Step};
+use redis_module::{Context, RedisString};
 
 /// Where and when the events of this call arise.
 pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
@@ -30,21 +29,15 @@ pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
 pub fn execute<'c, C: Command>(
     call: &Call<'c>,
     declaration: &Declaration,
-    flushes: Vec<Requests>,
+    flushes: Vec<flush::Flush>,
 ) -> Result<(Writes<'c>, Vec<Vec<Outcome>>), Error> {
     let ctx = call.ctx;
     let origin = origin(call);
-    let lengths: Vec<usize> = flushes.iter().map(|flush| flush.list.len()).collect();
     let mut stored = Stored::new(ctx, &call.key, declaration);
     let plan = plan(declaration, origin, config::limits(), flushes, &mut stored)?;
     let publishers = prepare::<C>(call, declaration, &plan, origin)?;
     let (writes, outcomes) = apply(ctx, declaration, plan, publishers, origin.now_ms);
-    stats::count(&stats::FLUSHES, lengths.len());
-    let mut outcomes = outcomes.into_iter();
-    let flushes = lengths.into_iter();
-    let outcomes = flushes
-        .map(|length| outcomes.by_ref().take(length).collect())
-        .collect();
+    stats::count(&stats::FLUSHES, outcomes.len());
     Ok((writes, outcomes))
 }
 
@@ -60,7 +53,7 @@ fn prepare<'d, C: Command>(
 ) -> Result<Vec<Option<Publisher<'d>>>, Error> {
     // How many events each is to take.
     let mut loads = vec![0usize; declaration.streams.len()];
-    for publication in plan.steps.iter().flat_map(|step| &step.publications) {
+    for publication in plan.steps().flat_map(|step| &step.publications) {
         if let Some(load) = loads.get_mut(publication.stream) {
             *load = load.saturating_add(1);
         }
@@ -88,12 +81,11 @@ fn apply<'c, 'd>(
     plan: Plan,
     mut publishers: Vec<Option<Publisher<'d>>>,
     now_ms: u64,
-) -> (Writes<'c>, Vec<Outcome>) {
+) -> (Writes<'c>, Vec<Vec<Outcome>>) {
     let mut writes = Writes::new(ctx);
-    let mut outcomes = Vec::with_capacity(plan.steps.len());
-    // Those of the last entry: streams that share one follow each other.
-    let mut words = (usize::MAX, Vec::new());
-    for step in plan.steps {
+    // That of the last entry: streams that share one follow each other.
+    let mut entry_args: Option<(usize, Vec<RedisString>)> = None;
+    let mut outcome = |step: Step| {
         if let Some(write) = &step.write {
             snapshots::write(&mut writes, declaration, step.id, write, now_ms);
         }
@@ -103,29 +95,30 @@ fn apply<'c, 'd>(
         });
         for Publication { stream, entry } in step.publications {
             let publisher = publishers.get_mut(stream).and_then(Option::as_mut);
-            if words.0 != entry {
-                words = (
-                    entry,
-                    plan.entries
-                        .get(entry)
-                        .map_or_else(Vec::new, streams::words),
-                );
-            }
+            let known = entry_args.take().filter(|(known, _)| *known == entry);
+            let (_, args) = entry_args.insert(known.unwrap_or_else(|| {
+                let entry_fields = plan.entries.get(entry);
+                (entry, entry_fields.map_or_else(Vec::new, streams::words))
+            }));
             if let Some(publisher) = publisher {
-                let id = publisher.append(&mut writes, &words.1, now_ms);
+                let id = publisher.append(&mut writes, args, now_ms);
                 if let (Some(details), Some(id)) = (&mut details, id) {
-                    let stream = ByteBuf::from(publisher.stream());
+                    let stream = publisher.stream().to_vec();
                     details.events.push((stream, id));
                 }
                 stats::count(&stats::EVENTS, 1);
             }
         }
         stats::count_effect(step.effect);
-        outcomes.push(Outcome {
+        Outcome {
             effect: step.effect,
             details,
-        });
-    }
+        }
+    };
+    let flushes = plan.flushes.into_iter();
+    let outcomes = flushes
+        .map(|steps| steps.into_iter().map(&mut outcome).collect())
+        .collect();
     (writes, outcomes)
 }
 

@@ -12,7 +12,7 @@ use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::stored as waiting;
-use dirty_streams_core::flush::{check, Answer, Parsed};
+use dirty_streams_core::flush::{check, Answer, Request};
 use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
 use std::ffi::CStr;
 
@@ -72,12 +72,12 @@ impl Command for Flush {
         let ctx = call.ctx;
         let declaration = &*declarations::load(ctx, &call.key)?;
         cluster::check(ctx, &call.key, declaration)?;
-        let parsed = Parsed::parse(
+        let request = Request::parse(
             Args::new(call.args),
             declaration.stateless,
             &config::limits(),
         )?;
-        let once = match parsed.once {
+        let once = match request.once {
             None => None,
             Some(asked) => {
                 let once = Once::of(ctx, &call.key, declaration, asked.token)?;
@@ -88,11 +88,10 @@ impl Command for Flush {
                 Some((once, asked.lifetime_ms))
             }
         };
-        let (writes, answer) = match parsed.defer {
-            Some(token) => (None, defer(call, declaration, token, parsed)?),
+        let (writes, answer) = match request.defer {
+            Some(token) => (None, defer(call, declaration, token, request)?),
             None => {
-                let (writes, mut done) =
-                    execute::<Flush>(call, declaration, vec![parsed.requests])?;
+                let (writes, mut done) = execute::<Flush>(call, declaration, vec![request.flush])?;
                 (Some(writes), Answer::Done(done.pop().unwrap_or_default()))
             }
         };
@@ -173,20 +172,20 @@ fn defer(
     call: &Call,
     declaration: &Declaration,
     token: &[u8],
-    parsed: Parsed,
+    request: Request,
 ) -> Result<Answer, Error> {
-    let operations = u64::try_from(parsed.requests.list.len()).unwrap_or(u64::MAX);
+    let operations = u64::try_from(request.flush.actions.len()).unwrap_or(u64::MAX);
     if !declaration.stateless {
         let mut stored = Stored::new(call.ctx, &call.key, declaration);
-        for (id, _) in &parsed.requests.list {
+        for (id, _) in &request.flush.actions {
             stored.key_of(id)?;
         }
     }
     let limits = config::limits();
-    check(declaration, execute::origin(call), limits, parsed.requests)?;
+    check(declaration, execute::origin(call), limits, request.flush)?;
     let deferred = Deferred::of(call.ctx, &call.key)?;
     let (now_ms, stateless) = (clock::now_ms(), declaration.stateless);
-    let value = waiting::encode_deferred(now_ms, operations, stateless, &parsed.kept);
+    let value = waiting::encode_deferred(now_ms, operations, stateless, &request.kept);
     match deferred.get(token)? {
         None => deferred.put(token, &value)?,
         Some(known) => {

@@ -27,9 +27,9 @@
 //! (of an entity, a key, a field, META and its values, an id) that is not UTF-8 is written as `base64:`
 //! and its base64, and so is one that begins with `base64:` itself.
 //!
-//! What is read need not be what is written here: members in any order, unknown ones passed over.
-//! Integers that fit are of type int, others uint, numbers with a point or an exponent floats, strings
-//! strings, nested values json; a null field is as good as none. The entity's version is not carried.
+//! The decoder accepts members in any order and ignores unknown ones. Integers that fit are of type int, others
+//! of type uint; numbers with a point or an exponent are floats, and nested values are of type json. A null field
+//! is treated as a missing one. The entity's version is not carried.
 
 use super::msgpack_io::{distinct, Pairs, Text};
 use super::{Entry, Origin};
@@ -45,21 +45,22 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 
-/// The entry's fields.
+/// The entry's field that holds the key.
 pub const KEY: &[u8] = b"key";
+/// The entry's field that holds the envelope.
 pub const VALUE: &[u8] = b"value";
 
 const CONNECTOR: &str = "dirty";
 
-/// What a name begins with that is written as base64.
+/// The prefix of names that are written as base64.
 const ESCAPE: &str = "base64:";
 
-/// `None` if it would have more bytes than this: an unprintable byte takes six.
-pub fn encode(event: &Event, origin: Origin, most: usize) -> Option<Entry> {
+/// Encodes an event; `None` if a value would exceed `max` bytes. An unprintable byte takes six.
+pub fn encode(event: &Event, origin: Origin, max: usize) -> Option<Entry> {
     let (before, after) = match event.operation {
         Operation::Insert => (None, Some(&*event.after)),
         Operation::Update => (Some(&*event.before), Some(&*event.after)),
-        // An image is left where there still is an entity.
+        // A delete by FAKEDELETE has an image afterwards, since the entity still exists.
         Operation::Delete => {
             let after = Some(&*event.after).filter(|after| !after.is_empty());
             (Some(&*event.before), after)
@@ -95,25 +96,25 @@ pub fn encode(event: &Event, origin: Origin, most: usize) -> Option<Entry> {
     };
     let key = Key { id: Id(&event.id) };
     Some(vec![
-        (KEY, json(&key, most)?),
-        (VALUE, json(&envelope, most)?),
+        (KEY, json(&key, max)?),
+        (VALUE, json(&envelope, max)?),
     ])
 }
 
-fn json(value: &impl Serialize, most: usize) -> Option<Vec<u8>> {
+fn json(value: &impl Serialize, max: usize) -> Option<Vec<u8>> {
     let mut json = Bounded {
         bytes: Vec::with_capacity(128),
-        most,
+        max,
     };
     // All names are strings, so nothing else can fail.
     serde_json::to_writer(&mut json, value).ok()?;
     Some(json.bytes)
 }
 
-/// Bytes that may become so many.
+/// A buffer of at most `max` bytes.
 struct Bounded {
     bytes: Vec<u8>,
-    most: usize,
+    max: usize,
 }
 
 impl io::Write for Bounded {
@@ -123,7 +124,7 @@ impl io::Write for Bounded {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.bytes.len().saturating_add(bytes.len()) > self.most {
+        if self.bytes.len().saturating_add(bytes.len()) > self.max {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         self.bytes.extend_from_slice(bytes);
@@ -213,7 +214,7 @@ impl Serialize for Meta<'_> {
     }
 }
 
-/// An image. Fields that only the other one has are null in this one: a table's row has all its columns.
+/// An image. Fields that only the other image has are null, as in a table's row, which has all columns.
 struct Row<'e> {
     image: &'e [(Bytes<'e>, Value<'e>)],
     other: &'e [(Bytes<'e>, Value<'e>)],
@@ -258,7 +259,7 @@ impl Serialize for Cell<'_> {
     }
 }
 
-/// The number, `true` or `false` of a value; `None` if it is to be a string.
+/// The number, `true` or `false` of a value; `None` if it is written as a string.
 fn literal(field_type: FieldType, text: &[u8]) -> Option<Cow<'_, str>> {
     match field_type {
         FieldType::Int | FieldType::Uint | FieldType::Float | FieldType::Bool => {}
@@ -281,8 +282,8 @@ fn literal(field_type: FieldType, text: &[u8]) -> Option<Cow<'_, str>> {
     })
 }
 
-/// The event in these values of an entry's fields. `None` if they are not one: of another connector,
-/// no JSON, a member missing or there twice.
+/// Decodes an event from the values of an entry's fields. `None` if the connector is another one, a value is not
+/// JSON, or a member is missing or repeated.
 pub fn decode<'e>(key: &'e [u8], value: &'e [u8]) -> Option<Event<'e>> {
     let value = object(std::str::from_utf8(value).ok()?)?;
     let source = object(value.get(b"source")?.get())?;
@@ -335,7 +336,7 @@ fn name(json: &RawValue) -> Option<Bytes<'_>> {
     unescape(string(json)?)
 }
 
-/// What a name stands for; `None` if it is no name: no base64 where it says so.
+/// The bytes of a name; `None` if it has the prefix but no valid base64.
 fn unescape(name: Bytes) -> Option<Bytes> {
     match name.strip_prefix(ESCAPE.as_bytes()) {
         Some(base64) => Some(STANDARD.decode(base64).ok()?.into()),
@@ -363,7 +364,7 @@ fn image<'e>(json: &'e RawValue, binary: &HashSet<Bytes>) -> Option<Image<'e>> {
             image.push((field, value));
         }
     }
-    // Two names may stand for the same field.
+    // Two names may represent the same field.
     distinct(image.iter().map(|(field, _)| field)).then(|| image.into())
 }
 

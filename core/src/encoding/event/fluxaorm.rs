@@ -12,7 +12,7 @@
 //! and `v,omitempty` (text); both texts are empty for null. A decimal, date or datetime is a string. Texts are str, UTF-8 or not. Images, META,
 //! the entity's version and what tells a TOUCH from an update have no place in it.
 //!
-//! What reads MSGPACK reads this too.
+//! The decoder of MSGPACK also decodes this format.
 
 use super::msgpack::flush_type;
 use super::msgpack_io::{write_map, write_number, write_text};
@@ -21,6 +21,7 @@ use crate::entity::event::{Event, Value};
 use crate::entity::value::FieldType;
 use rmp::encode::{write_bool, write_nil};
 
+/// The value of the entry's field.
 pub fn encode(event: &Event) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256);
     let out = &mut bytes;

@@ -26,10 +26,10 @@
 //! | string, json, decimal, date | str, UTF-8 or not |
 //! | time (in UTC), datetime | str, `2026-01-02 03:04:05` |
 //!
-//! Not all of an event comes back. An update, a TOUCH among them, has no old values: they read as null.
-//! An `ID` that is the entry's own id is no change, and a null is none where all fields are listed.
-//! Integers that fit are of type int, texts are strings. A delete is one by FAKEDELETE if it has no `ID`.
-//! META and the entity's version are not carried.
+//! The format does not carry all of an event. Updates and TOUCH have no old values; they are decoded as null. An
+//! `ID` that equals the entry's id is not a change, and neither is a null where all fields are listed. Integers
+//! that fit are of type int, and texts are strings. A delete without `ID` is one by FAKEDELETE. META and the
+//! entity's version are not carried.
 
 use super::msgpack::FIELD;
 use super::msgpack_io::{read_map, write_map, write_text, Pairs};
@@ -44,14 +44,17 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::fmt;
 
-/// The entry's other fields; the first is [`FIELD`].
+/// The entry's field that holds the action.
 pub const ACTION: &[u8] = b"action";
+/// The entry's field that holds the entity's name.
 pub const ENTITY: &[u8] = b"entity";
+/// The entry's field that holds the entity's id.
 pub const ID: &[u8] = b"id";
 
 /// The id among an entity's fields.
 const ID_FIELD: &[u8] = b"ID";
 
+/// The entry of an event.
 pub fn encode(event: &Event) -> Entry {
     let action: &[u8] = match event.operation {
         Operation::Insert => b"add",
@@ -115,7 +118,7 @@ fn wall_clock(text: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// Nothing is written for what is no number or bool, whatever its type says.
+/// Writes a number or a bool; `None`, and nothing is written, if the text is neither, whatever its type.
 fn write_number(out: &mut Vec<u8>, field_type: FieldType, text: &[u8]) -> Option<()> {
     let utf8 = std::str::from_utf8(text).ok();
     let written = match field_type {
@@ -144,8 +147,8 @@ fn bool_of(text: &[u8]) -> Option<bool> {
     }
 }
 
-/// The event in these values of an entry's fields. `None` if they are not one: an unknown action,
-/// anything but a map of single values, a field twice.
+/// Decodes an event from the values of an entry's fields. `None` if the action is unknown, a field is repeated, or
+/// the map holds nested values.
 pub fn decode<'e>(
     bind: &'e [u8],
     action: &[u8],
@@ -229,9 +232,9 @@ impl<'de: 'e, 'e> Deserialize<'de> for Native<'e> {
                 Ok(owned(field_type, number.to_string()))
             }
 
-            // 32-bit floats come here too, widened: their exact value.
+            // 32-bit floats are widened to their exact value.
             fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
-                // With an exponent, since without one it may be hundreds of digits.
+                // Written with an exponent, since without one it may have hundreds of digits.
                 let text = format!("{number:e}");
                 match FieldType::Float.canonical(text.as_bytes()) {
                     Some(text) => Ok(Native(Some((FieldType::Float, text.into_owned().into())))),

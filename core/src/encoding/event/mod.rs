@@ -1,10 +1,10 @@
-//! Events as stream entries and back, in each FORMAT.
+//! Events as stream entries, in each FORMAT.
 
 pub mod debezium;
 pub mod fluxaorm;
 pub mod fluxaorm1;
 pub mod msgpack;
-mod msgpack_io;
+pub(crate) mod msgpack_io;
 
 use crate::entity::declaration::Format;
 use crate::entity::event::Event;
@@ -12,31 +12,33 @@ use crate::entity::event::Event;
 /// An entry's fields and values.
 pub type Entry = Vec<(&'static [u8], Vec<u8>)>;
 
-/// Where and when the events of a flush arise, for formats that tell it.
+/// The place and time of a flush, for formats that carry them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin<'o> {
-    /// The declaration's key, and the logical database it is in.
+    /// The declaration's key.
     pub key: &'o [u8],
+    /// The logical database of that key.
     pub database: i32,
+    /// The time, in milliseconds since 1970.
     pub now_ms: u64,
 }
 
-/// `None` if the entry would be larger than this, most often without writing it.
-pub fn encode(format: Format, event: &Event, origin: Origin, most: usize) -> Option<Entry> {
-    // A format may leave out old values and shorten numbers, but all of it not to an eighth.
-    if event.size() / 8 > most {
+/// Encodes an event; `None` if the entry would exceed `max` bytes, in most cases without encoding it.
+pub fn encode(format: Format, event: &Event, origin: Origin, max: usize) -> Option<Entry> {
+    // A format may leave out old values and shorten numbers, but it never shrinks an event to an eighth.
+    if event.size() / 8 > max {
         return None;
     }
     let entry = match format {
         Format::MsgPack => vec![(msgpack::FIELD, msgpack::encode(event))],
         Format::FluxaOrm => vec![(msgpack::FIELD, fluxaorm::encode(event))],
         Format::FluxaOrm1 => fluxaorm1::encode(event),
-        Format::Debezium => debezium::encode(event, origin, most)?,
+        Format::Debezium => debezium::encode(event, origin, max)?,
     };
-    (size(&entry) <= most).then_some(entry)
+    (size(&entry) <= max).then_some(entry)
 }
 
-/// All bytes of an entry.
+/// The size of an entry in bytes.
 pub fn size(entry: &Entry) -> usize {
     let sizes = entry
         .iter()
@@ -44,8 +46,8 @@ pub fn size(entry: &Entry) -> usize {
     sizes.fold(0, usize::saturating_add)
 }
 
-/// The event in a stream entry's fields, whichever format it has and whoever wrote it; `None` if it is
-/// none. Formats are told by the fields' names, which may stand in any order.
+/// Decodes an event of any format, by any writer; `None` if the entry is not an event. The names of the fields,
+/// in any order, determine the format.
 pub fn decode<'e>(fields: &[(&'e [u8], &'e [u8])]) -> Option<Event<'e>> {
     let value = |name: &[u8]| {
         let mut fields = fields.iter();
@@ -53,7 +55,7 @@ pub fn decode<'e>(fields: &[(&'e [u8], &'e [u8])]) -> Option<Event<'e>> {
             .find(|(field, _)| *field == name)
             .map(|(_, value)| *value)
     };
-    // As many fields as the format has, and all of those: so none is another or there twice.
+    // The number of fields and the presence of each name exclude unknown and repeated fields.
     match fields.len() {
         1 => msgpack::decode(value(msgpack::FIELD)?),
         2 => debezium::decode(value(debezium::KEY)?, value(debezium::VALUE)?),
@@ -68,7 +70,7 @@ pub fn decode<'e>(fields: &[(&'e [u8], &'e [u8])]) -> Option<Event<'e>> {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
     use crate::entity::event::{Bytes, Change, Image, Pair, Value};
     use crate::entity::operation::Operation;
@@ -376,7 +378,7 @@ pub mod tests {
         #![proptest_config(config())]
 
         #[test]
-        fn what_is_written_is_read_back_as_far_as_the_format_carries_it(
+        fn events_are_read_back_as_far_as_the_format_carries_them(
             event in events(),
             number: u64,
             key in bytes(),
@@ -421,7 +423,7 @@ pub mod tests {
         }
 
         #[test]
-        fn what_somebody_damaged_is_an_event_or_none_and_never_a_panic(
+        fn a_damaged_entry_is_an_event_or_none_and_never_a_panic(
             event in events(),
             at: prop::sample::Index,
             byte: u8,

@@ -14,10 +14,12 @@
 //! A param is `{"t": type, "v": text}`, type one of `s i u f d b t y w j`, or `{"n": true}` for null. Texts
 //! that are not UTF-8 are written as bin instead of str.
 //!
-//! What is read may also have the names that FORMAT FLUXAORM gives these keys, nil for no changes, type
-//! and text for a null beside its `n`, and no `v` for an empty string, which is what `omitempty` says.
+//! The decoder also accepts the names that FORMAT FLUXAORM gives these keys, nil for no changes, type and text of
+//! a null beside its `n`, and, as `omitempty` implies, an empty string without `v`.
 
-use super::msgpack_io::{distinct, write_map, write_number, write_text, write_text_or_bin, Reader};
+use super::msgpack_io::{
+    distinct, write_map, write_number, write_text, write_text_or_bin, Decoder,
+};
 use crate::entity::decimal;
 use crate::entity::event::{Bytes, Change, Event, Pair, Value};
 use crate::entity::operation::Operation;
@@ -26,6 +28,7 @@ use crate::entity::value::FieldType;
 /// The entry's field.
 pub const FIELD: &[u8] = b"s";
 
+/// The value of the entry's field.
 pub fn encode(event: &Event) -> Vec<u8> {
     let Event { changes, meta, .. } = event;
     let images = [(b"b", &*event.before), (b"a", &*event.after)];
@@ -38,7 +41,7 @@ pub fn encode(event: &Event) -> Vec<u8> {
     let present = optional.into_iter().filter(|present| *present).count();
     let present = present.saturating_add(images.clone().count());
 
-    // Changes with their keys and headers take about half as much again as their texts.
+    // Changes with their keys and headers take about one and a half times the size of their texts.
     let mut bytes = Vec::with_capacity((event.size().saturating_mul(3) / 2).saturating_add(64));
     let out = &mut bytes;
     write_map(out, present.saturating_add(3));
@@ -103,11 +106,11 @@ fn write_param(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// `None` if these bytes are not an event: truncated, of other types, with something behind them.
+/// Decodes an event; `None` if the bytes are truncated, have other types, or are followed by others.
 pub fn decode(bytes: &[u8]) -> Option<Event<'_>> {
-    let mut reader = Reader::new(bytes);
-    let event = read_event(&mut reader)?;
-    reader.is_at_end().then_some(event)
+    let mut decoder = Decoder::new(bytes);
+    let event = read_event(&mut decoder)?;
+    decoder.is_at_end().then_some(event)
 }
 
 /// The `ft` of an event.
@@ -119,24 +122,23 @@ pub fn flush_type(operation: Operation) -> u8 {
     }
 }
 
-// What is read: keys in any order, all of them texts, unknown ones passed over, so that later versions may
-// add some.
+// Decoding: keys are texts in any order, and unknown ones are ignored, so that later versions may add some.
 
-fn read_event<'e>(reader: &mut Reader<'e>) -> Option<Event<'e>> {
+fn read_event<'e>(decoder: &mut Decoder<'e>) -> Option<Event<'e>> {
     let (mut entity, mut id, mut operation) = (None, None, None);
     let (mut changes, mut before, mut after) = (None, None, None);
     let (mut version, mut meta) = (None, None);
-    for _ in 0..reader.map()? {
-        match reader.text()? {
-            b"et" => once(&mut entity, reader.text()?)?,
-            b"id" => once(&mut id, read_id(reader)?)?,
-            b"ft" => once(&mut operation, read_operation(reader)?)?,
-            b"ch" | b"ch,omitempty" => once(&mut changes, read_changes(reader)?)?,
-            b"b" => once(&mut before, read_image(reader)?)?,
-            b"a" => once(&mut after, read_image(reader)?)?,
-            b"v" => once(&mut version, reader.or_nil(Reader::number)?)?,
-            b"m" => once(&mut meta, read_meta(reader)?)?,
-            _ => reader.skip()?,
+    for _ in 0..decoder.map()? {
+        match decoder.text()? {
+            b"et" => once(&mut entity, decoder.text()?)?,
+            b"id" => once(&mut id, read_id(decoder)?)?,
+            b"ft" => once(&mut operation, read_operation(decoder)?)?,
+            b"ch" | b"ch,omitempty" => once(&mut changes, read_changes(decoder)?)?,
+            b"b" => once(&mut before, read_image(decoder)?)?,
+            b"a" => once(&mut after, read_image(decoder)?)?,
+            b"v" => once(&mut version, decoder.or_nil(Decoder::number)?)?,
+            b"m" => once(&mut meta, read_meta(decoder)?)?,
+            _ => decoder.skip()?,
         }
     }
     Some(Event {
@@ -153,18 +155,18 @@ fn read_event<'e>(reader: &mut Reader<'e>) -> Option<Event<'e>> {
 }
 
 /// A text, or an unsigned integer in decimal.
-fn read_id<'e>(reader: &mut Reader<'e>) -> Option<Bytes<'e>> {
-    match reader.is_at_text() {
-        true => Some(reader.text()?.into()),
+fn read_id<'e>(decoder: &mut Decoder<'e>) -> Option<Bytes<'e>> {
+    match decoder.is_at_text() {
+        true => Some(decoder.text()?.into()),
         false => {
-            let number = u64::try_from(reader.number()?).ok()?;
+            let number = u64::try_from(decoder.number()?).ok()?;
             Some(number.to_string().into_bytes().into())
         }
     }
 }
 
-fn read_operation(reader: &mut Reader) -> Option<Operation> {
-    match reader.number()? {
+fn read_operation(decoder: &mut Decoder) -> Option<Operation> {
+    match decoder.number()? {
         1 => Some(Operation::Insert),
         2 => Some(Operation::Update),
         3 => Some(Operation::Delete),
@@ -172,49 +174,49 @@ fn read_operation(reader: &mut Reader) -> Option<Operation> {
     }
 }
 
-fn read_changes<'e>(reader: &mut Reader<'e>) -> Option<Vec<Change<'e>>> {
-    let read = |reader: &mut Reader<'e>| {
-        let field = reader.text()?.into();
+fn read_changes<'e>(decoder: &mut Decoder<'e>) -> Option<Vec<Change<'e>>> {
+    let read = |decoder: &mut Decoder<'e>| {
+        let field = decoder.text()?.into();
         let (mut old, mut new) = (None, None);
-        for _ in 0..reader.map()? {
-            match reader.text()? {
-                b"o" => once(&mut old, read_param(reader)?)?,
-                b"n" => once(&mut new, read_param(reader)?)?,
-                _ => reader.skip()?,
+        for _ in 0..decoder.map()? {
+            match decoder.text()? {
+                b"o" => once(&mut old, read_param(decoder)?)?,
+                b"n" => once(&mut new, read_param(decoder)?)?,
+                _ => decoder.skip()?,
             }
         }
         let (old, new) = (old?, new?);
         Some(Change { field, old, new })
     };
-    let changes = reader.elements(read)?;
+    let changes = decoder.elements(read)?;
     distinct(changes.iter().map(|change| &change.field)).then_some(changes)
 }
 
-fn read_image<'e>(reader: &mut Reader<'e>) -> Option<Vec<(Bytes<'e>, Value<'e>)>> {
-    read_pairs(reader, read_param)
+fn read_image<'e>(decoder: &mut Decoder<'e>) -> Option<Vec<(Bytes<'e>, Value<'e>)>> {
+    read_pairs(decoder, read_param)
 }
 
-fn read_meta<'e>(reader: &mut Reader<'e>) -> Option<Vec<Pair<'e>>> {
-    read_pairs(reader, |reader| Some(reader.text()?.into()))
+fn read_meta<'e>(decoder: &mut Decoder<'e>) -> Option<Vec<Pair<'e>>> {
+    read_pairs(decoder, |decoder| Some(decoder.text()?.into()))
 }
 
 fn read_pairs<'e, T>(
-    reader: &mut Reader<'e>,
-    value: impl Fn(&mut Reader<'e>) -> Option<T>,
+    decoder: &mut Decoder<'e>,
+    value: impl Fn(&mut Decoder<'e>) -> Option<T>,
 ) -> Option<Vec<(Bytes<'e>, T)>> {
-    let read = |reader: &mut Reader<'e>| Some((Bytes::from(reader.text()?), value(reader)?));
-    let pairs = reader.elements(read)?;
+    let read = |decoder: &mut Decoder<'e>| Some((Bytes::from(decoder.text()?), value(decoder)?));
+    let pairs = decoder.elements(read)?;
     distinct(pairs.iter().map(|(name, _)| name)).then_some(pairs)
 }
 
-fn read_param<'e>(reader: &mut Reader<'e>) -> Option<Value<'e>> {
+fn read_param<'e>(decoder: &mut Decoder<'e>) -> Option<Value<'e>> {
     let (mut null, mut letter, mut text) = (None, None, None);
-    for _ in 0..reader.map()? {
-        match reader.text()? {
-            b"n" | b"n,omitempty" => once(&mut null, reader.boolean()?)?,
-            b"t" | b"t,omitempty" => once(&mut letter, reader.or_nil(Reader::text)?)?,
-            b"v" | b"v,omitempty" => once(&mut text, reader.or_nil(Reader::text)?)?,
-            _ => reader.skip()?,
+    for _ in 0..decoder.map()? {
+        match decoder.text()? {
+            b"n" | b"n,omitempty" => once(&mut null, decoder.boolean()?)?,
+            b"t" | b"t,omitempty" => once(&mut letter, decoder.or_nil(Decoder::text)?)?,
+            b"v" | b"v,omitempty" => once(&mut text, decoder.or_nil(Decoder::text)?)?,
+            _ => decoder.skip()?,
         }
     }
     if null == Some(true) {
@@ -228,7 +230,7 @@ fn read_param<'e>(reader: &mut Reader<'e>) -> Option<Value<'e>> {
     }
 }
 
-/// A key stands once in its map.
+/// Stores the value of a key; `None` if the key is repeated.
 fn once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
     slot.replace(value).is_none().then_some(())
 }

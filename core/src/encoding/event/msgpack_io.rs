@@ -1,4 +1,4 @@
-//! What several formats write or read alike: texts, and maps in the order they were written.
+//! MessagePack as several formats read and write it: texts, numbers, arrays, and maps in the order of their bytes.
 
 use crate::entity::event::Bytes;
 use rmp::{encode, Marker};
@@ -9,10 +9,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Deeper than any event; entries somebody else wrote may be anything.
+/// No event is nested this deeply; entries of other writers may be.
 const MAX_DEPTH: usize = 16;
 
-/// What these bytes hold, if they are one MessagePack map of that kind and nothing else.
+/// Decodes bytes that are exactly one MessagePack map of this type.
 pub fn read_map<'e, T: Deserialize<'e>>(bytes: &'e [u8]) -> Option<T> {
     // Serde would also take an array for a struct.
     let marker = Marker::from_u8(*bytes.first()?);
@@ -22,21 +22,21 @@ pub fn read_map<'e, T: Deserialize<'e>>(bytes: &'e [u8]) -> Option<T> {
     let mut deserializer = Deserializer::from_read_ref(bytes);
     deserializer.set_max_depth(MAX_DEPTH);
     let map = T::deserialize(&mut deserializer).ok()?;
-    // A bool is looked for without looking into arrays, whose elements might be what is missing.
+    // Any further value would be refused as a bool, or be one; only the end of the bytes has no marker.
     match bool::deserialize(&mut deserializer) {
         Err(decode::Error::InvalidMarkerRead(_)) => Some(map), // the end
         _ => None,
     }
 }
 
-/// MessagePack, piece by piece. `None` is always: not that.
-pub struct Reader<'e> {
+/// Decodes MessagePack value by value. `None` always means that the next value is of another type, or cut off.
+pub struct Decoder<'e> {
     rest: &'e [u8],
 }
 
-impl<'e> Reader<'e> {
+impl<'e> Decoder<'e> {
     pub fn new(bytes: &'e [u8]) -> Self {
-        Reader { rest: bytes }
+        Decoder { rest: bytes }
     }
 
     pub fn is_at_end(&self) -> bool {
@@ -47,9 +47,19 @@ impl<'e> Reader<'e> {
         self.rest.first().map(|byte| Marker::from_u8(*byte))
     }
 
-    /// How many pairs of a map follow.
+    /// The header of a map: the number of its pairs.
     pub fn map(&mut self) -> Option<u32> {
         rmp::decode::read_map_len(&mut self.rest).ok()
+    }
+
+    /// The header of an array of this length.
+    pub fn array_of(&mut self, length: u32) -> Option<()> {
+        (self.array()? == length).then_some(())
+    }
+
+    /// The header of an array: its length.
+    fn array(&mut self) -> Option<u32> {
+        rmp::decode::read_array_len(&mut self.rest).ok()
     }
 
     pub fn is_at_text(&self) -> bool {
@@ -60,7 +70,7 @@ impl<'e> Reader<'e> {
         )
     }
 
-    /// str, also one that is not UTF-8, or bin.
+    /// A str, which need not be UTF-8, or a bin.
     pub fn text(&mut self) -> Option<&'e [u8]> {
         let length = match self.marker()? {
             Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => {
@@ -73,7 +83,7 @@ impl<'e> Reader<'e> {
         Some(text)
     }
 
-    /// int or uint.
+    /// An int or uint.
     pub fn number(&mut self) -> Option<i128> {
         match self.marker()? {
             Marker::U64 => rmp::decode::read_u64(&mut self.rest).ok().map(i128::from),
@@ -83,11 +93,16 @@ impl<'e> Reader<'e> {
         }
     }
 
+    /// An int or uint that fits 64 bits unsigned.
+    pub fn unsigned(&mut self) -> Option<u64> {
+        u64::try_from(self.number()?).ok()
+    }
+
     pub fn boolean(&mut self) -> Option<bool> {
         rmp::decode::read_bool(&mut self.rest).ok()
     }
 
-    /// nil, or something else.
+    /// Nil, or a value that `read` decodes.
     pub fn or_nil<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.marker()? {
             Marker::Null => rmp::decode::read_nil(&mut self.rest).ok().map(|()| None),
@@ -95,14 +110,21 @@ impl<'e> Reader<'e> {
         }
     }
 
-    /// What a map's pairs are read as. Go has nil for a map of nothing.
+    /// The pairs of a map, each decoded by `read`. Go writes nil for an empty map.
     pub fn elements<T>(&mut self, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let pairs = self.or_nil(Self::map)?.unwrap_or(0);
-        // No capacity on the word of a header: it may promise four billion pairs.
+        // No capacity is reserved: the header may promise four billion pairs.
         (0..pairs).map(|_| read(self)).collect()
     }
 
-    /// Passes over anything.
+    /// The elements of an array, each decoded by `read`.
+    pub fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let length = self.array()?;
+        // No capacity is reserved: the header may promise four billion elements.
+        (0..length).map(|_| read(self)).collect()
+    }
+
+    /// Skips any value.
     pub fn skip(&mut self) -> Option<()> {
         if self.is_at_text() {
             return self.text().map(drop);
@@ -113,7 +135,7 @@ impl<'e> Reader<'e> {
     }
 }
 
-// Writing to memory cannot fail, so no result is looked at.
+// Writing to memory cannot fail, so the results are ignored.
 
 /// A str of any bytes, as Go writes it; serde knows only those that are UTF-8.
 pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
@@ -121,17 +143,41 @@ pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(text);
 }
 
-/// str if it is UTF-8, else bin.
+/// A str if the text is UTF-8, else a bin.
 pub fn write_text_or_bin(out: &mut Vec<u8>, text: &[u8]) {
     if std::str::from_utf8(text).is_ok() {
         return write_text(out, text);
     }
-    let _ = encode::write_bin_len(out, length(text.len()));
-    out.extend_from_slice(text);
+    write_bin(out, text);
+}
+
+/// A bin.
+pub fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
+    let _ = encode::write_bin_len(out, length(bytes.len()));
+    out.extend_from_slice(bytes);
+}
+
+/// A bool.
+pub fn write_boolean(out: &mut Vec<u8>, value: bool) {
+    let _ = encode::write_bool(out, value);
+}
+
+/// A nil.
+pub fn write_nil(out: &mut Vec<u8>) {
+    let _ = encode::write_nil(out);
+}
+
+/// The header of an array.
+pub fn write_array(out: &mut Vec<u8>, elements: usize) {
+    let _ = encode::write_array_len(out, length(elements));
 }
 
 /// The shortest int or uint. Versions and counts fit 64 bits.
 pub fn write_number(out: &mut Vec<u8>, number: i128) {
+    debug_assert!(
+        (i64::MIN.into()..=u64::MAX.into()).contains(&number),
+        "{number} fits 64 bits"
+    );
     let _ = match u64::try_from(number) {
         Ok(number) => encode::write_uint(out, number),
         Err(_) => encode::write_sint(out, i64::try_from(number).unwrap_or(i64::MIN)),
@@ -143,12 +189,12 @@ pub fn write_map(out: &mut Vec<u8>, pairs: usize) {
     let _ = encode::write_map_len(out, length(pairs));
 }
 
-/// An entry of 4 GiB and more is refused later on, whatever is in it.
+/// Entries of 4 GiB and more are refused later, whatever their contents.
 fn length(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// str, also one that is not UTF-8, or bin; a JSON string.
+/// A str, which need not be UTF-8, or a bin; in JSON, a string.
 pub struct Text<'e>(pub Bytes<'e>);
 
 impl<'de: 'e, 'e> Deserialize<'de> for Text<'e> {
@@ -170,7 +216,7 @@ impl<'de: 'e, 'e> Deserialize<'de> for Text<'e> {
                 Ok(Text(Cow::Borrowed(bytes)))
             }
 
-            // JSON with escapes.
+            // A JSON string with escapes.
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
                 Ok(Text(Cow::Owned(text.as_bytes().to_vec())))
             }
@@ -180,7 +226,7 @@ impl<'de: 'e, 'e> Deserialize<'de> for Text<'e> {
     }
 }
 
-/// A map in the order it was written, no name twice.
+/// A map in the order of its bytes, without repeated names.
 pub struct Pairs<'e, T>(pub Vec<(Bytes<'e>, T)>);
 
 impl<T> Default for Pairs<'_, T> {
@@ -208,7 +254,7 @@ impl<'de: 'e, 'e, T: Deserialize<'de>> Deserialize<'de> for Pairs<'e, T> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                // No capacity on the word of a header: it may promise four billion pairs.
+                // No capacity is reserved: the header may promise four billion pairs.
                 let mut pairs = Vec::new();
                 while let Some(Text(name)) = map.next_key()? {
                     pairs.push((name, map.next_value()?));
@@ -219,7 +265,7 @@ impl<'de: 'e, 'e, T: Deserialize<'de>> Deserialize<'de> for Pairs<'e, T> {
                 }
             }
 
-            // MessagePack nil: Go has it for a map of nothing.
+            // Go writes nil for an empty map.
             fn visit_unit<E>(self) -> Result<Self::Value, E> {
                 Ok(Pairs::default())
             }
@@ -229,9 +275,9 @@ impl<'de: 'e, 'e, T: Deserialize<'de>> Deserialize<'de> for Pairs<'e, T> {
     }
 }
 
-/// Whether no name is there twice.
+/// Whether no name is repeated.
 pub fn distinct<'n>(names: impl Iterator<Item = &'n Bytes<'n>> + Clone) -> bool {
-    // As images are written, and all that has one name at most: there is no need of a list then.
+    // Images are sorted when they are written, and a map of one name is, too: neither needs a copy.
     if names.clone().is_sorted_by(|a, b| a < b) {
         return true;
     }

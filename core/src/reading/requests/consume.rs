@@ -1,4 +1,4 @@
-//! What DIRTY.CONSUME was asked for.
+//! The arguments of DIRTY.CONSUME.
 
 use crate::args::Args;
 use crate::entity::decimal;
@@ -10,25 +10,34 @@ use crate::reading::filters::{Filter, Shard};
 use crate::reading::groups::LEFT;
 use std::collections::BTreeSet;
 
+/// DIRTY.CONSUME: a reader, its options, and the filter of its events.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Options<'a> {
+pub struct Request<'a> {
+    /// GROUP or CURSOR, with the options of either.
     pub reader: Reader<'a>,
+    /// FROM: where a new reader starts.
     pub from: Start,
+    /// COUNT: the maximum number of events.
     pub count: u64,
-    /// How long to wait in ms, 0 for ever.
+    /// BLOCK: how long to wait in ms; 0 waits for ever.
     pub block: Option<i64>,
+    /// RAW: whether entries are replied as they are stored.
     pub raw: bool,
     /// WHERE and SHARD.
     pub filter: Filter<'a>,
 }
 
+/// A reader of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reader<'a> {
+    /// A consumer of a group.
     Group(GroupReader<'a>),
+    /// A cursor.
     Cursor(CursorReader<'a>),
 }
 
 impl<'a> Reader<'a> {
+    /// The name of the group or cursor.
     pub fn name(&self) -> &'a [u8] {
         match self {
             Reader::Group(group) => group.name,
@@ -36,7 +45,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The error of a word that is no option of this reader; it may be one of the other.
+    /// The error for a word that is not an option of this reader. It names the other reader if that has the option.
     fn refusal(&self, got: &[u8]) -> Error {
         let (other, options): (_, &[&str]) = match self {
             Reader::Group(_) => ("CURSOR", &["LAG", "SHARD"]),
@@ -62,43 +71,59 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// GROUP and its options.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct GroupReader<'a> {
+    /// The group's name.
     pub name: &'a [u8],
+    /// The consumer's name.
     pub consumer: &'a [u8],
+    /// ACK: the events that were handled.
     pub ack: Vec<EventId>,
-    /// ACK … DELETE.
+    /// ACK … DELETE: whether entries that every group has acknowledged are deleted.
     pub delete: bool,
+    /// PENDING: whether the consumer's own pending events come first.
     pub pending: bool,
+    /// CLAIM: how long an event must have been pending before it is taken over.
     pub claim_ms: Option<u64>,
+    /// MAXDELIVERIES: how often an event may be delivered.
     pub max_deliveries: Option<u64>,
+    /// DEAD: the stream of events that the group gave up on.
     pub dead: Option<&'a [u8]>,
     /// SINGLE: how long the active consumer may be silent.
     pub lease_ms: Option<u64>,
+    /// MAXPENDING: how many events the consumer may hold.
     pub max_pending: Option<u64>,
 }
 
+/// CURSOR and its options.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct CursorReader<'a> {
+    /// The cursor's name.
     pub name: &'a [u8],
+    /// ACK: the last event that was handled.
     pub ack: Option<EventId>,
+    /// LAG: the minimum age of the events that are delivered.
     pub lag_ms: Option<u64>,
 }
 
-/// FROM: where a reader starts that has not read before.
+/// FROM: where a new reader starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Everything that is still there.
+    /// At the oldest entry that still exists.
     Beginning,
-    /// Only what comes.
+    /// At entries that are added from now on.
     Now,
+    /// Behind this id.
     After(EventId),
+    /// At this time, in milliseconds since 1970.
     SinceMs(u64),
 }
 
 const DEFAULT_COUNT: u64 = 100;
 
-impl<'a> Options<'a> {
+impl<'a> Request<'a> {
+    /// Parses the arguments behind the stream.
     pub fn parse(mut args: Args<'a>, limits: &Limits) -> Result<Self, Error> {
         let reader = if args.keyword("GROUP") {
             Reader::Group(GroupReader {
@@ -114,7 +139,7 @@ impl<'a> Options<'a> {
         } else {
             return Err(no_reader(args));
         };
-        let mut options = Options {
+        let mut request = Request {
             reader,
             from: Start::Beginning,
             count: DEFAULT_COUNT,
@@ -124,21 +149,21 @@ impl<'a> Options<'a> {
         };
         let mut seen = Vec::new();
         while !args.is_empty() {
-            let option = options.option(&mut args, limits)?;
+            let option = request.option(&mut args, limits)?;
             if seen.contains(&option) {
                 return Err(Error::Repeated(option));
             }
             seen.push(option);
         }
-        match &options.reader {
+        match &request.reader {
             Reader::Group(group) if group.dead.is_some() && group.max_deliveries.is_none() => {
                 Err(Error::Needs("DEAD", "MAXDELIVERIES"))
             }
-            Reader::Group(_) | Reader::Cursor(_) => Ok(options),
+            Reader::Group(_) | Reader::Cursor(_) => Ok(request),
         }
     }
 
-    /// Reads one option and says which.
+    /// Reads one option and returns its name.
     fn option(&mut self, args: &mut Args<'a>, limits: &Limits) -> Result<&'static str, Error> {
         let of_reader = match &mut self.reader {
             Reader::Group(group) => group.option(args)?,
@@ -151,12 +176,14 @@ impl<'a> Options<'a> {
             self.from = Start::parse("FROM", args.next("FROM", "a start")?)?;
             Ok("FROM")
         } else if args.keyword("COUNT") {
-            let most = u64::from(u32::MAX);
-            self.count = args.number("COUNT", "a number", 1..=most)?;
+            let max = u64::from(u32::MAX);
+            self.count = args.number("COUNT", "a number", 1..=max)?;
             Ok("COUNT")
         } else if args.keyword("BLOCK") {
             let ms = args.ms("BLOCK", 0)?;
-            self.block = Some(i64::try_from(ms).unwrap_or(i64::MAX));
+            let ms = i64::try_from(ms);
+            debug_assert!(ms.is_ok(), "times are at most 2^53 ms");
+            self.block = Some(ms.unwrap_or(i64::MAX));
             Ok("BLOCK")
         } else if args.keyword("RAW") {
             self.raw = true;
@@ -194,8 +221,8 @@ impl<'a> GroupReader<'a> {
             self.lease_ms = Some(args.ms("SINGLE", 1)?);
             "SINGLE"
         } else if args.keyword("MAXPENDING") {
-            let most = i64::MAX.unsigned_abs();
-            self.max_pending = Some(args.number("MAXPENDING", "a number", 1..=most)?);
+            let max = i64::MAX.unsigned_abs();
+            self.max_pending = Some(args.number("MAXPENDING", "a number", 1..=max)?);
             "MAXPENDING"
         } else {
             return Ok(None);
@@ -231,7 +258,7 @@ impl<'a> CursorReader<'a> {
 }
 
 impl<'a> Filter<'a> {
-    /// Filters follow each other until something else comes.
+    /// Reads filters up to the first argument that is not a filter.
     fn parse(&mut self, args: &mut Args<'a>, limits: &Limits) -> Result<(), Error> {
         let mut found = 0usize;
         loop {
@@ -281,7 +308,7 @@ fn operations(args: &mut Args) -> Result<Operations, Error> {
     })
 }
 
-/// A consumer's name: not that which holds what others have left.
+/// A consumer's name, which must not be the reserved one.
 pub fn consumer<'a>(args: &mut Args<'a>) -> Result<&'a [u8], Error> {
     match args.next("GROUP", "a consumer")? {
         LEFT => Err(Error::ReservedConsumer),
@@ -289,13 +316,14 @@ pub fn consumer<'a>(args: &mut Args<'a>) -> Result<&'a [u8], Error> {
     }
 }
 
-/// How often an entry may be delivered.
+/// The value of MAXDELIVERIES.
 pub fn max_deliveries(args: &mut Args) -> Result<u64, Error> {
-    let most = i64::MAX.unsigned_abs();
-    args.number("MAXDELIVERIES", "a number", 1..=most)
+    let max = i64::MAX.unsigned_abs();
+    args.number("MAXDELIVERIES", "a number", 1..=max)
 }
 
 impl Start {
+    /// Parses `0`, `$`, an event id or a time in ms, the value of `of`.
     pub fn parse(of: &'static str, text: &[u8]) -> Result<Self, Error> {
         match text {
             b"$" => Ok(Start::Now),
@@ -311,12 +339,12 @@ impl Start {
     }
 }
 
-/// The error of what stands where GROUP or CURSOR must.
+/// The error for an argument in place of GROUP or CURSOR.
 pub fn no_reader(args: Args) -> Error {
     not_among(args, "GROUP or CURSOR")
 }
 
-/// The error of what stands where GROUP must.
+/// The error for an argument in place of GROUP.
 pub fn no_group(args: Args) -> Error {
     not_among(args, "GROUP")
 }
@@ -329,7 +357,7 @@ fn not_among(mut args: Args, choices: &'static str) -> Error {
     }
 }
 
-/// An id that a client acknowledges.
+/// An event id, as an argument of `of`.
 pub fn event_id(args: &mut Args, of: &'static str) -> Result<EventId, Error> {
     let text = args.next(of, "an id")?;
     EventId::parse(text).ok_or_else(|| Error::NotAnId(Quoted::new(text)))
@@ -341,9 +369,9 @@ mod tests {
 
     fn parse(line: &str) -> Result<String, String> {
         let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
-        let options =
-            Options::parse(Args::new(&words), &Limits::NONE).map_err(|error| error.to_string())?;
-        let reader = match options.reader {
+        let request =
+            Request::parse(Args::new(&words), &Limits::NONE).map_err(|error| error.to_string())?;
+        let reader = match request.reader {
             Reader::Group(GroupReader {
                 ack,
                 pending,
@@ -352,13 +380,13 @@ mod tests {
             }) => format!("group {} {pending} {claim_ms:?}", ack.len()),
             Reader::Cursor(CursorReader { ack, .. }) => format!("cursor {ack:?}"),
         };
-        let Options {
+        let Request {
             from,
             count,
             block,
             raw,
             ..
-        } = options;
+        } = request;
         Ok(format!("{reader} {from:?} {count} {block:?} {raw}"))
     }
 
@@ -384,16 +412,16 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_the_other_reader_or_to_none_is_refused() {
+    fn options_of_the_other_reader_and_unknown_ones_are_refused() {
         for (line, error) in [
             ("", "ERR the reader must be GROUP or CURSOR, not \"\""),
-            ("GROUP g", "ERR GROUP lacks a consumer"),
-            ("CURSOR c PENDING", "ERR PENDING needs GROUP"),
-            ("CURSOR c claim 5", "ERR CLAIM needs GROUP"),
-            ("GROUP g c LAG 5", "ERR LAG needs CURSOR"),
+            ("GROUP g", "ERR GROUP requires a consumer"),
+            ("CURSOR c PENDING", "ERR PENDING requires GROUP"),
+            ("CURSOR c claim 5", "ERR CLAIM requires GROUP"),
+            ("GROUP g c LAG 5", "ERR LAG requires CURSOR"),
             ("CURSOR c LIMIT 5", "ERR unknown option \"LIMIT\""),
             ("CURSOR c RAW RAW", "ERR RAW is given twice"),
-            ("GROUP g c ACK 2 1-1", "ERR ACK lacks an id"),
+            ("GROUP g c ACK 2 1-1", "ERR ACK requires an id"),
             (
                 "GROUP g c ACK 1 1",
                 "ERR invalid event id \"1\", expected ms-seq",

@@ -1,4 +1,4 @@
-//! What the commands of readers were asked for.
+//! The arguments of the commands of readers.
 
 pub mod ack;
 pub mod consume;

@@ -1,4 +1,4 @@
-//! What DIRTY.REDRIVE was asked for.
+//! The arguments of DIRTY.REDRIVE.
 
 use super::consume::event_id;
 use crate::args::Args;
@@ -7,13 +7,18 @@ use crate::error::{Error, Quoted};
 
 const DEFAULT_COUNT: u64 = 100;
 
-pub struct Asked<'a> {
+/// DIRTY.REDRIVE: which dead events return to their stream.
+pub struct Request<'a> {
+    /// DEAD: the stream of dead events.
     pub dead: Option<&'a [u8]>,
+    /// COUNT: the maximum number of events.
     pub count: u64,
+    /// The ids of the events; the oldest ones if there are no ids.
     pub ids: Vec<EventId>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Request<'a> {
+    /// Parses the arguments behind the stream.
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         let (mut dead, mut count, mut ids) = (None, None, Vec::new());
         while !args.is_empty() {
@@ -37,9 +42,9 @@ impl<'a> Asked<'a> {
                 return Err(Error::UnknownOption(Quoted::new(got)));
             }
         }
-        Ok(Asked {
+        Ok(Request {
             dead,
-            // Who names them wants them all.
+            // A client that names ids means all of them.
             count: count.unwrap_or(DEFAULT_COUNT.max(u64::try_from(ids.len()).unwrap_or(u64::MAX))),
             ids,
         })
