@@ -277,14 +277,14 @@ fn a_declaration_comes_below_another_where_no_entity_is_in_its_place() {
         r#"
 DIRTY.FLUSH shop SNAPSHOT job 1 a x SNAPSHOT job:1 1 a x => [insert insert]
 DIRTY.DECLARE shop:job STREAM job-changes
-  => WRONGTYPE the key "shop:job" holds something else than a declaration
+  => WRONGTYPE the key "shop:job" does not hold a declaration
 DIRTY.FLUSH shop DELETE job => [delete]
 DIRTY.DECLARE shop:job STREAM job-changes => OK
 # What lay below is an entity of the new type from now on.
 DIRTY.GET shop:job 1 => [[a x]]
 DIRTY.GET shop job:1
   => WRONGTYPE the snapshot of entity "job:1" would be stored at "shop:job:1", which belongs to the declaration "shop:job"
-DIRTY.FLUSH shop SNAPSHOT job 1 a x => WRONGTYPE the key "shop:job" holds something else than a hash
+DIRTY.FLUSH shop SNAPSHOT job 1 a x => WRONGTYPE the key "shop:job" does not hold a hash
 "#,
     );
 }

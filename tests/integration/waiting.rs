@@ -281,7 +281,7 @@ HSET user@deferred also {value} => (1)
         redis.expect(
             r#"
 DIRTY.COMMIT user bad
-  => WRONGTYPE the field "bad" of the key "user@deferred" holds something else than a deferred flush
+  => WRONGTYPE the field "bad" of the key "user@deferred" does not hold a deferred flush
 DIRTY.COMMIT user bad unknown => [[unreadable] nil]
 DIRTY.COMMIT user bad also bad => [[unreadable] [unreadable] nil]
 DIRTY.FLUSH user DEFER bad DELETE 1 => EXISTS another flush waits under the token "bad"
