@@ -130,10 +130,13 @@ impl Snapshots for Stored<'_> {
         if !collected.is_whole {
             return Err(Error::Internal);
         }
-        let snapshot = collected.fields.snapshot;
+        let mut snapshot = collected.fields.snapshot;
         Ok(match collected.tombstone {
             Some(version) if snapshot.is_empty() => flush::EntityState::Tombstone(version),
-            _ => flush::EntityState::Entity(snapshot),
+            version => {
+                snapshot.buried_version = version;
+                flush::EntityState::Entity(snapshot)
+            }
         })
     }
 }

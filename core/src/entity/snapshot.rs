@@ -1,5 +1,6 @@
 //! The state of one entity: its fields that are not null.
 
+use super::event::Version;
 use super::field::Field;
 use super::value::InputValue;
 use std::borrow::Cow;
@@ -22,6 +23,8 @@ pub struct Snapshot<'g> {
     /// Whether the marker is not empty: it is that of a tombstone, to which somebody has added fields. The
     /// hash has a tombstone's time to live, too.
     pub buried: bool,
+    /// The version in such a marker, if it is one.
+    pub buried_version: Option<Version>,
 }
 
 /// The bytes of a field's name and value.
@@ -37,6 +40,7 @@ pub static NOTHING: Snapshot = Snapshot {
     fields: Vec::new(),
     marked: false,
     buried: false,
+    buried_version: None,
 };
 
 impl<'g> Snapshot<'g> {
@@ -47,6 +51,7 @@ impl<'g> Snapshot<'g> {
             fields: Vec::with_capacity(fields),
             marked: false,
             buried: false,
+            buried_version: None,
         }
     }
 

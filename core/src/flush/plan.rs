@@ -130,7 +130,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         self.spend(given.saturating_add(known / LOOKUP_COST_DIVISOR))?;
         let mut step = self.decide(id, action, stored)?;
         if step.write.is_none() {
-            step.write = stored.entity().and_then(exhume);
+            step.write = stored.entity().and_then(|entity| self.exhume(entity));
         }
         Ok(step)
     }
@@ -346,18 +346,34 @@ impl<'d, 'a> Planner<'d, 'a> {
         Ok(parse_version(&field_type.coerce(field, given.clone())?))
     }
 
-    /// The version of the entity, or of its tombstone.
+    /// The version of the entity, or of its tombstone. Of a tombstone to which somebody has added fields it is the
+    /// greater one of the two.
     fn known_version(&self, stored: &EntityState) -> Option<Version> {
         let declared = self.declaration.version.as_ref()?;
         match stored {
             EntityState::Nothing => None,
             EntityState::Tombstone(version) => Some(*version),
             EntityState::Entity(snapshot) => {
-                let mut fields = snapshot.iter();
-                let (_, text) = fields.find(|(name, _)| *name == declared.field)?;
-                parse_version(text)
+                own_version(snapshot, &declared.field).max(snapshot.buried_version)
             }
         }
+    }
+
+    /// What makes an ordinary entity of a tombstone to which somebody has added fields. Whoever is told of the
+    /// entity, if only that nothing changes, must not lose it when the tombstone's time is up. The marker stays as
+    /// long as only it holds the version that the entity was deleted with.
+    fn exhume(&self, snapshot: &Snapshot) -> Option<Write<'a>> {
+        let declared = self.declaration.version.as_ref();
+        let is_needed = declared.is_some_and(|declared| {
+            snapshot.buried_version > own_version(snapshot, &declared.field)
+        });
+        snapshot.buried.then(|| Write::Change {
+            replaces_tombstone: false,
+            persist: true,
+            set: Vec::new(),
+            unset: Vec::new(),
+            marker: (!is_needed).then(|| snapshot.is_empty()),
+        })
     }
 
     fn images<'s>(
@@ -390,16 +406,10 @@ impl<'d, 'a> Planner<'d, 'a> {
     }
 }
 
-/// What makes an ordinary entity of a tombstone to which somebody has added fields. Whoever is told of the
-/// entity, if only that nothing changes, must not lose it when the tombstone's time is up.
-fn exhume<'a>(snapshot: &Snapshot) -> Option<Write<'a>> {
-    snapshot.buried.then(|| Write::Change {
-        replaces_tombstone: false,
-        persist: true,
-        set: Vec::new(),
-        unset: Vec::new(),
-        marker: Some(snapshot.is_empty()),
-    })
+/// The version in the entity's own field.
+fn own_version(snapshot: &Snapshot, field: &[u8]) -> Option<Version> {
+    let (_, text) = snapshot.iter().find(|(name, _)| *name == field)?;
+    parse_version(text)
 }
 
 fn parse_version(text: &[u8]) -> Option<Version> {

@@ -48,7 +48,10 @@ impl<'g> EntityState<'g> {
                 };
                 next.change(set, unset);
                 next.marked = marker.unwrap_or(next.marked);
-                next.buried = false;
+                if marker.is_some() {
+                    next.buried = false;
+                    next.buried_version = None;
+                }
                 EntityState::Entity(next)
             }
         }
