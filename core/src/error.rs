@@ -293,6 +293,9 @@ pub enum Error {
     /// A stream with ONFULL REFUSE has no room for the events of a flush; `database` is set if it is not the
     /// client's own.
     #[error("FULL the stream {stream}{} cannot take {events} more: at most {count} entries may wait until every group has acknowledged them", OfDatabase(*.database))]
+    /// WHERE asks for more than a setting allows.
+    #[error("LIMIT more than {max} filters and fields in WHERE, but {setting} is {max}")]
+    TooManyFilters { setting: &'static str, max: usize },
     Full {
         stream: Quoted,
         database: Option<u32>,

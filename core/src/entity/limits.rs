@@ -49,15 +49,14 @@ impl Limits {
         check(pairs, self.fields, FIELDS, "pairs of META", None)
     }
 
-    /// Checks the number of filters of a reader, counting each field that FIELDS names.
+    /// Checks the number of filters of a reader, counting each field that FIELDS names. Filters are counted while they
+    /// are read, so how many there are is not known.
     pub fn check_filters(&self, filters: usize) -> Result<(), Error> {
-        check(
-            filters,
-            self.fields,
-            FIELDS,
-            "filters and fields of WHERE",
-            None,
-        )
+        let (setting, max) = (FIELDS, self.fields);
+        match filters > max {
+            true => Err(Error::TooManyFilters { setting, max }),
+            false => Ok(()),
+        }
     }
 
     /// Checks the number of fields of an entity.

@@ -36,7 +36,7 @@ impl Filter<'_> {
     }
 
     /// Whether WHERE asks for anything.
-    fn has_where(&self) -> bool {
+    pub fn has_where(&self) -> bool {
         let Filter {
             entity,
             operations,

@@ -260,9 +260,8 @@ impl<'a> CursorReader<'a> {
 impl<'a> Filter<'a> {
     /// Reads filters up to the first argument that is not a filter.
     fn parse(&mut self, args: &mut Args<'a>, limits: &Limits) -> Result<(), Error> {
-        let mut found = 0usize;
         loop {
-            limits.check_filters(found)?;
+            limits.check_filters(self.count())?;
             let again = if args.keyword("ENTITY") {
                 let entity = args.next("ENTITY", "a name")?;
                 self.entity.replace(entity).map(|_| "ENTITY")
@@ -271,19 +270,17 @@ impl<'a> Filter<'a> {
                 self.operations.replace(operations).map(|_| "OPS")
             } else if args.keyword("FIELDS") {
                 let mut fields = BTreeSet::new();
-                let count = args.count("FIELDS")?;
-                // As many as there are: of those that are missing the client is told.
-                found = found.saturating_add(count.min(args.remaining()));
-                limits.check_filters(found)?;
-                for _ in 0..count {
+                let others = self.count().saturating_add(1);
+                for _ in 0..args.count("FIELDS")? {
                     fields.insert(args.next("FIELDS", "a field")?);
+                    limits.check_filters(others.saturating_add(fields.len()))?;
                 }
                 self.fields.replace(fields).map(|_| "FIELDS")
             } else if args.keyword("META") {
                 let name = args.next("META", "a name")?;
                 self.meta.insert((name, args.next("META", "a value")?));
                 None
-            } else if found > 0 {
+            } else if self.has_where() {
                 return Ok(());
             } else {
                 return Err(Error::Missing {
@@ -294,8 +291,20 @@ impl<'a> Filter<'a> {
             if let Some(filter) = again {
                 return Err(Error::Repeated(filter));
             }
-            found = found.saturating_add(1);
         }
+    }
+
+    /// How many filters WHERE has, and fields in FIELDS. Those that are said twice count once.
+    fn count(&self) -> usize {
+        let fields = self.fields.as_ref();
+        [
+            usize::from(self.entity.is_some()),
+            usize::from(self.operations.is_some()),
+            fields.map_or(0, |fields| fields.len().saturating_add(1)),
+            self.meta.len(),
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
     }
 }
 
