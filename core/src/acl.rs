@@ -4,6 +4,8 @@
 //! 9.1 lets the pattern `user\*`, which is the one key `user*`, stand for the prefix `user*`, and takes no notice
 //! of the databases that a selector is limited to. So the rule is the same on every server, and a narrow one.
 
+use std::fmt;
+
 /// A way to use a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -11,6 +13,60 @@ pub enum Access {
     Read,
     /// Changing the key.
     Write,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Access::Read => "read",
+            Access::Write => "write",
+        })
+    }
+}
+
+/// What an error says is needed for all keys of a prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(Option<String>);
+
+impl Pattern {
+    /// A longer one would be noise in an error, and a part of it another pattern.
+    const MAX: usize = 64;
+
+    /// The pattern of exactly these keys, as redis-cli takes it behind ACL SETUSER.
+    pub fn new(access: Access, prefix: &[u8]) -> Self {
+        // Where patterns end for ACL SETUSER.
+        let ends_pattern = |byte: &u8| matches!(byte, 0 | b' ' | b'\t'..=b'\r');
+        if prefix.len() > Self::MAX || prefix.iter().any(ends_pattern) {
+            return Pattern(None);
+        }
+        let mut pattern = match access {
+            Access::Read => b"%R~".to_vec(),
+            Access::Write => b"~".to_vec(),
+        };
+        for &byte in prefix {
+            if matches!(byte, b'*' | b'?' | b'[' | b'\\') {
+                pattern.push(b'\\');
+            }
+            pattern.push(byte);
+        }
+        pattern.push(b'*');
+        let is_plain = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'');
+        let is_plain = pattern.iter().all(is_plain);
+        let text = pattern.escape_ascii().to_string();
+        Pattern(Some(match is_plain {
+            true => String::from_utf8_lossy(&pattern).into_owned(),
+            false => format!("\"{}\"", text.replace("\\'", "'")),
+        }))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(pattern) => write!(f, "a pattern such as {pattern}"),
+            None => f.write_str("a pattern that is the beginning of the prefix and a star"),
+        }
+    }
 }
 
 /// Whether a pattern of this ACL allows every key that begins with the prefix, in this database. Believed is only a
@@ -104,7 +160,7 @@ fn is_all_of(pattern: &[u8], prefix: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{covers, Access};
+    use super::{covers, Access, Pattern};
 
     /// Lines `ACL | the accesses to the prefix user: in the database 0 that it gives`.
     const ACLS: &str = r"
@@ -168,6 +224,38 @@ db=1 ~user:* -@all                                        |
                 .map(|(_, name)| name)
                 .collect();
             assert_eq!(given.join(" "), expected.trim(), "{acl}");
+        }
+    }
+
+    #[test]
+    fn the_pattern_that_an_error_names_covers_the_prefix() {
+        for (prefix, expected) in [
+            ("user:", "~user:*"),
+            ("*", r"~\**"),
+            ("a?[]\\", r"~a\?\[]\\*"),
+            ("{a}%~&+(", "~{a}%~&+(*"),
+            ("it's", "\"~it's*\""),
+            ("\"", r#""~\"*""#),
+            ("\u{e9}\x01?", r#""~\xc3\xa9\x01\\?*""#),
+        ] {
+            let [read, write] = [Access::Read, Access::Write].map(|access| {
+                let pattern = Pattern::new(access, prefix.as_bytes());
+                pattern.to_string()
+            });
+            assert_eq!(write, format!("a pattern such as {expected}"));
+            let of_read = expected.replacen('~', "%R~", 1);
+            assert_eq!(read, format!("a pattern such as {of_read}"));
+            if !expected.starts_with('"') {
+                let acl = format!("{expected} -@all");
+                assert!(covers(acl.as_bytes(), Access::Write, prefix.as_bytes(), 0));
+            }
+        }
+        let long = "x".repeat(65);
+        for prefix in [" ", "a b", "a\0", "\t", "\u{b}", "\n", "\r", &long] {
+            assert_eq!(
+                Pattern::new(Access::Read, prefix.as_bytes()).to_string(),
+                "a pattern that is the beginning of the prefix and a star",
+            );
         }
     }
 

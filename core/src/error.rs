@@ -3,6 +3,7 @@
 //! The codes are those of the contract (`ERR`, `NODECL`, `EXISTS`, …). An error is one line. Bytes that a
 //! client sent are quoted in it, shortened, with unprintable bytes escaped.
 
+use crate::acl::{Access, Pattern};
 use crate::entity::overlap::MAX_SEPARATORS;
 use std::borrow::Cow;
 use std::fmt;
@@ -277,6 +278,15 @@ pub enum Error {
     TooMuch {
         got: usize,
         what: &'static str,
+    /// The user has no right to read, or to write, all keys that a prefix makes.
+    #[error(
+        "NOPERM this user may not {access} all keys with the prefix {prefix}; that needs {pattern}"
+    )]
+    MayNotAll {
+        access: Access,
+        prefix: Quoted,
+        pattern: Pattern,
+    },
         of: Option<Quoted>,
         setting: &'static str,
         max: usize,

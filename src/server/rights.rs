@@ -3,7 +3,7 @@
 
 use super::command::{Call, Caller, Command};
 use crate::redis::{api, api::api, call, keys};
-use dirty_streams_core::acl;
+use dirty_streams_core::acl::{self, Pattern};
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, CStr};
@@ -92,20 +92,25 @@ impl<'c> Rights<'c> {
         }
     }
 
-    /// As `check`, of all keys of this database that begin with the prefix; they are refused as `prefix*`.
+    /// As `check`, of all keys of this database that begin with the prefix; ACL LOG has them as `prefix*`.
     pub fn check_prefix(
         &self,
         access: Access,
         prefix: &[u8],
         database: c_int,
     ) -> Result<(), Error> {
-        self.check(access, prefix)?;
-        match &self.user {
-            Some(user) if !user.may_all(self.ctx, access, prefix, database) => {
-                Err(self.refuse(user, access, &[prefix, b"*"].concat()))
-            }
-            _ => Ok(()),
+        let Some(user) = &self.user else {
+            return Ok(());
+        };
+        if user.may(access, prefix) && user.may_all(self.ctx, access, prefix, database) {
+            return Ok(());
         }
+        self.log(user, &[prefix, b"*"].concat(), KEY);
+        Err(Error::MayNotAll {
+            access,
+            prefix: Quoted::new(prefix),
+            pattern: Pattern::new(access, prefix),
+        })
     }
 
     fn refuse(&self, user: &User, access: Access, key: &[u8]) -> Error {

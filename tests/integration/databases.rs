@@ -60,7 +60,7 @@ const LIMITED: &str = r#"
 +@all ~* db=0 (+xread\_~s1\_db=1); DIRTY.DECLARE u STREAM s1 DB 1 => no
 +@all ~* db=0 (+xadd\_%R~s1\_db=1); DIRTY.DECLARE u STREAM s1 DB 1 => no
 # A right to keys of another database is none to those of this one.
-+@all ~u ~s db=0 (+@all\_~u:*\_db=1); DIRTY.DECLARE u STREAM s => NOPERM this user may not write the key "u:*"
++@all ~u ~s db=0 (+@all\_~u:*\_db=1); DIRTY.DECLARE u STREAM s => NOPERM this user may not write all keys with the prefix "u:"; that needs a pattern such as ~u:*
 +@all ~u ~u:* db=0 (+@all\_~s1\_db=1); DIRTY.DECLARE u STREAM s1
   => NOPERM this user may not use the database "0" of the stream "s1"
 +@all ~u ~u:* ~s db=0 (+@all\_~x\_db=1); DIRTY.DECLARE u STREAM s => OK

@@ -3,6 +3,7 @@
 use super::errors::{seeded, state};
 use super::support::{cases, skipped, Conn, Server};
 use std::fmt::Write;
+use std::process::Command;
 
 const MAY_NOT_DECLARE: &str = r#"
 DIRTY.DECLARE user STREAM other => NOPERM this user may not write the key "other"
@@ -12,9 +13,9 @@ DIRTY.DECLARE user STREAM other DB 1 => NOPERM this user may not write the key "
 DIRTY.DECLARE user TAGS 1 ID dirtyStream=other => NOPERM this user may not write the key "other"
 DIRTY.DECLARE user TAGS 1 ID dirty=A => NOPERM this user may not write the key "dirty_A"
 DIRTY.DECLARE user PREFIX other STREAM user-changes
-  => NOPERM this user may not write the key "other"
+  => NOPERM this user may not write all keys with the prefix "other"; that needs a pattern such as ~other*
 DIRTY.DECLARE user PREFIX use STREAM user-changes
-  => NOPERM this user may not write the key "use"
+  => NOPERM this user may not write all keys with the prefix "use"; that needs a pattern such as ~use*
 EVAL return\_redis.pcall('DIRTY.DECLARE',KEYS[1],'STREAM','other') 1 user
   => NOPERM this user may not write the key "other"
 EVAL return\_redis.pcall('DIRTY.DECLARE','user','STREAM','other') 0
@@ -46,7 +47,7 @@ EVAL return\_redis.call('DIRTY.DECLARE',KEYS[1],'STREAM','user3-changes') 1 user
 const LOGGED: &str = r#"
 DIRTY.DECLARE other STREAM s => key other toplevel
 DIRTY.DECLARE user STREAM user-changes STREAM other => key other module
-DIRTY.DECLARE user PREFIX other STREAM user-changes => key other module
+DIRTY.DECLARE user PREFIX other STREAM user-changes => key other* module
 DIRTY.DECLARE user PREFIX s STREAM user-changes => key s* module
 DIRTY.CONSUME user-changes GROUP g c MAXDELIVERIES 1 DEAD other => key other module
 DIRTY.FAIL user-changes GROUP g 1-1 words MAXDELIVERIES 1 DEAD other => key other module
@@ -109,7 +110,7 @@ fn who_may_write_a_part_of_the_keys_may_not_declare() {
         ),
         (
             "~user ~s",
-            "NOPERM this user may not write the key \"user:\"",
+            "NOPERM this user may not write all keys with the prefix \"user:\"; that needs a pattern such as ~user:*",
         ),
         ("~user:* ~s", BY_THE_SERVER),
         (
@@ -118,13 +119,13 @@ fn who_may_write_a_part_of_the_keys_may_not_declare() {
         ),
         (
             "~user %R~user:* ~s",
-            "NOPERM this user may not write the key \"user:\"",
+            "NOPERM this user may not write all keys with the prefix \"user:\"; that needs a pattern such as ~user:*",
         ),
         ("%R~user ~user:* ~s", BY_THE_SERVER),
         // Who may not read what is there may not lend it to who gets.
         (
             "~user %W~user:* ~s",
-            "NOPERM this user may not read the key \"user:\"",
+            "NOPERM this user may not read all keys with the prefix \"user:\"; that needs a pattern such as %R~user:*",
         ),
     ] {
         let mut app = user(&server, &format!("+@all {rights}"));
@@ -188,11 +189,65 @@ allkeys => -
 ~user:* (~user*[^0-9]\_+get) => -
 %R~user:* %W~user*[^0-9] => write user:*
 %W~user:* %R~user*[^0-9] => read user:*
-%W~user:* => read user:
-%R~user:* => write user:
+%W~user:* => read user:*
+%R~user:* => write user:*
 # Patterns of this kind are believed nowhere, also where they would do.
 ~user*?*[^0-9]* ~user: => write user:*
 ";
+
+/// What is told to be needed for the prefix `user:`.
+fn pattern(access: &str) -> &'static str {
+    match access {
+        "read" => "%R~user:*",
+        _ => "~user:*",
+    }
+}
+
+#[test]
+fn the_pattern_that_a_refusal_names_is_enough() {
+    let (server, mut admin) = seeded();
+    for prefix in [
+        "user:",
+        "*",
+        "a?[b]",
+        "a\\x5cb",
+        "{tag}:",
+        "it's",
+        "\\xff\\x01\\x22:",
+        "~%R~",
+    ] {
+        let declare = format!("DIRTY.DECLARE app PREFIX {prefix} STREAM s");
+        let grant = |pattern: &str| {
+            let set = Command::new("sh")
+                .args(["-c", "printf '%s\\n' \"$1\" | redis-cli -p $2", "sh"])
+                .arg(format!("ACL SETUSER app {pattern}"))
+                .arg(server.port.to_string())
+                .output()
+                .expect("redis-cli");
+            assert_eq!(
+                String::from_utf8_lossy(&set.stdout).trim(),
+                "OK",
+                "{pattern}"
+            );
+        };
+        for may_write in [false, true] {
+            admin.run("DEL app");
+            let mut app = user(&server, "+@all ~app ~s");
+            let reply = app.run(&declare);
+            let (_, pattern) = reply.rsplit_once(" such as ").expect("a pattern");
+            if may_write {
+                grant(&pattern.replacen('~', "%W~", 1));
+                let reply = app.run(&declare);
+                let (_, pattern) = reply.rsplit_once(" such as ").expect("a pattern");
+                assert!(pattern.contains("%R~"), "{reply}");
+                grant(pattern);
+            } else {
+                grant(pattern);
+            }
+            assert_eq!(app.run(&declare), "OK", "{pattern}");
+        }
+    }
+}
 
 #[test]
 fn only_a_star_behind_a_literal_gives_a_user_all_keys_of_a_prefix() {
@@ -208,7 +263,7 @@ fn only_a_star_behind_a_literal_gives_a_user_all_keys_of_a_prefix() {
         let (expected, logged) = match refused.split_once(' ') {
             None => ("OK".to_string(), "[]".to_string()),
             Some((access, key)) => (
-                format!("NOPERM this user may not {access} the key \"{key}\""),
+                format!("NOPERM this user may not {access} all keys with the prefix \"user:\"; that needs a pattern such as {}", pattern(access)),
                 format!("reason key context module object {key} username app"),
             ),
         };

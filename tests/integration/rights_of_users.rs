@@ -7,7 +7,7 @@ use super::support::{wait_until, words, Conn, Server};
 use std::fmt::Write;
 
 /// A user may only flush, another only read, another only declare: what each is replied. `command` and
-/// `key` are the server's own refusals, `key other` the module's; `[events…` begins like that.
+/// `key` are the server's own refusals, `key other` the module's, `prefix other` too; `[events…` begins like that.
 const USERS: [(&str, &str); 3] = [
     (
         "flusher",
@@ -25,7 +25,7 @@ DIRTY.DECLARE user STREAM s                     | command   | command   | OK
 DIRTY.DECLARE user PREFIX user:x: STREAM s      | command   | command   | OK
 DIRTY.DECLARE user STREAM s                     | command   | command   | OK
 DIRTY.DECLARE user STREAM s STREAM other        | command   | command   | key other
-DIRTY.DECLARE user PREFIX other STREAM s        | command   | command   | key other
+DIRTY.DECLARE user PREFIX other STREAM s        | command   | command   | prefix other
 DIRTY.DECLARE other STREAM s                    | command   | command   | key
 DIRTY.FLUSH user SNAPSHOT 9 1 a b               | [insert]  | command   | command
 DIRTY.FLUSH user ONCE o DEFER t TOUCH 1         | [deferred] | command  | command
@@ -119,6 +119,12 @@ fn who_may_only_flush_or_read_or_declare_can_do_no_more() {
                     reply == "NOPERM this user may not write the key \"other\"",
                     format!("key context module object other username {user}"),
                 ),
+                "prefix other" => (
+                    reply.starts_with(
+                        "NOPERM this user may not write all keys with the prefix \"other\"",
+                    ),
+                    format!("key context module object other* username {user}"),
+                ),
                 expected => match expected.strip_suffix('…') {
                     Some(start) => (reply.starts_with(start), String::new()),
                     None => (reply == expected, String::new()),
@@ -145,8 +151,6 @@ TAGS 1 ID dirtyStream=other             | other
 TAGS 1 ID dirtyStream=other/P POOL P 1  | other
 TAGS 1 ID dirty=A                       | dirty_A
 TAGS 2 ID dirtyStream=s a dirty=A       | dirty_A
-PREFIX other STREAM s                   | other
-PREFIX use STREAM s                     | use
 STREAM strong                           | strong
 STREAM strong:1                         | strong:1
 STREAM strong@deferred                  | strong@deferred
@@ -207,15 +211,15 @@ fn a_declaration_needs_a_stream_to_write_and_a_prefix_to_read_and_write() {
         ("%W~user ~user:* %W~s", "OK"),
         (
             "~user %W~user:* ~s",
-            r#"NOPERM this user may not read the key "user:""#,
+            r#"NOPERM this user may not read all keys with the prefix "user:"; that needs a pattern such as %R~user:*"#,
         ),
         (
             "~user ~user: %W~user:* ~s",
-            r#"NOPERM this user may not read the key "user:*""#,
+            r#"NOPERM this user may not read all keys with the prefix "user:"; that needs a pattern such as %R~user:*"#,
         ),
         (
             "~user ~user: ~s",
-            r#"NOPERM this user may not write the key "user:*""#,
+            r#"NOPERM this user may not write all keys with the prefix "user:"; that needs a pattern such as ~user:*"#,
         ),
         (
             "~user ~user:* %R~s",
@@ -225,7 +229,11 @@ fn a_declaration_needs_a_stream_to_write_and_a_prefix_to_read_and_write() {
         admin.run("ACL LOG RESET");
         let mut app = user(&server, &format!("+dirty.declare {rights}"));
         assert_eq!(app.run("DIRTY.DECLARE user STREAM s"), expected, "{rights}");
-        let object = expected.split('"').nth(1);
+        // That of a prefix is logged as the keys that it makes.
+        let object = match expected.contains("prefix") {
+            true => Some("user:*"),
+            false => expected.split('"').nth(1),
+        };
         let logged = object.map(|key| format!("key context module object {key} username app"));
         assert_eq!(denied(&mut admin), logged.unwrap_or_default(), "{rights}");
     }
