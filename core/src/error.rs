@@ -246,7 +246,9 @@ pub enum Error {
         owner: Owner,
     },
     /// To check an id with that many separators, too many keys would have to be looked at.
-    #[error("ERR the id {id} has {got} times {separator:?}, {MAX_SEPARATORS} times at most")]
+    #[error(
+        "ERR the id {id} contains {separator:?} {got} times; at most {MAX_SEPARATORS} are allowed"
+    )]
     TooManySeparators {
         id: Quoted,
         separator: char,
@@ -255,6 +257,12 @@ pub enum Error {
     /// A declaration at a key that the readers of its stream need.
     #[error("ERR the key {key} belongs to the stream {stream}, whose readers need it")]
     KeyIsOfStream { key: Quoted, stream: Quoted },
+    /// A declaration at a key of its own that another declaration has.
+    #[error("ERR the key {key} belongs to the declaration {declaration}")]
+    KeyIsOfDeclaration { key: Quoted, declaration: Quoted },
+    /// A prefix below which another declaration has keys of its own.
+    #[error("ERR the prefix {prefix} leads to keys of the declaration {declaration}")]
+    PrefixIsOfDeclaration { prefix: Quoted, declaration: Quoted },
     /// A key is in another cluster slot than the key it is derived from.
     #[error("CROSSSLOT the key {0} is in another slot than the key that it belongs to; give all of them the same {{tag}}")]
     CrossSlot(Quoted),
@@ -329,6 +337,15 @@ pub enum Owner {
     /// It lies below this stream of the declaration.
     #[error("below the stream {0} of its declaration")]
     Stream(Quoted),
+    /// It is this stream of the declaration.
+    #[error("which is the stream {0} of its declaration")]
+    IsStream(Quoted),
+    /// It is where the declaration's flushes wait for their COMMIT.
+    #[error("which holds its declaration's deferred flushes")]
+    Deferred,
+    /// It is where a reply of the declaration's is kept.
+    #[error("which holds its declaration's replies of ONCE")]
+    Once,
     /// It is the key of this declaration, lies below it, or is one of its own keys.
     #[error("which belongs to the declaration {0}")]
     Declaration(Quoted),

@@ -9,6 +9,7 @@ use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::entity::overlap;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
+use redis_module::Context;
 use std::ffi::CStr;
 
 /// ```text
@@ -127,10 +128,39 @@ const MAX_LEN: &[Arg] = &[
     ),
 ];
 
+/// Refuses where another declaration has the flushes and replies that it keeps.
+fn check_others(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Error> {
+    let is_declared = |owner: &&[u8]| {
+        let is_other = *owner != key;
+        is_other && declarations::is_at(ctx, &keys::string(owner)) == Some(true)
+    };
+    let mut owners = overlap::owners_of_prefix(key).into_iter();
+    let is_own = |owner: &&[u8]| overlap::is_own(key, owner) && is_declared(owner);
+    if let Some(owner) = owners.find(is_own) {
+        return Err(Error::KeyIsOfDeclaration {
+            key: Quoted::new(key),
+            declaration: Quoted::new(owner),
+        });
+    }
+    if declaration.stateless {
+        return Ok(());
+    }
+    let prefix = declaration.prefix.as_slice();
+    let mut owners = overlap::owners_of_prefix(prefix).into_iter();
+    match owners.find(is_declared) {
+        Some(owner) => Err(Error::PrefixIsOfDeclaration {
+            prefix: Quoted::new(prefix),
+            declaration: Quoted::new(owner),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// What depends on the key, this server and the user.
 fn check(call: &Call, declaration: &Declaration) -> Result<(), Error> {
     let (ctx, key) = (call.ctx, call.key.as_slice());
     cluster::check(ctx, key, declaration)?;
+    check_others(ctx, key, declaration)?;
     let here = keys::current_database(ctx);
     for stream in &declaration.streams {
         if stream.is_in(here) && overlap::collide(&stream.key, key) {

@@ -51,13 +51,17 @@ impl<'c> Stored<'c> {
                 && stream.is_in(keys::current_database(self.ctx))
         };
         if let Some(stream) = declaration.streams.iter().find(has_it) {
+            let stream_key = Quoted::new(&stream.key);
             return Err(taken(match stream.key == name {
-                true => Owner::Itself,
-                false => Owner::Stream(Quoted::new(&stream.key)),
+                true => Owner::IsStream(stream_key),
+                false => Owner::Stream(stream_key),
             }));
         }
         if overlap::is_own(&name, self.key) {
-            return Err(taken(Owner::Itself));
+            return Err(taken(match name.ends_with(overlap::DEFERRED) {
+                true => Owner::Deferred,
+                false => Owner::Once,
+            }));
         }
         let owners = overlap::owners(&declaration.prefix, &name);
         let owners = owners.map_err(|too_many| Error::TooManySeparators {
@@ -78,6 +82,27 @@ impl<'c> Stored<'c> {
             }
         }
         Ok(name)
+    }
+
+    /// Refuses an id whose snapshot could not be stored, as far as that can be told now.
+    pub fn check_id(&mut self, id: &[u8]) -> Result<(), Error> {
+        let name = self.key_of(id)?;
+        self.check_free(id, &name)
+    }
+
+    /// Refuses a snapshot's key that holds a declaration. Ids without separators are looked at no sooner.
+    fn check_free(&self, id: &[u8], name: &[u8]) -> Result<(), Error> {
+        if declarations::is_at(self.ctx, &keys::string(name)) != Some(true) {
+            return Ok(());
+        }
+        Err(Error::SnapshotIsTaken {
+            id: Quoted::new(id),
+            key: Quoted::new(name),
+            owner: match *name == **self.key {
+                true => Owner::Itself,
+                false => Owner::Declaration(Quoted::new(name)),
+            },
+        })
     }
 
     /// Refuses if a key that is missing here may be on another node of the cluster.
@@ -106,7 +131,11 @@ impl Snapshots for Stored<'_> {
         let name = self.key_of(id)?;
         let name_text = keys::string(&name);
         let key = Key::read(self.ctx, &name_text);
-        if !key.holds(&name, raw::REDISMODULE_KEYTYPE_HASH, "a hash")? {
+        let holds = key.holds(&name, raw::REDISMODULE_KEYTYPE_HASH, "a hash");
+        if holds.is_err() {
+            self.check_free(id, &name)?;
+        }
+        if !holds? {
             self.check_missing(&name_text)?;
             return Ok(flush::EntityState::Nothing);
         }

@@ -34,7 +34,7 @@ HSET shop:user:7 a x => (1)
 
 /// Lines `declaration id => the rest of the error`, empty if the id is fine.
 const IDS: &str = r#"
-user events => another key of its declaration
+user events => which is the stream "user:events" of its declaration
 user events:dead => below the stream "user:events" of its declaration
 user events:readers => below the stream "user:events" of its declaration
 user events:failures => below the stream "user:events" of its declaration
@@ -59,6 +59,11 @@ odd er:42 => which belongs to the declaration "user"
 odd er@deferred => which belongs to the declaration "user"
 odd er@x => which belongs to the declaration "user"
 odd er2:42 => ""
+# Ids without separators lead to declarations, too.
+shop user => which belongs to the declaration "shop:user"
+shop:user vip => which belongs to the declaration "shop:user:vip"
+part rt => which is its declaration
+odd er => which belongs to the declaration "user"
 shop user:7 => which belongs to the declaration "shop:user"
 shop user:new => which belongs to the declaration "shop:user"
 shop user: => which belongs to the declaration "shop:user"
@@ -79,8 +84,8 @@ shop :user:7 => ""
 # Its own key, and what lies above that, are no others.
 part rt:42 => ""
 part rt@x => ""
-part rt@deferred => another key of its declaration
-part rt@once:t => another key of its declaration
+part rt@deferred => which holds its declaration's deferred flushes
+part rt@once:t => which holds its declaration's replies of ONCE
 shop @deferred => ""
 shop:user 42 => ""
 shop:user a:b => ""
@@ -134,16 +139,19 @@ fn an_id_that_became_anothers_since_its_deferral_is_refused_at_commit() {
     redis.expect(
         r#"
 DIRTY.FLUSH shop DEFER t SNAPSHOT 1 1 a x SNAPSHOT later:1 1 a x => [deferred]
+DIRTY.FLUSH shop DEFER v SNAPSHOT 1 1 a x SNAPSHOT later 1 a x => [deferred]
 DIRTY.FLUSH shop DEFER u SNAPSHOT later@deferred 1 a x => [deferred]
 DIRTY.DECLARE shop:later STREAM shop-user-changes => OK
 DIRTY.COMMIT shop t
   => WRONGTYPE the snapshot of entity "later:1" would be stored at "shop:later:1", which belongs to the declaration "shop:later", in the flush that waits under the token "t"
 DIRTY.COMMIT shop u
   => WRONGTYPE the snapshot of entity "later@deferred" would be stored at "shop:later@deferred", which belongs to the declaration "shop:later", in the flush that waits under the token "u"
+DIRTY.COMMIT shop v
+  => WRONGTYPE the snapshot of entity "later" would be stored at "shop:later", which belongs to the declaration "shop:later", in the flush that waits under the token "v"
 EXISTS shop:1 shop:later:1 shop:later@deferred shop-changes => (0)
 # What is no longer declared is nobody's.
 DEL shop:later => (1)
-DIRTY.COMMIT shop t u => [[insert insert] [insert]]
+DIRTY.COMMIT shop t u v => [[insert insert] [insert] [none insert]]
 "#,
     );
 }
@@ -207,7 +215,7 @@ fn an_id_has_sixteen_colons_at_most() {
                     continue;
                 }
                 let start = format!("ERR the id \"{}", &id[..17]);
-                let end = format!(" has {count} times '{separator}', 16 times at most");
+                let end = format!(" contains '{separator}' {count} times; at most 16 are allowed");
                 assert!(reply.starts_with(&start), "{command}: {reply}");
                 assert!(reply.ends_with(&end), "{command}: {reply}");
                 assert_eq!(redis.digest(), before, "{command}");
@@ -284,7 +292,8 @@ DIRTY.DECLARE shop:job STREAM job-changes => OK
 DIRTY.GET shop:job 1 => [[a x]]
 DIRTY.GET shop job:1
   => WRONGTYPE the snapshot of entity "job:1" would be stored at "shop:job:1", which belongs to the declaration "shop:job"
-DIRTY.FLUSH shop SNAPSHOT job 1 a x => WRONGTYPE the key "shop:job" does not hold a hash
+DIRTY.FLUSH shop SNAPSHOT job 1 a x
+  => WRONGTYPE the snapshot of entity "job" would be stored at "shop:job", which belongs to the declaration "shop:job"
 "#,
     );
 }
@@ -306,4 +315,48 @@ DIRTY.DECLARE new:x STREAM new => OK
 DIRTY.FLUSH new:x SNAPSHOT 1 0 => [insert]
 "#,
     );
+}
+
+/// Lines `what is declared besides y => the rest of the error`, empty if it may be.
+const BESIDES: &str = r#"
+y@deferred STREAM s => the key "y@deferred" belongs to the declaration "y"
+y@once:t STREAM s => the key "y@once:t" belongs to the declaration "y"
+y@once: STREAM s => the key "y@once:" belongs to the declaration "y"
+x PREFIX y@ STREAM s => the prefix "y@" leads to keys of the declaration "y"
+x PREFIX y@d STREAM s => the prefix "y@d" leads to keys of the declaration "y"
+x PREFIX y@deferred STREAM s => the prefix "y@deferred" leads to keys of the declaration "y"
+x PREFIX y@once:t STREAM s => the prefix "y@once:t" leads to keys of the declaration "y"
+y@ STREAM s => ""
+y@x STREAM s => ""
+y@deferred2 STREAM s => ""
+y@once STREAM s => the prefix "y@once:" leads to keys of the declaration "y"
+y@once PREFIX x: STREAM s => ""
+y PREFIX y@ STREAM s => ""
+x PREFIX y: STREAM s => ""
+x PREFIX y@x STREAM s => ""
+x PREFIX z@ STREAM s => ""
+x PREFIX hash@ STREAM s => ""
+x STATELESS PREFIX y@ STREAM s => ""
+"#;
+
+#[test]
+fn nothing_is_declared_where_another_declaration_keeps_flushes_and_replies() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    for (declared, why) in cases(BESIDES) {
+        redis.run("FLUSHALL");
+        redis.run("DIRTY.DECLARE y STREAM y-changes");
+        redis.run("HSET hash a x");
+        let before = redis.digest();
+        let reply = redis.run(&format!("DIRTY.DECLARE {declared}"));
+        if why == "\"\"" {
+            assert_eq!(reply, "OK", "{declared}");
+            continue;
+        }
+        assert_eq!(reply, format!("ERR {why}"), "{declared}");
+        assert_eq!(redis.digest(), before, "{declared}");
+        // Nobody keeps anything there without a declaration.
+        redis.run("DEL y");
+        assert_eq!(redis.run(&format!("DIRTY.DECLARE {declared}")), "OK");
+    }
 }

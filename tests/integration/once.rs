@@ -305,7 +305,7 @@ fn a_key_that_holds_something_else_is_left_alone() {
         "SADD user@once:t a",
         "ZADD user@once:t 1 a",
         "XADD user@once:t 1-1 a b",
-        "DIRTY.DECLARE user@once:t STREAM x",
+        "RENAME x user@once:t",
         // Strings that are no reply: foreign, cut short, of a later version.
         "SET user@once:t text",
         "SET user@once:t \"\"",
@@ -315,6 +315,7 @@ fn a_key_that_holds_something_else_is_left_alone() {
         "SET user@once:t \\x92\\x01\\x81\\xa4done\\xdd\\xff\\xff\\xff\\xff",
     ] {
         redis.run("DEL user@once:t");
+        redis.run("DIRTY.DECLARE x STREAM x-changes");
         redis.run(make);
         let before = redis.digest();
         for flush in ["INSERT 1 1 a x", "DELETE 1", "DEFER d INSERT 1 0"] {
@@ -340,7 +341,7 @@ fn no_event_and_no_snapshot_is_lost_to_a_token() {
     redis.expect(
         r#"
 DIRTY.FLUSH user ONCE t INSERT once:t 1 a x
-  => WRONGTYPE the snapshot of entity "once:t" would be stored at "user@once:t", another key of its declaration
+  => WRONGTYPE the snapshot of entity "once:t" would be stored at "user@once:t", which holds its declaration's replies of ONCE
 DIRTY.DECLARE user STREAM user@once:t
   => ERR stream "user@once:t" would be one of the declaration's own keys
 # By another name it is a stream like any, until the declaration takes the name that fits.

@@ -213,7 +213,7 @@ DIRTY.FLUSH user INSERT s 1 a x => [insert]
 DIRTY.GET user s => [nil]
 DIRTY.DECLARE user PREFIX p STREAM ps STREAM t => OK
 DIRTY.FLUSH user INSERT s 1 a x
-  => WRONGTYPE the snapshot of entity "s" would be stored at "ps", another key of its declaration
+  => WRONGTYPE the snapshot of entity "s" would be stored at "ps", which is the stream "ps" of its declaration
 "#,
     );
 }

@@ -32,6 +32,20 @@ pub fn collide(stream: &[u8], key: &[u8]) -> bool {
     is_taken(stream) || OF_READERS.iter().any(|of| is_taken(&[stream, of].concat()))
 }
 
+/// The keys at which a declaration would have keys of its own where this prefix leads, whatever the id is.
+pub fn owners_of_prefix(prefix: &[u8]) -> Vec<&[u8]> {
+    let at_signs = prefix.iter().enumerate().filter(|(_, byte)| **byte == b'@');
+    let parts = at_signs.filter_map(|(at, _)| prefix.split_at_checked(at));
+    let leads_there = |(_, rest): &(&[u8], &[u8])| {
+        [DEFERRED, ONCE].iter().any(|own| own.starts_with(rest)) || rest.starts_with(ONCE)
+    };
+    let owners = parts.filter(leads_there).map(|(owner, _)| owner);
+    owners
+        .filter(|owner| !owner.is_empty())
+        .take(MAX_SEPARATORS)
+        .collect()
+}
+
 /// Whether a stream has the key of a snapshot to itself: it is the stream's, or lies below it.
 ///
 /// Where the prefix as a whole lies below the stream, it was no id that brought the snapshot there, and only
@@ -171,6 +185,28 @@ mod tests {
             let expected: Vec<&[u8]> = expected.split_whitespace().map(str::as_bytes).collect();
             assert_eq!(found, expected, "{prefix} {id}");
         }
+    }
+
+    #[test]
+    fn a_prefix_that_leads_to_keys_of_another_declaration_tells_which() {
+        for (prefix, expected) in [
+            ("ev", ""),
+            ("ev:", ""),
+            ("@", ""),
+            ("ev@", "ev"),
+            ("ev@d", "ev"),
+            ("ev@deferred", "ev"),
+            ("ev@deferred2", ""),
+            ("ev@x", ""),
+            ("ev@once", "ev"),
+            ("ev@once:t", "ev"),
+            ("ev@@", "ev@"),
+            ("ev@once:t@", "ev ev@once:t"),
+        ] {
+            let expected: Vec<&[u8]> = expected.split_whitespace().map(str::as_bytes).collect();
+            assert_eq!(owners_of_prefix(prefix.as_bytes()), expected, "{prefix}");
+        }
+        assert_eq!(owners_of_prefix(&b"@once:".repeat(100)).len(), 16);
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn defer(
     if !declaration.stateless {
         let mut stored = Stored::new(call.ctx, &call.key, declaration);
         for (id, _) in &request.flush.actions {
-            stored.key_of(id)?;
+            stored.check_id(id)?;
         }
     }
     let limits = config::limits();
