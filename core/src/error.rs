@@ -213,13 +213,16 @@ pub enum Error {
     /// The token of a DEFER belongs to another flush.
     #[error("EXISTS another flush waits under the token {0}")]
     TokenTaken(Quoted),
+    /// The token of a DEFER belongs to something else.
+    #[error("EXISTS the token {0} already holds something that this version cannot read; abort it or use another")]
+    TokenUnreadable(Quoted),
     /// STATELESS came or went since the DEFER.
     #[error(
         "ERR STATELESS was switched since the flush under the token {0} was deferred; abort it"
     )]
     DeferredOtherwise(Quoted),
     /// The value under a token was not written by DEFER.
-    #[error("WRONGTYPE the field {token} of the key {key} does not hold a deferred flush")]
+    #[error("WRONGTYPE the field {token} of the key {key} is not a deferred flush that this version can read")]
     NotDeferred { token: Quoted, key: Quoted },
     /// An argument is not valid JSON or MessagePack; `offset` is in bytes from its beginning.
     #[error("BADVALUE malformed {format} at byte {offset}: {why}")]
@@ -254,15 +257,15 @@ pub enum Error {
         separator: char,
         got: usize,
     },
-    /// A declaration at a key that the readers of its stream need.
-    #[error("ERR the key {key} belongs to the stream {stream}, whose readers need it")]
-    KeyIsOfStream { key: Quoted, stream: Quoted },
     /// A declaration at a key of its own that another declaration has.
     #[error("ERR the key {key} belongs to the declaration {declaration}")]
     KeyIsOfDeclaration { key: Quoted, declaration: Quoted },
     /// A prefix below which another declaration has keys of its own.
     #[error("ERR the prefix {prefix} leads to keys of the declaration {declaration}")]
     PrefixIsOfDeclaration { prefix: Quoted, declaration: Quoted },
+    /// A declaration at a key that the readers of its stream need.
+    #[error("ERR the key {key} belongs to the stream {stream}, whose readers need it")]
+    KeyIsOfStream { key: Quoted, stream: Quoted },
     /// A key is in another cluster slot than the key it is derived from.
     #[error("CROSSSLOT the key {0} is in another slot than the key that it belongs to; give all of them the same {{tag}}")]
     CrossSlot(Quoted),
@@ -275,17 +278,6 @@ pub enum Error {
     /// The user has no right to write a key.
     #[error("NOPERM this user may not write the key {0}")]
     MayNotWrite(Quoted),
-    /// The server limits users to databases, and this user may not use the database of a stream.
-    #[error("NOPERM this user may not use the database \"{index}\" of the stream {stream}")]
-    MayNotUseDatabase { index: i32, stream: Quoted },
-    /// The user lost the right to read a stream while a reader waited.
-    #[error("NOPERM this user may no longer consume the stream {0}")]
-    MayNoLongerRead(Quoted),
-    /// A command asks for more than a setting allows.
-    #[error("LIMIT {got} {what}{}, but {setting} is {max}", Name(.of))]
-    TooMuch {
-        got: usize,
-        what: &'static str,
     /// The user has no right to read, or to write, all keys that a prefix makes.
     #[error(
         "NOPERM this user may not {access} all keys with the prefix {prefix}; that needs {pattern}"
@@ -295,6 +287,20 @@ pub enum Error {
         prefix: Quoted,
         pattern: Pattern,
     },
+    /// The server limits users to databases, and this user may not use the database of a stream.
+    #[error("NOPERM this user may not use the database \"{index}\" of the stream {stream}")]
+    MayNotUseDatabase { index: i32, stream: Quoted },
+    /// The user lost the right to read a stream while a reader waited.
+    #[error("NOPERM this user may no longer consume the stream {0}")]
+    MayNoLongerRead(Quoted),
+    /// WHERE asks for more than a setting allows.
+    #[error("LIMIT more than {max} filters and fields in WHERE, but {setting} is {max}")]
+    TooManyFilters { setting: &'static str, max: usize },
+    /// A command asks for more than a setting allows.
+    #[error("LIMIT {got} {what}{}, but {setting} is {max}", Name(.of))]
+    TooMuch {
+        got: usize,
+        what: &'static str,
         of: Option<Quoted>,
         setting: &'static str,
         max: usize,
@@ -311,9 +317,6 @@ pub enum Error {
     /// A stream with ONFULL REFUSE has no room for the events of a flush; `database` is set if it is not the
     /// client's own.
     #[error("FULL the stream {stream}{} cannot take {events} more: at most {count} entries may wait until every group has acknowledged them", OfDatabase(*.database))]
-    /// WHERE asks for more than a setting allows.
-    #[error("LIMIT more than {max} filters and fields in WHERE, but {setting} is {max}")]
-    TooManyFilters { setting: &'static str, max: usize },
     Full {
         stream: Quoted,
         database: Option<u32>,
@@ -331,12 +334,9 @@ pub enum Error {
 /// What the key belongs to at which a snapshot would be stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Owner {
-    /// It is a stream or another key of the declaration itself.
-    #[error("another key of its declaration")]
+    /// It is the declaration itself.
+    #[error("which is its declaration")]
     Itself,
-    /// It lies below this stream of the declaration.
-    #[error("below the stream {0} of its declaration")]
-    Stream(Quoted),
     /// It is this stream of the declaration.
     #[error("which is the stream {0} of its declaration")]
     IsStream(Quoted),
@@ -346,6 +346,9 @@ pub enum Owner {
     /// It is where a reply of the declaration's is kept.
     #[error("which holds its declaration's replies of ONCE")]
     Once,
+    /// It lies below this stream of the declaration.
+    #[error("below the stream {0} of its declaration")]
+    Stream(Quoted),
     /// It is the key of this declaration, lies below it, or is one of its own keys.
     #[error("which belongs to the declaration {0}")]
     Declaration(Quoted),

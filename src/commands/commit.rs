@@ -59,37 +59,41 @@ impl Command for Commit {
                 None => return Err(deferred.not_one(token)),
             });
         }
-        let found = call.args.iter().zip(&waiting);
-        let args: Vec<(&[u8], Vec<&[u8]>)> = found
-            .filter_map(|(token, flush)| {
+        let found = call.args.iter().zip(&waiting).enumerate();
+        let args: Vec<(_, Vec<&[u8]>)> = found
+            .filter_map(|(index, (token, flush))| {
                 let Waiting::Flush(flush) = flush else {
                     return None;
                 };
                 let args = flush.args.iter();
-                Some((*token, args.map(|arg| arg.as_slice()).collect()))
+                Some(((index, *token), args.map(|arg| arg.as_slice()).collect()))
             })
             .collect();
-        let flushes: Result<Vec<_>, Error> = args
-            .iter()
-            .map(|(token, args)| {
-                // Each was within the limits when it came.
-                let stateless = declaration.stateless;
-                let request = Request::parse(Args::new(args), stateless, &Limits::NONE);
-                let flush = request.map_err(|error| error.of_token(Some(token)))?.flush;
-                Ok(Flush {
-                    token: Some(token),
-                    ..flush
-                })
-            })
-            .collect();
-        let flushes = flushes?;
+        let (mut flushes, mut done) = (Vec::new(), Vec::new());
+        let mut unknown = HashSet::new();
+        for ((index, token), args) in &args {
+            // Each was within the limits when it came.
+            match Request::parse(Args::new(args), declaration.stateless, &Limits::NONE) {
+                Ok(request) => {
+                    done.push(*token);
+                    flushes.push(Flush {
+                        token: Some(token),
+                        ..request.flush
+                    });
+                }
+                // A later version of the module may have more operations.
+                Err(_) if call.args.len() > 1 => {
+                    unknown.insert(*index);
+                }
+                Err(_) => return Err(deferred.not_one(token)),
+            }
+        }
         if flushes.len() > 1 {
             let ops = flushes.iter().map(|flush| flush.actions.len());
             config::limits().check_ops(ops.fold(0, usize::saturating_add))?;
         }
         let (writes, outcomes) = execute::<Commit>(call, declaration, flushes)?;
         let mut outcomes = outcomes.into_iter();
-        let done: Vec<&[u8]> = args.iter().map(|(token, _)| *token).collect();
         let removed = match done.is_empty() {
             true => Ok(0),
             false => deferred.remove(&done),
@@ -98,13 +102,13 @@ impl Command for Commit {
         writes.notify();
         removed?;
         call.reply().array(waiting.len());
-        for waiting in waiting {
+        for (index, waiting) in waiting.iter().enumerate() {
             match waiting {
-                Waiting::Flush(_) => {
+                Waiting::Flush(_) if !unknown.contains(&index) => {
                     let outcomes = outcomes.next().unwrap_or_default();
                     reply(call.reply(), &Answer::Done(outcomes));
                 }
-                Waiting::Unreadable => {
+                Waiting::Unreadable | Waiting::Flush(_) => {
                     call.reply().array(1);
                     call.reply().status(c"unreadable");
                 }

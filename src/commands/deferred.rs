@@ -12,7 +12,8 @@ use std::ffi::CStr;
 /// ```
 ///
 /// Replies the flushes that wait for their COMMIT, the oldest first: an array of `[token, age in ms, number
-/// of operations]`. What cannot be read stands behind them, whatever its age, as `[token, null, null]`.
+/// of operations]`. What cannot be read stands behind them as `[token, null, null]`, but not with MINAGE, since
+/// nobody knows its age.
 pub struct Deferred;
 
 impl Command for Deferred {
@@ -29,8 +30,8 @@ impl Command for Deferred {
     fn run(call: &Call) -> Result<(), Error> {
         let mut args = Args::new(call.args);
         let min_age_ms = match args.keyword("MINAGE") {
-            true => args.ms("MINAGE", 0)?,
-            false => 0,
+            true => Some(args.ms("MINAGE", 0)?),
+            false => None,
         };
         if let Some(got) = args.take() {
             return Err(Error::UnknownOption(Quoted::new(got)));
@@ -41,12 +42,14 @@ impl Command for Deferred {
         let mut flushes = Vec::new();
         let mut unreadable = Vec::new();
         for (token, value) in deferred.all()? {
-            let Some(flush) = waiting::decode_deferred(&value) else {
-                unreadable.push(token);
+            let Some(flush) = waiting::decode_readable(&value) else {
+                if min_age_ms.is_none() {
+                    unreadable.push(token);
+                }
                 continue;
             };
             let age_ms = now_ms.saturating_sub(flush.at_ms);
-            if age_ms >= min_age_ms {
+            if age_ms >= min_age_ms.unwrap_or(0) {
                 flushes.push((flush.at_ms, token, age_ms, flush.operations));
             }
         }

@@ -30,10 +30,13 @@
 //! Integers and lengths take the fewest bytes.
 
 use super::outcome::{Answer, Details, Effect, Outcome};
+use super::parse::Request;
+use crate::args::Args;
 use crate::encoding::event::msgpack_io::{
     write_array, write_bin, write_boolean, write_map, write_nil, write_number, write_text, Decoder,
 };
 use crate::entity::event_id::EventId;
+use crate::entity::limits::Limits;
 
 const VERSION: u64 = 1;
 
@@ -76,6 +79,20 @@ pub fn decode_deferred(bytes: &[u8]) -> Option<DeferredFlush> {
             args: decoder.list(|decoder| Some(decoder.text()?.to_vec()))?,
         })
     })
+}
+
+/// As [`decode_deferred`], and `None` also if this version of the module knows no such flush: a later one may have
+/// more operations.
+pub fn decode_readable(bytes: &[u8]) -> Option<DeferredFlush> {
+    let flush = decode_deferred(bytes)?;
+    let args: Vec<&[u8]> = flush.args.iter().map(Vec::as_slice).collect();
+    let is_known = Request::parse(Args::new(&args), flush.stateless, &Limits::NONE).is_ok();
+    is_known.then_some(flush)
+}
+
+/// Whether these bytes are a flush that this version of the module can carry out.
+pub fn is_readable(bytes: &[u8]) -> bool {
+    decode_readable(bytes).is_some()
 }
 
 /// The bytes of a first reply.

@@ -195,7 +195,11 @@ fn defer(
                 flush.map(|flush| (flush.stateless, flush.args))
             };
             if args(&known) != args(&value) {
-                return Err(Error::TokenTaken(Quoted::new(token)));
+                let token = Quoted::new(token);
+                return Err(match waiting::is_readable(&known) {
+                    true => Error::TokenTaken(token),
+                    false => Error::TokenUnreadable(token),
+                });
             }
         }
     }
