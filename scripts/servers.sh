@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gets servers of other Debians, whatever Debian this is: servers.sh folder.
+# Gets servers of other Debians, whatever Debian this is: servers.sh folder [server…], all of them if none is named.
 #
 #   Debian 13, trixie   folder/redis-8 (8.0) and folder/valkey-8 (8.1)
 #   Debian 14, forky    folder/valkey-9 (9.1); it is Debian's testing until it is released
@@ -10,6 +10,8 @@
 set -euo pipefail
 
 folder=$1
+shift
+[ $# -gt 0 ] || set -- redis-8 valkey-8 valkey-9
 scripts=$(dirname "$0")
 runs() { "$folder/$1" --version; }
 die() { echo "servers: $*" >&2; exit 1; }
@@ -61,17 +63,23 @@ get() {
     rm -r "$state"
 }
 
+for server in "$@"; do
+    case $server in redis-8 | valkey-8 | valkey-9) ;; *) die "there is no $server, only redis-8, valkey-8 and valkey-9" ;; esac
+done
+wants() { [[ " $servers " == *" $1 "* ]] && ! runs "$1" >/dev/null 2>&1; }
+
+servers=$*
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 missing=
-if ! { runs redis-8 && runs valkey-8; } >/dev/null 2>&1; then
+if wants redis-8 || wants valkey-8; then
     (
         get trixie redis-tools valkey-tools
         wrapper trixie redis-8 redis-server
         wrapper trixie valkey-8 valkey-server
     ) || missing=1
 fi
-if ! runs valkey-9 >/dev/null 2>&1; then
+if wants valkey-9; then
     (
         get forky valkey-tools
         wrapper forky valkey-9 valkey-server
