@@ -78,7 +78,8 @@ unsafe fn refuse(ctx: *mut raw::RedisModuleCtx, missing: &str) {
         log(
             ctx,
             c"warning".as_ptr(),
-            c"the module needs Redis 7.0 or later, or Valkey; this server has no %s".as_ptr(),
+            c"dirty: the module needs Redis 7.0 or later, or Valkey; this server has no %s"
+                .as_ptr(),
             missing.as_ptr(),
         );
     }

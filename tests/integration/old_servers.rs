@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 const NEEDED: &str =
-    "the module needs Redis 7.0 or later, or Valkey; this server has no RedisModule_";
+    "dirty: the module needs Redis 7.0 or later, or Valkey; this server has no RedisModule_";
 
 /// The old server in this folder, with its output in the file `log`.
 fn old_server(folder: &Path) -> Option<Command> {
