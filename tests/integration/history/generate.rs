@@ -480,7 +480,7 @@ impl Given {
 
     fn words(&self, declared: &Declared, words: &mut Words) {
         match self.form {
-            Form::Json | Form::MsgPack => encoded(self.form, &self.fields, words),
+            Form::Json | Form::MsgPack => encoded(self.form, declared, &self.fields, words),
             Form::List | Form::Loose => {
                 let set = self
                     .fields
@@ -503,9 +503,9 @@ impl Given {
     fn replace_words(&self, new: &Fields, declared: &Declared, words: &mut Words) {
         match self.form {
             Form::Json | Form::MsgPack => {
-                encoded(self.form, &self.fields, words);
+                encoded(self.form, declared, &self.fields, words);
                 let keyword = words.len();
-                encoded(self.form, new, words);
+                encoded(self.form, declared, new, words);
                 words.remove(keyword);
             }
             Form::List | Form::Loose => {
@@ -540,13 +540,19 @@ fn both(old: &Fields, new: &Fields) -> Vec<(&'static str, Lit, Lit)> {
         .collect()
 }
 
-fn encoded(form: Form, fields: &Fields, words: &mut Words) {
+fn encoded(form: Form, declared: &Declared, fields: &Fields, words: &mut Words) {
     if form == Form::Json {
+        // Of a field without a declared type a number stays as it is written.
+        let json = |name: &str, value: Lit| match declared.type_of(name) {
+            None if value.json.starts_with(|c: char| c.is_ascii_digit()) => value.text,
+            _ => value.json,
+        };
         let members: Vec<String> = fields
             .iter()
             .map(|(name, value)| {
+                let value = value.map_or("null", |value| json(name, value));
                 let name = serde_json::to_string(name).expect("a name");
-                format!("{name} : {}", value.map_or("null", |value| value.json))
+                format!("{name} : {value}")
             })
             .collect();
         return push(words, &["JSON", &format!("{{ {} }}", members.join(" , "))]);
