@@ -1,4 +1,4 @@
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::declarations;
 use crate::store::derived::Deferred;
 use dirty_streams_core::error::Error;
@@ -20,7 +20,7 @@ impl Command for Abort {
     const FLAGS: &'static CStr = c"write fast";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["hash"];
-    const MIN_ARGS: usize = 1;
+    const ARITY: Arity = Arity::AtLeast(1);
 
     fn run(call: &Call) -> Result<(), Error> {
         declarations::load(call.ctx, &call.key)?;

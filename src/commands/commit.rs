@@ -1,5 +1,5 @@
 use super::flush::{execute, reply};
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
 use crate::store::derived::Deferred;
 use crate::store::{cluster, declarations};
@@ -30,7 +30,7 @@ impl Command for Commit {
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["hash", "stream"];
-    const MIN_ARGS: usize = 1;
+    const ARITY: Arity = Arity::AtLeast(1);
 
     fn run(call: &Call) -> Result<(), Error> {
         let declaration = &*declarations::load(call.ctx, &call.key)?;

@@ -1,5 +1,5 @@
 use crate::redis::clock;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::{declarations, derived};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
@@ -24,7 +24,7 @@ impl Command for Deferred {
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &["hash"];
-    const MIN_ARGS: usize = 0;
+    const ARITY: Arity = Arity::AtLeast(0);
 
     fn run(call: &Call) -> Result<(), Error> {
         let mut args = Args::new(call.args);

@@ -1,7 +1,7 @@
 use super::consume::group;
 use crate::redis::keys;
-use crate::server::blocking;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::redis::keyspace;
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::groups::Whose;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
@@ -28,7 +28,7 @@ impl Command for Leave {
     const FLAGS: &'static CStr = c"write";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["stream"];
-    const MIN_ARGS: usize = 3;
+    const ARITY: Arity = Arity::AtLeast(3);
 
     fn run(call: &Call) -> Result<(), Error> {
         let mut args = Args::new(call.args);
@@ -55,7 +55,7 @@ impl Command for Leave {
             left = left.saturating_add(group.hand_on(&held)?);
         }
         group.remove_consumer(&consumer)?;
-        blocking::signal(call.ctx, &call.key);
+        keyspace::wake(call.ctx, &call.key);
         call.reply().integer(left);
         Ok(())
     }

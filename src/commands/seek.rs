@@ -1,7 +1,7 @@
 use super::consume::{self, group};
 use crate::redis::keys;
-use crate::server::blocking;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::redis::keyspace;
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::deletions::Deletions;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
@@ -33,7 +33,7 @@ impl Command for Seek {
     const FLAGS: &'static CStr = c"write";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["stream"];
-    const MIN_ARGS: usize = 3;
+    const ARITY: Arity = Arity::AtLeast(3);
 
     fn run(call: &Call) -> Result<(), Error> {
         let mut args = Args::new(call.args);
@@ -58,7 +58,7 @@ impl Command for Seek {
             None => group.create(position)?,
         }
         Deletions::of(call.ctx, &call.key).settle_all()?;
-        blocking::signal(call.ctx, &call.key);
+        keyspace::wake(call.ctx, &call.key);
         call.reply().status(c"OK");
         Ok(())
     }

@@ -1,6 +1,6 @@
 use crate::redis::clock;
 use crate::redis::reply::Reply;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::dead::Dead;
 use crate::store::groups::{self, Group, State};
 use crate::store::streams::Content;
@@ -26,7 +26,7 @@ impl Command for Stats {
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &["stream"];
-    const MIN_ARGS: usize = 0;
+    const ARITY: Arity = Arity::AtLeast(0);
 
     fn run(call: &Call) -> Result<(), Error> {
         if !call.args.is_empty() {

@@ -111,7 +111,7 @@ pub struct View<'r> {
 }
 
 impl<'r> View<'r> {
-    pub fn raw(self) -> *mut raw::RedisModuleCallReply {
+    pub(super) fn raw(self) -> *mut raw::RedisModuleCallReply {
         self.raw
     }
 

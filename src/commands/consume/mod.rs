@@ -9,10 +9,10 @@ pub use group::{advance, group};
 pub use read::{acknowledge, position};
 pub use room::has_made_room;
 
-use crate::redis::keys;
 use crate::redis::reply::Reply;
+use crate::redis::{flags, keys};
 use crate::server::blocking::{self, Look, Waits};
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
 use crate::server::rights::{Access, Rights};
 use crate::store::dead::Dead;
@@ -99,7 +99,7 @@ impl Command for Consume {
     const FLAGS: &'static CStr = c"write blocking";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
     const DATA: &'static [&'static str] = &["stream"];
-    const MIN_ARGS: usize = 2;
+    const ARITY: Arity = Arity::AtLeast(2);
 
     fn run(call: &Call) -> Result<(), Error> {
         let options = Options::parse(Args::new(call.args), &config::limits())?;
@@ -109,7 +109,7 @@ impl Command for Consume {
         }
         let batch = read(call, &options, None)?;
         match options.block {
-            Some(timeout_ms) if batch.is_empty() && blocking::is_allowed(call.ctx) => {
+            Some(timeout_ms) if batch.is_empty() && flags::may_block(call.ctx) => {
                 let waiting = Waiting {
                     waited: Waited {
                         start: batch.before,

@@ -6,7 +6,7 @@ use crate::redis::reply::Reply;
 use crate::server::command::{Call, Command};
 use crate::server::rights::Rights;
 use crate::server::{config, stats};
-use crate::store::snapshots::{self, Stored};
+use crate::store::snapshots::{self, SnapshotReader};
 use crate::store::streams::{self, Publisher};
 use crate::store::writes::Writes;
 use dirty_streams_core::encoding::event::Origin;
@@ -35,7 +35,7 @@ pub fn execute<'c, C: Command>(
     let ctx = call.ctx;
     let origin = origin(call);
     let lengths: Vec<usize> = flushes.iter().map(|flush| flush.list.len()).collect();
-    let mut stored = Stored::new(ctx, &call.key, declaration);
+    let mut stored = SnapshotReader::new(ctx, &call.key, declaration);
     let plan = plan(declaration, origin, config::limits(), flushes, &mut stored)?;
     let publishers = prepare::<C>(call, declaration, &plan, origin)?;
     let (writes, outcomes) = apply(ctx, declaration, plan, publishers, origin.now_ms);
@@ -108,7 +108,7 @@ fn apply<'c, 'd>(
                     entry,
                     plan.entries
                         .get(entry)
-                        .map_or_else(Vec::new, streams::words),
+                        .map_or_else(Vec::new, streams::entry_args),
                 );
             }
             if let Some(publisher) = publisher {

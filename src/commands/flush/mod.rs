@@ -3,10 +3,10 @@ mod execute;
 pub use execute::{execute, reply};
 
 use crate::redis::clock;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
 use crate::store::derived::{Deferred, Once};
-use crate::store::snapshots::Stored;
+use crate::store::snapshots::SnapshotReader;
 use crate::store::{cluster, declarations};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::declaration::Declaration;
@@ -66,7 +66,7 @@ impl Command for Flush {
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["hash", "stream"];
-    const MIN_ARGS: usize = 1;
+    const ARITY: Arity = Arity::AtLeast(1);
 
     fn run(call: &Call) -> Result<(), Error> {
         let ctx = call.ctx;
@@ -177,7 +177,7 @@ fn defer(
 ) -> Result<Answer, Error> {
     let operations = u64::try_from(parsed.requests.list.len()).unwrap_or(u64::MAX);
     if !declaration.stateless {
-        let mut stored = Stored::new(call.ctx, &call.key, declaration);
+        let mut stored = SnapshotReader::new(call.ctx, &call.key, declaration);
         for (id, _) in &parsed.requests.list {
             stored.key_of(id)?;
         }
