@@ -32,6 +32,7 @@ struct Kept(Reply);
 
 // SAFETY: only who holds the server's lock asks for words, one thread at a time.
 unsafe impl Send for Kept {}
+// SAFETY: as above.
 unsafe impl Sync for Kept {}
 
 /// `None` where ECHO is something else. They stay until the server ends.
