@@ -8,6 +8,8 @@ use dirty_streams_core::entity::value::FieldType;
 use redis_module::Context;
 use std::ffi::{c_char, c_long, CStr, CString};
 
+pub use cached_replies::Token;
+
 #[derive(Clone, Copy)]
 pub struct Reply<'c> {
     ctx: &'c Context,
@@ -54,10 +56,10 @@ impl<'c> Reply<'c> {
 
     /// A text that many replies have.
     #[inline(always)]
-    pub fn word(self, text: &'static str) {
-        match cached_replies::kept(self.ctx, text) {
+    pub fn token(self, token: Token) {
+        match cached_replies::kept(self.ctx, token) {
             Some(kept) => self.part(kept),
-            None => self.bytes(text),
+            None => self.bytes(token.text()),
         }
     }
 

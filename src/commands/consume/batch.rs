@@ -1,6 +1,6 @@
 //! What one call of DIRTY.CONSUME delivers, and its reply.
 
-use crate::redis::reply::Reply;
+use crate::redis::reply::{Reply, Token};
 use crate::redis::{call, guard};
 use crate::server::stats;
 use crate::store::groups::{self, Entry, Pending};
@@ -82,7 +82,7 @@ impl Batch {
         let count = usize::try_from(self.kept()).unwrap_or(usize::MAX);
         stats::count(&stats::DELIVERED, count);
         reply.map(3);
-        reply.word("events");
+        reply.token(Token::Events);
         reply.array(count);
         let mut new = Vec::with_capacity(count);
         for (delivered, event) in self.decoded() {
@@ -93,12 +93,12 @@ impl Batch {
                 _ => delivered.reply_raw(reply),
             }
         }
-        reply.word("position");
+        reply.token(Token::Position);
         match self.position {
             None => reply.null(),
             Some(position) => reply.bytes(position.text()),
         }
-        reply.word("missed");
+        reply.token(Token::Missed);
         reply.unsigned(self.missed(new));
     }
 
@@ -249,16 +249,16 @@ impl<'r> Delivered<'r> {
         ];
         let pairs = optional.into_iter().filter(|present| *present).count();
         reply.map(pairs.saturating_add(4));
-        reply.word("id");
+        reply.token(Token::Id);
         reply.part(self.entry.id);
-        reply.word("entity");
+        reply.token(Token::Entity);
         reply.bytes(&event.entity);
-        reply.word("entity_id");
+        reply.token(Token::EntityId);
         reply.bytes(&event.id);
-        reply.word("op");
-        reply.word(event.op());
+        reply.token(Token::Op);
+        reply.token(op(event));
         if !event.changes.is_empty() {
-            reply.word("changes");
+            reply.token(Token::Changes);
             reply.map(event.changes.len());
             for change in event.changes.iter() {
                 reply.bytes(&change.field);
@@ -267,9 +267,9 @@ impl<'r> Delivered<'r> {
                 reply.value(&change.new);
             }
         }
-        for (name, image) in [("before", &event.before), ("after", &event.after)] {
+        for (name, image) in [(Token::Before, &event.before), (Token::After, &event.after)] {
             if !image.is_empty() {
-                reply.word(name);
+                reply.token(name);
                 reply.map(image.len());
                 for (field, value) in image.iter() {
                     reply.bytes(field);
@@ -278,7 +278,7 @@ impl<'r> Delivered<'r> {
             }
         }
         if !event.meta.is_empty() {
-            reply.word("meta");
+            reply.token(Token::Meta);
             reply.map(event.meta.len());
             for (name, value) in event.meta.iter() {
                 reply.bytes(name);
@@ -291,17 +291,26 @@ impl<'r> Delivered<'r> {
     /// The entry's own fields, in its order, any of them more than once if it is so.
     fn reply_raw(&self, reply: Reply) {
         reply.map(if self.deliveries.is_some() { 3 } else { 2 });
-        reply.word("id");
+        reply.token(Token::Id);
         reply.part(self.entry.id);
-        reply.word("fields");
+        reply.token(Token::Fields);
         reply.part(self.entry.fields);
         self.reply_deliveries(reply);
     }
 
     fn reply_deliveries(&self, reply: Reply) {
         if let Some(deliveries) = self.deliveries {
-            reply.word("deliveries");
+            reply.token(Token::Deliveries);
             reply.integer(deliveries);
         }
+    }
+}
+
+fn op(event: &Event) -> Token {
+    match event.op() {
+        "insert" => Token::Insert,
+        "delete" => Token::Delete,
+        "touch" => Token::Touch,
+        _ => Token::Update,
     }
 }
