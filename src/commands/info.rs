@@ -22,12 +22,9 @@ impl Command for Info {
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &[];
-    const ARITY: Arity = Arity::AtLeast(0);
+    const ARITY: Arity = Arity::Exactly(0);
 
     fn run(call: &Call) -> Result<(), Error> {
-        if !call.args.is_empty() {
-            return Err(Error::WrongArity("dirty.info"));
-        }
         let declaration = declarations::load(call.ctx, &call.key)?;
         let reply = call.reply();
         reply.map(8);

@@ -26,12 +26,9 @@ impl Command for Stats {
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &["stream"];
-    const ARITY: Arity = Arity::AtLeast(0);
+    const ARITY: Arity = Arity::Exactly(0);
 
     fn run(call: &Call) -> Result<(), Error> {
-        if !call.args.is_empty() {
-            return Err(Error::WrongArity("dirty.stats"));
-        }
         let stream = &call.key;
         let content = Content::of(call.ctx, stream)?;
         let dead = match Dead::of(call.ctx, stream, None) {
