@@ -1,6 +1,6 @@
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::declarations;
-use crate::store::derived::Deferred;
+use crate::store::deferred::DeferredFlushes;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::syntax::{key, text, Arg};
 use std::ffi::CStr;
@@ -24,7 +24,7 @@ impl Command for Abort {
 
     fn run(call: &Call) -> Result<(), Error> {
         declarations::load(call.ctx, &call.key)?;
-        let deferred = Deferred::of(call.ctx, &call.key)?;
+        let deferred = DeferredFlushes::of(call.ctx, &call.key)?;
         call.reply().integer(deferred.remove(call.args)?);
         Ok(())
     }

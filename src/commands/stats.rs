@@ -2,7 +2,7 @@ use crate::redis::clock;
 use crate::redis::reply::Reply;
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::dead::Dead;
-use crate::store::groups::{self, Group, State};
+use crate::store::groups::{self, Group, GroupState};
 use crate::store::streams::Content;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
@@ -66,7 +66,7 @@ impl Command for Stats {
 
 struct GroupStats {
     name: RedisString,
-    state: State,
+    state: GroupState,
     /// Entries still to read.
     lag: u64,
     /// Events that were to be read and are gone.
@@ -76,7 +76,12 @@ struct GroupStats {
 }
 
 impl GroupStats {
-    fn of(call: &Call, content: &Content, name: RedisString, state: State) -> Result<Self, Error> {
+    fn of(
+        call: &Call,
+        content: &Content,
+        name: RedisString,
+        state: GroupState,
+    ) -> Result<Self, Error> {
         let group = Group {
             ctx: call.ctx,
             stream: &call.key,

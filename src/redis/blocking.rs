@@ -15,13 +15,13 @@ use std::ptr::null_mut;
 pub trait Waiter: Sized + 'static {
     /// The key was written. Only native commands may run in here: 7.0.15 ends by an assertion if a callback that
     /// lets the client wait on has opened an expired key or replicated by itself.
-    fn on_ready(ctx: &Context, blocked: &Blocked<Self>) -> Answer;
+    fn on_ready(ctx: &Context, blocked: &Blocked<Self>) -> Wait;
 
     /// The time is up, or `on_time` has ended the waiting: the client must be answered, unless `answer_ahead` has.
     fn on_timeout(ctx: &Context, blocked: &Blocked<Self>);
 
     /// The timer has run out. Whether the waiting ends.
-    fn on_time(ctx: &Context, blocked: &Blocked<Self>) -> Answer;
+    fn on_time(ctx: &Context, blocked: &Blocked<Self>) -> Wait;
 
     /// `on_time` has ended the waiting, and `on_timeout` is still to come if `is_answered` says no. On this context
     /// the client may be answered at once: the server keeps the reply until then.
@@ -32,10 +32,10 @@ pub trait Waiter: Sized + 'static {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    Given,
-    /// The client waits on.
-    NotYet,
+pub enum Wait {
+    /// The client is answered.
+    Over,
+    GoesOn,
 }
 
 /// A client that waits, as the server passes it to each callback.
@@ -148,11 +148,11 @@ unsafe extern "C" fn on_ready<W: Waiter>(
     let blocked = unsafe { blocked::<W>(ctx) };
     let ctx = Context::new(ctx);
     match W::on_ready(&ctx, blocked) {
-        Answer::Given => {
+        Wait::Over => {
             blocked.end(&ctx);
             raw::REDISMODULE_OK as c_int
         }
-        Answer::NotYet => raw::REDISMODULE_ERR as c_int,
+        Wait::GoesOn => raw::REDISMODULE_ERR as c_int,
     }
 }
 
@@ -174,7 +174,7 @@ unsafe extern "C" fn on_time<W: Waiter>(ctx: *mut raw::RedisModuleCtx, data: *mu
     let blocked = unsafe { &*data.cast::<Blocked<W>>() };
     blocked.timer.set(None);
     let answer = W::on_time(&Context::new(ctx), blocked);
-    if answer == Answer::NotYet || blocked.is_over.get() {
+    if answer == Wait::GoesOn || blocked.is_over.get() {
         return;
     }
     // SAFETY: the client is blocked; this runs `on_timeout`, at once on 7.0 and before it sleeps on later

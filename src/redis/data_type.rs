@@ -25,7 +25,7 @@ pub trait Value: Send + Sync + Sized + 'static {
     fn save(&self) -> Vec<Vec<u8>>;
 
     /// What `save` told in this encoding version; `None` if that is bad.
-    fn load(version: i32, reader: &mut Reader) -> Option<Self>;
+    fn load(version: i32, reader: &mut PayloadReader) -> Option<Self>;
 
     fn command_args(&self) -> Vec<Vec<u8>>;
 
@@ -44,12 +44,12 @@ pub struct Entries {
 }
 
 /// What an RDB file or a payload of RESTORE holds of one value.
-pub struct Reader<'r> {
+pub struct PayloadReader<'r> {
     rdb: *mut raw::RedisModuleIO,
     server: PhantomData<&'r ()>,
 }
 
-impl Reader<'_> {
+impl PayloadReader<'_> {
     pub fn unsigned(&mut self) -> Option<u64> {
         raw::load_unsigned(self.rdb).ok()
     }
@@ -163,7 +163,7 @@ unsafe extern "C" fn rdb_load<V: Value>(
     version: c_int,
 ) -> *mut c_void {
     let loaded = guard::catch(V::ENTRIES.load, || {
-        let mut reader = Reader {
+        let mut reader = PayloadReader {
             rdb,
             server: PhantomData,
         };

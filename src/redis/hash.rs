@@ -9,20 +9,20 @@ use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
 /// Where a scan is; it serves one scan after the other.
-pub struct Cursor {
+pub struct ScanCursor {
     raw: *mut raw::RedisModuleScanCursor,
 }
 
-impl Cursor {
+impl ScanCursor {
     pub fn new() -> Self {
-        Cursor {
+        ScanCursor {
             // SAFETY: takes nothing; destroyed when this is dropped.
             raw: unsafe { api!(RedisModule_ScanCursorCreate()) },
         }
     }
 }
 
-impl Drop for Cursor {
+impl Drop for ScanCursor {
     fn drop(&mut self) {
         // SAFETY: created once, destroyed once.
         unsafe { api!(RedisModule_ScanCursorDestroy(self.raw)) }
@@ -38,7 +38,11 @@ struct Scan<F> {
 
 impl Key<'_> {
     /// Hands over every field and its value, in no order; an error if one was left out.
-    pub fn scan(&self, cursor: &mut Cursor, each: impl FnMut(&[u8], &[u8])) -> Result<(), Error> {
+    pub fn scan(
+        &self,
+        cursor: &mut ScanCursor,
+        each: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), Error> {
         let mut scan = Scan {
             each,
             is_whole: true,
@@ -77,7 +81,7 @@ impl Key<'_> {
     }
 }
 
-fn scan_with<F: FnMut(&[u8], &[u8])>(key: &Key, cursor: &mut Cursor, scan: &mut Scan<F>) {
+fn scan_with<F: FnMut(&[u8], &[u8])>(key: &Key, cursor: &mut ScanCursor, scan: &mut Scan<F>) {
     let scan: *mut Scan<F> = scan;
     // SAFETY: an open key or null, a cursor of ours, and a scan that outlives the calls.
     unsafe {

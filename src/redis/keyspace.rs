@@ -90,14 +90,14 @@ pub fn notify(ctx: &Context, class: Class, event: &CStr, key: &RedisString) {
 }
 
 /// Hears of keyspace events.
-pub trait Listener {
+pub trait KeyspaceListener {
     /// A key was changed. Whether the event is ours is told by its string: other modules' events carry strings
     /// of their own.
     fn on_change(key: &[u8], is_ours: bool);
 }
 
 /// Tells a listener of events of these classes, as long as the module is loaded.
-pub fn listen<L: Listener>(ctx: &Context, classes: &[Class]) -> bool {
+pub fn listen<L: KeyspaceListener>(ctx: &Context, classes: &[Class]) -> bool {
     let bits = classes.iter().fold(0, |bits, class| bits | class.bit());
     // SAFETY: a live context, and a function that stays as long as the module is loaded.
     let status = unsafe {
@@ -110,7 +110,7 @@ pub fn listen<L: Listener>(ctx: &Context, classes: &[Class]) -> bool {
     status == raw::REDISMODULE_OK as c_int
 }
 
-extern "C" fn on_change<L: Listener>(
+extern "C" fn on_change<L: KeyspaceListener>(
     _ctx: *mut raw::RedisModuleCtx,
     _class: c_int,
     _event: *const c_char,

@@ -19,7 +19,7 @@ pub enum Event {
 }
 
 /// Hears of events.
-pub trait Listener {
+pub trait EventListener {
     /// What a panic within it is called in the log.
     const ENTRY: &'static str;
 
@@ -27,7 +27,7 @@ pub trait Listener {
 }
 
 /// Tells a listener of each event of this kind, as long as the module is loaded.
-pub fn listen<L: Listener>(ctx: &Context, event: Event) -> bool {
+pub fn listen<L: EventListener>(ctx: &Context, event: Event) -> bool {
     let id = match event {
         Event::FlushDb => raw::REDISMODULE_EVENT_FLUSHDB,
         Event::SwapDb => raw::REDISMODULE_EVENT_SWAPDB,
@@ -51,7 +51,7 @@ fn subscribe(ctx: &Context, id: u64, listener: RawListener) -> bool {
     status == raw::REDISMODULE_OK as c_int
 }
 
-unsafe extern "C" fn on_event<L: Listener>(
+unsafe extern "C" fn on_event<L: EventListener>(
     ctx: *mut raw::RedisModuleCtx,
     _event: raw::RedisModuleEvent,
     _subevent: u64,

@@ -36,7 +36,7 @@ impl Drop for ServerInfo<'_> {
 }
 
 /// The module's part of INFO.
-pub trait Info {
+pub trait InfoSource {
     fn tell(section: &Section);
 }
 
@@ -60,13 +60,16 @@ impl Section<'_> {
 }
 
 /// Also replaces the crate's handler, which allocates in crash reports.
-pub fn register<I: Info>(ctx: &Context) -> bool {
+pub fn register<I: InfoSource>(ctx: &Context) -> bool {
     // SAFETY: a live context, and a function that stays as long as the module is loaded.
     let status = unsafe { api!(RedisModule_RegisterInfoFunc(ctx.ctx, Some(info::<I>))) };
     status == raw::REDISMODULE_OK as c_int
 }
 
-unsafe extern "C" fn info<I: Info>(ctx: *mut raw::RedisModuleInfoCtx, _for_crash_report: c_int) {
+unsafe extern "C" fn info<I: InfoSource>(
+    ctx: *mut raw::RedisModuleInfoCtx,
+    _for_crash_report: c_int,
+) {
     let _ = guard::catch("INFO", || {
         // SAFETY: the context that the server passes. The section's empty name makes it the module's own.
         let status = unsafe { api!(RedisModule_InfoAddSection(ctx, c"".as_ptr())) };

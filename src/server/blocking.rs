@@ -5,7 +5,7 @@ use super::dispatch;
 use super::rights::Rights;
 use super::stats;
 use crate::redis::acl::User;
-use crate::redis::blocking::{Answer, Blocked, Waiter};
+use crate::redis::blocking::{Blocked, Wait, Waiter};
 use crate::redis::event_loop::{self, Task};
 use crate::redis::flags::{self, writes_are_paused};
 use crate::redis::reply::Reply;
@@ -176,19 +176,15 @@ fn borrow<C: Waits>(blocked: &Blocked<Waiting<C>>) -> Result<RefMut<'_, Waiting<
 }
 
 /// Whoever waits gets an answer, come what may.
-fn answer(
-    ctx: &Context,
-    entry: &'static str,
-    run: impl FnOnce() -> Result<Answer, Error>,
-) -> Answer {
+fn answer(ctx: &Context, entry: &'static str, run: impl FnOnce() -> Result<Wait, Error>) -> Wait {
     guard::refuse(entry, run).unwrap_or_else(|error| {
         dispatch::refuse(ctx, &error);
-        Answer::Given
+        Wait::Over
     })
 }
 
 impl<C: Waits> Waiter for Waiting<C> {
-    fn on_ready(ctx: &Context, blocked: &Blocked<Self>) -> Answer {
+    fn on_ready(ctx: &Context, blocked: &Blocked<Self>) -> Wait {
         answer(ctx, "a woken client", || {
             let mut waiting = borrow(blocked)?;
             Ok(waiting.serve(ctx, blocked))
@@ -207,16 +203,16 @@ impl<C: Waits> Waiter for Waiting<C> {
                 };
                 waiting.reply(ctx, found);
             }
-            Ok(Answer::Given)
+            Ok(Wait::Over)
         });
     }
 
-    fn on_time(ctx: &Context, blocked: &Blocked<Self>) -> Answer {
+    fn on_time(ctx: &Context, blocked: &Blocked<Self>) -> Wait {
         let answer = guard::refuse(
             "a timer",
             || Ok(borrow(blocked)?.look_or_wake(ctx, blocked)),
         );
-        answer.unwrap_or(Answer::NotYet)
+        answer.unwrap_or(Wait::GoesOn)
     }
 
     /// On servers that run `on_timeout` later: what was found must not outlive the timer's context. (7.0 would
@@ -238,10 +234,10 @@ impl<C: Waits> Waiter for Waiting<C> {
 
 impl<C: Waits> Waiting<C> {
     /// Looks, and wakes if there may be something.
-    fn look_or_wake(&mut self, ctx: &Context, blocked: &Blocked<Self>) -> Answer {
+    fn look_or_wake(&mut self, ctx: &Context, blocked: &Blocked<Self>) -> Wait {
         if writes_are_paused() {
             set_timer(ctx, blocked, Look::Later(PAUSED_MS));
-            return Answer::NotYet;
+            return Wait::GoesOn;
         }
         // Who waits for a stream that is gone asks for it, and is told.
         let is_owed = std::mem::take(&mut self.is_owed);
@@ -251,7 +247,7 @@ impl<C: Waits> Waiting<C> {
         };
         if let Ok(look @ (Look::Later(_) | Look::Never)) = look {
             set_timer(ctx, blocked, look);
-            return Answer::NotYet;
+            return Wait::GoesOn;
         }
         // An error is the client's to hear, too.
         OUTSIDE_COMMANDS.fetch_add(1, Relaxed);
@@ -264,7 +260,7 @@ impl<C: Waits> Waiting<C> {
                 Ok(Look::Wake) | Err(_) => Look::Later(PATIENCE_MS),
             };
             set_timer(ctx, blocked, look);
-            return Answer::NotYet;
+            return Wait::GoesOn;
         }
         // A node that a slot is being moved to serves who says ASKING, which a timer cannot.
         // And ACL LOG tells of the client that was refused, which only its own context knows.
@@ -275,31 +271,31 @@ impl<C: Waits> Waiting<C> {
         if !self.is_due {
             self.found = found.transpose();
         }
-        Answer::Given
+        Wait::Over
     }
 
-    fn serve(&mut self, ctx: &Context, blocked: &Blocked<Self>) -> Answer {
+    fn serve(&mut self, ctx: &Context, blocked: &Blocked<Self>) -> Wait {
         let may_wait_on = OUTSIDE_COMMANDS.load(Relaxed) == 0;
         if writes_are_paused() {
             // A write from here would end the server, so the timer looks when they go on.
             if may_wait_on {
                 self.is_owed = true;
                 set_timer(ctx, blocked, Look::Later(PAUSED_MS));
-                return Answer::NotYet;
+                return Wait::GoesOn;
             }
             // The reader asks again.
             self.reply(ctx, None);
-            return Answer::Given;
+            return Wait::Over;
         }
         let found = self.wake(ctx).transpose();
         if found.is_none() && may_wait_on {
             // What is not due yet will be.
             let look = self.look(ctx);
             set_timer(ctx, blocked, look.unwrap_or(Look::Wake));
-            return Answer::NotYet;
+            return Wait::GoesOn;
         }
         self.reply(ctx, found);
-        Answer::Given
+        Wait::Over
     }
 
     fn look(&mut self, ctx: &Context) -> Result<Look, Error> {

@@ -2,7 +2,7 @@
 //! operator hears of it in the log, when it becomes so, and reads it in INFO.
 
 use crate::redis::log;
-use crate::redis::server_events::{listen, Event, Listener};
+use crate::redis::server_events::{listen, Event, EventListener};
 use crate::redis::server_info::ServerInfo;
 use redis_module::Context;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,12 +15,12 @@ pub fn may_lose_data() -> bool {
 
 pub fn register(ctx: &Context) -> bool {
     look(ctx);
-    listen::<Settings>(ctx, Event::ConfigChanged)
+    listen::<MemorySettings>(ctx, Event::ConfigChanged)
 }
 
-struct Settings;
+struct MemorySettings;
 
-impl Listener for Settings {
+impl EventListener for MemorySettings {
     const ENTRY: &'static str = "a changed setting";
 
     fn on_event(ctx: &Context) {

@@ -1,7 +1,7 @@
 //! `INFO dirty`: counters since the module was loaded.
 
 use super::eviction;
-use crate::redis::server_info::{self, Info, Section};
+use crate::redis::server_info::{self, InfoSource, Section};
 use dirty_streams_core::flush::Effect;
 use redis_module::Context;
 use std::ffi::CStr;
@@ -39,7 +39,7 @@ pub fn register(ctx: &Context) -> bool {
 
 struct Counters;
 
-impl Info for Counters {
+impl InfoSource for Counters {
     fn tell(section: &Section) {
         let count = |name: &CStr, value: &AtomicU64| section.field(name, value.load(Relaxed));
         count(c"flushes", &FLUSHES);

@@ -2,7 +2,7 @@
 //! the arguments of DIRTY.DECLARE that make it.
 
 use super::writes::Writes;
-use crate::redis::data_type::{DataType, Entries, Reader, Value};
+use crate::redis::data_type::{DataType, Entries, PayloadReader, Value};
 use crate::redis::keys::{self, wrong_type, Key, Type};
 use crate::redis::keyspace::Class;
 use crate::redis::log;
@@ -27,10 +27,10 @@ const COMMAND: &CStr = c"DIRTY.DECLARE";
 /// Not one of the server's events, so its class is that of modules.
 const DECLARED: &CStr = c"dirty.declare";
 
-static TYPE: DataType<Stored> = DataType::new();
+static TYPE: DataType<DeclarationValue> = DataType::new();
 
 /// A declaration as a value of the data type.
-struct Stored(Declaration);
+struct DeclarationValue(Declaration);
 
 pub fn register(ctx: &Context) -> bool {
     TYPE.register(ctx)
@@ -38,7 +38,7 @@ pub fn register(ctx: &Context) -> bool {
 
 /// The entity type declared at a key, as long as somebody needs it.
 #[derive(Clone)]
-pub struct Declared(Arc<Stored>);
+pub struct Declared(Arc<DeclarationValue>);
 
 impl Deref for Declared {
     type Target = Declaration;
@@ -69,7 +69,7 @@ pub fn put(writes: &mut Writes, name: &RedisString, new: Declaration) -> Result<
     let args = encoding::declaration::encode(&new);
     let args: Vec<RedisString> = args.iter().map(|arg| keys::string(arg)).collect();
     let mut key = Key::write(ctx, name);
-    TYPE.set(&mut key, Stored(new));
+    TYPE.set(&mut key, DeclarationValue(new));
     writes.replicate(COMMAND, name, &args);
     writes.changed(name, Class::Module, DECLARED, None);
     Ok(())
@@ -86,7 +86,7 @@ fn get(ctx: &Context, name: &RedisString) -> Result<Option<Declared>, Error> {
     }
 }
 
-impl Value for Stored {
+impl Value for DeclarationValue {
     const NAME: &'static str = "dirtydecl";
     const ENCODING_VERSION: i32 = ENCODING_VERSION;
     const ENTRIES: Entries = Entries {
@@ -104,9 +104,9 @@ impl Value for Stored {
         self.command_args()
     }
 
-    fn load(version: i32, reader: &mut Reader) -> Option<Self> {
+    fn load(version: i32, reader: &mut PayloadReader) -> Option<Self> {
         match version {
-            1 => load_1(reader).map(Stored),
+            1 => load_1(reader).map(DeclarationValue),
             // What its bytes mean is not known, so none is read. The server says that it cannot load them.
             _ => {
                 log::warning(&format!(
@@ -128,7 +128,7 @@ impl Value for Stored {
 }
 
 /// An unsigned n, then n strings: the arguments of DIRTY.DECLARE.
-fn load_1(reader: &mut Reader) -> Option<Declaration> {
+fn load_1(reader: &mut PayloadReader) -> Option<Declaration> {
     let count = reader.unsigned()?;
     let mut args = Vec::new(); // no capacity on the payload's word
     for _ in 0..count {

@@ -5,7 +5,7 @@
 //! Only native commands run here, so that readers may be woken to it.
 
 use super::cluster;
-use super::groups::{self, Group, State};
+use super::groups::{self, Group, GroupState};
 use crate::redis::{call, keys};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
@@ -68,7 +68,7 @@ impl<'c> Deletions<'c> {
     /// Deletes those of these entries, which the group has acknowledged, that all others have, too, and
     /// remembers the rest.
     pub fn ask(&self, group: &Group, ids: &[EventId]) -> Result<(), Error> {
-        let Some(State { position, .. }) = group.state()? else {
+        let Some(GroupState { position, .. }) = group.state()? else {
             return Ok(());
         };
         // What it has not read yet it cannot have acknowledged.

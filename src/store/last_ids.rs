@@ -126,7 +126,7 @@ const KEYSPACE_EVENTS: [Class; 4] = [
     Class::Evicted,
 ];
 
-impl keyspace::Listener for LastIds {
+impl keyspace::KeyspaceListener for LastIds {
     /// Our own events leave what we know as it is. Another module may answer one by changing a stream, with
     /// events of its own; if those look like ours after all, the id that is known is refused when it is used,
     /// and asked for again.
@@ -143,7 +143,7 @@ impl server_events::RemovalListener for LastIds {
     }
 }
 
-impl server_events::Listener for LastIds {
+impl server_events::EventListener for LastIds {
     const ENTRY: &'static str = "a server event";
 
     fn on_event(_ctx: &Context) {

@@ -5,10 +5,12 @@
 pub mod cluster;
 pub mod dead;
 pub mod declarations;
+pub mod deferred;
 pub mod deletions;
-pub mod derived;
 pub mod groups;
 pub mod last_ids;
+pub mod once;
+mod own_keys;
 pub mod retention;
 pub mod snapshots;
 pub mod stream_state;

@@ -1,7 +1,7 @@
 //! Snapshots as native hashes: read in one pass, written field by field.
 
 use super::{cluster, declarations, writes::Writes};
-use crate::redis::hash::Cursor;
+use crate::redis::hash::ScanCursor;
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
 use dirty_streams_core::entity::declaration::{Declaration, Stream};
@@ -21,7 +21,7 @@ pub struct SnapshotReader<'c> {
     declaration: &'c Declaration,
     /// What is missing here does not exist.
     is_settled: bool,
-    cursor: Cursor,
+    cursor: ScanCursor,
 }
 
 impl<'c> SnapshotReader<'c> {
@@ -31,7 +31,7 @@ impl<'c> SnapshotReader<'c> {
             key,
             declaration,
             is_settled: false,
-            cursor: Cursor::new(),
+            cursor: ScanCursor::new(),
         }
     }
 

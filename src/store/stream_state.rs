@@ -7,7 +7,7 @@ use redis_module::{Context, RedisString};
 
 /// What the server knows of a stream.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct State {
+pub struct StreamState {
     pub last: EventId,
     /// How many entries it ever got.
     pub added: i64,
@@ -15,14 +15,14 @@ pub struct State {
     pub lost: i64,
 }
 
-impl State {
+impl StreamState {
     pub fn length(&self) -> u64 {
         u64::try_from(self.added.saturating_sub(self.lost)).unwrap_or(0)
     }
 }
 
 /// `None` if there is no such key.
-pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<State>, Error> {
+pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<StreamState>, Error> {
     match call::read(ctx, c"XINFO", &[&keys::string(b"STREAM"), stream]) {
         Ok(reply) => {
             let field = |name| reply.view().field(name);
@@ -32,7 +32,7 @@ pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<State>, Error
             let (added, length) = (number(b"entries-added"), number(b"length"));
             let state = last
                 .zip(added.zip(length))
-                .map(|(last, (added, length))| State {
+                .map(|(last, (added, length))| StreamState {
                     last,
                     added,
                     lost: added.saturating_sub(length),

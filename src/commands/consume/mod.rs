@@ -110,7 +110,7 @@ impl Command for Consume {
         let batch = read(call, &options, None)?;
         match options.block {
             Some(timeout_ms) if batch.is_empty() && flags::may_block(call.ctx) => {
-                let waiting = Waiting {
+                let waiting = WaitingReader {
                     waited: Waited {
                         start: batch.before,
                         position: batch.position,
@@ -178,7 +178,7 @@ pub fn check_deletions(call: &Call, is_asked: bool) -> Result<(), Error> {
 }
 
 /// What is remembered of a reader while it waits.
-pub struct Waiting {
+pub struct WaitingReader {
     waited: Waited,
     watch: Watch,
     raw: bool,
@@ -187,10 +187,10 @@ pub struct Waiting {
 }
 
 impl Waits for Consume {
-    type Memory = Waiting;
+    type Memory = WaitingReader;
     type Found = Batch;
 
-    fn wake(call: &Call, waiting: &mut Waiting) -> Result<Option<Batch>, Error> {
+    fn wake(call: &Call, waiting: &mut WaitingReader) -> Result<Option<Batch>, Error> {
         // By the limits of when it came.
         let options = Options::parse(Args::new(call.args), &Limits::NONE)?;
         let waited = &mut waiting.waited;
@@ -214,18 +214,22 @@ impl Waits for Consume {
         Ok(None)
     }
 
-    fn look(ctx: &Context, stream: &RedisString, waiting: &mut Waiting) -> Result<Look, Error> {
+    fn look(
+        ctx: &Context,
+        stream: &RedisString,
+        waiting: &mut WaitingReader,
+    ) -> Result<Look, Error> {
         match waiting.waited.is_cut {
             true => Ok(Look::Wake),
             false => waiting.watch.look(ctx, stream, waiting.waited.position),
         }
     }
 
-    fn reply(reply: Reply, waiting: &Waiting, batch: Batch) {
+    fn reply(reply: Reply, waiting: &WaitingReader, batch: Batch) {
         batch.reply(reply, waiting.raw);
     }
 
-    fn give_up(reply: Reply, waiting: &Waiting) {
+    fn give_up(reply: Reply, waiting: &WaitingReader) {
         Batch::empty(waiting.waited.position).reply(reply, false);
     }
 }

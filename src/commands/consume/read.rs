@@ -9,7 +9,7 @@ use crate::redis::keys;
 use crate::server::command::Call;
 use crate::store::dead::{Dead, Death};
 use crate::store::deletions::Deletions;
-use crate::store::groups::{self, Group, Pending, State, Whose};
+use crate::store::groups::{self, Group, GroupState, Pending, Whose};
 use crate::store::last_ids;
 use crate::store::stream_state;
 use dirty_streams_core::entity::event_id::EventId;
@@ -39,7 +39,7 @@ pub struct Waited {
     /// There may be more, which was not looked at yet.
     pub is_cut: bool,
     /// The stream's state when it began.
-    pub stream: stream_state::State,
+    pub stream: stream_state::StreamState,
 }
 
 /// Acknowledges what is to be, then reads. A reader that has waited has acknowledged already.
@@ -59,14 +59,14 @@ pub fn read(
                 None => position(options.from, call)?,
             };
             group.create(position)?;
-            State {
+            GroupState {
                 consumers: 0,
                 pending: 0,
                 position,
             }
         }
     };
-    let reading = Reading {
+    let reading = ReadCall {
         call,
         group: &group,
         options,
@@ -94,7 +94,7 @@ pub fn read(
     }
 }
 
-struct Reading<'r> {
+struct ReadCall<'r> {
     call: &'r Call<'r>,
     group: &'r Group<'r>,
     options: &'r Options<'r>,
@@ -103,8 +103,8 @@ struct Reading<'r> {
     is_calm: bool,
 }
 
-impl Reading<'_> {
-    fn of_group(&self, reader: &GroupReader, state: State) -> Result<Batch, Error> {
+impl ReadCall<'_> {
+    fn of_group(&self, reader: &GroupReader, state: GroupState) -> Result<Batch, Error> {
         let group = self.group;
         if !self.is_waking && !reader.ack.is_empty() {
             acknowledge(self.call, group, &reader.ack, reader.delete)?;

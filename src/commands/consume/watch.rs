@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Of the reader's options those that time has a part in.
 pub struct Watch {
     name: RedisString,
-    kind: Kind,
+    awaited: Awaited,
     calm: Option<Calm>,
 }
 
@@ -28,7 +28,7 @@ struct Calm {
     handed_on: u64,
 }
 
-enum Kind {
+enum Awaited {
     Group {
         consumer: RedisString,
         claim_ms: Option<u64>,
@@ -53,14 +53,14 @@ impl Watch {
     pub fn new(options: &Options) -> Self {
         Watch {
             name: keys::string(options.reader.name()),
-            kind: match &options.reader {
-                Reader::Group(group) => Kind::Group {
+            awaited: match &options.reader {
+                Reader::Group(group) => Awaited::Group {
                     consumer: keys::string(group.consumer),
                     claim_ms: group.claim_ms,
                     lease_ms: group.lease_ms,
                     max_pending: group.max_pending,
                 },
-                Reader::Cursor(cursor) => Kind::Cursor {
+                Reader::Cursor(cursor) => Awaited::Cursor {
                     lag_ms: cursor.lag_ms,
                 },
             },
@@ -89,12 +89,12 @@ impl Watch {
             name: &self.name,
         };
         let is_calm = self.is_calm();
-        match &self.kind {
-            Kind::Cursor { lag_ms: None } => Ok(Look::Never),
-            Kind::Cursor { lag_ms: Some(ms) } => {
+        match &self.awaited {
+            Awaited::Cursor { lag_ms: None } => Ok(Look::Never),
+            Awaited::Cursor { lag_ms: Some(ms) } => {
                 look_at_age(&group, position.unwrap_or_default(), *ms)
             }
-            Kind::Group {
+            Awaited::Group {
                 claim_ms: None,
                 lease_ms: None,
                 ..
@@ -102,7 +102,7 @@ impl Watch {
                 self.calm = Some(Calm::new(None));
                 Ok(Look::Never)
             }
-            Kind::Group {
+            Awaited::Group {
                 consumer,
                 claim_ms,
                 lease_ms,

@@ -5,13 +5,14 @@ pub use execute::{execute, reply};
 use crate::redis::clock;
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
-use crate::store::derived::{Deferred, Once};
+use crate::store::deferred::DeferredFlushes;
+use crate::store::once::Once;
 use crate::store::snapshots::SnapshotReader;
 use crate::store::{cluster, declarations};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::flush::stored as waiting;
+use dirty_streams_core::flush::stored;
 use dirty_streams_core::flush::{check, Answer, Parsed};
 use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
 use std::ffi::CStr;
@@ -97,7 +98,7 @@ impl Command for Flush {
             }
         };
         let remembered = once.map_or(Ok(()), |(once, lifetime_ms)| {
-            let value = waiting::encode_answer(&answer);
+            let value = stored::encode_answer(&answer);
             once.set(&value, clock::now_ms(), lifetime_ms)
         });
         // A listener may answer by the same flush, so it hears when the token is there.
@@ -161,7 +162,7 @@ const OLD_AND_NEW: &[Arg] = &[text(c"old"), text(c"new")];
 fn first_answer(once: &Once) -> Result<Option<Answer>, Error> {
     match once.get()? {
         None => Ok(None),
-        Some(bytes) => match waiting::decode_answer(&bytes) {
+        Some(bytes) => match stored::decode_answer(&bytes) {
             Some(answer) => Ok(Some(answer)),
             None => Err(once.not_one()),
         },
@@ -177,22 +178,22 @@ fn defer(
 ) -> Result<Answer, Error> {
     let operations = u64::try_from(parsed.requests.list.len()).unwrap_or(u64::MAX);
     if !declaration.stateless {
-        let mut stored = SnapshotReader::new(call.ctx, &call.key, declaration);
+        let mut snapshots = SnapshotReader::new(call.ctx, &call.key, declaration);
         for (id, _) in &parsed.requests.list {
-            stored.key_of(id)?;
+            snapshots.key_of(id)?;
         }
     }
     let limits = config::limits();
     check(declaration, execute::origin(call), limits, parsed.requests)?;
-    let deferred = Deferred::of(call.ctx, &call.key)?;
+    let deferred = DeferredFlushes::of(call.ctx, &call.key)?;
     let (now_ms, stateless) = (clock::now_ms(), declaration.stateless);
-    let value = waiting::encode_deferred(now_ms, operations, stateless, &parsed.kept);
+    let value = stored::encode_deferred(now_ms, operations, stateless, &parsed.kept);
     match deferred.get(token)? {
         None => deferred.put(token, &value)?,
         Some(known) => {
             // The same again is a client that has lost the reply. Another flush must not vanish.
             let args = |bytes: &[u8]| {
-                let flush = waiting::decode_deferred(bytes);
+                let flush = stored::decode_deferred(bytes);
                 flush.map(|flush| (flush.stateless, flush.args))
             };
             if args(&known) != args(&value) {
