@@ -12,6 +12,8 @@ use dirty_streams_core::entity::snapshot::{Reading, MARKER};
 use dirty_streams_core::error::{Error, Owner, Quoted};
 use dirty_streams_core::flush::{Snapshots, Stored, Write};
 use redis_module::{Context, RedisString};
+use std::iter::Peekable;
+use std::vec;
 
 /// The stored snapshots of one entity type.
 pub struct SnapshotReader<'c> {
@@ -22,6 +24,8 @@ pub struct SnapshotReader<'c> {
     /// What is missing here does not exist.
     is_settled: bool,
     cursor: ScanCursor,
+    /// The keys of what was loaded, in that order.
+    loaded: Vec<RedisString>,
 }
 
 impl<'c> SnapshotReader<'c> {
@@ -32,6 +36,7 @@ impl<'c> SnapshotReader<'c> {
             declaration,
             is_settled: false,
             cursor: ScanCursor::new(),
+            loaded: Vec::new(),
         }
     }
 
@@ -91,11 +96,14 @@ impl<'c> SnapshotReader<'c> {
 
 impl Snapshots for SnapshotReader<'_> {
     fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<Stored<'g>, Error> {
-        let name = self.key_of(id)?;
-        let name_text = keys::string(&name);
-        let key = Key::read(self.ctx, &name_text);
-        if !key.holds(&name, Type::Hash, "a hash")? {
-            self.check_missing(&name_text)?;
+        let name = keys::string(&self.key_of(id)?);
+        let key = Key::read(self.ctx, &name);
+        let is_there = key.holds(&name, Type::Hash, "a hash")?;
+        if !is_there {
+            self.check_missing(&name)?;
+        }
+        self.loaded.push(name);
+        if !is_there {
             return Ok(Stored::Nothing);
         }
         let mut collected = Collected {
@@ -132,28 +140,43 @@ impl Collected<'_, '_> {
     }
 }
 
+/// The keys of snapshots that were loaded, for whoever writes them in the same order.
+pub struct SnapshotKeys {
+    prefix: usize,
+    loaded: Peekable<vec::IntoIter<RedisString>>,
+}
+
+impl SnapshotReader<'_> {
+    pub fn into_keys(self) -> SnapshotKeys {
+        SnapshotKeys {
+            prefix: self.declaration.prefix.len(),
+            loaded: self.loaded.into_iter().peekable(),
+        }
+    }
+}
+
+impl SnapshotKeys {
+    /// The key of the entity with this id; `None` if it was not loaded, or was taken before.
+    pub fn take(&mut self, id: &[u8]) -> Option<RedisString> {
+        let prefix = self.prefix;
+        self.loaded.next_if(|name| name.get(prefix..) == Some(id))
+    }
+}
+
 /// Applies a write to the snapshot of an entity. Nothing here can fail: the key was looked at before.
-pub fn write(
-    writes: &mut Writes,
-    declaration: &Declaration,
-    id: &[u8],
-    write: &Write,
-    now_ms: u64,
-) {
-    let ctx = writes.context();
-    let name = keys::string(&declaration.snapshot_key(id));
-    let mut key = Key::write(ctx, &name);
+pub fn write(writes: &mut Writes, name: &RedisString, write: &Write, now_ms: u64) {
+    let mut key = Key::write(writes.context(), name);
     match write {
-        Write::Delete => delete(writes, &mut key, &name),
+        Write::Delete => delete(writes, &mut key, name),
         Write::Bury {
             version,
             lifetime_ms,
         } => {
-            delete(writes, &mut key, &name);
+            delete(writes, &mut key, name);
             let version = version.to_string();
             let marker = (MARKER, version.as_bytes());
-            set_fields(writes, &mut key, &name, [marker].into_iter());
-            expire(writes, &mut key, &name, now_ms.saturating_add(*lifetime_ms));
+            set_fields(writes, &mut key, name, [marker].into_iter());
+            expire(writes, &mut key, name, now_ms.saturating_add(*lifetime_ms));
         }
         Write::Change {
             anew,
@@ -163,17 +186,17 @@ pub fn write(
             marker,
         } => {
             if *anew {
-                delete(writes, &mut key, &name);
+                delete(writes, &mut key, name);
             }
             // Setting comes first: a hash without fields would vanish, with its time to live.
             let mark = (*marker == Some(true)).then_some((MARKER, b"".as_slice()));
             let set = set.iter().map(|(field, value)| (&**field, &**value));
-            set_fields(writes, &mut key, &name, set.chain(mark));
+            set_fields(writes, &mut key, name, set.chain(mark));
             let unmark = (*marker == Some(false)).then_some(MARKER);
             let unset = unset.iter().map(Vec::as_slice);
-            unset_fields(writes, &mut key, &name, unset.chain(unmark));
+            unset_fields(writes, &mut key, name, unset.chain(unmark));
             if *persist {
-                self::persist(writes, &mut key, &name);
+                self::persist(writes, &mut key, name);
             }
         }
     }

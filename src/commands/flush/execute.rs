@@ -6,7 +6,7 @@ use crate::redis::reply::Reply;
 use crate::server::command::{Call, Command};
 use crate::server::rights::Rights;
 use crate::server::{config, stats};
-use crate::store::snapshots::{self, SnapshotReader};
+use crate::store::snapshots::{self, SnapshotKeys, SnapshotReader};
 use crate::store::streams::{self, Publisher};
 use crate::store::writes::Writes;
 use dirty_streams_core::encoding::event::Origin;
@@ -35,10 +35,17 @@ pub fn execute<'c, C: Command>(
     let ctx = call.ctx;
     let origin = origin(call);
     let lengths: Vec<usize> = flushes.iter().map(|flush| flush.list.len()).collect();
-    let mut stored = SnapshotReader::new(ctx, &call.key, declaration);
-    let plan = plan(declaration, origin, config::limits(), flushes, &mut stored)?;
+    let mut snapshots = SnapshotReader::new(ctx, &call.key, declaration);
+    let plan = plan(
+        declaration,
+        origin,
+        config::limits(),
+        flushes,
+        &mut snapshots,
+    )?;
     let publishers = prepare::<C>(call, declaration, &plan, origin)?;
-    let (writes, outcomes) = apply(ctx, declaration, plan, publishers, origin.now_ms);
+    let keys = snapshots.into_keys();
+    let (writes, outcomes) = apply(ctx, declaration, plan, keys, publishers, origin.now_ms);
     stats::count(&stats::FLUSHES, lengths.len());
     let mut outcomes = outcomes.into_iter();
     let flushes = lengths.into_iter();
@@ -86,6 +93,7 @@ fn apply<'c, 'd>(
     ctx: &'c Context,
     declaration: &'d Declaration,
     plan: Plan,
+    mut snapshot_keys: SnapshotKeys,
     mut publishers: Vec<Option<Publisher<'d>>>,
     now_ms: u64,
 ) -> (Writes<'c>, Vec<Outcome>) {
@@ -94,8 +102,11 @@ fn apply<'c, 'd>(
     // Those of the last entry: streams that share one follow each other.
     let mut words = (usize::MAX, Vec::new());
     for step in plan.steps {
+        let key = snapshot_keys.take(step.id);
         if let Some(write) = &step.write {
-            snapshots::write(&mut writes, declaration, step.id, write, now_ms);
+            // An entity that comes again was loaded once.
+            let key = key.unwrap_or_else(|| keys::string(&declaration.snapshot_key(step.id)));
+            snapshots::write(&mut writes, &key, write, now_ms);
         }
         let mut details = step.changed.map(|changed| Details {
             changed,
