@@ -57,6 +57,7 @@ extern "C" fn enter<H: Handler>(
     argv: *mut *mut raw::RedisModuleString,
     argc: c_int,
 ) -> c_int {
+    debug_assert!(argc > 0, "a command has a name");
     let argc = usize::try_from(argc).unwrap_or(0);
     // SAFETY: the server passes argc strings that live throughout the call.
     let strings = unsafe { std::slice::from_raw_parts(argv, argc) };

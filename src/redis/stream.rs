@@ -64,6 +64,7 @@ impl Key<'_> {
             true => raw::REDISMODULE_STREAM_TRIM_APPROX as c_int,
             false => 0,
         };
+        // A longer stream does not exist, so nothing would go.
         let length = i64::try_from(length).unwrap_or(i64::MAX);
         // SAFETY: an open key or null.
         let gone = unsafe { api!(RedisModule_StreamTrimByLength(self.raw(), flags, length)) };

@@ -57,8 +57,9 @@ pub fn limits() -> Limits {
 }
 
 fn size(setting: &Setting) -> usize {
-    // Neither is it negative, nor larger than a 64-bit server's sizes.
-    usize::try_from(setting.get()).unwrap_or(usize::MAX)
+    let size = usize::try_from(setting.get());
+    debug_assert!(size.is_ok(), "the server allows 1 and more");
+    size.unwrap_or(usize::MAX)
 }
 
 /// Registers the settings and takes what redis.conf says. The module's arguments, pairs of a name and a

@@ -23,7 +23,9 @@ static EFFECTS: [(Effect, &CStr, AtomicU64); 7] = [
 ];
 
 pub fn count(counter: &AtomicU64, n: usize) {
-    counter.fetch_add(u64::try_from(n).unwrap_or(0), Relaxed);
+    let n = u64::try_from(n);
+    debug_assert!(n.is_ok(), "a count of what is in memory");
+    counter.fetch_add(n.unwrap_or(0), Relaxed);
 }
 
 pub fn count_effect(effect: Effect) {

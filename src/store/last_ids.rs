@@ -26,17 +26,22 @@ impl LastIds {
     fn remove(&mut self, database: c_int, stream: &[u8]) {
         let known = self.by_database.get_mut(&database);
         if known.is_some_and(|streams| streams.remove(stream).is_some()) {
-            self.streams = self.streams.saturating_sub(1);
+            self.count_removed();
         }
+    }
+
+    fn count_removed(&mut self) {
+        debug_assert!(self.streams > 0, "each stream is counted");
+        self.streams = self.streams.saturating_sub(1);
     }
 
     /// The streams of this name in all databases. Which one an event is about cannot always be asked: in MULTI,
     /// Valkey 9.1 answers with the database of the transaction, also where the event is of another one.
     fn remove_everywhere(&mut self, stream: &[u8]) {
-        for streams in self.by_database.values_mut() {
-            if streams.remove(stream).is_some() {
-                self.streams = self.streams.saturating_sub(1);
-            }
+        let databases = self.by_database.values_mut();
+        let removed = databases.filter_map(|streams| streams.remove(stream));
+        for _ in 0..removed.count() {
+            self.count_removed();
         }
     }
 }

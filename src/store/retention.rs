@@ -155,6 +155,7 @@ impl<'d> Retention<'d> {
                 (OnFull::Keep | OnFull::Refuse, _) => {
                     let floor = self.floor(ctx, key, name)?;
                     let gone = acknowledged(key, floor, excess);
+                    debug_assert!(gone <= excess, "no more is counted");
                     if gone > 0 {
                         key.trim_to(before.saturating_sub(gone), false);
                     }

@@ -211,7 +211,9 @@ fn delete(writes: &mut Writes, key: &mut Key, name: &RedisString) {
 }
 
 fn expire(writes: &mut Writes, key: &mut Key, name: &RedisString, at_ms: u64) {
-    let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
+    let at_ms = i64::try_from(at_ms);
+    debug_assert!(at_ms.is_ok(), "lifetimes are at most 2^53 ms");
+    let at_ms = at_ms.unwrap_or(i64::MAX);
     key.expire_at(at_ms);
     let at_ms = keys::string(at_ms.to_string().as_bytes());
     writes.replicate(c"PEXPIREAT", name, [&at_ms]);

@@ -147,6 +147,7 @@ impl<'d> Publisher<'d> {
     ) -> Option<EventId> {
         let ctx = writes.context();
         let (named, database) = (self.stream.database, self.database);
+        debug_assert!(self.events > 0, "more events than were prepared");
         self.events = self.events.saturating_sub(1);
         let added = keys::with_database(ctx, named, || {
             let mut key = Key::write(ctx, &self.name);

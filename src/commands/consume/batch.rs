@@ -182,6 +182,7 @@ impl Part {
     /// How many the reader gets.
     pub fn kept(&self) -> u64 {
         let rejected = u64::try_from(self.rejected.len()).unwrap_or(u64::MAX);
+        debug_assert!(rejected <= self.length(), "its own entries");
         self.length().saturating_sub(rejected)
     }
 

@@ -209,6 +209,7 @@ impl ReadCall<'_> {
             if length < left {
                 break; // the stream's end
             }
+            debug_assert!(kept <= left, "no more was asked for");
             left = left.saturating_sub(kept);
             if left == 0 || looked_at >= LOOKED_AT {
                 batch.is_cut = left > 0;
@@ -296,6 +297,7 @@ impl ReadCall<'_> {
                 let entries = self.group.claim(consumer, &pending)?;
                 let part = Part::again(entries, &pending, &self.options.filter);
                 let claimed = u64::try_from(pending.len()).unwrap_or(u64::MAX);
+                debug_assert!(part.length() <= claimed, "an answer to what was claimed");
                 // What the stream no longer has is pending no more.
                 let gone = claimed.saturating_sub(part.length());
                 batch.lost = batch.lost.saturating_add(gone);
@@ -371,6 +373,7 @@ impl ReadCall<'_> {
             if length < left {
                 break; // the end of what it may have
             }
+            debug_assert!(kept <= left, "no more was asked for");
             left = left.saturating_sub(kept);
             if left == 0 || looked_at >= LOOKED_AT {
                 batch.is_cut = left > 0;
