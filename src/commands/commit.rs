@@ -36,7 +36,7 @@ impl Command for Commit {
         let declaration = &*declarations::load(call.ctx, &call.key)?;
         cluster::check(call.ctx, &call.key, declaration)?;
         let deferred = DeferredFlushes::of(call.ctx, &call.key)?;
-        // What waits under each; a token that is named again finds nothing any more.
+        // The flush under each token; a token that is named again finds nothing any more.
         let mut seen = HashSet::new();
         let mut found = Vec::with_capacity(call.args.len());
         for token in call.args {
@@ -117,7 +117,7 @@ impl Command for Commit {
     }
 }
 
-/// What is found under a token.
+/// The value under a token.
 enum UnderToken {
     Nothing,
     /// Something else than a flush, or one that a later version of the module wrote.

@@ -127,7 +127,7 @@ const MAX_LEN: &[Arg] = &[
     ),
 ];
 
-/// What depends on the key, this server and the user.
+/// The checks that depend on the key, this server and the user.
 fn check(call: &Call, declaration: &Declaration) -> Result<(), Error> {
     let (ctx, key) = (call.ctx, call.key.as_slice());
     cluster::check(ctx, key, declaration)?;

@@ -13,7 +13,7 @@ pub struct User {
     name: RedisString,
 }
 
-/// What is said of a user's right to do something.
+/// The answer to whether a user may do something.
 pub enum Verdict {
     May,
     MayNot(Reason),
@@ -34,7 +34,7 @@ const COMMAND: raw::RedisModuleACLLogEntryReason =
 const KEY: raw::RedisModuleACLLogEntryReason =
     raw::RedisModuleACLLogEntryReason_REDISMODULE_ACL_LOG_KEY;
 
-/// What the server has of a user now. It is asked for each time: the user may be deleted in between.
+/// A user as the server knows it now. It is looked up for each question, since the user may be deleted in between.
 struct Known(NonNull<raw::RedisModuleUser>);
 
 impl Drop for Known {
@@ -45,7 +45,7 @@ impl Drop for Known {
 }
 
 /// Whether a user may send a command in a database. Valkey has it from 9.1 on, the first server that limits users
-/// to some databases; what others have for commands refuses everything there to who is limited.
+/// to some databases; the function that other servers have refuses limited users everything there.
 type CheckPermissions = unsafe extern "C" fn(
     *mut raw::RedisModuleUser,
     *mut *mut raw::RedisModuleString,
@@ -66,7 +66,7 @@ pub fn limits_databases() -> bool {
 }
 
 impl User {
-    /// Who is behind a context.
+    /// The user behind a context.
     pub fn current(ctx: &Context) -> Option<User> {
         if !call::has_user(ctx) {
             return None;
@@ -126,7 +126,7 @@ impl User {
         }
     }
 
-    /// Whether the user may read, or write, this key. Who is not known may not.
+    /// Whether the user may read, or write, this key. An unknown user may not.
     pub fn may(&self, access: Access, key: &[u8]) -> bool {
         let flags = match access {
             Access::Read => raw::REDISMODULE_CMD_KEY_ACCESS,
@@ -176,8 +176,7 @@ impl User {
         Some(text)
     }
 
-    /// Tells ACL LOG that the user was refused something. It names the client, so nothing is told from a timer,
-    /// whose context has none.
+    /// Writes a refusal to ACL LOG. An entry names the client, so a timer, whose context has none, writes none.
     pub fn log_refusal(&self, ctx: &Context, object: &[u8], reason: Reason) {
         if !call::has_user(ctx) {
             return;

@@ -8,10 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
-/// What waits for a client, and answers it. Each callback answers the client whatever comes, and does not panic.
+/// Waits on behalf of a client, and answers it. Each callback answers the client even if it fails, and never
+/// panics.
 ///
-/// One callback may run within another: 7.0 runs `on_timeout` as soon as `on_time` has asked for it. So they share
-/// what waits, and none borrows it across a call that may run another.
+/// One callback may run within another: 7.0 runs `on_timeout` as soon as `on_time` has asked for it. So they
+/// share the waiter, and none borrows it across a call that may run another.
 pub trait Waiter: Sized + 'static {
     /// The key was written. Only native commands may run in here: 7.0.15 ends by an assertion if a callback that
     /// lets the client wait on has opened an expired key or replicated by itself.
@@ -204,6 +205,6 @@ unsafe extern "C" fn on_disconnect<W: Waiter>(
 unsafe extern "C" fn free<W: Waiter>(ctx: *mut raw::RedisModuleCtx, data: *mut c_void) {
     // SAFETY: boxed by `block`, freed once.
     let blocked = unsafe { Box::from_raw(data.cast::<Blocked<W>>()) };
-    blocked.end(&Context::new(ctx)); // whatever comes, the timer must not outlive its client
+    blocked.end(&Context::new(ctx)); // the timer must not outlive its client
     let _ = guard::catch("a client that goes", || drop(blocked));
 }

@@ -1,4 +1,4 @@
-//! What the server is told of a command besides how to call it: COMMAND DOCS, its keys, its arity.
+//! Descriptions of commands for the server: COMMAND DOCS, their keys, their arity.
 
 use super::api::api;
 use dirty_streams_core::syntax::{Arg, Kind, Repeats};
@@ -6,7 +6,7 @@ use redis_module::{raw, Context};
 use std::ffi::{c_int, CStr};
 use std::ptr;
 
-/// What a command does with its key, so what a user must be allowed to do with it.
+/// How a command uses its key, which decides the rights that a user needs.
 #[derive(Clone, Copy)]
 pub enum KeyUse {
     Read,
@@ -36,7 +36,7 @@ pub struct CommandInfo {
     pub since: &'static CStr,
     /// Empty if there are none.
     pub tips: &'static CStr,
-    /// How many words it has, its name among them; at least so many if the number is negative.
+    /// The number of words, the name included; a negative number is a minimum.
     pub arity: c_int,
     pub key_use: KeyUse,
     pub args: &'static [Arg],
@@ -177,7 +177,7 @@ impl Elements {
     }
 }
 
-/// What ends an array.
+/// The element that ends an array.
 const NOTHING: raw::RedisModuleCommandArg = raw::RedisModuleCommandArg {
     name: ptr::null(),
     type_: raw::RedisModuleCommandArgType_REDISMODULE_ARG_TYPE_STRING,

@@ -5,12 +5,12 @@ use redis_module::{raw, Context, RedisString};
 use std::cell::Cell;
 use std::ffi::{c_int, CStr};
 
-/// Answers a command, whatever comes.
+/// Answers a command, even if it fails or panics.
 pub trait Handler {
     fn run(client: Client, argv: Argv);
 }
 
-/// Who has sent a command that runs now.
+/// The client whose command runs now.
 pub struct Client<'c> {
     pub ctx: &'c Context,
     /// Whether it waits, which it can do once.
@@ -23,7 +23,7 @@ pub struct Argv<'c> {
 }
 
 impl<'c> Argv<'c> {
-    /// What stands behind the command's name, and what stands behind that; `None` if nothing does.
+    /// The key and the arguments behind it; `None` if there is no key.
     pub fn key_and_args(self) -> Option<(RedisString, Vec<&'c [u8]>)> {
         let [_, key, args @ ..] = self.strings else {
             return None;

@@ -21,10 +21,10 @@ pub trait Value: Send + Sync + Sized + 'static {
     /// The command that makes a value in an AOF: its key comes first, then `command_args`.
     const COMMAND: &'static CStr;
 
-    /// What an RDB file holds of it. All is told before anything is written.
+    /// Its parts as an RDB file holds them. All are made before the first is written.
     fn save(&self) -> Vec<Vec<u8>>;
 
-    /// What `save` told in this encoding version; `None` if that is bad.
+    /// Makes a value of the parts that `save` gave in this encoding version; `None` if they are bad.
     fn load(version: i32, reader: &mut PayloadReader) -> Option<Self>;
 
     fn command_args(&self) -> Vec<Vec<u8>>;
@@ -32,7 +32,7 @@ pub trait Value: Send + Sync + Sized + 'static {
     fn memory(&self) -> usize;
 }
 
-/// What a panic within a callback is called in the log.
+/// The names of the callbacks in the log, for panics.
 pub struct Entries {
     pub load: &'static str,
     pub save: &'static str,
@@ -43,7 +43,7 @@ pub struct Entries {
     pub copy: &'static str,
 }
 
-/// What an RDB file or a payload of RESTORE holds of one value.
+/// One value in an RDB file or a payload of RESTORE.
 pub struct PayloadReader<'r> {
     rdb: *mut raw::RedisModuleIO,
     server: PhantomData<&'r ()>,
@@ -104,8 +104,7 @@ impl<V: Value> DataType<V> {
         !found.is_null() && found == *self.raw.raw_type.borrow()
     }
 
-    /// The value at an open key, if it is one of these. It is shared, not lent: whatever runs next may delete
-    /// the key.
+    /// The value at an open key, if it is of this type. It is shared, not lent, since the key may be deleted next.
     pub fn get(&self, key: &Key) -> Option<Arc<V>> {
         if !self.is_of(key) {
             return None;
@@ -117,7 +116,7 @@ impl<V: Value> DataType<V> {
         }
     }
 
-    /// Puts a value at a key that is open for writing, in place of whatever it holds.
+    /// Puts a value at a key that is open for writing, and replaces its present one.
     pub fn set(&self, key: &mut Key, value: V) {
         let raw_type = *self.raw.raw_type.borrow();
         if raw_type.is_null() || key.raw().is_null() {

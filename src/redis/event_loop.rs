@@ -6,7 +6,7 @@ use std::ffi::c_void;
 use std::ptr::null_mut;
 
 pub trait Task {
-    /// What a panic within it is called in the log.
+    /// Its name in the log, for panics.
     const ENTRY: &'static str;
 
     fn run();

@@ -1,4 +1,4 @@
-//! What the server says of the circumstances of a call.
+//! The circumstances of a call, as the server tells them.
 
 use super::api::api;
 use redis_module::{raw, Context};
@@ -38,7 +38,7 @@ pub fn is_child() -> bool {
     flags as u32 & raw::REDISMODULE_CTX_FLAGS_IS_CHILD != 0
 }
 
-/// Writes are paused, for a failover or by CLIENT PAUSE. Whoever writes in spite of it ends the server.
+/// Whether writes are paused, for a failover or by CLIENT PAUSE. A write in spite of it would end the server.
 pub fn writes_are_paused() -> bool {
     // SAFETY: takes nothing.
     unsafe { api!(RedisModule_AvoidReplicaTraffic()) != 0 }

@@ -6,8 +6,8 @@ use redis_module::{raw, Context, RedisString};
 use std::ffi::c_int;
 use std::marker::PhantomData;
 
-/// A key opened for reading or writing, closed when dropped. What it holds is read through a shared borrow and
-/// changed through a unique one, so that nothing changes below an iterator.
+/// A key opened for reading or writing, closed when dropped. Its value is read through a shared borrow and changed
+/// through a unique one, so that nothing changes below an iterator.
 ///
 /// Opening an expired key deletes it, so look at nothing that was cached of a key before it is open.
 pub struct Key<'c> {
@@ -15,7 +15,7 @@ pub struct Key<'c> {
     ctx: PhantomData<&'c Context>,
 }
 
-/// What a key holds.
+/// The type of a key's value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     Hash,
@@ -29,8 +29,8 @@ impl<'c> Key<'c> {
         Self::open(ctx, name, raw::REDISMODULE_READ)
     }
 
-    /// For a look that is no use of the key: where the server knows how (Redis 7.2, Valkey), it neither counts
-    /// as one, nor is told of, nor deletes a key that has expired.
+    /// For a look that does not use the key: on servers that support it (Redis 7.2, Valkey), it does not count as an
+    /// access, sends no event, and does not delete a key that has expired.
     pub fn glance(ctx: &'c Context, name: &RedisString) -> Self {
         let quietly = raw::REDISMODULE_OPEN_KEY_NOTOUCH
             | raw::REDISMODULE_OPEN_KEY_NONOTIFY

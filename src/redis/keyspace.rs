@@ -1,5 +1,5 @@
-//! What is told of a key that was changed, and what others tell of theirs: replication, WATCH and client-side
-//! caching, keyspace events, clients that wait.
+//! The consequences of a changed key: replication, WATCH and client-side caching, keyspace events, and clients that
+//! wait for it.
 
 use super::api::api;
 use super::guard;
@@ -56,7 +56,7 @@ pub fn invalidate(ctx: &Context, key: &RedisString) {
     unsafe { api!(RedisModule_SignalModifiedKey(ctx.ctx, key.inner)) };
 }
 
-/// Wakes those who wait on a key.
+/// Wakes the clients that wait on a key.
 pub fn wake(ctx: &Context, key: &RedisString) {
     // SAFETY: a live context and key name.
     unsafe { api!(RedisModule_SignalKeyAsReady(ctx.ctx, key.inner)) };
@@ -65,8 +65,8 @@ pub fn wake(ctx: &Context, key: &RedisString) {
 /// The address of the string that names the key of an event of our own, while we send it.
 static OURS: AtomicUsize = AtomicUsize::new(0);
 
-/// What `OURS` was before, and is again when this is dropped: another module may answer an event by a command
-/// of ours, which sends its own.
+/// The previous value of `OURS`, restored on drop: another module may answer an event by one of our commands, which
+/// sends events of its own.
 struct Ours(usize);
 
 impl Drop for Ours {
@@ -75,7 +75,7 @@ impl Drop for Ours {
     }
 }
 
-/// Sends a keyspace event, which our own listeners are told is ours.
+/// Sends a keyspace event. Our own listener recognises it.
 pub fn notify(ctx: &Context, class: Class, event: &CStr, key: &RedisString) {
     let _before = Ours(OURS.swap(key.inner.addr(), Relaxed));
     // SAFETY: a live context, a name that ends with a NUL, and a live key name.
@@ -91,8 +91,8 @@ pub fn notify(ctx: &Context, class: Class, event: &CStr, key: &RedisString) {
 
 /// Hears of keyspace events.
 pub trait KeyspaceListener {
-    /// A key was changed. Whether the event is ours is told by its string: other modules' events carry strings
-    /// of their own.
+    /// A key was changed. An event of our own is recognised by its string's address: events of other modules carry
+    /// strings of their own.
     fn on_change(key: &[u8], is_ours: bool);
 }
 

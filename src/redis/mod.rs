@@ -1,4 +1,4 @@
-//! What the server gives to modules, as methods that are safe to call.
+//! The server's module API, as methods that are safe to call. All unsafe code is here, and no rule.
 
 pub mod acl;
 #[cfg(not(test))]

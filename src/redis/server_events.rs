@@ -20,7 +20,7 @@ pub enum Event {
 
 /// Hears of events.
 pub trait EventListener {
-    /// What a panic within it is called in the log.
+    /// Its name in the log, for panics.
     const ENTRY: &'static str;
 
     fn on_event(ctx: &Context);

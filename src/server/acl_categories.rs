@@ -40,7 +40,7 @@ pub fn assign<C: Command>(ctx: &Context) {
     }
 }
 
-/// What the server itself derives from the flags of its own commands.
+/// The categories that the server derives from the flags of its own commands.
 fn of_flags(flags: &str) -> impl Iterator<Item = &'static str> {
     let has = |flag| flags.split(' ').any(|other| other == flag);
     let access = match has("write") {

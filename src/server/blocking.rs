@@ -18,9 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A command whose clients may wait on its key.
 pub trait Waits: Command + 'static {
-    /// What is remembered of the call while the client waits.
+    /// The state that is kept while the client waits.
     type Memory;
-    /// What it waits for.
+    /// The result that it waits for.
     type Found;
 
     /// Runs the command again when the key may have something; `None`: nothing yet, wait on.
@@ -40,7 +40,7 @@ pub trait Waits: Command + 'static {
 pub enum Look {
     /// There may be something.
     Wake,
-    /// Nothing before so many ms have passed.
+    /// Nothing before this many ms have passed.
     Later(u64),
     /// Nothing without a write.
     Never,
@@ -56,16 +56,16 @@ impl Look {
     }
 }
 
-/// A client that waits. Nobody borrows it across a call that may run another callback: whoever did would be refused
-/// the second borrow.
+/// A client that waits. No callback borrows it across a call that may run another callback: the second borrow would
+/// be refused.
 struct Waiting<C: Waits> {
     memory: C::Memory,
     key: RedisString,
     /// The arguments behind the key.
     args: Vec<Vec<u8>>,
-    /// Whose rights are looked at when there is something.
+    /// The user whose rights are checked when there is something to read.
     user: Option<Vec<u8>>,
-    /// What its timer has found for it.
+    /// The result that its timer has found.
     found: Option<Result<C::Found, Error>>,
     /// The server keeps the reply until the waiting ends.
     is_answered: bool,
@@ -93,11 +93,11 @@ impl Drop for Counted {
     }
 }
 
-/// Writes are paused, for a failover or by CLIENT PAUSE: whoever may have something to write looks again this
-/// much later.
+/// The delay before a reader that may have something to write looks again while writes are paused, for a failover or
+/// by CLIENT PAUSE.
 const PAUSED_MS: u64 = 100;
 
-/// Whoever has longer to wait looks at least this often.
+/// The longest delay between two looks.
 const LONGEST_MS: u64 = 86_400_000;
 
 /// The minimum delay before a look is repeated that has found nothing, so that one reader cannot monopolise the
@@ -105,14 +105,14 @@ const LONGEST_MS: u64 = 86_400_000;
 const PATIENCE_MS: u64 = 10;
 
 /// In a cluster a stream may leave for another node, and events with it, long before the server sends
-/// those who wait there after it: that is when the whole slot has been moved. So they look this often.
+/// its readers after it, which happens when the whole slot has been moved. So readers look this often.
 const LEFT_MS: u64 = 1000;
 
 /// Looks by timers whose writes may still be waking others. They do so outside of any command, and
 /// then 7.0.15 remembers a client that was woken and found nothing, even when it is gone: so nobody waits on.
 static OUTSIDE_COMMANDS: AtomicUsize = AtomicUsize::new(0);
 
-/// The server has served those who were woken: it does so before it sleeps, and this runs after.
+/// Runs after the server has served the clients that were woken, which it does before it sleeps.
 struct Woken;
 
 impl Task for Woken {
@@ -175,7 +175,7 @@ fn borrow<C: Waits>(blocked: &Blocked<Waiting<C>>) -> Result<RefMut<'_, Waiting<
     blocked.waiter.try_borrow_mut().map_err(|_| Error::Internal)
 }
 
-/// Whoever waits gets an answer, come what may.
+/// Gives the client an answer even if `run` fails or panics.
 fn answer(ctx: &Context, entry: &'static str, run: impl FnOnce() -> Result<Wait, Error>) -> Wait {
     guard::refuse(entry, run).unwrap_or_else(|error| {
         dispatch::refuse(ctx, &error);
@@ -239,7 +239,7 @@ impl<C: Waits> Waiting<C> {
             set_timer(ctx, blocked, Look::Later(PAUSED_MS));
             return Wait::GoesOn;
         }
-        // Who waits for a stream that is gone asks for it, and is told.
+        // A reader whose stream has gone to another node asks for it, and is redirected.
         let is_owed = std::mem::take(&mut self.is_owed);
         let look = match is_owed || cluster::has_left(ctx, &self.key) {
             true => Ok(Look::Wake),
@@ -262,8 +262,8 @@ impl<C: Waits> Waiting<C> {
             set_timer(ctx, blocked, look);
             return Wait::GoesOn;
         }
-        // A node that a slot is being moved to serves who says ASKING, which a timer cannot.
-        // And ACL LOG tells of the client that was refused, which only its own context knows.
+        // A node that imports a slot serves only clients that say ASKING, which a timer cannot. And ACL LOG names
+        // the client that was refused, which only its own context knows.
         self.is_due = matches!(
             found,
             Err(Error::TryAgain | Error::MayNotWrite(_) | Error::MayNoLongerRead(_))
@@ -289,7 +289,7 @@ impl<C: Waits> Waiting<C> {
         }
         let found = self.wake(ctx).transpose();
         if found.is_none() && may_wait_on {
-            // What is not due yet will be.
+            // Entries that are not due yet will be.
             let look = self.look(ctx);
             set_timer(ctx, blocked, look.unwrap_or(Look::Wake));
             return Wait::GoesOn;

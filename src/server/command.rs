@@ -18,12 +18,12 @@ pub trait Command {
     const SUMMARY: &'static CStr;
     /// How long it takes, in COMMAND DOCS.
     const COMPLEXITY: &'static CStr;
-    /// What proxies and clients that send it to several servers should know; the words are Redis's own.
+    /// Hints for proxies and clients that send it to several servers, in Redis's own words.
     const TIPS: &'static CStr = c"";
-    /// What its syntax line says, in COMMAND DOCS.
+    /// Its syntax line, for COMMAND DOCS.
     const ARGS: &'static [Arg];
     const FLAGS: &'static CStr;
-    /// What it does with its key, so what a user must be allowed to do with it.
+    /// How it uses its key, which decides the rights that a user needs.
     const KEY_USE: KeyUse;
     /// The types of native data it works on, which name ACL categories.
     const DATA: &'static [&'static str];
@@ -53,8 +53,8 @@ impl Arity {
         }
     }
 
-    /// As the server counts: all words, the command's name and its key among them; at least so many if the number
-    /// is negative.
+    /// The number that the server uses: it counts the command's name and its key, too, and a negative number is a
+    /// minimum.
     pub fn words(self) -> c_int {
         let words = c_int::try_from(self.min().saturating_add(2));
         debug_assert!(words.is_ok(), "no command has that many arguments");
@@ -82,10 +82,10 @@ impl<'c> Call<'c> {
     }
 }
 
-/// On whose behalf something is done. Where nobody is behind it, everything is allowed.
+/// The party on whose behalf a command runs. Without a user everything is allowed.
 pub enum Caller<'c> {
     /// The client that has sent the command.
     Client(Client<'c>),
-    /// Who has waited: by a timer, its context has no user.
+    /// A client that has waited, by its user's name: a timer's context has no user.
     Waiting(Option<&'c [u8]>),
 }

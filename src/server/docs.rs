@@ -1,4 +1,4 @@
-//! What COMMAND DOCS and COMMAND INFO tell of a command.
+//! The answers of COMMAND DOCS and COMMAND INFO about a command.
 
 use super::command::Command;
 use crate::redis::command_info::{self, CommandInfo};

@@ -1,5 +1,5 @@
-//! What a user may do. The server checks the keys that a command names, before it runs; here is checked
-//! what a declaration names, when it is declared, a key behind DEAD, and once more who has waited.
+//! The rights of users. The server checks the keys that a command names before the command runs. This module checks
+//! the keys that a declaration names, a key behind DEAD, and, once more, the rights of a client that has waited.
 
 use super::command::{Call, Caller, Command};
 use crate::redis::acl::{limits_databases, Reason, User, Verdict};
@@ -11,7 +11,7 @@ use std::ffi::{c_int, CStr};
 
 pub use dirty_streams_core::acl::Access;
 
-/// The rights of who is behind a call. What is refused is in ACL LOG, as is what the server refuses.
+/// The rights of the user behind a call. Refusals appear in ACL LOG, like the server's own.
 pub struct Rights<'c> {
     ctx: &'c Context,
     user: Option<User>,
@@ -61,8 +61,9 @@ impl<'c> Rights<'c> {
         }
     }
 
-    /// Refuses who may not write to a stream in the database where it lives. Only servers that limit users to
-    /// databases refuse any: who may there neither send this command about this key, nor append by hand.
+    /// Refuses a user who may not write to a stream in the database where it lives. This concerns only servers that
+    /// limit users to databases, and only users who may neither send this command about this key there nor append to
+    /// the stream by hand.
     pub fn check_database(
         &self,
         command: &CStr,
@@ -82,7 +83,7 @@ impl<'c> Rights<'c> {
                 }
                 reason
             }
-            // Whose rights cannot be looked at may do only what the server has looked at.
+            // Such a user may do only things that the server itself has checked.
             Verdict::Unknown => Reason::Key,
         };
         user.log_refusal(self.ctx, stream, reason);
@@ -92,8 +93,8 @@ impl<'c> Rights<'c> {
         })
     }
 
-    /// Whether a command that has waited may still run. That is asked of its first words alone: they
-    /// hold all that a right can be about.
+    /// Whether a command that has waited may still run. Its first words are enough for that: rights concern
+    /// nothing behind them.
     pub fn may_still_run<C: Command>(&self, call: &Call) -> bool {
         let Some(user) = &self.user else {
             return true;
@@ -101,13 +102,13 @@ impl<'c> Rights<'c> {
         let args = call.args.iter().take(C::ARITY.min()).copied();
         let args: Vec<&[u8]> = std::iter::once(&*call.key).chain(args).collect();
         match user.may_send(C::NAME, &args, keys::current_database(call.ctx)) {
-            // Whose rights cannot be looked at had them when the command was sent.
+            // Such a user had the rights when the command was sent.
             Verdict::May | Verdict::Unknown => true,
             Verdict::MayNot(_) => false,
         }
     }
 
-    /// Refuses one that may not.
+    /// Refuses a command that may not.
     pub fn check_still<C: Command>(&self, call: &Call) -> Result<(), Error> {
         let Some(user) = self
             .user
@@ -126,8 +127,8 @@ impl<'c> Rights<'c> {
     }
 }
 
-/// What a user that the server does not know may do cannot be looked at, so it may not do what the server has not
-/// looked at either.
+/// The rights of a user that the server does not know cannot be checked, so such a user may do only things that the
+/// server itself has checked.
 fn may_all(ctx: &Context, user: &User, access: Access, prefix: &[u8], database: c_int) -> bool {
     let rules = user.rules(ctx);
     rules.is_some_and(|rules| acl::covers(&rules, access, prefix, database))

@@ -2,7 +2,7 @@
 //! of another slot here without a word, and nobody would ever find it.
 //!
 //! While a slot is moved its keys go to the other node one by one. The server then looks where the one key
-//! is that a command names, and knows nothing of the others that the module will touch: what is missing here
+//! is that a command names, and knows nothing of the others that the module will touch: a key that is missing here
 //! may exist there. So wherever a missing key means something, [`check_missing`] asks. A key that is here is
 //! nowhere else, and costs nothing.
 
@@ -15,7 +15,7 @@ use dirty_streams_core::slot::{hash_tag, slot};
 use redis_module::{Context, RedisString};
 use std::sync::OnceLock;
 
-/// Refuses a declaration that a cluster cannot serve; anything goes where there is none. Snapshots are
+/// Refuses a declaration that a cluster cannot serve; without a cluster all are allowed. Snapshots are
 /// in the declaration's slot if the prefix fixes it: by a `{tag}` of its own.
 pub fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Error> {
     if !is_in_cluster(ctx) {

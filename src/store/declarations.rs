@@ -107,7 +107,7 @@ impl Value for DeclarationValue {
     fn load(version: i32, reader: &mut PayloadReader) -> Option<Self> {
         match version {
             1 => load_1(reader).map(DeclarationValue),
-            // What its bytes mean is not known, so none is read. The server says that it cannot load them.
+            // The meaning of its bytes is not known, so none is read. The server says that it cannot load them.
             _ => {
                 log::warning(&format!(
                     "a declaration is stored in encoding version {version}, but this version of the module reads \

@@ -19,7 +19,7 @@ pub struct Group<'c> {
     pub name: &'c RedisString,
 }
 
-/// What XINFO GROUPS says of it.
+/// Its state, by XINFO GROUPS.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupState {
     pub consumers: i64,
@@ -75,12 +75,12 @@ pub fn entries(reply: View<'_>) -> impl DoubleEndedIterator<Item = StreamEntry<'
     reply.items().filter_map(StreamEntry::new)
 }
 
-/// Where the entries are in an XREADGROUP reply that asked for one stream; `None` if there are none.
+/// The entries in an XREADGROUP reply that asked for one stream; `None` if it has none.
 pub fn of_stream(reply: View) -> Option<View> {
     reply.at(0)?.at(1)
 }
 
-/// A pending entry, who holds it since when, and how often it was delivered so far.
+/// A pending entry: its consumer, how long it has been pending, and how often it was delivered.
 pub struct Pending {
     pub id: RedisString,
     pub consumer: RedisString,
@@ -128,7 +128,7 @@ pub enum Whose<'c> {
     },
 }
 
-/// Who reads through a group.
+/// A consumer of a group.
 pub struct Consumer {
     pub name: Vec<u8>,
     pub pending: i64,
@@ -387,7 +387,7 @@ impl Whose<'_> {
 }
 
 /// The lowest id that a group of the stream has not acknowledged or has still to read; `None` if there
-/// is none. What is pending of before the stream's first entry is gone, and holds up nothing.
+/// is none. Pending entries from before the stream's first entry are gone, and hold up nothing.
 pub fn floor(
     ctx: &Context,
     stream: &RedisString,

@@ -58,7 +58,7 @@ fn lock() -> MutexGuard<'static, LastIds> {
 /// The last id of a stream of this database, which must be selected; 0-0 for one that does not exist. Call it
 /// with the stream's key open: an expired one is gone then, and its id with it.
 ///
-/// Whoever calls says which database it is. Valkey 9.1 does not tell within MULTI once another was selected.
+/// The caller says which database it is: within MULTI Valkey 9.1 does not tell, once another was selected.
 pub fn get(ctx: &Context, database: c_int, stream: &RedisString) -> Result<EventId, Error> {
     if let Some(id) = lock()
         .by_database

@@ -1,4 +1,4 @@
-//! What stands at keys: declarations, snapshots, streams and what belongs to them.
+//! The data at keys: declarations, snapshots, streams and their readers.
 
 #![forbid(unsafe_code)]
 

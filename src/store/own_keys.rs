@@ -13,7 +13,7 @@ pub fn name(ctx: &Context, key: &[u8], kind: &[u8], token: &[u8]) -> Result<Redi
     Ok(keys::string(&name))
 }
 
-/// An error of a native command: another type is told our way.
+/// Interprets an error of a native command: a key of another type gets the module's own wording.
 pub fn wrong_type(error: Error, name: &[u8], expected: &'static str) -> Error {
     match error {
         Error::Server(message) if message.starts_with("WRONGTYPE") => {

@@ -1,5 +1,5 @@
-//! What a stream keeps: MAXAGE and MAXLEN trim it after a command's last event, ONFULL says what they
-//! must leave and when there is no room.
+//! The retention of streams: MAXAGE and MAXLEN trim a stream after a command's last event, and ONFULL says which
+//! entries they must leave and when there is no room.
 
 use super::{groups, writes::Writes};
 use crate::redis::keys::{self, Key};
@@ -20,11 +20,11 @@ const APPROXIMATELY: u64 = 100;
 /// database selected.
 pub struct Retention<'d> {
     stream: &'d Stream,
-    /// Once it was asked for. What a command adds does not move it.
+    /// Set once it was asked for. The events that a command adds do not move it.
     floor: Option<Floor>,
 }
 
-/// What has an id before this one may go, since every group has acknowledged it. `None`: all may.
+/// Entries with an id before this one may go, since every group has acknowledged them. `None`: all may.
 type Floor = Option<EventId>;
 
 impl<'d> Retention<'d> {
@@ -35,7 +35,7 @@ impl<'d> Retention<'d> {
         }
     }
 
-    /// REFUSE: whether there is room for so many events, the last of them with this id.
+    /// REFUSE: whether there is room for `events` more, the last of them with this id.
     pub fn check_room(
         &mut self,
         ctx: &Context,
@@ -163,8 +163,8 @@ impl<'d> Retention<'d> {
             }
             Ok(())
         })?;
-        // What is left, not what was asked for: a replica whose nodes have another size must end with
-        // the same entries.
+        // The length that is left, not the one that was asked for: a replica whose nodes have another size must
+        // end with the same entries.
         let left = length(key);
         if left < before {
             self.tell(writes, name, "MAXLEN", &left.to_string());
@@ -193,7 +193,7 @@ impl<'d> Retention<'d> {
     }
 }
 
-/// How many of the oldest entries may go, up to so many. Looks at no more than that.
+/// How many of the oldest entries may go, up to `most`. Looks at no more than that.
 fn acknowledged(key: &Key, floor: Floor, most: u64) -> u64 {
     match floor {
         Some(floor) => count(key.ids(None, Some(floor.preceding())), most),

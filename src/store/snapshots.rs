@@ -21,7 +21,7 @@ pub struct SnapshotReader<'c> {
     /// The declaration's.
     key: &'c RedisString,
     declaration: &'c Declaration,
-    /// What is missing here does not exist.
+    /// Keys that are missing here do not exist elsewhere either.
     is_settled: bool,
     cursor: ScanCursor,
     /// The keys of what was loaded, in that order.
@@ -140,7 +140,7 @@ impl Collected<'_, '_> {
     }
 }
 
-/// The keys of snapshots that were loaded, for whoever writes them in the same order.
+/// The keys of the snapshots that were loaded, to write them in the same order.
 pub struct SnapshotKeys {
     prefix: usize,
     loaded: Peekable<vec::IntoIter<RedisString>>,

@@ -1,11 +1,11 @@
-//! What the server tells of a stream by XINFO STREAM.
+//! The state of a stream, by XINFO STREAM.
 
 use crate::redis::{call, keys};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use redis_module::{Context, RedisString};
 
-/// What the server knows of a stream.
+/// How far a stream is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StreamState {
     pub last: EventId,
@@ -43,7 +43,8 @@ pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<StreamState>,
     }
 }
 
-/// An error of a native command on a stream: a missing key is none, another type is told our way.
+/// Interprets an error of a native command on a stream: a missing key becomes `None`, and a key of another type gets
+/// the module's own wording.
 pub fn missing_is_none<T>(stream: &[u8], error: Error) -> Result<Option<T>, Error> {
     match error {
         Error::Server(message) if message.contains("no such key") => Ok(None),

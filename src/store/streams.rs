@@ -12,7 +12,7 @@ use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{Context, RedisString};
 use std::ffi::c_int;
 
-/// All that is told of a stream as a whole; of one that does not exist, nothing.
+/// A stream as a whole; the default is one that does not exist.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Content {
     pub length: u64,
@@ -76,7 +76,7 @@ impl Content {
 
 /// A stream that is about to get events, found fit to take them.
 ///
-/// Its key is opened anew for each write: opening others may expire them, and another module may answer
+/// Its key is opened again for each write: opening others may expire them, and another module may answer
 /// that by deleting this one.
 pub struct Publisher<'d> {
     stream: &'d Stream,

@@ -1,4 +1,4 @@
-//! The three duties of whoever writes through the low-level API, which does none of them: replicate the
+//! The three duties of code that writes through the low-level API, which does none of them: replicate the
 //! effect, signal the key to WATCH and client-side caching, and notify keyspace listeners.
 
 use crate::redis::keyspace::{self, Class};

@@ -1,4 +1,4 @@
-//! What one call of DIRTY.CONSUME delivers, and its reply.
+//! The delivery of one call of DIRTY.CONSUME, and its reply.
 
 use crate::redis::reply::{Reply, Token};
 use crate::redis::{call, guard};
@@ -10,7 +10,7 @@ use dirty_streams_core::entity::event_id::{missed, EventId};
 use dirty_streams_core::reading::filters::Filter;
 use std::collections::HashSet;
 
-/// What one call delivers.
+/// The entries that one call delivers.
 pub struct Batch {
     pub parts: Vec<Part>,
     /// The reader's position before this batch, `None` if nothing can be missing behind it.

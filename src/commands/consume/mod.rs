@@ -160,7 +160,7 @@ pub fn check_dead(call: &Call, is_needed: bool, named: Option<&[u8]>) -> Result<
     if !is_needed {
         return Ok(());
     }
-    // Who may not write it is not told what it holds either.
+    // A user who may not write it does not learn its type either.
     if let Some(key) = named {
         Rights::of(call).check(Access::Write, key)?;
     }
@@ -177,7 +177,7 @@ pub fn check_deletions(call: &Call, is_asked: bool) -> Result<(), Error> {
     }
 }
 
-/// What is remembered of a reader while it waits.
+/// The state of a reader while it waits.
 pub struct WaitingReader {
     waited: Waited,
     watch: Watch,
@@ -191,7 +191,7 @@ impl Waits for Consume {
     type Found = Batch;
 
     fn wake(call: &Call, waiting: &mut WaitingReader) -> Result<Option<Batch>, Error> {
-        // By the limits of when it came.
+        // It was within the limits when it came.
         let options = Options::parse(Args::new(call.args), &Limits::NONE)?;
         let waited = &mut waiting.waited;
         let is_calm = waiting.watch.is_calm();
@@ -270,8 +270,8 @@ impl Waited {
     }
 
     /// Where a reader goes on whose group vanished while it waited: at the beginning of a stream that
-    /// was made anew, all of which came since. If the stream is still the same, somebody has destroyed
-    /// the group, and the reader is told, as XREADGROUP tells its own.
+    /// was made again, all of whose entries came since. If the stream is still the same, somebody has destroyed the
+    /// group, and the reader gets an error, as a reader of XREADGROUP does.
     fn resume(&self, call: &Call, group: &Group) -> Result<EventId, Error> {
         let now = stream_state::state(call.ctx, &call.key)?.unwrap_or_default();
         let grown = u64::try_from(now.added.saturating_sub(self.stream.added));

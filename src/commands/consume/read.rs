@@ -30,7 +30,7 @@ const LISTED: u64 = 100;
 /// How many entries one call moves to the dead stream at most.
 const BURIED: usize = 1000;
 
-/// What a reader that waited knows of before.
+/// The state of a reader from before it waited.
 pub struct Waited {
     /// Where a cursor stood when it began.
     pub start: Option<EventId>,
@@ -112,7 +112,7 @@ impl ReadCall<'_> {
         let consumer = keys::string(reader.consumer);
         let mut batch = Batch::new(Some(state.position), None);
         let mut left = self.options.count;
-        // What was acknowledged just now may have been all; then there is nothing to look for.
+        // The acknowledged entries may have been all; then there is nothing to look for.
         let is_pending = state.pending > 0;
         let nobody = keys::string(LEFT);
         let own = [Whose::Own(&consumer), Whose::Own(&nobody)];
@@ -298,7 +298,7 @@ impl ReadCall<'_> {
                 let part = Part::again(entries, &pending, &self.options.filter);
                 let claimed = u64::try_from(pending.len()).unwrap_or(u64::MAX);
                 debug_assert!(part.length() <= claimed, "an answer to what was claimed");
-                // What the stream no longer has is pending no more.
+                // Entries that the stream no longer has are not pending any more.
                 let gone = claimed.saturating_sub(part.length());
                 batch.lost = batch.lost.saturating_add(gone);
                 let rejected = part.rejected();
@@ -308,7 +308,7 @@ impl ReadCall<'_> {
                 has_made_room(self.call);
                 *left = left.saturating_sub(part.kept());
                 looked_at = looked_at.saturating_add(claimed);
-                // What was rejected or is gone concerns nobody any longer.
+                // Rejected entries and those that are gone concern nobody any longer.
                 if part.kept() > 0 {
                     batch.parts.push(part);
                 }
@@ -326,7 +326,7 @@ impl ReadCall<'_> {
         let id = worn.event_id();
         let failure = dead.failure(self.group, id)?;
         let now_ms = clock::now_ms();
-        // What FAIL NOW and LEAVE have made due was delivered at a time that nobody knows any longer.
+        // The delivery time of entries that FAIL NOW and LEAVE have made due is not known any longer.
         let last_ms = failure.last_ms.max(worn.delivered_ms(now_ms));
         let last_ms = last_ms.unwrap_or(now_ms);
         let message = match failure.message.as_slice() {

@@ -1,4 +1,4 @@
-//! What time alone brings to a reader that waits: a pending entry becomes claimable, the lease of the
+//! Changes for a waiting reader that time alone brings: a pending entry becomes claimable, the lease of the
 //! active consumer runs out, an event becomes old enough.
 
 use super::turn::{turn, Turn};
@@ -43,10 +43,10 @@ enum Awaited {
 /// A shorter time than this is not worth a timer.
 const SHORTEST_MS: u64 = 10;
 
-/// So many pending entries are looked at to find the one that is claimable first.
+/// The number of pending entries in a page, when the one that is claimable first is looked for.
 const LOOKED_AT: u64 = 1000;
 
-/// In so many steps.
+/// The number of such pages.
 const PAGES: usize = 5;
 
 impl Watch {
@@ -115,7 +115,7 @@ impl Watch {
                 let lease = match lease_ms {
                     None => Look::Never,
                     Some(ms) => match turn(&group, consumer, *ms)? {
-                        // Not our turn: whatever is claimable is another's to claim.
+                        // Not our turn: claimable entries are another's to claim.
                         Turn::Others { free_in_ms } => return Ok(later(free_in_ms)),
                         Turn::Mine {
                             others_hold: true, ..
@@ -196,7 +196,7 @@ fn claimable_in(group: &Group, claim_ms: u64) -> Result<Option<u64>, Error> {
         let ms = longest.saturating_add(1);
         page = group.pending(&Whose::Idle { ms }, LOOKED_AT)?;
     }
-    // What is pending later than now is not claimable before.
+    // Entries that become pending later are not claimable before.
     Ok(Some(claim_ms.saturating_sub(idle_ms).max(SHORTEST_MS)))
 }
 

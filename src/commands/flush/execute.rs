@@ -25,8 +25,8 @@ pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
     }
 }
 
-/// Carries out flushes as one unit, and says for each what came of its operations. Listeners are told by
-/// the caller, when nothing is left to write.
+/// Carries out flushes as one unit, and returns the outcome of each operation. The caller notifies listeners, when
+/// nothing is left to write.
 pub fn execute<'c, C: Command>(
     call: &Call<'c>,
     declaration: &Declaration,
@@ -58,7 +58,7 @@ pub fn execute<'c, C: Command>(
 /// The streams that get events, by index of the declaration, each found fit to take them.
 ///
 /// A declaration lends its streams, but not the databases where they are: on servers that limit users to
-/// some, who flushes must be allowed to do so there, too.
+/// some, the user who flushes must be allowed to do so there, too.
 fn prepare<'d, C: Command>(
     call: &Call,
     declaration: &'d Declaration,
