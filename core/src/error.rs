@@ -3,7 +3,6 @@
 //! The codes are those of the contract (`ERR`, `NODECL`, `EXISTS`, …). An error is one line, and what
 //! a client sent stands in it quoted, shortened, with unprintable bytes escaped.
 
-use crate::entity::overlap::MAX_SEPARATORS;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -190,6 +189,7 @@ pub enum Error {
         id: Quoted,
         separator: char,
         got: usize,
+        max: usize,
     },
     /// A declaration at a key that readers of its stream need.
     KeyIsOfStream {
@@ -417,9 +417,14 @@ impl fmt::Display for Error {
                     Owner::Declaration(key) => write!(f, "which belongs to the declaration {key}"),
                 }
             }
-            TooManySeparators { id, separator, got } => write!(
+            TooManySeparators {
+                id,
+                separator,
+                got,
+                max,
+            } => write!(
                 f,
-                "ERR the id {id} has {got} times {separator:?}, {MAX_SEPARATORS} times at most"
+                "ERR the id {id} has {got} times {separator:?}, {max} times at most"
             ),
             KeyIsOfStream { key, stream } => write!(
                 f,

@@ -67,6 +67,7 @@ impl<'c> SnapshotReader<'c> {
         let owners = owners.map_err(|too_many| Error::TooManySeparators {
             id: Quoted::new(id),
             got: too_many.got,
+            max: overlap::MAX_SEPARATORS,
             separator: too_many.separator.into(),
         })?;
         for owner in owners {

@@ -5,8 +5,7 @@ use super::value::FieldType;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes that an event borrows: from the command that makes it, or from the entry it is read from.
-pub type Bytes<'a> = Cow<'a, [u8]>;
+pub use super::bytes::Bytes;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event<'a> {

@@ -1,6 +1,7 @@
 //! The domain, in plain Rust: what a declaration says, how a flush changes an entity, which streams
 //! get which event. Nothing here knows Redis.
 
+mod bytes;
 pub mod decimal;
 pub mod declaration;
 pub mod event;

@@ -388,7 +388,7 @@ fn exhume<'a>(snapshot: &Snapshot) -> Option<Write<'a>> {
         persist: true,
         set: Vec::new(),
         unset: Vec::new(),
-        marker: Some(snapshot.len() == 0),
+        marker: Some(snapshot.is_empty()),
     })
 }
 
