@@ -4,7 +4,6 @@
 //! client sent are quoted in it, shortened, with unprintable bytes escaped.
 
 use crate::acl::{Access, Pattern};
-use crate::entity::overlap::MAX_SEPARATORS;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -249,13 +248,12 @@ pub enum Error {
         owner: Owner,
     },
     /// To check an id with that many separators, too many keys would have to be looked at.
-    #[error(
-        "ERR the id {id} contains {separator:?} {got} times; at most {MAX_SEPARATORS} are allowed"
-    )]
+    #[error("ERR the id {id} contains {separator:?} {got} times; at most {max} are allowed")]
     TooManySeparators {
         id: Quoted,
         separator: char,
         got: usize,
+        max: usize,
     },
     /// A declaration at a key of its own that another declaration has.
     #[error("ERR the key {key} belongs to the declaration {declaration}")]

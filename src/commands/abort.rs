@@ -1,6 +1,6 @@
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::declarations;
-use crate::store::derived::Deferred;
+use crate::store::deferred::DeferredFlushes;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::syntax::{key, text, Arg};
 use std::ffi::CStr;
@@ -20,11 +20,11 @@ impl Command for Abort {
     const FLAGS: &'static CStr = c"write fast";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["hash"];
-    const MIN_ARGS: usize = 1;
+    const ARITY: Arity = Arity::AtLeast(1);
 
     fn run(call: &Call) -> Result<(), Error> {
         declarations::load(call.ctx, &call.key)?;
-        let deferred = Deferred::of(call.ctx, &call.key)?;
+        let deferred = DeferredFlushes::of(call.ctx, &call.key)?;
         call.reply().integer(deferred.remove(call.args)?);
         Ok(())
     }

@@ -1,6 +1,6 @@
 use super::consume::{acknowledge, advance, check_deletions, group};
 use crate::redis::keys;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::requests::ack::Request;
@@ -39,7 +39,7 @@ impl Command for Ack {
     const FLAGS: &'static CStr = c"write fast";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["stream"];
-    const MIN_ARGS: usize = 3;
+    const ARITY: Arity = Arity::AtLeast(3);
 
     fn run(call: &Call) -> Result<(), Error> {
         match Request::parse(Args::new(call.args))? {

@@ -1,12 +1,12 @@
 use super::flush::{execute, reply};
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
-use crate::store::derived::Deferred;
+use crate::store::deferred::DeferredFlushes;
 use crate::store::{cluster, declarations};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::flush::stored as waiting;
+use dirty_streams_core::flush::stored;
 use dirty_streams_core::flush::{Answer, Flush, Request};
 use dirty_streams_core::syntax::{key, text, Arg};
 use std::collections::HashSet;
@@ -30,39 +30,39 @@ impl Command for Commit {
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["hash", "stream"];
-    const MIN_ARGS: usize = 1;
+    const ARITY: Arity = Arity::AtLeast(1);
 
     fn run(call: &Call) -> Result<(), Error> {
         let declaration = &*declarations::load(call.ctx, &call.key)?;
         cluster::check(call.ctx, &call.key, declaration)?;
-        let deferred = Deferred::of(call.ctx, &call.key)?;
-        // What waits under each; a token that is named again finds nothing any more.
+        let deferred = DeferredFlushes::of(call.ctx, &call.key)?;
+        // The flush under each token; a token that is named again finds nothing any more.
         let mut seen = HashSet::new();
-        let mut waiting = Vec::with_capacity(call.args.len());
+        let mut found = Vec::with_capacity(call.args.len());
         for token in call.args {
             let value = match seen.insert(*token) {
                 true => deferred.get(token)?,
                 false => None,
             };
             let Some(value) = value else {
-                waiting.push(Waiting::Nothing);
+                found.push(UnderToken::Nothing);
                 continue;
             };
-            waiting.push(match waiting::decode_deferred(&value) {
+            found.push(match stored::decode_deferred(&value) {
                 // Its UPDATE would be read in another way.
                 Some(flush) if flush.stateless != declaration.stateless => {
                     return Err(Error::DeferredOtherwise(Quoted::new(token)));
                 }
-                Some(flush) => Waiting::Flush(flush),
+                Some(flush) => UnderToken::Flush(flush),
                 // It must not keep others from being carried out.
-                None if call.args.len() > 1 => Waiting::Unreadable,
+                None if call.args.len() > 1 => UnderToken::Unreadable,
                 None => return Err(deferred.not_one(token)),
             });
         }
-        let found = call.args.iter().zip(&waiting).enumerate();
-        let args: Vec<(_, Vec<&[u8]>)> = found
+        let pairs = call.args.iter().zip(&found).enumerate();
+        let args: Vec<(_, Vec<&[u8]>)> = pairs
             .filter_map(|(index, (token, flush))| {
-                let Waiting::Flush(flush) = flush else {
+                let UnderToken::Flush(flush) = flush else {
                     return None;
                 };
                 let args = flush.args.iter();
@@ -101,28 +101,28 @@ impl Command for Commit {
         // Listeners may commit too, and must not find these tokens.
         writes.notify();
         removed?;
-        call.reply().array(waiting.len());
-        for (index, waiting) in waiting.iter().enumerate() {
-            match waiting {
-                Waiting::Flush(_) if !unknown.contains(&index) => {
+        call.reply().array(found.len());
+        for (index, found) in found.iter().enumerate() {
+            match found {
+                UnderToken::Flush(_) if !unknown.contains(&index) => {
                     let outcomes = outcomes.next().unwrap_or_default();
                     reply(call.reply(), &Answer::Done(outcomes));
                 }
-                Waiting::Unreadable | Waiting::Flush(_) => {
+                UnderToken::Unreadable | UnderToken::Flush(_) => {
                     call.reply().array(1);
                     call.reply().status(c"unreadable");
                 }
-                Waiting::Nothing => call.reply().null(),
+                UnderToken::Nothing => call.reply().null(),
             }
         }
         Ok(())
     }
 }
 
-/// What is found under a token.
-enum Waiting {
+/// The value under a token.
+enum UnderToken {
     Nothing,
     /// Something else than a flush, or one that a later version of the module wrote.
     Unreadable,
-    Flush(waiting::DeferredFlush),
+    Flush(stored::DeferredFlush),
 }

@@ -1,6 +1,6 @@
-use crate::redis::keys;
-use crate::server::command::{Call, Command, KeyUse};
-use crate::server::rights::{self, Access, Rights};
+use crate::redis::{flags, keys};
+use crate::server::command::{Arity, Call, Command, KeyUse};
+use crate::server::rights::{Access, Rights};
 use crate::store::writes::Writes;
 use crate::store::{cluster, declarations, streams};
 use dirty_streams_core::args::Args;
@@ -47,12 +47,12 @@ impl Command for Declare {
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &[];
-    const MIN_ARGS: usize = 0;
+    const ARITY: Arity = Arity::AtLeast(0);
 
     fn run(call: &Call) -> Result<(), Error> {
         let ctx = call.ctx;
         let declaration = encoding::declaration::decode(&call.key, Args::new(call.args))?;
-        if !rights::is_trusted(ctx) {
+        if !flags::is_repeated(ctx) {
             check(call, &declaration)?;
         }
         let mut writes = Writes::new(ctx);
@@ -156,7 +156,7 @@ fn check_others(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<
     }
 }
 
-/// What depends on the key, this server and the user.
+/// The checks that depend on the key, this server and the user.
 fn check(call: &Call, declaration: &Declaration) -> Result<(), Error> {
     let (ctx, key) = (call.ctx, call.key.as_slice());
     cluster::check(ctx, key, declaration)?;
@@ -173,7 +173,7 @@ fn check(call: &Call, declaration: &Declaration) -> Result<(), Error> {
                 },
             });
         }
-        keys::in_database(ctx, stream.database, || {})
+        keys::with_database(ctx, stream.database, || {})
             .ok_or_else(|| streams::no_such_database(stream))?;
     }
     // The server has checked the key itself. GET lends what the snapshots hold, too; of a stream nothing is lent

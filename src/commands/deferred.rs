@@ -1,9 +1,10 @@
 use crate::redis::clock;
-use crate::server::command::{Call, Command, KeyUse};
-use crate::store::{declarations, derived};
+use crate::server::command::{Arity, Call, Command, KeyUse};
+use crate::store::declarations;
+use crate::store::deferred::DeferredFlushes;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::flush::stored as waiting;
+use dirty_streams_core::flush::stored;
 use dirty_streams_core::syntax::{integer, key, option, Arg};
 use std::ffi::CStr;
 
@@ -25,7 +26,7 @@ impl Command for Deferred {
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &["hash"];
-    const MIN_ARGS: usize = 0;
+    const ARITY: Arity = Arity::AtLeast(0);
 
     fn run(call: &Call) -> Result<(), Error> {
         let mut args = Args::new(call.args);
@@ -37,12 +38,12 @@ impl Command for Deferred {
             return Err(Error::UnknownOption(Quoted::new(got)));
         }
         declarations::load(call.ctx, &call.key)?;
-        let deferred = derived::Deferred::of(call.ctx, &call.key)?;
+        let deferred = DeferredFlushes::of(call.ctx, &call.key)?;
         let now_ms = clock::now_ms();
         let mut flushes = Vec::new();
         let mut unreadable = Vec::new();
         for (token, value) in deferred.all()? {
-            let Some(flush) = waiting::decode_readable(&value) else {
+            let Some(flush) = stored::decode_readable(&value) else {
                 if min_age_ms.is_none() {
                     unreadable.push(token);
                 }

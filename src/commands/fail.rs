@@ -1,8 +1,8 @@
 use super::consume::{self, check_dead, group, MAX_DELIVERIES};
 use crate::redis::clock;
 use crate::redis::keys;
-use crate::server::blocking;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::redis::keyspace;
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::dead::{Dead, Death, Failure};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
@@ -33,7 +33,7 @@ impl Command for Fail {
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
     const DATA: &'static [&'static str] = &["stream"];
-    const MIN_ARGS: usize = 4;
+    const ARITY: Arity = Arity::AtLeast(4);
 
     fn run(call: &Call) -> Result<(), Error> {
         let request = Request::parse(Args::new(call.args))?;
@@ -85,7 +85,7 @@ impl Command for Fail {
         if request.now {
             // Were it left with its consumer, that would count as one which has just read.
             group.hand_on(&[pending])?;
-            blocking::signal(call.ctx, &call.key);
+            keyspace::wake(call.ctx, &call.key);
         }
         call.reply().status(c"retry");
         Ok(())

@@ -1,6 +1,6 @@
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
-use crate::store::snapshots::Stored;
+use crate::store::snapshots::SnapshotReader;
 use crate::store::{cluster, declarations};
 use dirty_streams_core::entity::snapshot::NOTHING;
 use dirty_streams_core::error::Error;
@@ -28,13 +28,13 @@ impl Command for Get {
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &["hash"];
-    const MIN_ARGS: usize = 1;
+    const ARITY: Arity = Arity::AtLeast(1);
 
     fn run(call: &Call) -> Result<(), Error> {
         let declaration = declarations::load(call.ctx, &call.key)?;
         cluster::check(call.ctx, &call.key, &declaration)?;
         config::limits().check_ids(call.args.len())?;
-        let mut stored = Stored::new(call.ctx, &call.key, &declaration);
+        let mut stored = SnapshotReader::new(call.ctx, &call.key, &declaration);
         let (mut fields, mut bytes) = (0usize, 0usize);
         let load = |id: &&[u8]| {
             if declaration.stateless {

@@ -1,5 +1,5 @@
 use crate::redis::reply::Reply;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::declarations;
 use dirty_streams_core::entity::declaration::Stream;
 use dirty_streams_core::error::Error;
@@ -22,12 +22,9 @@ impl Command for Info {
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &[];
-    const MIN_ARGS: usize = 0;
+    const ARITY: Arity = Arity::Exactly(0);
 
     fn run(call: &Call) -> Result<(), Error> {
-        if !call.args.is_empty() {
-            return Err(Error::WrongArity("dirty.info"));
-        }
         let declaration = declarations::load(call.ctx, &call.key)?;
         let reply = call.reply();
         reply.map(8);

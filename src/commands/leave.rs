@@ -1,10 +1,10 @@
 use super::consume::group;
 use crate::redis::keys;
-use crate::server::blocking;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::redis::keyspace;
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::groups::Whose;
 use dirty_streams_core::args::Args;
-use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::consume::{consumer, no_group};
 use dirty_streams_core::syntax::{key, text, Arg};
 use std::ffi::CStr;
@@ -28,7 +28,7 @@ impl Command for Leave {
     const FLAGS: &'static CStr = c"write";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["stream"];
-    const MIN_ARGS: usize = 3;
+    const ARITY: Arity = Arity::Exactly(3);
 
     fn run(call: &Call) -> Result<(), Error> {
         let mut args = Args::new(call.args);
@@ -37,9 +37,6 @@ impl Command for Leave {
         }
         let name = args.next("GROUP", "a group")?;
         let consumer = keys::string(consumer(&mut args)?);
-        if let Some(got) = args.take() {
-            return Err(Error::UnknownOption(Quoted::new(got)));
-        }
         let name = keys::string(name);
         let group = group(call, &name);
         let Some(_) = group.state()? else {
@@ -55,7 +52,7 @@ impl Command for Leave {
             left = left.saturating_add(group.hand_on(&held)?);
         }
         group.remove_consumer(&consumer)?;
-        blocking::signal(call.ctx, &call.key);
+        keyspace::wake(call.ctx, &call.key);
         call.reply().integer(left);
         Ok(())
     }

@@ -1,5 +1,5 @@
 use crate::redis::guard::deliberate;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use dirty_streams_core::entity::decimal;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::syntax::{key, Arg};
@@ -18,7 +18,7 @@ impl Command for Panic {
     const FLAGS: &'static CStr = c"fast";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &[];
-    const MIN_ARGS: usize = 0;
+    const ARITY: Arity = Arity::AtLeast(0);
 
     fn run(call: &Call) -> Result<(), Error> {
         let passes = call.args.first().copied().and_then(decimal::parse);

@@ -1,4 +1,4 @@
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::rights::{Access, Rights};
 use crate::store::dead::Dead;
 use crate::store::stream_state;
@@ -29,7 +29,7 @@ impl Command for Redrive {
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
     const DATA: &'static [&'static str] = &["stream"];
-    const MIN_ARGS: usize = 0;
+    const ARITY: Arity = Arity::AtLeast(0);
 
     fn run(call: &Call) -> Result<(), Error> {
         let request = Request::parse(Args::new(call.args))?;

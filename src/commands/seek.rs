@@ -1,10 +1,10 @@
 use super::consume::{self, group};
 use crate::redis::keys;
-use crate::server::blocking;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::redis::keyspace;
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::deletions::Deletions;
 use dirty_streams_core::args::Args;
-use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::consume::{no_reader, Start};
 use dirty_streams_core::syntax::{key, one_of, text, word, Arg};
 use std::ffi::CStr;
@@ -33,7 +33,7 @@ impl Command for Seek {
     const FLAGS: &'static CStr = c"write";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["stream"];
-    const MIN_ARGS: usize = 3;
+    const ARITY: Arity = Arity::Exactly(3);
 
     fn run(call: &Call) -> Result<(), Error> {
         let mut args = Args::new(call.args);
@@ -43,9 +43,6 @@ impl Command for Seek {
         }
         let name = args.next("SEEK", "a name")?;
         let start = Start::parse("start", args.next("SEEK", "a start")?)?;
-        if let Some(got) = args.take() {
-            return Err(Error::UnknownOption(Quoted::new(got)));
-        }
         let text = keys::string(name);
         let group = group(call, &text);
         let state = group.state()?;
@@ -58,7 +55,7 @@ impl Command for Seek {
             None => group.create(position)?,
         }
         Deletions::of(call.ctx, &call.key).settle_all()?;
-        blocking::signal(call.ctx, &call.key);
+        keyspace::wake(call.ctx, &call.key);
         call.reply().status(c"OK");
         Ok(())
     }

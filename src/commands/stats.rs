@@ -1,8 +1,8 @@
 use crate::redis::clock;
 use crate::redis::reply::Reply;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::dead::Dead;
-use crate::store::groups::{self, Group, State};
+use crate::store::groups::{self, Group, GroupState};
 use crate::store::streams::Content;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
@@ -26,12 +26,9 @@ impl Command for Stats {
     const FLAGS: &'static CStr = c"readonly";
     const KEY_USE: KeyUse = KeyUse::Read;
     const DATA: &'static [&'static str] = &["stream"];
-    const MIN_ARGS: usize = 0;
+    const ARITY: Arity = Arity::Exactly(0);
 
     fn run(call: &Call) -> Result<(), Error> {
-        if !call.args.is_empty() {
-            return Err(Error::WrongArity("dirty.stats"));
-        }
         let stream = &call.key;
         let content = Content::of(call.ctx, stream)?;
         let dead = match Dead::of(call.ctx, stream, None) {
@@ -69,7 +66,7 @@ impl Command for Stats {
 
 struct GroupStats {
     name: RedisString,
-    state: State,
+    state: GroupState,
     /// Entries still to read.
     lag: u64,
     /// Events that were to be read and are gone.
@@ -79,7 +76,12 @@ struct GroupStats {
 }
 
 impl GroupStats {
-    fn of(call: &Call, content: &Content, name: RedisString, state: State) -> Result<Self, Error> {
+    fn of(
+        call: &Call,
+        content: &Content,
+        name: RedisString,
+        state: GroupState,
+    ) -> Result<Self, Error> {
         let group = Group {
             ctx: call.ctx,
             stream: &call.key,

@@ -10,16 +10,16 @@ use std::ptr::NonNull;
 
 pub struct Allocator;
 
-/// Blocks of up to so many bytes are kept…
+/// Blocks of at most this many bytes are kept…
 const SMALL: usize = 1024;
 /// …in sizes that are multiples of this…
 const STEP: usize = 32;
-/// …so many of each size: 264 KiB in all at the most.
+/// …at most this many of each size: 264 KiB in all.
 const KEPT: usize = 16;
 
 const SIZES: usize = SMALL / STEP;
 
-/// Every block of the server's is aligned to so many bytes.
+/// The alignment of every block that the server gives, in bytes.
 const ALIGN: usize = 16;
 
 thread_local! {
@@ -72,7 +72,7 @@ fn is_small(layout: Layout) -> bool {
     layout.size() <= SMALL && is_ours(layout)
 }
 
-/// What the server is asked for.
+/// The size that the server is asked for.
 fn size(layout: Layout) -> usize {
     match is_small(layout) {
         true => layout.size().next_multiple_of(STEP),

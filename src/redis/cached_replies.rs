@@ -1,4 +1,4 @@
-//! Texts that replies have again and again. A text's length, its bytes and its end are written one by one; a
+//! Texts that many replies have. A text's length, its bytes and its end are written one by one; a
 //! reply of the server's own is passed on in one piece, in a third of the time. So ECHO replies each of these
 //! texts once, and that is kept.
 
@@ -7,43 +7,69 @@ use super::keys;
 use redis_module::Context;
 use std::sync::OnceLock;
 
-const WORDS: [&str; 17] = [
-    "insert",
-    "update",
-    "delete",
-    "touch",
-    "id",
-    "entity",
-    "entity_id",
-    "op",
-    "changes",
-    "before",
-    "after",
-    "meta",
-    "fields",
-    "deliveries",
-    "events",
-    "position",
-    "missed",
-];
+#[derive(Clone, Copy)]
+pub enum Token {
+    Insert,
+    Update,
+    Delete,
+    Touch,
+    Id,
+    Entity,
+    EntityId,
+    Op,
+    Changes,
+    Before,
+    After,
+    Meta,
+    Fields,
+    Deliveries,
+    Events,
+    Position,
+    Missed,
+}
+
+const COUNT: usize = Token::Missed as usize + 1;
+
+impl Token {
+    pub fn text(self) -> &'static str {
+        match self {
+            Token::Insert => "insert",
+            Token::Update => "update",
+            Token::Delete => "delete",
+            Token::Touch => "touch",
+            Token::Id => "id",
+            Token::Entity => "entity",
+            Token::EntityId => "entity_id",
+            Token::Op => "op",
+            Token::Changes => "changes",
+            Token::Before => "before",
+            Token::After => "after",
+            Token::Meta => "meta",
+            Token::Fields => "fields",
+            Token::Deliveries => "deliveries",
+            Token::Events => "events",
+            Token::Position => "position",
+            Token::Missed => "missed",
+        }
+    }
+}
 
 /// A reply that is kept.
 struct Kept(Reply);
 
-// SAFETY: only who holds the server's lock asks for words, one thread at a time.
+// SAFETY: whoever has a context holds the server's lock, one thread at a time, and `kept` asks for one.
 unsafe impl Send for Kept {}
 // SAFETY: as above.
 unsafe impl Sync for Kept {}
 
 /// `None` where ECHO is something else. They stay until the server ends.
-static REPLIES: [OnceLock<Option<Kept>>; WORDS.len()] = [const { OnceLock::new() }; WORDS.len()];
+static REPLIES: [OnceLock<Option<Kept>>; COUNT] = [const { OnceLock::new() }; COUNT];
 
-/// The server's reply of this text, if it is one of those. Where a text is written out, the compiler finds it.
+/// The server's reply of this text.
 #[inline(always)]
-pub fn kept(ctx: &Context, text: &str) -> Option<View<'static>> {
-    let index = WORDS.iter().position(|word| *word == text)?;
-    let kept = REPLIES.get(index)?.get_or_init(|| {
-        let bytes = text.as_bytes();
+pub fn kept(ctx: &Context, token: Token) -> Option<View<'static>> {
+    let kept = REPLIES.get(token as usize)?.get_or_init(|| {
+        let bytes = token.text().as_bytes();
         let reply = call::read(ctx, c"ECHO", &[&keys::string(bytes)]).ok()?;
         (reply.view().text() == Some(bytes)).then_some(Kept(reply))
     });

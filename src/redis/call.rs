@@ -53,8 +53,8 @@ fn call(
         return Err(Error::Internal);
     }
     let reply = Reply { raw };
-    match reply.view().kind() {
-        Kind::Error => Err(refusal(reply.view().bytes())),
+    match reply.view().reply_type() {
+        ReplyType::Error => Err(refusal(reply.view().bytes())),
         _ => Ok(reply),
     }
 }
@@ -95,7 +95,7 @@ impl Drop for Reply {
 }
 
 #[derive(PartialEq, Eq)]
-enum Kind {
+enum ReplyType {
     Text,
     Integer,
     Array,
@@ -111,18 +111,18 @@ pub struct View<'r> {
 }
 
 impl<'r> View<'r> {
-    pub fn raw(self) -> *mut raw::RedisModuleCallReply {
+    pub(super) fn raw(self) -> *mut raw::RedisModuleCallReply {
         self.raw
     }
 
-    fn kind(self) -> Kind {
+    fn reply_type(self) -> ReplyType {
         // SAFETY: a live reply; null is of the unknown type.
         match unsafe { api!(RedisModule_CallReplyType(self.raw)) } as isize {
-            raw::REDISMODULE_REPLY_STRING => Kind::Text,
-            raw::REDISMODULE_REPLY_INTEGER => Kind::Integer,
-            raw::REDISMODULE_REPLY_ARRAY => Kind::Array,
-            raw::REDISMODULE_REPLY_ERROR => Kind::Error,
-            _ => Kind::Other,
+            raw::REDISMODULE_REPLY_STRING => ReplyType::Text,
+            raw::REDISMODULE_REPLY_INTEGER => ReplyType::Integer,
+            raw::REDISMODULE_REPLY_ARRAY => ReplyType::Array,
+            raw::REDISMODULE_REPLY_ERROR => ReplyType::Error,
+            _ => ReplyType::Other,
         }
     }
 
@@ -141,19 +141,19 @@ impl<'r> View<'r> {
 
     /// As `bytes`; `None` for null.
     pub fn text(self) -> Option<&'r [u8]> {
-        (self.kind() == Kind::Text).then(|| self.bytes())
+        (self.reply_type() == ReplyType::Text).then(|| self.bytes())
     }
 
     pub fn integer(self) -> Option<i64> {
         // SAFETY: an integer.
-        (self.kind() == Kind::Integer)
+        (self.reply_type() == ReplyType::Integer)
             .then(|| unsafe { api!(RedisModule_CallReplyInteger(self.raw)) })
     }
 
     pub fn length(self) -> usize {
-        match self.kind() {
+        match self.reply_type() {
             // SAFETY: an array.
-            Kind::Array => unsafe { api!(RedisModule_CallReplyLength(self.raw)) },
+            ReplyType::Array => unsafe { api!(RedisModule_CallReplyLength(self.raw)) },
             _ => 0,
         }
     }

@@ -1,9 +1,8 @@
 //! The guard at each entry from Redis. A panic must not leave the module: in a function that C calls it
 //! ends the server. So it becomes a line in the log, and the safest answer that the entry has.
 
-use super::{api::api, log};
+use super::{flags, log};
 use dirty_streams_core::error::Error;
-use redis_module::raw;
 use std::ffi::c_int;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -36,12 +35,7 @@ pub fn save(entry: &'static str, run: impl FnOnce()) {
         /// Ends the process without a word to anybody, as the server ends its children.
         fn _exit(status: c_int) -> !;
     }
-    // SAFETY: without a context it tells of the process alone.
-    let is_child = || unsafe {
-        let flags = api!(RedisModule_GetContextFlags(std::ptr::null_mut()));
-        flags as u32 & raw::REDISMODULE_CTX_FLAGS_IS_CHILD != 0
-    };
-    if catch(entry, run).is_none() && is_child() {
+    if catch(entry, run).is_none() && flags::is_child() {
         // SAFETY: takes a number.
         unsafe { _exit(1) };
     }

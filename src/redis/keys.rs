@@ -4,22 +4,34 @@ use super::api::api;
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{raw, Context, RedisString};
 use std::ffi::c_int;
+use std::marker::PhantomData;
 
-/// A key opened for reading or writing, closed when dropped.
+/// A key opened for reading or writing, closed when dropped. Its value is read through a shared borrow and changed
+/// through a unique one, so that nothing changes below an iterator.
 ///
 /// Opening an expired key deletes it, so look at nothing that was cached of a key before it is open.
-pub struct Key {
+pub struct Key<'c> {
     raw: *mut raw::RedisModuleKey,
+    ctx: PhantomData<&'c Context>,
 }
 
-impl Key {
-    pub fn read(ctx: &Context, name: &RedisString) -> Key {
+/// The type of a key's value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    Hash,
+    Stream,
+    /// A value of a module's data type.
+    Module,
+}
+
+impl<'c> Key<'c> {
+    pub fn read(ctx: &'c Context, name: &RedisString) -> Self {
         Self::open(ctx, name, raw::REDISMODULE_READ)
     }
 
-    /// For a look that is no use of the key: where the server knows how (Redis 7.2, Valkey), it neither counts
-    /// as one, nor is told of, nor deletes a key that has expired.
-    pub fn glance(ctx: &Context, name: &RedisString) -> Key {
+    /// For a look that does not use the key: on servers that support it (Redis 7.2, Valkey), it does not count as an
+    /// access, sends no event, and does not delete a key that has expired.
+    pub fn glance(ctx: &'c Context, name: &RedisString) -> Self {
         let quietly = raw::REDISMODULE_OPEN_KEY_NOTOUCH
             | raw::REDISMODULE_OPEN_KEY_NONOTIFY
             | raw::REDISMODULE_OPEN_KEY_NOSTATS
@@ -28,38 +40,44 @@ impl Key {
     }
 
     /// Changes nothing by itself; signal, replicate and notify what is changed through it.
-    pub fn write(ctx: &Context, name: &RedisString) -> Key {
+    pub fn write(ctx: &'c Context, name: &RedisString) -> Self {
         Self::open(ctx, name, raw::REDISMODULE_READ | raw::REDISMODULE_WRITE)
     }
 
-    fn open(ctx: &Context, name: &RedisString, mode: u32) -> Key {
+    fn open(ctx: &'c Context, name: &RedisString, mode: u32) -> Self {
         // SAFETY: the context and the name live throughout the call, which retains the name.
         let key = unsafe { api!(RedisModule_OpenKey(ctx.ctx, name.inner, mode as c_int)) };
-        Key { raw: key.cast() }
+        Key {
+            raw: key.cast(),
+            ctx: PhantomData,
+        }
     }
 
     /// Null for a missing key that was opened for reading; the API takes that everywhere it is used.
-    pub fn raw(&self) -> *mut raw::RedisModuleKey {
+    pub(super) fn raw(&self) -> *mut raw::RedisModuleKey {
         self.raw
     }
 
-    fn kind(&self) -> u32 {
+    fn type_number(&self) -> c_int {
         // SAFETY: an open key or null, which is of the empty type.
-        unsafe { api!(RedisModule_KeyType(self.raw)) as u32 }
+        unsafe { api!(RedisModule_KeyType(self.raw)) }
     }
 
     pub fn is_missing(&self) -> bool {
-        self.kind() == raw::REDISMODULE_KEYTYPE_EMPTY as u32
+        self.type_number() == raw::REDISMODULE_KEYTYPE_EMPTY as c_int
     }
 
     /// Whether there is such a key; one that holds something else is an error.
-    pub fn holds(&self, name: &[u8], kind: isize, expected: &'static str) -> Result<bool, Error> {
-        if self.is_missing() {
-            Ok(false)
-        } else if self.kind() == kind as u32 {
-            Ok(true)
-        } else {
-            Err(wrong_type(name, expected))
+    pub fn holds(&self, name: &[u8], wanted: Type, expected: &'static str) -> Result<bool, Error> {
+        let wanted = match wanted {
+            Type::Hash => raw::REDISMODULE_KEYTYPE_HASH,
+            Type::Stream => raw::REDISMODULE_KEYTYPE_STREAM,
+            Type::Module => raw::REDISMODULE_KEYTYPE_MODULE,
+        };
+        match self.type_number() {
+            found if found == raw::REDISMODULE_KEYTYPE_EMPTY as c_int => Ok(false),
+            found if found == wanted as c_int => Ok(true),
+            _ => Err(wrong_type(name, expected)),
         }
     }
 
@@ -68,9 +86,40 @@ impl Key {
         // SAFETY: an open key or null, which has the length 0.
         unsafe { api!(RedisModule_ValueLength(self.raw)) }
     }
+
+    /// Deletes the key and its time to live; false if there was none, or if it is open for reading alone.
+    pub fn delete(&mut self) -> bool {
+        if self.is_missing() {
+            return false;
+        }
+        // SAFETY: an open key that holds something; the server refuses one that is not open for writing.
+        unsafe { api!(RedisModule_DeleteKey(self.raw)) == raw::REDISMODULE_OK as c_int }
+    }
+
+    /// Gives a key that holds something a time to live, which ends at this time in ms since 1970.
+    pub fn expire_at(&mut self, at_ms: i64) {
+        if !self.is_missing() {
+            // SAFETY: an open key that holds something; the server refuses one that is not open for writing.
+            unsafe { api!(RedisModule_SetAbsExpire(self.raw, at_ms)) };
+        }
+    }
+
+    /// Takes a key's time to live away; false if it had none.
+    pub fn persist(&mut self) -> bool {
+        let forever = raw::REDISMODULE_NO_EXPIRE.into();
+        if self.is_missing() {
+            return false;
+        }
+        // SAFETY: an open key that holds something; the server refuses to change one that is not open for
+        // writing.
+        unsafe {
+            api!(RedisModule_GetExpire(self.raw)) != forever
+                && api!(RedisModule_SetExpire(self.raw, forever)) == raw::REDISMODULE_OK as c_int
+        }
+    }
 }
 
-impl Drop for Key {
+impl Drop for Key<'_> {
     fn drop(&mut self) {
         // SAFETY: opened once, closed once; null is allowed.
         unsafe { api!(RedisModule_CloseKey(self.raw)) }
@@ -90,7 +139,7 @@ pub fn string(bytes: &[u8]) -> RedisString {
     RedisString::create_from_slice(std::ptr::null_mut(), bytes)
 }
 
-/// The database that a command runs in. Within `in_database` do not ask: in MULTI, Valkey 9.1 answers with the
+/// The database that a command runs in. Within `with_database` do not ask: in MULTI, Valkey 9.1 answers with the
 /// transaction's database there, not with the one that was selected.
 pub fn current_database(ctx: &Context) -> c_int {
     // SAFETY: a live context.
@@ -100,7 +149,11 @@ pub fn current_database(ctx: &Context) -> c_int {
 /// Runs something in another logical database, and comes back, also from a panic: the guard catches it, and the
 /// client goes on. `None` for the index is this one; for the result, that there is no such database. It cannot be
 /// nested, since `current_database` cannot.
-pub fn in_database<T>(ctx: &Context, database: Option<u32>, run: impl FnOnce() -> T) -> Option<T> {
+pub fn with_database<T>(
+    ctx: &Context,
+    database: Option<u32>,
+    run: impl FnOnce() -> T,
+) -> Option<T> {
     let Some(index) = database else {
         return Some(run());
     };

@@ -1,4 +1,4 @@
-//! What the server's latency monitor is told besides how long whole commands take.
+//! Samples for the server's latency monitor, which measures whole commands by itself.
 
 use super::api::api;
 use super::{call, keys};

@@ -1,4 +1,4 @@
-//! What the server is told of how the module behaves.
+//! Options by which the module tells the server how it behaves.
 
 use super::api::{self, api};
 use redis_module::{raw, Context};

@@ -1,12 +1,14 @@
 //! Writing replies, element by element, right in RESP2 and RESP3.
 
 use super::api::api;
-use super::cached_replies;
 use super::call::View;
+use super::{cached_replies, flags};
 use dirty_streams_core::entity::event::Value;
 use dirty_streams_core::entity::value::FieldType;
-use redis_module::{raw, Context};
+use redis_module::Context;
 use std::ffi::{c_char, c_long, CStr, CString};
+
+pub use cached_replies::Token;
 
 #[derive(Clone, Copy)]
 pub struct Reply<'c> {
@@ -18,28 +20,20 @@ impl<'c> Reply<'c> {
         Reply { ctx }
     }
 
-    fn is_resp3(self) -> bool {
-        // SAFETY: a live context.
-        let flags = unsafe { api!(RedisModule_GetContextFlags(self.ctx.ctx)) };
-        flags as u32 & raw::REDISMODULE_CTX_FLAGS_RESP3 != 0
-    }
-
     /// As many elements must follow.
     pub fn array(self, length: usize) {
-        let length = c_long::try_from(length).unwrap_or(c_long::MAX);
         // SAFETY: a live context.
-        unsafe { api!(RedisModule_ReplyWithArray(self.ctx.ctx, length)) };
+        unsafe { api!(RedisModule_ReplyWithArray(self.ctx.ctx, size(length))) };
     }
 
     /// As many pairs must follow; RESP2 gets a flat array.
     pub fn map(self, pairs: usize) {
-        let pairs = c_long::try_from(pairs).unwrap_or(c_long::MAX);
         // SAFETY: a live context.
-        unsafe { api!(RedisModule_ReplyWithMap(self.ctx.ctx, pairs)) };
+        unsafe { api!(RedisModule_ReplyWithMap(self.ctx.ctx, size(pairs))) };
     }
 
     pub fn status(self, text: &CStr) {
-        // SAFETY: a live context and a text that ends at a NUL.
+        // SAFETY: a live context, and a text that ends with a NUL.
         unsafe {
             api!(RedisModule_ReplyWithSimpleString(
                 self.ctx.ctx,
@@ -50,7 +44,7 @@ impl<'c> Reply<'c> {
 
     pub fn bytes(self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
-        // SAFETY: a live context, and bytes of this length.
+        // SAFETY: a live context, and bytes with their length.
         unsafe {
             api!(RedisModule_ReplyWithStringBuffer(
                 self.ctx.ctx,
@@ -62,10 +56,10 @@ impl<'c> Reply<'c> {
 
     /// A text that many replies have.
     #[inline(always)]
-    pub fn word(self, text: &'static str) {
-        match cached_replies::kept(self.ctx, text) {
+    pub fn token(self, token: Token) {
+        match cached_replies::kept(self.ctx, token) {
             Some(kept) => self.part(kept),
-            None => self.bytes(text),
+            None => self.bytes(token.text()),
         }
     }
 
@@ -89,6 +83,11 @@ impl<'c> Reply<'c> {
         }
     }
 
+    fn double(self, number: f64) {
+        // SAFETY: a live context.
+        unsafe { api!(RedisModule_ReplyWithDouble(self.ctx.ctx, number)) };
+    }
+
     /// 1 or 0 in RESP2.
     pub fn boolean(self, truth: bool) {
         // SAFETY: a live context.
@@ -107,7 +106,7 @@ impl<'c> Reply<'c> {
             .map(|byte| if byte.is_ascii_control() { b' ' } else { byte })
             .collect();
         let line = CString::new(line).unwrap_or_default();
-        // SAFETY: a live context and a line that ends at a NUL.
+        // SAFETY: a live context, and a line that ends with a NUL.
         unsafe { api!(RedisModule_ReplyWithError(self.ctx.ctx, line.as_ptr())) };
     }
 
@@ -123,12 +122,9 @@ impl<'c> Reply<'c> {
                 Some(number) => self.integer(number),
                 None => self.bytes(text),
             },
-            FieldType::Float if self.is_resp3() => {
+            FieldType::Float if flags::is_resp3(self.ctx) => {
                 match utf8().and_then(|text| text.parse().ok()) {
-                    // SAFETY: a live context.
-                    Some(number) => unsafe {
-                        api!(RedisModule_ReplyWithDouble(self.ctx.ctx, number));
-                    },
+                    Some(number) => self.double(number),
                     None => self.bytes(text),
                 }
             }
@@ -136,4 +132,11 @@ impl<'c> Reply<'c> {
             _ => self.bytes(text),
         }
     }
+}
+
+/// No reply has more elements than memory has bytes.
+fn size(length: usize) -> c_long {
+    let size = c_long::try_from(length);
+    debug_assert!(size.is_ok(), "{length} elements");
+    size.unwrap_or(c_long::MAX)
 }

@@ -1,22 +1,105 @@
 //! Events of the server itself.
 
 use super::api::api;
-use redis_module::{raw, Context};
+use super::guard;
+use redis_module::{raw, Context, RedisString};
 use std::ffi::{c_int, c_void};
 
-pub type OnEvent =
+type RawListener =
     unsafe extern "C" fn(*mut raw::RedisModuleCtx, raw::RedisModuleEvent, u64, *mut c_void);
 
-/// Calls a function at each event of this kind, as long as the module is loaded.
-pub fn listen(ctx: &Context, id: u64, on_event: OnEvent) -> bool {
+/// Events that say nothing but that they happened.
+#[derive(Clone, Copy)]
+pub enum Event {
+    FlushDb,
+    SwapDb,
+    Loading,
+    RoleChanged,
+    ConfigChanged,
+}
+
+/// Hears of events.
+pub trait EventListener {
+    /// Its name in the log, for panics.
+    const ENTRY: &'static str;
+
+    fn on_event(ctx: &Context);
+}
+
+/// Tells a listener of each event of this kind, as long as the module is loaded.
+pub fn listen<L: EventListener>(ctx: &Context, event: Event) -> bool {
+    let id = match event {
+        Event::FlushDb => raw::REDISMODULE_EVENT_FLUSHDB,
+        Event::SwapDb => raw::REDISMODULE_EVENT_SWAPDB,
+        Event::Loading => raw::REDISMODULE_EVENT_LOADING,
+        Event::RoleChanged => raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
+        Event::ConfigChanged => raw::REDISMODULE_EVENT_CONFIG,
+    };
+    subscribe(ctx, id, on_event::<L>)
+}
+
+fn subscribe(ctx: &Context, id: u64, listener: RawListener) -> bool {
     let event = raw::RedisModuleEvent { id, dataver: 1 };
     // SAFETY: a live context, and a function that stays as long as the module is loaded.
     let status = unsafe {
         api!(RedisModule_SubscribeToServerEvent(
             ctx.ctx,
             event,
-            Some(on_event)
+            Some(listener)
         ))
     };
     status == raw::REDISMODULE_OK as c_int
+}
+
+unsafe extern "C" fn on_event<L: EventListener>(
+    ctx: *mut raw::RedisModuleCtx,
+    _event: raw::RedisModuleEvent,
+    _subevent: u64,
+    _data: *mut c_void,
+) {
+    let _ = guard::catch(L::ENTRY, || L::on_event(&Context::new(ctx)));
+}
+
+/// Hears of keys that go.
+pub trait RemovalListener {
+    /// A key is about to go.
+    fn on_removal(key: &[u8]);
+}
+
+/// Whether the server tells of every key that goes, however it goes (7.0 does not).
+pub fn tells_of_removals() -> bool {
+    let event = raw::RedisModuleEvent {
+        id: raw::REDISMODULE_EVENT_KEY,
+        dataver: 1,
+    };
+    [
+        raw::REDISMODULE_SUBEVENT_KEY_DELETED,
+        raw::REDISMODULE_SUBEVENT_KEY_EXPIRED,
+        raw::REDISMODULE_SUBEVENT_KEY_EVICTED,
+        raw::REDISMODULE_SUBEVENT_KEY_OVERWRITTEN,
+    ]
+    .into_iter()
+    // SAFETY: takes plain values.
+    .all(|kind| unsafe { api!(RedisModule_IsSubEventSupported(event, kind)) } != 0)
+}
+
+/// Tells a listener of every key that goes.
+pub fn listen_to_removals<L: RemovalListener>(ctx: &Context) -> bool {
+    subscribe(ctx, raw::REDISMODULE_EVENT_KEY, on_removal::<L>)
+}
+
+unsafe extern "C" fn on_removal<L: RemovalListener>(
+    _ctx: *mut raw::RedisModuleCtx,
+    _event: raw::RedisModuleEvent,
+    _subevent: u64,
+    data: *mut c_void,
+) {
+    let _ = guard::catch("a removed key", || {
+        // SAFETY: of this event, the server passes such a structure and the name of an open key.
+        let name = unsafe {
+            let info = &*data.cast::<raw::RedisModuleKeyInfo>();
+            api!(RedisModule_GetKeyNameFromModuleKey(info.key))
+        };
+        L::on_removal(RedisString::string_as_slice(name));
+    });
 }

@@ -2,8 +2,8 @@
 //! user is given each command by its name.
 
 use super::command::Command;
-use redis_module::{raw, Context};
-use std::ffi::{c_int, CString};
+use crate::redis::acl;
+use redis_module::Context;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Every command of the module is in this one.
@@ -14,31 +14,17 @@ static HAS_OWN: AtomicBool = AtomicBool::new(false);
 
 /// Makes the module's own category, before any command is put into it. Without it all else works.
 pub fn add(ctx: &Context) {
-    // SAFETY: read while the module is loaded, after the server has filled it in.
-    let Some(add) = (unsafe { raw::RedisModule_AddACLCategory }) else {
-        return;
-    };
-    let Ok(name) = CString::new(OWN) else {
-        return;
-    };
-    // SAFETY: a live context, and a name that the server copies.
-    match unsafe { add(ctx.ctx, name.as_ptr()) } == raw::REDISMODULE_OK as c_int {
-        true => HAS_OWN.store(true, Relaxed),
-        false => ctx.log_notice(&format!(
+    match acl::add_category(ctx, OWN) {
+        None => {}
+        Some(true) => HAS_OWN.store(true, Relaxed),
+        Some(false) => ctx.log_notice(&format!(
             "the server has no room for the ACL category @{OWN}"
         )),
     }
 }
 
-/// Puts a command into the categories that its flags and data say.
-///
-/// # Safety
-/// The command must be `C`, and just created.
-pub unsafe fn assign<C: Command>(ctx: &Context, command: *mut raw::RedisModuleCommand) {
-    // SAFETY: as in `add`.
-    let Some(assign) = (unsafe { raw::RedisModule_SetCommandACLCategories }) else {
-        return;
-    };
+/// Puts a command that was just created into the categories that its flags and data say.
+pub fn assign<C: Command>(ctx: &Context) {
     let own = HAS_OWN.load(Relaxed).then_some(OWN);
     let flags = C::FLAGS.to_str().unwrap_or_default();
     let categories: Vec<&str> = of_flags(flags)
@@ -46,12 +32,7 @@ pub unsafe fn assign<C: Command>(ctx: &Context, command: *mut raw::RedisModuleCo
         .chain(own)
         .collect();
     let categories = categories.join(" ");
-    let refused = match CString::new(categories.as_str()) {
-        // SAFETY: the command as promised, and a string that ends with a NUL.
-        Ok(text) => unsafe { assign(command, text.as_ptr()) != raw::REDISMODULE_OK as c_int },
-        Err(_) => true,
-    };
-    if refused {
+    if acl::assign_categories(ctx, C::NAME, &categories) == Some(false) {
         ctx.log_notice(&format!(
             "the server refuses {:?} the ACL categories {categories}",
             C::NAME
@@ -59,7 +40,7 @@ pub unsafe fn assign<C: Command>(ctx: &Context, command: *mut raw::RedisModuleCo
     }
 }
 
-/// What the server itself derives from the flags of its own commands.
+/// The categories that the server derives from the flags of its own commands.
 fn of_flags(flags: &str) -> impl Iterator<Item = &'static str> {
     let has = |flag| flags.split(' ').any(|other| other == flag);
     let access = match has("write") {

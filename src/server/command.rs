@@ -1,10 +1,13 @@
 //! A command, and one call of it.
 
+use crate::redis::commands::Client;
 use crate::redis::reply::Reply;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::syntax::Arg;
-use redis_module::{raw, Context, RedisString};
-use std::ffi::CStr;
+use redis_module::{Context, RedisString};
+use std::ffi::{c_int, CStr};
+
+pub use crate::redis::command_info::KeyUse;
 
 /// A command of the module. `run` replies itself, unless it returns an error: then nothing may have
 /// been replied or changed.
@@ -15,39 +18,50 @@ pub trait Command {
     const SUMMARY: &'static CStr;
     /// How long it takes, in COMMAND DOCS.
     const COMPLEXITY: &'static CStr;
-    /// What proxies and clients that send it to several servers should know; the words are Redis's own.
+    /// Hints for proxies and clients that send it to several servers, in Redis's own words.
     const TIPS: &'static CStr = c"";
-    /// What its syntax line says, in COMMAND DOCS.
+    /// Its syntax line, for COMMAND DOCS.
     const ARGS: &'static [Arg];
     const FLAGS: &'static CStr;
-    /// What it does with its key, so what a user must be allowed to do with it.
+    /// How it uses its key, which decides the rights that a user needs.
     const KEY_USE: KeyUse;
     /// The types of native data it works on, which name ACL categories.
     const DATA: &'static [&'static str];
-    /// How few arguments there may be behind the key.
-    const MIN_ARGS: usize;
+    const ARITY: Arity;
 
     fn run(call: &Call) -> Result<(), Error>;
 }
 
+/// How many arguments there are behind the key.
 #[derive(Clone, Copy)]
-pub enum KeyUse {
-    Read,
-    /// Tells nothing of what the key holds.
-    Write,
-    ReadAndWrite,
+pub enum Arity {
+    Exactly(usize),
+    AtLeast(usize),
 }
 
-impl KeyUse {
-    pub fn flags(self) -> u32 {
+impl Arity {
+    pub fn min(self) -> usize {
         match self {
-            KeyUse::Read => raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS,
-            KeyUse::Write => raw::REDISMODULE_CMD_KEY_RW | raw::REDISMODULE_CMD_KEY_UPDATE,
-            KeyUse::ReadAndWrite => {
-                raw::REDISMODULE_CMD_KEY_RW
-                    | raw::REDISMODULE_CMD_KEY_ACCESS
-                    | raw::REDISMODULE_CMD_KEY_UPDATE
-            }
+            Arity::Exactly(n) | Arity::AtLeast(n) => n,
+        }
+    }
+
+    pub fn allows(self, args: usize) -> bool {
+        match self {
+            Arity::Exactly(n) => args == n,
+            Arity::AtLeast(n) => args >= n,
+        }
+    }
+
+    /// The number that the server uses: it counts the command's name and its key, too, and a negative number is a
+    /// minimum.
+    pub fn words(self) -> c_int {
+        let words = c_int::try_from(self.min().saturating_add(2));
+        debug_assert!(words.is_ok(), "no command has that many arguments");
+        let words = words.unwrap_or(c_int::MAX);
+        match self {
+            Arity::Exactly(_) => words,
+            Arity::AtLeast(_) => words.saturating_neg(),
         }
     }
 }
@@ -68,10 +82,10 @@ impl<'c> Call<'c> {
     }
 }
 
-/// On whose behalf something is done. Where nobody is behind it, everything is allowed.
+/// The party on whose behalf a command runs. Without a user everything is allowed.
 pub enum Caller<'c> {
-    /// Of the context.
-    Own,
-    /// Who has waited: by a timer, its context has no user.
+    /// The client that has sent the command.
+    Client(Client<'c>),
+    /// A client that has waited, by its user's name: a timer's context has no user.
     Waiting(Option<&'c [u8]>),
 }

@@ -1,49 +1,24 @@
 //! The module's settings: `dirty.…` in redis.conf and CONFIG, or behind the module's path as it is loaded.
 
-use crate::redis::{api::api, guard, log};
+use crate::redis::log;
+use crate::redis::settings::{self, Setting};
 use dirty_streams_core::entity::decimal;
 use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::Quoted;
-use redis_module::{raw, Context, RedisString};
-use std::ffi::{c_char, c_int, c_longlong, c_void, CStr};
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use redis_module::{Context, RedisString};
 
-struct Setting {
-    /// Without the module's.
-    name: &'static CStr,
-    value: AtomicI64,
-    most: i64,
-    /// Takes `16mb`, too.
-    is_memory: bool,
-}
-
-impl Setting {
-    const fn new(name: &'static CStr, default: i64, most: i64, is_memory: bool) -> Self {
-        Setting {
-            name,
-            value: AtomicI64::new(default),
-            most,
-            is_memory,
-        }
-    }
-
-    fn get(&self) -> usize {
-        usize::try_from(self.value.load(Relaxed)).unwrap_or(usize::MAX)
-    }
-
-    /// As redis.conf may have it.
-    fn parse(&self, text: &[u8]) -> Option<i64> {
-        let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let (number, unit) = text.split_at_checked(digits)?;
-        let unit = match self.is_memory {
-            true => memory_unit(unit)?,
-            false if unit.is_empty() => 1,
-            false => return None,
-        };
-        let number = decimal::parse(number)?.checked_mul(unit)?;
-        let number = i64::try_from(number).ok()?;
-        (1..=self.most).contains(&number).then_some(number)
-    }
+/// As redis.conf may have it.
+fn parse(setting: &Setting, text: &[u8]) -> Option<i64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let unit = match setting.is_memory {
+        true => memory_unit(unit)?,
+        false if unit.is_empty() => 1,
+        false => return None,
+    };
+    let number = decimal::parse(number)?.checked_mul(unit)?;
+    let number = i64::try_from(number).ok()?;
+    (1..=setting.max).contains(&number).then_some(number)
 }
 
 /// The server's own.
@@ -74,11 +49,17 @@ static SETTINGS: [&Setting; 4] = [&FIELDS, &OPS, &VALUE_BYTES, &EVENT_BYTES];
 /// In force now.
 pub fn limits() -> Limits {
     Limits {
-        fields: FIELDS.get(),
-        ops: OPS.get(),
-        value_bytes: VALUE_BYTES.get(),
-        event_bytes: EVENT_BYTES.get(),
+        fields: size(&FIELDS),
+        ops: size(&OPS),
+        value_bytes: size(&VALUE_BYTES),
+        event_bytes: size(&EVENT_BYTES),
     }
+}
+
+fn size(setting: &Setting) -> usize {
+    let size = usize::try_from(setting.get());
+    debug_assert!(size.is_ok(), "the server allows 1 and more");
+    size.unwrap_or(usize::MAX)
 }
 
 /// Registers the settings and takes what redis.conf says. The module's arguments, pairs of a name and a
@@ -90,32 +71,7 @@ pub fn register(ctx: &Context, args: &[RedisString]) -> bool {
         ));
         return false;
     }
-    let ok = raw::REDISMODULE_OK as c_int;
-    let registered = SETTINGS.iter().all(|setting| {
-        let flags = match setting.is_memory {
-            true => raw::REDISMODULE_CONFIG_MEMORY,
-            false => raw::REDISMODULE_CONFIG_DEFAULT,
-        };
-        let data: *const Setting = *setting;
-        // SAFETY: a live context, a name that ends with a NUL, functions and a setting that stay.
-        let status = unsafe {
-            api!(RedisModule_RegisterNumericConfig(
-                ctx.ctx,
-                setting.name.as_ptr(),
-                setting.value.load(Relaxed),
-                flags,
-                1,
-                setting.most,
-                Some(get),
-                Some(set),
-                None,
-                data.cast_mut().cast(),
-            ))
-        };
-        status == ok
-    });
-    // SAFETY: a live context.
-    registered && unsafe { api!(RedisModule_LoadConfigs(ctx.ctx)) } == ok
+    SETTINGS.iter().all(|setting| setting.register(ctx)) && settings::load(ctx)
 }
 
 /// Takes the module's arguments: `max-ops 1000`. Else says what is wrong with them.
@@ -135,36 +91,13 @@ fn take(args: &[RedisString]) -> Result<(), String> {
                 let names = SETTINGS.map(|setting| setting.name.to_string_lossy());
                 format!("{} is none of {}", Quoted::new(name), names.join(", "))
             })?;
-        let number = setting.parse(number).ok_or_else(|| {
-            let (name, most) = (setting.name.to_string_lossy(), setting.most);
-            format!("{name} takes 1 to {most}, not {}", Quoted::new(number))
+        let number = parse(setting, number).ok_or_else(|| {
+            let (name, max) = (setting.name.to_string_lossy(), setting.max);
+            format!("{name} takes 1 to {max}, not {}", Quoted::new(number))
         })?;
-        setting.value.store(number, Relaxed);
+        setting.set(number);
     }
     Ok(())
-}
-
-unsafe extern "C" fn get(_name: *const c_char, data: *mut c_void) -> c_longlong {
-    // SAFETY: what `register` gives.
-    let setting = unsafe { &*data.cast::<Setting>() };
-    guard::catch("reading a setting", || setting.value.load(Relaxed)).unwrap_or(0)
-}
-
-unsafe extern "C" fn set(
-    _name: *const c_char,
-    number: c_longlong,
-    data: *mut c_void,
-    _error: *mut *mut raw::RedisModuleString,
-) -> c_int {
-    // SAFETY: what `register` gives.
-    let setting = unsafe { &*data.cast::<Setting>() };
-    // The server has looked whether the number is in range.
-    match guard::catch("changing a setting", || {
-        setting.value.store(number, Relaxed)
-    }) {
-        Some(()) => raw::REDISMODULE_OK as c_int,
-        None => raw::REDISMODULE_ERR as c_int,
-    }
 }
 
 #[cfg(test)]
@@ -195,7 +128,7 @@ mod tests {
             (&EVENT_BYTES, "512mb", Some(512 * MIB)),
             (&EVENT_BYTES, "1gb", None),
         ] {
-            assert_eq!(setting.parse(text.as_bytes()), expected, "{text}");
+            assert_eq!(parse(setting, text.as_bytes()), expected, "{text}");
         }
     }
 }

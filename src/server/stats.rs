@@ -1,10 +1,10 @@
 //! `INFO dirty`: counters since the module was loaded.
 
 use super::eviction;
-use crate::redis::{api::api, guard};
+use crate::redis::server_info::{self, InfoSource, Section};
 use dirty_streams_core::flush::Effect;
-use redis_module::{raw, Context};
-use std::ffi::{c_int, CStr};
+use redis_module::Context;
+use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub static FLUSHES: AtomicU64 = AtomicU64::new(0);
@@ -23,7 +23,9 @@ static EFFECTS: [(Effect, &CStr, AtomicU64); 7] = [
 ];
 
 pub fn count(counter: &AtomicU64, n: usize) {
-    counter.fetch_add(u64::try_from(n).unwrap_or(0), Relaxed);
+    let n = u64::try_from(n);
+    debug_assert!(n.is_ok(), "a count of what is in memory");
+    counter.fetch_add(n.unwrap_or(0), Relaxed);
 }
 
 pub fn count_effect(effect: Effect) {
@@ -33,45 +35,26 @@ pub fn count_effect(effect: Effect) {
     }
 }
 
-/// Also replaces the crate's handler, which allocates in crash reports.
 pub fn register(ctx: &Context) -> bool {
-    // SAFETY: a live context, and a function that stays as long as the module is loaded.
-    let status = unsafe { api!(RedisModule_RegisterInfoFunc(ctx.ctx, Some(info))) };
-    status == raw::REDISMODULE_OK as c_int
+    server_info::register::<Counters>(ctx)
 }
 
-unsafe extern "C" fn info(ctx: *mut raw::RedisModuleInfoCtx, _for_crash_report: c_int) {
-    let _ = guard::catch("INFO", || tell(ctx));
-}
+struct Counters;
 
-fn tell(ctx: *mut raw::RedisModuleInfoCtx) {
-    // SAFETY: the context the server passes; names end with a NUL. The section's empty name makes it
-    // the module's own, `dirty`.
-    unsafe {
-        if api!(RedisModule_InfoAddSection(ctx, c"".as_ptr())) != raw::REDISMODULE_OK as c_int {
-            return; // not asked for
-        }
-        let field = |name: &CStr, value: &AtomicU64| {
-            api!(RedisModule_InfoAddFieldULongLong(
-                ctx,
-                name.as_ptr(),
-                value.load(Relaxed),
-            ));
-        };
-        field(c"flushes", &FLUSHES);
+impl InfoSource for Counters {
+    fn tell(section: &Section) {
+        let count = |name: &CStr, value: &AtomicU64| section.field(name, value.load(Relaxed));
+        count(c"flushes", &FLUSHES);
         for (_, name, counter) in &EFFECTS {
-            field(name, counter);
+            count(name, counter);
         }
-        field(c"events_published", &EVENTS);
-        field(c"events_delivered", &DELIVERED);
-        field(c"errors", &ERRORS);
-        field(c"consumers_blocked", &BLOCKED);
-        let name = c"eviction_may_lose_data";
-        let may_lose = u64::from(eviction::may_lose_data());
-        api!(RedisModule_InfoAddFieldULongLong(
-            ctx,
-            name.as_ptr(),
-            may_lose
-        ));
+        count(c"events_published", &EVENTS);
+        count(c"events_delivered", &DELIVERED);
+        count(c"errors", &ERRORS);
+        count(c"consumers_blocked", &BLOCKED);
+        section.field(
+            c"eviction_may_lose_data",
+            u64::from(eviction::may_lose_data()),
+        );
     }
 }

@@ -2,23 +2,23 @@
 //! of another slot here without a word, and nobody would ever find it.
 //!
 //! While a slot is moved its keys go to the other node one by one. The server then looks where the one key
-//! is that a command names, and knows nothing of the others that the module will touch: what is missing here
+//! is that a command names, and knows nothing of the others that the module will touch: a key that is missing here
 //! may exist there. So wherever a missing key means something, [`check_missing`] asks. A key that is here is
 //! nowhere else, and costs nothing.
 
-use crate::redis::api::api;
 use crate::redis::call;
+use crate::redis::flags::is_in_cluster;
 use crate::redis::keys::{self, Key};
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::slot::{hash_tag, slot};
-use redis_module::{raw, Context, RedisString};
+use redis_module::{Context, RedisString};
 use std::sync::OnceLock;
 
-/// Refuses a declaration that a cluster cannot serve; anything goes where there is none. Snapshots are
+/// Refuses a declaration that a cluster cannot serve; without a cluster all are allowed. Snapshots are
 /// in the declaration's slot if the prefix fixes it: by a `{tag}` of its own.
 pub fn check(ctx: &Context, key: &[u8], declaration: &Declaration) -> Result<(), Error> {
-    if !is_enabled(ctx) {
+    if !is_in_cluster(ctx) {
         return Ok(());
     }
     let home = slot(key);
@@ -54,7 +54,7 @@ fn has_databases(ctx: &Context) -> bool {
 
 /// Refuses a key that is in another slot than the declaration or stream that it belongs to.
 pub fn check_key(ctx: &Context, owner: &[u8], key: &[u8]) -> Result<(), Error> {
-    match is_enabled(ctx) && slot(key) != slot(owner) {
+    match is_in_cluster(ctx) && slot(key) != slot(owner) {
         true => Err(Error::CrossSlot(Quoted::new(key))),
         false => Ok(()),
     }
@@ -69,7 +69,7 @@ pub fn check_missing(
     named: &RedisString,
     missing: &RedisString,
 ) -> Result<(), Error> {
-    if !is_enabled(ctx) {
+    if !is_in_cluster(ctx) {
         return Ok(());
     }
     // The server judges as for any native command with several keys: where some are missing, it runs if
@@ -80,15 +80,8 @@ pub fn check_missing(
 
 /// Whether a key has gone to another node, as far as can be told without the client that asked for it.
 pub fn has_left(ctx: &Context, key: &RedisString) -> bool {
-    is_enabled(ctx)
+    is_in_cluster(ctx)
         && matches!(call::read(ctx, c"EXISTS", &[key]), Err(Error::TryAgain))
         // Else it is here, but of a slot that is not this node's yet, and the client has said ASKING.
         && Key::read(ctx, key).is_missing()
-}
-
-/// Whether this server is a node of a cluster.
-pub fn is_enabled(ctx: &Context) -> bool {
-    // SAFETY: a live context.
-    let flags = unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) };
-    flags as u32 & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
 }

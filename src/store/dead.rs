@@ -1,7 +1,7 @@
 //! Events that a group gave up on: entries of a dead stream, `<stream>:dead` unless another is named. An
 //! entry there has its own fields, and behind them those that say why.
 //!
-//! What is known of failures before that is kept in the hash `<stream>:failures`, by event and group, for
+//! Earlier failures are recorded in the hash `<stream>:failures`, by event and group, for
 //! a week after the last one: native pending entries cannot tell when they first failed, and how.
 //!
 //! Only native commands run here, so that readers may be woken to it.
@@ -21,7 +21,7 @@ const DEAD: &[u8] = b":dead";
 const FAILURES: &[u8] = b":failures";
 const FAILURES_MS: &str = "604800000";
 
-/// What an entry of the dead stream adds to its own fields.
+/// The fields that an entry of the dead stream has besides its own.
 pub const ADDED: [&[u8]; 7] = [
     b"dead-id",
     b"dead-group",
@@ -143,7 +143,7 @@ impl<'c> Dead<'c> {
         Ok(redriven)
     }
 
-    /// What is known of an entry's failures in a group.
+    /// The recorded failures of an entry in a group.
     pub fn failure(&self, group: &Group, id: EventId) -> Result<Failure, Error> {
         let field = failure_field(group, id);
         let reply = call::read(self.ctx, c"HGET", &[&self.failures(), &field])?;
@@ -163,7 +163,7 @@ impl<'c> Dead<'c> {
     /// Forgets the failures of entries that are done.
     pub fn forget(&self, group: &Group, ids: &[EventId]) -> Result<(), Error> {
         let key = self.failures();
-        // What is done already is not refused: neither for a key of somebody else's by that name, nor for
+        // A command that has already done its work does not fail: neither for a foreign key of that name, nor for
         // one that has gone ahead to the node its slot is being moved to. It forgets by itself in a week.
         let holds = match call::read(self.ctx, c"TYPE", &[&key]) {
             Err(Error::TryAgain) => return Ok(()),

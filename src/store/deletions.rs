@@ -1,11 +1,11 @@
 //! ACK … DELETE: an entry goes when every group and cursor of its stream has acknowledged it. Until then it
 //! is remembered that somebody wants it gone, in the sorted set `<stream>:done`, for a week after the last
-//! such wish: whoever acknowledges last need not ask again.
+//! such wish, so that the last reader to acknowledge need not ask again.
 //!
 //! Only native commands run here, so that readers may be woken to it.
 
 use super::cluster;
-use super::groups::{self, Group, State};
+use super::groups::{self, Group, GroupState};
 use crate::redis::{call, keys};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
@@ -17,7 +17,7 @@ use std::ops::Bound;
 const DONE: &[u8] = b":done";
 const DONE_MS: &str = "604800000";
 
-/// So many remembered entries are looked at in one go, and so many times for one command.
+/// The number of remembered entries that are looked at in one page, and the number of pages for one command.
 const AT_ONCE: &str = "1000";
 const AT_MOST: usize = 10;
 
@@ -26,7 +26,7 @@ pub struct Deletions<'c> {
     ctx: &'c Context,
     stream: &'c RedisString,
     /// `None` in a cluster, if the stream's name fixes no slot for a key beside it: then nothing is
-    /// remembered, and whoever is last must ask.
+    /// remembered, and the last reader must ask.
     key: Option<RedisString>,
 }
 
@@ -58,8 +58,8 @@ impl<'c> Deletions<'c> {
         }
     }
 
-    /// Where wishes are, if there are any. What is done already is not refused for a key of somebody
-    /// else's by that name.
+    /// The key that holds wishes, if there are any. A foreign key of that name does not make a command fail that has
+    /// already done its work.
     fn asked(&self) -> Option<&RedisString> {
         let key = self.key.as_ref()?;
         self.exist(key).unwrap_or(false).then_some(key)
@@ -68,10 +68,10 @@ impl<'c> Deletions<'c> {
     /// Deletes those of these entries, which the group has acknowledged, that all others have, too, and
     /// remembers the rest.
     pub fn ask(&self, group: &Group, ids: &[EventId]) -> Result<(), Error> {
-        let Some(State { position, .. }) = group.state()? else {
+        let Some(GroupState { position, .. }) = group.state()? else {
             return Ok(());
         };
-        // What it has not read yet it cannot have acknowledged.
+        // It cannot have acknowledged entries that it has not read yet.
         let read = ids.iter().copied().filter(|id| *id <= position);
         let waiting = self.delete(read.collect())?;
         let Some(key) = &self.key else {
@@ -107,13 +107,13 @@ impl<'c> Deletions<'c> {
         self.delete(asked).map(drop)
     }
 
-    /// Readers have moved, or are gone: whatever others asked for may be due now.
+    /// Readers have moved, or are gone: deletions that others asked for may be due now.
     pub fn settle_all(&self) -> Result<(), Error> {
         let Some(key) = self.asked() else {
             return Ok(());
         };
         let first = groups::first(self.ctx, self.stream)?;
-        // What was trimmed is nobody's to delete.
+        // Trimmed entries need no deletion.
         let trimmed = first.map_or(Bound::Unbounded, Bound::Excluded);
         let before = [key, &keys::string(b"-"), &bound(trimmed, b"+")];
         call::write(self.ctx, c"ZREMRANGEBYLEX", &before)?;

@@ -19,17 +19,17 @@ pub struct Group<'c> {
     pub name: &'c RedisString,
 }
 
-/// What XINFO GROUPS says of it.
+/// Its state, by XINFO GROUPS.
 #[derive(Clone, Copy, Debug)]
-pub struct State {
+pub struct GroupState {
     pub consumers: i64,
     pub pending: i64,
     pub position: EventId,
 }
 
-impl State {
-    fn of(group: View) -> Option<State> {
-        Some(State {
+impl GroupState {
+    fn of(group: View) -> Option<GroupState> {
+        Some(GroupState {
             consumers: group.field(b"consumers")?.integer()?,
             pending: group.field(b"pending")?.integer()?,
             position: EventId::parse(group.field(b"last-delivered-id")?.bytes())?,
@@ -47,14 +47,14 @@ impl State {
 
 /// An entry of a stream, its bytes still in the server's reply.
 #[derive(Clone, Copy)]
-pub struct Entry<'r> {
+pub struct StreamEntry<'r> {
     pub id: View<'r>,
     pub fields: View<'r>,
 }
 
-impl<'r> Entry<'r> {
+impl<'r> StreamEntry<'r> {
     fn new(entry: View<'r>) -> Option<Self> {
-        Some(Entry {
+        Some(StreamEntry {
             id: entry.at(0)?,
             fields: entry.at(1)?,
         })
@@ -71,16 +71,16 @@ impl<'r> Entry<'r> {
 }
 
 /// The entries of an XRANGE or XCLAIM reply; null elements, which XCLAIM once gave, are passed over.
-pub fn entries(reply: View<'_>) -> impl DoubleEndedIterator<Item = Entry<'_>> {
-    reply.items().filter_map(Entry::new)
+pub fn entries(reply: View<'_>) -> impl DoubleEndedIterator<Item = StreamEntry<'_>> {
+    reply.items().filter_map(StreamEntry::new)
 }
 
-/// Where the entries are in an XREADGROUP reply that asked for one stream; `None` if there are none.
+/// The entries in an XREADGROUP reply that asked for one stream; `None` if it has none.
 pub fn of_stream(reply: View) -> Option<View> {
     reply.at(0)?.at(1)
 }
 
-/// A pending entry, who holds it since when, and how often it was delivered so far.
+/// A pending entry: its consumer, how long it has been pending, and how often it was delivered.
 pub struct Pending {
     pub id: RedisString,
     pub consumer: RedisString,
@@ -128,7 +128,7 @@ pub enum Whose<'c> {
     },
 }
 
-/// Who reads through a group.
+/// A consumer of a group.
 pub struct Consumer {
     pub name: Vec<u8>,
     pub pending: i64,
@@ -145,7 +145,7 @@ pub fn handed_on() -> u64 {
 
 impl Group<'_> {
     /// `None` if there is no such group, or no stream that it could be of.
-    pub fn state(&self) -> Result<Option<State>, Error> {
+    pub fn state(&self) -> Result<Option<GroupState>, Error> {
         let reply = match call::read(self.ctx, c"XINFO", &[&text("GROUPS"), self.stream]) {
             Ok(reply) => reply,
             Err(error) => return stream_state::missing_is_none(self.stream, error),
@@ -153,7 +153,7 @@ impl Group<'_> {
         let name = self.name.as_slice();
         let mut groups = reply.view().items();
         let group = groups.find(|group| group.field(b"name").is_some_and(|n| n.bytes() == name));
-        Ok(group.and_then(State::of))
+        Ok(group.and_then(GroupState::of))
     }
 
     /// Makes the group, and the stream if need be: what comes after this position is still to read.
@@ -387,7 +387,7 @@ impl Whose<'_> {
 }
 
 /// The lowest id that a group of the stream has not acknowledged or has still to read; `None` if there
-/// is none. What is pending of before the stream's first entry is gone, and holds up nothing.
+/// is none. Pending entries from before the stream's first entry are gone, and hold up nothing.
 pub fn floor(
     ctx: &Context,
     stream: &RedisString,
@@ -412,7 +412,7 @@ pub fn floor(
 }
 
 /// Every group of a stream and its state; none if there is no stream.
-pub fn all(ctx: &Context, stream: &RedisString) -> Result<Vec<(RedisString, State)>, Error> {
+pub fn all(ctx: &Context, stream: &RedisString) -> Result<Vec<(RedisString, GroupState)>, Error> {
     let reply = match call::read(ctx, c"XINFO", &[&text("GROUPS"), stream]) {
         Ok(reply) => reply,
         Err(error) => return Ok(stream_state::missing_is_none(stream, error)?.unwrap_or_default()),
@@ -420,7 +420,7 @@ pub fn all(ctx: &Context, stream: &RedisString) -> Result<Vec<(RedisString, Stat
     let groups = reply.view().items();
     let named = groups.map(|group| {
         let name = group.field(b"name").map(|name| keys::string(name.bytes()));
-        name.zip(State::of(group)).ok_or(Error::Internal)
+        name.zip(GroupState::of(group)).ok_or(Error::Internal)
     });
     named.collect()
 }

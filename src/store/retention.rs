@@ -1,15 +1,15 @@
-//! What a stream keeps: MAXAGE and MAXLEN trim it after a command's last event, ONFULL says what they
-//! must leave and when there is no room.
+//! The retention of streams: MAXAGE and MAXLEN trim a stream after a command's last event, and ONFULL says which
+//! entries they must leave and when there is no room.
 
 use super::{groups, writes::Writes};
-use crate::redis::ids::{self, Ids};
 use crate::redis::keys::{self, Key};
-use crate::redis::{api::api, latency, log};
+use crate::redis::keyspace::Class;
+use crate::redis::stream::Ids;
+use crate::redis::{latency, log};
 use dirty_streams_core::entity::declaration::{MaxLen, OnFull, Stream};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
-use redis_module::{raw, Context, RedisString};
-use std::ffi::c_int;
+use redis_module::{Context, RedisString};
 
 /// How many too many `MAXLEN ~` lets pile up under KEEP and REFUSE before the groups are asked. Asking
 /// costs more than appending does, and whole nodes, which make `~` cheap under TRIM, do not spare it: so
@@ -20,11 +20,11 @@ const APPROXIMATELY: u64 = 100;
 /// database selected.
 pub struct Retention<'d> {
     stream: &'d Stream,
-    /// Once it was asked for. What a command adds does not move it.
+    /// Set once it was asked for. The events that a command adds do not move it.
     floor: Option<Floor>,
 }
 
-/// What has an id before this one may go, since every group has acknowledged it. `None`: all may.
+/// Entries with an id before this one may go, since every group has acknowledged them. `None`: all may.
 type Floor = Option<EventId>;
 
 impl<'d> Retention<'d> {
@@ -35,7 +35,7 @@ impl<'d> Retention<'d> {
         }
     }
 
-    /// REFUSE: whether there is room for so many events, the last of them with this id.
+    /// REFUSE: whether there is room for `events` more, the last of them with this id.
     pub fn check_room(
         &mut self,
         ctx: &Context,
@@ -67,7 +67,7 @@ impl<'d> Retention<'d> {
         let has_room = match length.checked_sub(excess) {
             None => false, // more than the stream may ever hold
             Some(stay) if stay < excess => {
-                count(Ids::new(key, Some(floor), None), stay.saturating_add(1)) <= stay
+                count(key.ids(Some(floor), None), stay.saturating_add(1)) <= stay
             }
             Some(_) => acknowledged(key, Some(floor), excess) == excess,
         };
@@ -83,7 +83,7 @@ impl<'d> Retention<'d> {
     }
 
     /// Trims what has become too old or too many.
-    pub fn trim(&mut self, key: &Key, name: &RedisString, writes: &mut Writes, now_ms: u64) {
+    pub fn trim(&mut self, key: &mut Key, name: &RedisString, writes: &mut Writes, now_ms: u64) {
         let trimmed = self
             .trim_old(key, name, writes, now_ms)
             .and_then(|()| self.trim_excess(key, name, writes));
@@ -98,7 +98,7 @@ impl<'d> Retention<'d> {
 
     fn trim_old(
         &mut self,
-        key: &Key,
+        key: &mut Key,
         name: &RedisString,
         writes: &mut Writes,
         now_ms: u64,
@@ -115,7 +115,7 @@ impl<'d> Retention<'d> {
         latency::watch(ctx, latency::TRIM, || {
             let floor = self.floor(ctx, key, name)?;
             let least = floor.map_or(oldest, |floor| floor.min(oldest));
-            if trim_before(key, least) > 0 {
+            if key.trim_before(least) > 0 {
                 self.tell(writes, name, "MINID", &least.to_string());
             }
             Ok(())
@@ -124,7 +124,7 @@ impl<'d> Retention<'d> {
 
     fn trim_excess(
         &mut self,
-        key: &Key,
+        key: &mut Key,
         name: &RedisString,
         writes: &mut Writes,
     ) -> Result<(), Error> {
@@ -145,26 +145,26 @@ impl<'d> Retention<'d> {
         latency::watch(ctx, latency::TRIM, || -> Result<(), Error> {
             match (on_full, approximate) {
                 (OnFull::Trim, false) => {
-                    trim_to(key, limit, 0);
+                    key.trim_to(limit, false);
                 }
                 (OnFull::Trim, true) => {
-                    let flag = raw::REDISMODULE_STREAM_TRIM_APPROX as c_int;
                     // The server trims a hundred nodes at a time, and one command may have added more.
-                    while trim_to(key, limit, flag) > 0 {}
+                    while key.trim_to(limit, true) > 0 {}
                 }
                 (OnFull::Keep | OnFull::Refuse, true) if excess < APPROXIMATELY => {}
                 (OnFull::Keep | OnFull::Refuse, _) => {
                     let floor = self.floor(ctx, key, name)?;
                     let gone = acknowledged(key, floor, excess);
+                    debug_assert!(gone <= excess, "no more is counted");
                     if gone > 0 {
-                        trim_to(key, before.saturating_sub(gone), 0);
+                        key.trim_to(before.saturating_sub(gone), false);
                     }
                 }
             }
             Ok(())
         })?;
-        // What is left, not what was asked for: a replica whose nodes have another size must end with
-        // the same entries.
+        // The length that is left, not the one that was asked for: a replica whose nodes have another size must
+        // end with the same entries.
         let left = length(key);
         if left < before {
             self.tell(writes, name, "MAXLEN", &left.to_string());
@@ -189,14 +189,14 @@ impl<'d> Retention<'d> {
         let effect = [strategy, "=", threshold].map(|word| keys::string(word.as_bytes()));
         writes.replicate(c"XTRIM", name, &effect);
         let database = self.stream.database;
-        writes.changed(name, raw::REDISMODULE_NOTIFY_STREAM, c"xtrim", database);
+        writes.changed(name, Class::Stream, c"xtrim", database);
     }
 }
 
-/// How many of the oldest entries may go, up to so many. Looks at no more than that.
+/// How many of the oldest entries may go, up to `most`. Looks at no more than that.
 fn acknowledged(key: &Key, floor: Floor, most: u64) -> u64 {
     match floor {
-        Some(floor) => count(Ids::new(key, None, Some(floor.preceding())), most),
+        Some(floor) => count(key.ids(None, Some(floor.preceding())), most),
         None => most.min(length(key)),
     }
 }
@@ -206,24 +206,10 @@ fn length(key: &Key) -> u64 {
 }
 
 fn first(key: &Key) -> Option<EventId> {
-    Ids::new(key, None, None).next()
+    key.ids(None, None).next()
 }
 
 fn count(ids: Ids, most: u64) -> u64 {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     u64::try_from(ids.take(most).count()).unwrap_or(u64::MAX)
-}
-
-/// How many entries went: all before this id.
-fn trim_before(key: &Key, id: EventId) -> i64 {
-    let mut id = ids::raw(id);
-    // SAFETY: a stream open for writing; the id is only read.
-    unsafe { api!(RedisModule_StreamTrimByID(key.raw(), 0, &mut id)) }
-}
-
-/// How many entries went: the oldest, until so many are left.
-fn trim_to(key: &Key, length: u64, flags: c_int) -> i64 {
-    let length = i64::try_from(length).unwrap_or(i64::MAX);
-    // SAFETY: a stream open for writing.
-    unsafe { api!(RedisModule_StreamTrimByLength(key.raw(), flags, length)) }
 }

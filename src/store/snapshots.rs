@@ -1,38 +1,42 @@
 //! Snapshots as native hashes: read in one pass, written field by field.
 
 use super::{cluster, declarations, writes::Writes};
-use crate::redis::keys::{self, Key};
-use crate::redis::{api::api, guard};
+use crate::redis::hash::ScanCursor;
+use crate::redis::keys::{self, Key, Type};
+use crate::redis::keyspace::Class;
 use dirty_streams_core::entity::declaration::{Declaration, Stream};
 use dirty_streams_core::entity::event::Version;
 use dirty_streams_core::entity::field::Field;
 use dirty_streams_core::entity::overlap;
 use dirty_streams_core::entity::snapshot::{SnapshotBuilder, MARKER};
 use dirty_streams_core::error::{Error, Owner, Quoted};
-use dirty_streams_core::flush::{self, Snapshots, Write};
-use redis_module::{raw, Context, RedisString};
-use std::ffi::{c_int, c_void};
+use dirty_streams_core::flush::{EntityState, Snapshots, Write};
+use redis_module::{Context, RedisString};
+use std::iter::Peekable;
+use std::vec;
 
 /// The stored snapshots of one entity type.
-pub struct Stored<'c> {
+pub struct SnapshotReader<'c> {
     ctx: &'c Context,
     /// The declaration's.
     key: &'c RedisString,
     declaration: &'c Declaration,
-    /// What is missing here does not exist.
+    /// Keys that are missing here do not exist elsewhere either.
     is_settled: bool,
-    cursor: *mut raw::RedisModuleScanCursor,
+    cursor: ScanCursor,
+    /// The keys of what was loaded, in that order.
+    loaded: Vec<RedisString>,
 }
 
-impl<'c> Stored<'c> {
+impl<'c> SnapshotReader<'c> {
     pub fn new(ctx: &'c Context, key: &'c RedisString, declaration: &'c Declaration) -> Self {
-        Stored {
+        SnapshotReader {
             ctx,
             key,
             declaration,
             is_settled: false,
-            // SAFETY: freed when this is dropped.
-            cursor: unsafe { api!(RedisModule_ScanCursorCreate()) },
+            cursor: ScanCursor::new(),
+            loaded: Vec::new(),
         }
     }
 
@@ -67,6 +71,7 @@ impl<'c> Stored<'c> {
         let owners = owners.map_err(|too_many| Error::TooManySeparators {
             id: Quoted::new(id),
             got: too_many.got,
+            max: overlap::MAX_SEPARATORS,
             separator: too_many.separator.into(),
         })?;
         for owner in owners {
@@ -115,56 +120,35 @@ impl<'c> Stored<'c> {
     }
 }
 
-impl Drop for Stored<'_> {
-    fn drop(&mut self) {
-        // SAFETY: created once, destroyed once.
-        unsafe { api!(RedisModule_ScanCursorDestroy(self.cursor)) }
-    }
-}
-
-impl Snapshots for Stored<'_> {
-    fn load<'g>(
-        &mut self,
-        id: &[u8],
-        given: &[Field<'g>],
-    ) -> Result<flush::EntityState<'g>, Error> {
-        let name = self.key_of(id)?;
-        let name_text = keys::string(&name);
-        let key = Key::read(self.ctx, &name_text);
-        let holds = key.holds(&name, raw::REDISMODULE_KEYTYPE_HASH, "a hash");
+impl Snapshots for SnapshotReader<'_> {
+    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
+        let name = keys::string(&self.key_of(id)?);
+        let key = Key::read(self.ctx, &name);
+        let holds = key.holds(&name, Type::Hash, "a hash");
         if holds.is_err() {
             self.check_free(id, &name)?;
         }
-        if !holds? {
-            self.check_missing(&name_text)?;
-            return Ok(flush::EntityState::Nothing);
+        let is_there = holds?;
+        if !is_there {
+            self.check_missing(&name)?;
+        }
+        self.loaded.push(name);
+        if !is_there {
+            return Ok(EntityState::Nothing);
         }
         let mut collected = Collected {
             fields: SnapshotBuilder::new(key.length(), given),
             tombstone: None,
-            is_whole: true,
         };
-        let target: *mut Collected = &mut collected;
-        // SAFETY: an open hash, a cursor of ours, and a target that outlives the scan.
-        unsafe {
-            api!(RedisModule_ScanCursorRestart(self.cursor));
-            while api!(RedisModule_ScanKey(
-                key.raw(),
-                self.cursor,
-                Some(collect),
-                target.cast(),
-            )) != 0
-            {}
-        }
-        if !collected.is_whole {
-            return Err(Error::Internal);
-        }
+        key.scan(&mut self.cursor, |field, value| {
+            collected.take(field, value);
+        })?;
         let mut snapshot = collected.fields.snapshot;
         Ok(match collected.tombstone {
-            Some(version) if snapshot.is_empty() => flush::EntityState::Tombstone(version),
+            Some(version) if snapshot.is_empty() => EntityState::Tombstone(version),
             version => {
                 snapshot.buried_version = version;
-                flush::EntityState::Entity(snapshot)
+                EntityState::Entity(snapshot)
             }
         })
     }
@@ -174,26 +158,6 @@ struct Collected<'f, 'g> {
     fields: SnapshotBuilder<'f, 'g>,
     /// The version that the marker holds.
     tombstone: Option<Version>,
-    /// No field was left out by a panic.
-    is_whole: bool,
-}
-
-unsafe extern "C" fn collect(
-    _key: *mut raw::RedisModuleKey,
-    field: *mut raw::RedisModuleString,
-    value: *mut raw::RedisModuleString,
-    collected: *mut c_void,
-) {
-    // SAFETY: what `load` passes in, which nobody else touches meanwhile.
-    let collected = unsafe { &mut *collected.cast::<Collected>() };
-    if value.is_null() {
-        return;
-    }
-    let taken = guard::catch("a field", || {
-        let field = RedisString::string_as_slice(field);
-        collected.take(field, RedisString::string_as_slice(value));
-    });
-    collected.is_whole &= taken.is_some();
 }
 
 impl Collected<'_, '_> {
@@ -209,28 +173,43 @@ impl Collected<'_, '_> {
     }
 }
 
+/// The keys of the snapshots that were loaded, to write them in the same order.
+pub struct SnapshotKeys {
+    prefix: usize,
+    loaded: Peekable<vec::IntoIter<RedisString>>,
+}
+
+impl SnapshotReader<'_> {
+    pub fn into_keys(self) -> SnapshotKeys {
+        SnapshotKeys {
+            prefix: self.declaration.prefix.len(),
+            loaded: self.loaded.into_iter().peekable(),
+        }
+    }
+}
+
+impl SnapshotKeys {
+    /// The key of the entity with this id; `None` if it was not loaded, or was taken before.
+    pub fn take(&mut self, id: &[u8]) -> Option<RedisString> {
+        let prefix = self.prefix;
+        self.loaded.next_if(|name| name.get(prefix..) == Some(id))
+    }
+}
+
 /// Applies a write to the snapshot of an entity. Nothing here can fail: the key was looked at before.
-pub fn write(
-    writes: &mut Writes,
-    declaration: &Declaration,
-    id: &[u8],
-    write: &Write,
-    now_ms: u64,
-) {
-    let ctx = writes.context();
-    let name = keys::string(&declaration.snapshot_key(id));
-    let key = Key::write(ctx, &name);
+pub fn write(writes: &mut Writes, name: &RedisString, write: &Write, now_ms: u64) {
+    let mut key = Key::write(writes.context(), name);
     match write {
-        Write::Delete => delete(writes, &key, &name),
+        Write::Delete => delete(writes, &mut key, name),
         Write::Bury {
             version,
             lifetime_ms,
         } => {
-            delete(writes, &key, &name);
+            delete(writes, &mut key, name);
             let version = version.to_string();
             let marker = (MARKER, version.as_bytes());
-            set_fields(writes, &key, &name, [marker].into_iter());
-            expire(writes, &key, &name, now_ms.saturating_add(*lifetime_ms));
+            set_fields(writes, &mut key, name, [marker].into_iter());
+            expire(writes, &mut key, name, now_ms.saturating_add(*lifetime_ms));
         }
         Write::Change {
             replaces_tombstone,
@@ -240,58 +219,50 @@ pub fn write(
             marker,
         } => {
             if *replaces_tombstone {
-                delete(writes, &key, &name);
+                delete(writes, &mut key, name);
             }
             // Setting comes first: a hash without fields would vanish, with its time to live.
             let mark = (*marker == Some(true)).then_some((MARKER, b"".as_slice()));
             let set = set.iter().map(|(field, value)| (&**field, &**value));
-            set_fields(writes, &key, &name, set.chain(mark));
+            set_fields(writes, &mut key, name, set.chain(mark));
             let unmark = (*marker == Some(false)).then_some(MARKER);
             let unset = unset.iter().map(Vec::as_slice);
-            unset_fields(writes, &key, &name, unset.chain(unmark));
+            unset_fields(writes, &mut key, name, unset.chain(unmark));
             if *persist {
-                self::persist(writes, &key, &name);
+                self::persist(writes, &mut key, name);
             }
         }
     }
 }
 
 /// Also takes away its time to live.
-fn delete(writes: &mut Writes, key: &Key, name: &RedisString) {
-    if key.is_missing() {
-        return;
+fn delete(writes: &mut Writes, key: &mut Key, name: &RedisString) {
+    if key.delete() {
+        writes.replicate(c"DEL", name, []);
+        writes.changed(name, Class::Generic, c"del", None);
     }
-    // SAFETY: a key open for writing.
-    unsafe { api!(RedisModule_DeleteKey(key.raw())) };
-    writes.replicate(c"DEL", name, []);
-    writes.changed(name, raw::REDISMODULE_NOTIFY_GENERIC, c"del", None);
 }
 
-fn expire(writes: &mut Writes, key: &Key, name: &RedisString, at_ms: u64) {
-    let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
-    // SAFETY: a key open for writing, which was just made.
-    unsafe { api!(RedisModule_SetAbsExpire(key.raw(), at_ms)) };
+fn expire(writes: &mut Writes, key: &mut Key, name: &RedisString, at_ms: u64) {
+    let at_ms = i64::try_from(at_ms);
+    debug_assert!(at_ms.is_ok(), "lifetimes are at most 2^53 ms");
+    let at_ms = at_ms.unwrap_or(i64::MAX);
+    key.expire_at(at_ms);
     let at_ms = keys::string(at_ms.to_string().as_bytes());
     writes.replicate(c"PEXPIREAT", name, [&at_ms]);
-    writes.changed(name, raw::REDISMODULE_NOTIFY_GENERIC, c"expire", None);
+    writes.changed(name, Class::Generic, c"expire", None);
 }
 
-fn persist(writes: &mut Writes, key: &Key, name: &RedisString) {
-    let forever = raw::REDISMODULE_NO_EXPIRE.into();
-    // SAFETY: a key open for writing, which holds a hash.
-    unsafe {
-        if api!(RedisModule_GetExpire(key.raw())) == forever {
-            return;
-        }
-        api!(RedisModule_SetExpire(key.raw(), forever));
+fn persist(writes: &mut Writes, key: &mut Key, name: &RedisString) {
+    if key.persist() {
+        writes.replicate(c"PERSIST", name, []);
+        writes.changed(name, Class::Generic, c"persist", None);
     }
-    writes.replicate(c"PERSIST", name, []);
-    writes.changed(name, raw::REDISMODULE_NOTIFY_GENERIC, c"persist", None);
 }
 
 fn set_fields<'a>(
     writes: &mut Writes,
-    key: &Key,
+    key: &mut Key,
     name: &RedisString,
     set: impl Iterator<Item = (&'a [u8], &'a [u8])>,
 ) {
@@ -302,34 +273,25 @@ fn set_fields<'a>(
         return;
     }
     for [field, value] in &strings {
-        hash_set(key, field.inner, value.inner);
+        key.set_field(field, value);
     }
     writes.replicate(c"HSET", name, strings.iter().flatten());
-    writes.changed(name, raw::REDISMODULE_NOTIFY_HASH, c"hset", None);
+    writes.changed(name, Class::Hash, c"hset", None);
 }
 
 fn unset_fields<'a>(
     writes: &mut Writes,
-    key: &Key,
+    key: &mut Key,
     name: &RedisString,
     unset: impl Iterator<Item = &'a [u8]>,
 ) {
-    // REDISMODULE_HASH_DELETE, a macro that bindings do not have: a value that is no pointer.
-    let delete = std::ptr::without_provenance_mut(1);
     let strings: Vec<RedisString> = unset.map(keys::string).collect();
     if strings.is_empty() {
         return;
     }
     for field in &strings {
-        hash_set(key, field.inner, delete);
+        key.remove_field(field);
     }
     writes.replicate(c"HDEL", name, &strings);
-    writes.changed(name, raw::REDISMODULE_NOTIFY_HASH, c"hdel", None);
-}
-
-fn hash_set(key: &Key, field: *mut raw::RedisModuleString, value: *mut raw::RedisModuleString) {
-    let end: *mut raw::RedisModuleString = std::ptr::null_mut();
-    let flags = raw::REDISMODULE_HASH_NONE as c_int;
-    // SAFETY: a hash or missing key open for writing; pairs of strings up to a null.
-    unsafe { api!(RedisModule_HashSet(key.raw(), flags, field, value, end)) };
+    writes.changed(name, Class::Hash, c"hdel", None);
 }

@@ -1,13 +1,13 @@
-//! What the server tells of a stream by XINFO STREAM.
+//! The state of a stream, by XINFO STREAM.
 
 use crate::redis::{call, keys};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use redis_module::{Context, RedisString};
 
-/// What the server knows of a stream.
+/// How far a stream is.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct State {
+pub struct StreamState {
     pub last: EventId,
     /// How many entries it ever got.
     pub added: i64,
@@ -15,14 +15,14 @@ pub struct State {
     pub lost: i64,
 }
 
-impl State {
+impl StreamState {
     pub fn length(&self) -> u64 {
         u64::try_from(self.added.saturating_sub(self.lost)).unwrap_or(0)
     }
 }
 
 /// `None` if there is no such key.
-pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<State>, Error> {
+pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<StreamState>, Error> {
     match call::read(ctx, c"XINFO", &[&keys::string(b"STREAM"), stream]) {
         Ok(reply) => {
             let field = |name| reply.view().field(name);
@@ -32,7 +32,7 @@ pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<State>, Error
             let (added, length) = (number(b"entries-added"), number(b"length"));
             let state = last
                 .zip(added.zip(length))
-                .map(|(last, (added, length))| State {
+                .map(|(last, (added, length))| StreamState {
                     last,
                     added,
                     lost: added.saturating_sub(length),
@@ -43,7 +43,8 @@ pub fn state(ctx: &Context, stream: &RedisString) -> Result<Option<State>, Error
     }
 }
 
-/// An error of a native command on a stream: a missing key is none, another type is told our way.
+/// Interprets an error of a native command on a stream: a missing key becomes `None`, and a key of another type gets
+/// the module's own wording.
 pub fn missing_is_none<T>(stream: &[u8], error: Error) -> Result<Option<T>, Error> {
     match error {
         Error::Server(message) if message.contains("no such key") => Ok(None),

@@ -2,17 +2,17 @@
 
 use super::stream_state;
 use super::{cluster, last_ids, retention::Retention, writes::Writes};
-use crate::redis::ids::Ids;
-use crate::redis::keys::{self, Key};
-use crate::redis::{api::api, call, log};
+use crate::redis::keys::{self, Key, Type};
+use crate::redis::keyspace::Class;
+use crate::redis::{call, log};
 use dirty_streams_core::encoding::event::Entry;
 use dirty_streams_core::entity::declaration::Stream;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
-use redis_module::{raw, Context, RedisString};
-use std::ffi::{c_int, c_long};
+use redis_module::{Context, RedisString};
+use std::ffi::c_int;
 
-/// All that is told of a stream as a whole; of one that does not exist, nothing.
+/// A stream as a whole; the default is one that does not exist.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Content {
     pub length: u64,
@@ -38,7 +38,7 @@ impl Content {
             &keys::string(b"0"),
         ];
         let bytes = call::read(ctx, c"MEMORY", &args)?.view().integer();
-        let first = Ids::new(&Key::read(ctx, stream), None, None).next();
+        let first = Key::read(ctx, stream).ids(None, None).next();
         let (last, length) = (state.last, state.length());
         let added = u64::try_from(state.added).unwrap_or(0);
         let between = first.map_or(0, |first| {
@@ -63,15 +63,11 @@ impl Content {
             _ => {
                 let key = Key::read(ctx, stream);
                 // A position may be a time just as well, or any id.
-                let is_entry = || {
-                    Ids::new(&key, Some(position), Some(position))
-                        .next()
-                        .is_some()
-                };
+                let is_entry = || key.ids(Some(position), Some(position)).next().is_some();
                 if self.is_whole && is_entry() {
                     return self.last.seq.saturating_sub(position.seq);
                 }
-                let count = Ids::new(&key, position.succeeding(), None).count();
+                let count = key.ids(position.succeeding(), None).count();
                 u64::try_from(count).unwrap_or(u64::MAX)
             }
         }
@@ -80,7 +76,7 @@ impl Content {
 
 /// A stream that is about to get events, found fit to take them.
 ///
-/// Its key is opened anew for each write: opening others may expire them, and another module may answer
+/// Its key is opened again for each write: opening others may expire them, and another module may answer
 /// that by deleting this one.
 pub struct Publisher<'d> {
     stream: &'d Stream,
@@ -105,9 +101,9 @@ impl<'d> Publisher<'d> {
         let name = keys::string(&stream.key);
         let database = stream.database_from(keys::current_database(ctx));
         let mut retention = Retention::new(stream);
-        let opened = keys::in_database(ctx, stream.database, || {
+        let opened = keys::with_database(ctx, stream.database, || {
             let key = Key::write(ctx, &name); // so that it expires now, if it must, and not later
-            let last = match key.holds(&stream.key, raw::REDISMODULE_KEYTYPE_STREAM, "a stream")? {
+            let last = match key.holds(&stream.key, Type::Stream, "a stream")? {
                 true => last_ids::get(ctx, database, &name)?,
                 false => {
                     cluster::check_missing(ctx, declared_at, &name)?;
@@ -143,16 +139,21 @@ impl<'d> Publisher<'d> {
 
     /// Appends an event, and applies the stream's retention after the command's last. Listeners hear of
     /// it with the other writes.
-    pub fn append(&mut self, writes: &mut Writes, words: &Words, now_ms: u64) -> Option<EventId> {
+    pub fn append(
+        &mut self,
+        writes: &mut Writes,
+        args: &[RedisString],
+        now_ms: u64,
+    ) -> Option<EventId> {
         let ctx = writes.context();
         let (named, database) = (self.stream.database, self.database);
+        debug_assert!(self.events > 0, "more events than were prepared");
         self.events = self.events.saturating_sub(1);
-        let added = keys::in_database(ctx, named, || {
-            let key = Key::write(ctx, &self.name);
-            let mut argv: Vec<_> = words.iter().map(|word| word.inner).collect();
+        let added = keys::with_database(ctx, named, || {
+            let mut key = Key::write(ctx, &self.name);
             let mut add = |last: EventId| {
                 let id = last.following(now_ms)?;
-                stream_add(&key, id, &mut argv).then_some(id)
+                key.append(id, args).then_some(id)
             };
             let id = add(self.last).or_else(|| {
                 // Another module has added entries without telling anybody.
@@ -160,11 +161,11 @@ impl<'d> Publisher<'d> {
                 add(last_ids::get(ctx, database, &self.name).ok()?)
             })?;
             let id_text = keys::string(id.text().as_bytes());
-            writes.replicate(c"XADD", &self.name, std::iter::once(&id_text).chain(words));
-            writes.changed(&self.name, raw::REDISMODULE_NOTIFY_STREAM, c"xadd", named);
+            writes.replicate(c"XADD", &self.name, std::iter::once(&id_text).chain(args));
+            writes.changed(&self.name, Class::Stream, c"xadd", named);
             last_ids::set(database, &self.name, id);
             if self.events == 0 {
-                self.retention.trim(&key, &self.name, writes, now_ms);
+                self.retention.trim(&mut key, &self.name, writes, now_ms);
             }
             Some(id)
         });
@@ -180,11 +181,9 @@ impl<'d> Publisher<'d> {
 }
 
 /// An entry's fields and values by turns.
-pub type Words = [RedisString];
-
-pub fn words(entry: &Entry) -> Vec<RedisString> {
-    let words = entry.iter().flat_map(|(field, value)| [*field, value]);
-    words.map(keys::string).collect()
+pub fn entry_args(entry: &Entry) -> Vec<RedisString> {
+    let args = entry.iter().flat_map(|(field, value)| [*field, value]);
+    args.map(keys::string).collect()
 }
 
 pub fn no_such_database(stream: &Stream) -> Error {
@@ -192,22 +191,4 @@ pub fn no_such_database(stream: &Stream) -> Error {
         index: stream.database.unwrap_or_default(),
         stream: Quoted::new(&stream.key),
     }
-}
-
-/// Whether the stream took the entry.
-fn stream_add(key: &Key, id: EventId, argv: &mut [*mut raw::RedisModuleString]) -> bool {
-    let EventId { ms, seq } = id;
-    let mut id = raw::RedisModuleStreamID { ms, seq };
-    let pairs = c_long::try_from(argv.len() / 2).unwrap_or(0);
-    // SAFETY: a stream or missing key open for writing, so many pairs of strings.
-    let status = unsafe {
-        api!(RedisModule_StreamAdd(
-            key.raw(),
-            0,
-            &mut id,
-            argv.as_mut_ptr(),
-            pairs
-        ))
-    };
-    status == raw::REDISMODULE_OK as c_int
 }

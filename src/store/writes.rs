@@ -1,10 +1,10 @@
-//! The three duties of whoever writes through the low-level API, which does none of them: replicate the
+//! The three duties of code that writes through the low-level API, which does none of them: replicate the
 //! effect, signal the key to WATCH and client-side caching, and notify keyspace listeners.
 
-use super::last_ids;
-use crate::redis::{api::api, guard, keys};
+use crate::redis::keyspace::{self, Class};
+use crate::redis::{guard, keys};
 use redis_module::{Context, RedisString};
-use std::ffi::{c_int, CStr};
+use std::ffi::CStr;
 
 /// The writes of one command. Effects are replicated as they happen; listeners hear of them when all
 /// are done, since another module may answer an event by changing keys. After a panic, too, they hear of
@@ -16,7 +16,7 @@ pub struct Writes<'c> {
 
 struct Notice {
     database: Option<u32>,
-    class: c_int,
+    class: Class,
     event: &'static CStr,
     key: RedisString,
 }
@@ -40,30 +40,18 @@ impl<'c> Writes<'c> {
         key: &'a RedisString,
         args: impl IntoIterator<Item = &'a RedisString>,
     ) {
-        let argv = std::iter::once(key).chain(args).map(|arg| arg.inner);
-        let argv: Vec<_> = argv.collect();
-        // SAFETY: format `v` takes a pointer and a length; the strings are retained by the call.
-        unsafe {
-            api!(RedisModule_Replicate(
-                self.ctx.ctx,
-                command.as_ptr(),
-                c"v".as_ptr(),
-                argv.as_ptr(),
-                argv.len(),
-            ));
-        }
+        keyspace::replicate(self.ctx, command, std::iter::once(key).chain(args));
     }
 
     /// A key was changed: invalidates it at once, notifies later. `database` is `None` for this one.
     pub fn changed(
         &mut self,
         key: &RedisString,
-        class: c_int,
+        class: Class,
         event: &'static CStr,
         database: Option<u32>,
     ) {
-        // SAFETY: a live context and key name.
-        unsafe { api!(RedisModule_SignalModifiedKey(self.ctx.ctx, key.inner)) };
+        keyspace::invalidate(self.ctx, key);
         self.notices.push(Notice {
             database,
             class,
@@ -81,22 +69,10 @@ impl<'c> Writes<'c> {
 impl Drop for Writes<'_> {
     fn drop(&mut self) {
         for notice in std::mem::take(&mut self.notices) {
-            let notify = || {
-                last_ids::notifying(&notice.key, || {
-                    // SAFETY: a live context and key name.
-                    unsafe {
-                        api!(RedisModule_NotifyKeyspaceEvent(
-                            self.ctx.ctx,
-                            notice.class,
-                            notice.event.as_ptr(),
-                            notice.key.inner,
-                        ));
-                    }
-                });
-            };
+            let notify = || keyspace::notify(self.ctx, notice.class, notice.event, &notice.key);
             // The database was there when the key was written. A panic must not meet another one here.
             let _ = guard::catch("a notice", || {
-                keys::in_database(self.ctx, notice.database, notify)
+                keys::with_database(self.ctx, notice.database, notify)
             });
         }
     }

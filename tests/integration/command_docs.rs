@@ -511,28 +511,29 @@ DIRTY.SEEK s CURSOR name 0 => OK
     assert!(tried > 80, "{tried} calls");
 }
 
+/// Of a command: what proxies should know, and how many words it has; at least so many if the number is negative.
+const COMMANDS: [(&str, &str, i64); 14] = [
+    ("abort", "", -3),
+    ("ack", "", -5),
+    ("commit", "nondeterministic_output", -3),
+    ("consume", "nondeterministic_output", -4),
+    ("declare", "", -2),
+    ("deferred", "nondeterministic_output", -2),
+    ("fail", "", -6),
+    ("flush", "nondeterministic_output", -3),
+    ("get", "nondeterministic_output_order", -3),
+    ("info", "", 2),
+    ("leave", "", 5),
+    ("redrive", "", -2),
+    ("seek", "", 5),
+    ("stats", "nondeterministic_output", 2),
+];
+
 #[test]
 fn each_command_is_described() {
     let server = Server::start();
     let mut redis = server.connect_resp3();
-    // Of a command: what proxies should know, and how few words it has.
-    let expected = [
-        ("abort", "", -3),
-        ("ack", "", -5),
-        ("commit", "nondeterministic_output", -3),
-        ("consume", "nondeterministic_output", -4),
-        ("declare", "", -2),
-        ("deferred", "nondeterministic_output", -2),
-        ("fail", "", -6),
-        ("flush", "nondeterministic_output", -3),
-        ("get", "nondeterministic_output_order", -3),
-        ("info", "", -2),
-        ("leave", "", -5),
-        ("redrive", "", -2),
-        ("seek", "", -5),
-        ("stats", "nondeterministic_output", -2),
-    ];
-    for ((command, docs), (name, tips, arity)) in docs(&mut redis).into_iter().zip(expected) {
+    for ((command, docs), (name, tips, arity)) in docs(&mut redis).into_iter().zip(COMMANDS) {
         assert_eq!(command, format!("DIRTY.{}", name.to_uppercase()));
         let text = |name| field(&docs, name).map(word).unwrap_or_default();
         assert!(text("summary").ends_with('.'), "{command}");
@@ -555,6 +556,32 @@ fn each_command_is_described() {
         assert_eq!(told.join(" "), tips, "{command}");
         let key_specs = items(Some(&info[8]));
         assert_eq!(key_specs.len(), 1, "{command}");
+    }
+}
+
+#[test]
+fn the_server_refuses_one_word_more_or_fewer_than_a_command_takes() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    assert_eq!(docs(&mut server.connect_resp3()).len(), COMMANDS.len());
+    for (name, _, arity) in COMMANDS {
+        let command = format!("dirty.{name}");
+        let mut reply = |words: u64| {
+            let mut call = vec![command.as_str()];
+            call.extend((1..words).map(|_| "word"));
+            redis.raw(&call)
+        };
+        let refused = format!("ERR wrong number of arguments for '{command}' command");
+        let words = arity.unsigned_abs();
+        assert_eq!(reply(words - 1), refused, "{command}");
+        assert_ne!(reply(words), refused, "{command}");
+        assert_eq!(reply(words + 1) == refused, arity > 0, "{command}");
+        // The module counts the errors that it gives itself: this is none.
+        let before = redis.raw(&["INFO", "dirty"]);
+        let mut call = vec![command.as_str()];
+        call.extend((2..words).map(|_| "word"));
+        assert_eq!(redis.raw(&call), refused);
+        assert_eq!(redis.raw(&["INFO", "dirty"]), before, "{command}");
     }
 }
 

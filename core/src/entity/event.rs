@@ -5,8 +5,7 @@ use super::value::FieldType;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes that an event borrows from the command that makes it, or from the entry that it is decoded from.
-pub type Bytes<'a> = Cow<'a, [u8]>;
+pub use super::bytes::Bytes;
 
 /// One operation on one entity, as readers learn of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The fields of an entity as a client gives them.
 
-use super::event::Bytes;
+use super::bytes::Bytes;
 use super::value::InputValue;
 
 /// A field and its new value; `None` is null.

@@ -1,6 +1,6 @@
 //! The canonical text of JSON values.
 
-use super::event::Bytes;
+use super::bytes::Bytes;
 use super::number::{is_plain_integer, Number};
 use crate::unique::Seen;
 use serde::de::IgnoredAny;

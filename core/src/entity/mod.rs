@@ -1,5 +1,6 @@
 //! The domain in plain Rust: declarations, values, snapshots, events and their ids. Nothing here knows Redis.
 
+mod bytes;
 pub mod decimal;
 pub mod declaration;
 pub mod event;

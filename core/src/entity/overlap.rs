@@ -96,8 +96,31 @@ pub fn owners<'k>(prefix: &[u8], key: &'k [u8]) -> Result<Vec<&'k [u8]>, TooMany
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Args;
-    use crate::encoding::declaration::decode;
+    use crate::entity::declaration::{Format, Payload};
+    use crate::entity::operation::Operations;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn declaration(prefix: &str, stream: &str) -> Declaration {
+        let stream = Stream {
+            key: stream.into(),
+            operations: Operations::all(),
+            triggers: BTreeSet::new(),
+            max_len: None,
+            max_age_ms: None,
+            payload: Payload::Changes,
+            format: Format::MsgPack,
+            database: None,
+        };
+        Declaration {
+            name: b"k".to_vec(),
+            prefix: prefix.into(),
+            stateless: false,
+            version: None,
+            fake_delete: None,
+            types: BTreeMap::new(),
+            streams: vec![stream],
+        }
+    }
 
     #[test]
     fn a_key_lies_below_another_behind_a_colon() {
@@ -155,8 +178,7 @@ mod tests {
             ("s:dead", "s", "", true),
             ("s:dead:", "s", "42", true),
         ] {
-            let args = [b"PREFIX", prefix.as_bytes(), b"STREAM", stream.as_bytes()];
-            let declaration = decode(b"k", Args::new(&args)).expect("a declaration");
+            let declaration = declaration(prefix, stream);
             let key = declaration.snapshot_key(id.as_bytes());
             let found = is_of_stream(&declaration, &declaration.streams[0], &key);
             assert_eq!(found, expected, "{prefix} {stream} {id}");

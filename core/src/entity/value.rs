@@ -1,6 +1,6 @@
 //! Types of fields, values as clients give them, and the canonical text of each.
 
-use super::event::Bytes;
+use super::bytes::Bytes;
 use super::json;
 use super::number::{Number, MAX_DIGITS};
 use super::{decimal, number};

@@ -1,16 +1,16 @@
-//! What one call of DIRTY.CONSUME delivers, and its reply.
+//! The delivery of one call of DIRTY.CONSUME, and its reply.
 
-use crate::redis::reply::Reply;
+use crate::redis::reply::{Reply, Token};
 use crate::redis::{call, guard};
 use crate::server::stats;
-use crate::store::groups::{self, Entry, Pending};
+use crate::store::groups::{self, Pending, StreamEntry};
 use dirty_streams_core::encoding::event;
 use dirty_streams_core::entity::event::Event;
 use dirty_streams_core::entity::event_id::{missed, EventId};
 use dirty_streams_core::reading::filters::Filter;
 use std::collections::HashSet;
 
-/// What one call delivers.
+/// The entries that one call delivers.
 pub struct Batch {
     pub parts: Vec<Part>,
     /// The reader's position before this batch, `None` if nothing can be missing behind it.
@@ -26,13 +26,13 @@ pub struct Batch {
 /// Entries as the server gave them.
 pub struct Part {
     reply: call::Reply,
-    kind: Kind,
+    delivery: Delivery,
     length: u64,
     /// By place: those that the reader does not want.
     rejected: HashSet<usize>,
 }
 
-enum Kind {
+enum Delivery {
     /// Delivered to a group for the first time.
     New,
     /// Delivered to a group before, this often.
@@ -43,7 +43,7 @@ enum Kind {
 
 /// An entry on its way to a reader.
 struct Delivered<'r> {
-    entry: Entry<'r>,
+    entry: StreamEntry<'r>,
     fields: Vec<(&'r [u8], &'r [u8])>,
     deliveries: Option<i64>,
     /// This reader meets it for the first time.
@@ -82,7 +82,7 @@ impl Batch {
         let count = usize::try_from(self.kept()).unwrap_or(usize::MAX);
         stats::count(&stats::DELIVERED, count);
         reply.map(3);
-        reply.word("events");
+        reply.token(Token::Events);
         reply.array(count);
         let mut new = Vec::with_capacity(count);
         for (delivered, event) in self.decoded() {
@@ -93,12 +93,12 @@ impl Batch {
                 _ => delivered.reply_raw(reply),
             }
         }
-        reply.word("position");
+        reply.token(Token::Position);
         match self.position {
             None => reply.null(),
             Some(position) => reply.bytes(position.text()),
         }
-        reply.word("missed");
+        reply.token(Token::Missed);
         reply.unsigned(self.missed(new));
     }
 
@@ -129,34 +129,34 @@ impl Batch {
 impl Part {
     /// New entries for a group, of which it rejects some.
     pub fn new(reply: call::Reply, filter: &Filter) -> Self {
-        Self::filtered(reply, Kind::New, filter)
+        Self::filtered(reply, Delivery::New, filter)
     }
 
     /// Entries for a cursor.
     pub fn read(reply: call::Reply, filter: &Filter) -> Self {
-        Self::filtered(reply, Kind::Read, filter)
+        Self::filtered(reply, Delivery::Read, filter)
     }
 
     /// Entries that were pending.
     pub fn again(reply: call::Reply, pending: &[Pending], filter: &Filter) -> Self {
         let deliveries = pending.iter();
         let deliveries = deliveries.map(|p| (p.event_id(), p.deliveries.saturating_add(1)));
-        let kind = Kind::Again {
+        let delivery = Delivery::Again {
             deliveries: deliveries.collect(),
         };
-        Self::filtered(reply, kind, filter)
+        Self::filtered(reply, delivery, filter)
     }
 
-    fn filtered(reply: call::Reply, kind: Kind, filter: &Filter) -> Self {
+    fn filtered(reply: call::Reply, delivery: Delivery, filter: &Filter) -> Self {
         let mut part = Part {
             reply,
-            kind,
+            delivery,
             length: 0,
             rejected: HashSet::new(),
         };
         part.length = u64::try_from(part.entries().count()).unwrap_or(u64::MAX);
         if !filter.is_empty() {
-            let takes = |entry: Entry| filter.takes(event::decode(&entry.fields()).as_ref());
+            let takes = |entry: StreamEntry| filter.takes(event::decode(&entry.fields()).as_ref());
             let entries = part.entries().enumerate();
             part.rejected = entries
                 .filter_map(|(place, entry)| (!takes(entry)).then_some(place))
@@ -165,11 +165,11 @@ impl Part {
         part
     }
 
-    fn entries(&self) -> impl DoubleEndedIterator<Item = Entry<'_>> {
+    fn entries(&self) -> impl DoubleEndedIterator<Item = StreamEntry<'_>> {
         let view = self.reply.view();
-        let entries = match self.kind {
-            Kind::New => groups::of_stream(view),
-            Kind::Again { .. } | Kind::Read => Some(view),
+        let entries = match self.delivery {
+            Delivery::New => groups::of_stream(view),
+            Delivery::Again { .. } | Delivery::Read => Some(view),
         };
         entries.into_iter().flat_map(groups::entries)
     }
@@ -182,14 +182,15 @@ impl Part {
     /// How many the reader gets.
     pub fn kept(&self) -> u64 {
         let rejected = u64::try_from(self.rejected.len()).unwrap_or(u64::MAX);
+        debug_assert!(rejected <= self.length(), "its own entries");
         self.length().saturating_sub(rejected)
     }
 
     /// Ids of entries that were pending.
     pub fn claimed(&self) -> Vec<EventId> {
-        match &self.kind {
-            Kind::Again { deliveries } => deliveries.iter().map(|(id, _)| *id).collect(),
-            Kind::New | Kind::Read => Vec::new(),
+        match &self.delivery {
+            Delivery::Again { deliveries } => deliveries.iter().map(|(id, _)| *id).collect(),
+            Delivery::New | Delivery::Read => Vec::new(),
         }
     }
 
@@ -209,24 +210,24 @@ impl Part {
 
     fn delivered(&self) -> impl Iterator<Item = Delivered<'_>> {
         // Both are in the order of their ids.
-        let mut again = match &self.kind {
-            Kind::Again { deliveries } => deliveries.as_slice(),
-            Kind::New | Kind::Read => &[],
+        let mut again = match &self.delivery {
+            Delivery::Again { deliveries } => deliveries.as_slice(),
+            Delivery::New | Delivery::Read => &[],
         }
         .iter();
         let entries = self.entries().enumerate();
         entries.map(move |(place, entry)| Delivered {
             entry,
             fields: entry.fields(),
-            deliveries: match self.kind {
-                Kind::Read => None,
-                Kind::New => Some(1),
-                Kind::Again { .. } => {
+            deliveries: match self.delivery {
+                Delivery::Read => None,
+                Delivery::New => Some(1),
+                Delivery::Again { .. } => {
                     let id = entry.event_id();
                     again.find(|(again, _)| Some(*again) == id).map(|(_, n)| *n)
                 }
             },
-            is_new: !matches!(self.kind, Kind::Again { .. }),
+            is_new: !matches!(self.delivery, Delivery::Again { .. }),
             is_rejected: self.rejected.contains(&place),
         })
     }
@@ -249,16 +250,16 @@ impl<'r> Delivered<'r> {
         ];
         let pairs = optional.into_iter().filter(|present| *present).count();
         reply.map(pairs.saturating_add(4));
-        reply.word("id");
+        reply.token(Token::Id);
         reply.part(self.entry.id);
-        reply.word("entity");
+        reply.token(Token::Entity);
         reply.bytes(&event.entity);
-        reply.word("entity_id");
+        reply.token(Token::EntityId);
         reply.bytes(&event.id);
-        reply.word("op");
-        reply.word(event.op());
+        reply.token(Token::Op);
+        reply.token(op(event));
         if !event.changes.is_empty() {
-            reply.word("changes");
+            reply.token(Token::Changes);
             reply.map(event.changes.len());
             for change in event.changes.iter() {
                 reply.bytes(&change.field);
@@ -267,9 +268,9 @@ impl<'r> Delivered<'r> {
                 reply.value(&change.new);
             }
         }
-        for (name, image) in [("before", &event.before), ("after", &event.after)] {
+        for (name, image) in [(Token::Before, &event.before), (Token::After, &event.after)] {
             if !image.is_empty() {
-                reply.word(name);
+                reply.token(name);
                 reply.map(image.len());
                 for (field, value) in image.iter() {
                     reply.bytes(field);
@@ -278,7 +279,7 @@ impl<'r> Delivered<'r> {
             }
         }
         if !event.meta.is_empty() {
-            reply.word("meta");
+            reply.token(Token::Meta);
             reply.map(event.meta.len());
             for (name, value) in event.meta.iter() {
                 reply.bytes(name);
@@ -291,17 +292,26 @@ impl<'r> Delivered<'r> {
     /// The entry's own fields, in its order, any of them more than once if it is so.
     fn reply_raw(&self, reply: Reply) {
         reply.map(if self.deliveries.is_some() { 3 } else { 2 });
-        reply.word("id");
+        reply.token(Token::Id);
         reply.part(self.entry.id);
-        reply.word("fields");
+        reply.token(Token::Fields);
         reply.part(self.entry.fields);
         self.reply_deliveries(reply);
     }
 
     fn reply_deliveries(&self, reply: Reply) {
         if let Some(deliveries) = self.deliveries {
-            reply.word("deliveries");
+            reply.token(Token::Deliveries);
             reply.integer(deliveries);
         }
+    }
+}
+
+fn op(event: &Event) -> Token {
+    match event.op() {
+        "insert" => Token::Insert,
+        "delete" => Token::Delete,
+        "touch" => Token::Touch,
+        _ => Token::Update,
     }
 }

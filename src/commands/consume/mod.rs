@@ -9,10 +9,10 @@ pub use group::{advance, group};
 pub use read::{acknowledge, position};
 pub use room::has_made_room;
 
-use crate::redis::keys;
 use crate::redis::reply::Reply;
+use crate::redis::{flags, keys};
 use crate::server::blocking::{self, Look, Waits};
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
 use crate::server::rights::{Access, Rights};
 use crate::store::dead::Dead;
@@ -99,7 +99,7 @@ impl Command for Consume {
     const FLAGS: &'static CStr = c"write blocking";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
     const DATA: &'static [&'static str] = &["stream"];
-    const MIN_ARGS: usize = 2;
+    const ARITY: Arity = Arity::AtLeast(2);
 
     fn run(call: &Call) -> Result<(), Error> {
         let request = Request::parse(Args::new(call.args), &config::limits())?;
@@ -109,8 +109,8 @@ impl Command for Consume {
         }
         let batch = read(call, &request, None)?;
         match request.block {
-            Some(timeout_ms) if batch.is_empty() && blocking::is_allowed(call.ctx) => {
-                let waiting = Waiting {
+            Some(timeout_ms) if batch.is_empty() && flags::may_block(call.ctx) => {
+                let waiting = WaitingReader {
                     waited: Waited {
                         start: batch.before,
                         position: batch.position,
@@ -160,7 +160,7 @@ pub fn check_dead(call: &Call, is_needed: bool, named: Option<&[u8]>) -> Result<
     if !is_needed {
         return Ok(());
     }
-    // Who may not write it is not told what it holds either.
+    // A user who may not write it does not learn its type either.
     if let Some(key) = named {
         Rights::of(call).check(Access::Write, key)?;
     }
@@ -177,8 +177,8 @@ pub fn check_deletions(call: &Call, is_asked: bool) -> Result<(), Error> {
     }
 }
 
-/// What is remembered of a reader while it waits.
-pub struct Waiting {
+/// The state of a reader while it waits.
+pub struct WaitingReader {
     waited: Waited,
     watch: Watch,
     raw: bool,
@@ -187,11 +187,11 @@ pub struct Waiting {
 }
 
 impl Waits for Consume {
-    type Memory = Waiting;
+    type Memory = WaitingReader;
     type Found = Batch;
 
-    fn wake(call: &Call, waiting: &mut Waiting) -> Result<Option<Batch>, Error> {
-        // By the limits of when it came.
+    fn wake(call: &Call, waiting: &mut WaitingReader) -> Result<Option<Batch>, Error> {
+        // It was within the limits when it came.
         let request = Request::parse(Args::new(call.args), &Limits::NONE)?;
         let waited = &mut waiting.waited;
         let is_calm = waiting.watch.is_calm();
@@ -214,18 +214,22 @@ impl Waits for Consume {
         Ok(None)
     }
 
-    fn look(ctx: &Context, stream: &RedisString, waiting: &mut Waiting) -> Result<Look, Error> {
+    fn look(
+        ctx: &Context,
+        stream: &RedisString,
+        waiting: &mut WaitingReader,
+    ) -> Result<Look, Error> {
         match waiting.waited.is_cut {
             true => Ok(Look::Wake),
             false => waiting.watch.look(ctx, stream, waiting.waited.position),
         }
     }
 
-    fn reply(reply: Reply, waiting: &Waiting, batch: Batch) {
+    fn reply(reply: Reply, waiting: &WaitingReader, batch: Batch) {
         batch.reply(reply, waiting.raw);
     }
 
-    fn give_up(reply: Reply, waiting: &Waiting) {
+    fn give_up(reply: Reply, waiting: &WaitingReader) {
         Batch::empty(waiting.waited.position).reply(reply, false);
     }
 }
@@ -266,8 +270,8 @@ impl Waited {
     }
 
     /// Where a reader goes on whose group vanished while it waited: at the beginning of a stream that
-    /// was made anew, all of which came since. If the stream is still the same, somebody has destroyed
-    /// the group, and the reader is told, as XREADGROUP tells its own.
+    /// was made again, all of whose entries came since. If the stream is still the same, somebody has destroyed the
+    /// group, and the reader gets an error, as a reader of XREADGROUP does.
     fn resume(&self, call: &Call, group: &Group) -> Result<EventId, Error> {
         let now = stream_state::state(call.ctx, &call.key)?.unwrap_or_default();
         let grown = u64::try_from(now.added.saturating_sub(self.stream.added));

@@ -9,7 +9,7 @@ use crate::redis::keys;
 use crate::server::command::Call;
 use crate::store::dead::{Dead, Death};
 use crate::store::deletions::Deletions;
-use crate::store::groups::{self, Group, Pending, State, Whose};
+use crate::store::groups::{self, Group, GroupState, Pending, Whose};
 use crate::store::last_ids;
 use crate::store::stream_state;
 use dirty_streams_core::entity::event_id::EventId;
@@ -30,7 +30,7 @@ const LISTED: u64 = 100;
 /// How many entries one call moves to the dead stream at most.
 const BURIED: usize = 1000;
 
-/// What a reader that waited knows of before.
+/// The state of a reader from before it waited.
 pub struct Waited {
     /// Where a cursor stood when it began.
     pub start: Option<EventId>,
@@ -39,7 +39,7 @@ pub struct Waited {
     /// There may be more, which was not looked at yet.
     pub is_cut: bool,
     /// The stream's state when it began.
-    pub stream: stream_state::State,
+    pub stream: stream_state::StreamState,
 }
 
 /// Acknowledges what is to be, then reads. A reader that has waited has acknowledged already.
@@ -59,14 +59,14 @@ pub fn read(
                 None => position(request.from, call)?,
             };
             group.create(position)?;
-            State {
+            GroupState {
                 consumers: 0,
                 pending: 0,
                 position,
             }
         }
     };
-    let reading = Reading {
+    let reading = ReadCall {
         call,
         group: &group,
         request,
@@ -94,7 +94,7 @@ pub fn read(
     }
 }
 
-struct Reading<'r> {
+struct ReadCall<'r> {
     call: &'r Call<'r>,
     group: &'r Group<'r>,
     request: &'r Request<'r>,
@@ -103,8 +103,8 @@ struct Reading<'r> {
     is_calm: bool,
 }
 
-impl Reading<'_> {
-    fn of_group(&self, reader: &GroupReader, state: State) -> Result<Batch, Error> {
+impl ReadCall<'_> {
+    fn of_group(&self, reader: &GroupReader, state: GroupState) -> Result<Batch, Error> {
         let group = self.group;
         if !self.is_waking && !reader.ack.is_empty() {
             acknowledge(self.call, group, &reader.ack, reader.delete)?;
@@ -112,7 +112,7 @@ impl Reading<'_> {
         let consumer = keys::string(reader.consumer);
         let mut batch = Batch::new(Some(state.position), None);
         let mut left = self.request.count;
-        // What was acknowledged just now may have been all; then there is nothing to look for.
+        // The acknowledged entries may have been all; then there is nothing to look for.
         let is_pending = state.pending > 0;
         let nobody = keys::string(LEFT);
         let own = [Whose::Own(&consumer), Whose::Own(&nobody)];
@@ -209,6 +209,7 @@ impl Reading<'_> {
             if length < left {
                 break; // the stream's end
             }
+            debug_assert!(kept <= left, "no more was asked for");
             left = left.saturating_sub(kept);
             if left == 0 || looked_at >= LOOKED_AT {
                 batch.is_cut = left > 0;
@@ -296,7 +297,8 @@ impl Reading<'_> {
                 let entries = self.group.claim(consumer, &pending)?;
                 let part = Part::again(entries, &pending, &self.request.filter);
                 let claimed = u64::try_from(pending.len()).unwrap_or(u64::MAX);
-                // What the stream no longer has is pending no more.
+                debug_assert!(part.length() <= claimed, "an answer to what was claimed");
+                // Entries that the stream no longer has are not pending any more.
                 let gone = claimed.saturating_sub(part.length());
                 batch.lost = batch.lost.saturating_add(gone);
                 let rejected = part.rejected();
@@ -306,7 +308,7 @@ impl Reading<'_> {
                 has_made_room(self.call);
                 *left = left.saturating_sub(part.kept());
                 looked_at = looked_at.saturating_add(claimed);
-                // What was rejected or is gone concerns nobody any longer.
+                // Rejected entries and those that are gone concern nobody any longer.
                 if part.kept() > 0 {
                     batch.parts.push(part);
                 }
@@ -324,7 +326,7 @@ impl Reading<'_> {
         let id = worn.event_id();
         let failure = dead.failure(self.group, id)?;
         let now_ms = clock::now_ms();
-        // What FAIL NOW and LEAVE have made due was delivered at a time that nobody knows any longer.
+        // The delivery time of entries that FAIL NOW and LEAVE have made due is not known any longer.
         let last_ms = failure.last_ms.max(worn.delivered_ms(now_ms));
         let last_ms = last_ms.unwrap_or(now_ms);
         let message = match failure.message.as_slice() {
@@ -371,6 +373,7 @@ impl Reading<'_> {
             if length < left {
                 break; // the end of what it may have
             }
+            debug_assert!(kept <= left, "no more was asked for");
             left = left.saturating_sub(kept);
             if left == 0 || looked_at >= LOOKED_AT {
                 batch.is_cut = left > 0;

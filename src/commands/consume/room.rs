@@ -1,6 +1,6 @@
 //! Readers that wait until they hold less than MAXPENDING.
 
-use crate::server::blocking;
+use crate::redis::keyspace;
 use crate::server::command::Call;
 use dirty_streams_core::reading::requests::consume::{Reader, Request};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -13,7 +13,7 @@ static WAIT_FOR_ROOM: AtomicUsize = AtomicUsize::new(0);
 /// Says that somebody holds less now.
 pub fn has_made_room(call: &Call) {
     if WAIT_FOR_ROOM.load(Relaxed) > 0 {
-        blocking::signal(call.ctx, &call.key);
+        keyspace::wake(call.ctx, &call.key);
     }
 }
 

@@ -1,8 +1,8 @@
 //! SINGLE: whose turn it is in a group with one active consumer.
 //!
-//! Nothing is written down for it. Whoever is active reads or, with nothing to read, asks for nothing, which
-//! sets its idle time to 0; the others do not touch the group. So the active one is who was idle for the
-//! shortest time, as long as that is within the lease.
+//! Nothing is recorded for it. The active consumer reads or, with nothing to read, sends an empty read, which sets its
+//! idle time to 0; the others do not touch the group. So the active consumer is the one with the shortest idle time, as
+//! long as that is within the lease.
 
 use crate::store::groups::{Consumer, Group};
 use dirty_streams_core::error::Error;
@@ -12,7 +12,7 @@ use redis_module::RedisString;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Turn {
     Mine {
-        /// It was another's, or nobody's: what is pending comes first, whoever was reading it.
+        /// It was another's, or nobody's: pending entries come first, no matter which consumer was reading them.
         is_new: bool,
         /// Whether entries are pending that others were reading: they come first.
         others_hold: bool,
@@ -30,8 +30,8 @@ pub fn turn(group: &Group, consumer: &RedisString, lease_ms: u64) -> Result<Turn
     let mut consumers = group.consumers()?;
     let is_recent = |other: &Consumer| other.name != LEFT && other.idle_ms < lease_ms;
     if consumers.iter().filter(|other| is_recent(other)).count() > 1 {
-        // A server that has just read its AOF knows of all that they came just now. It still knows when
-        // entries were delivered, and the last one was to who was active.
+        // A server that has just read its AOF takes all consumers for new ones. It still knows when entries were
+        // delivered, and the last one went to the active consumer.
         let mut pending = group.pending_after(None, LOOKED_AT)?;
         pending.retain(|pending| pending.idle_ms < lease_ms && pending.consumer.as_slice() != LEFT);
         if let Some(newest) = pending.iter().min_by_key(|pending| pending.idle_ms) {
@@ -44,7 +44,7 @@ pub fn turn(group: &Group, consumer: &RedisString, lease_ms: u64) -> Result<Turn
     Ok(decide(&consumers, consumer, lease_ms))
 }
 
-/// So many pending entries are looked at for that.
+/// The number of pending entries that are looked at for that.
 const LOOKED_AT: u64 = 1000;
 
 fn decide(consumers: &[Consumer], own: &[u8], lease_ms: u64) -> Turn {
@@ -92,7 +92,7 @@ mod tests {
                 vec![("other", 0, 50), ("third", 0, 20), ("me", 0, 60)],
                 others(80),
             ),
-            // Who has left never reads.
+            // The consumer of entries left behind never reads.
             (
                 vec![("dirty:left", 2, 0), ("me", 0, 60)],
                 mine(false, true, false),

@@ -1,4 +1,4 @@
-//! What time alone brings to a reader that waits: a pending entry becomes claimable, the lease of the
+//! Changes for a waiting reader that time alone brings: a pending entry becomes claimable, the lease of the
 //! active consumer runs out, an event becomes old enough.
 
 use super::turn::{turn, Turn};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Of the reader's options those that time has a part in.
 pub struct Watch {
     name: RedisString,
-    kind: Kind,
+    awaited: Awaited,
     calm: Option<Calm>,
 }
 
@@ -28,7 +28,7 @@ struct Calm {
     handed_on: u64,
 }
 
-enum Kind {
+enum Awaited {
     Group {
         consumer: RedisString,
         claim_ms: Option<u64>,
@@ -43,24 +43,24 @@ enum Kind {
 /// A shorter time than this is not worth a timer.
 const SHORTEST_MS: u64 = 10;
 
-/// So many pending entries are looked at to find the one that is claimable first.
+/// The number of pending entries in a page, when the one that is claimable first is looked for.
 const LOOKED_AT: u64 = 1000;
 
-/// In so many steps.
+/// The number of such pages.
 const PAGES: usize = 5;
 
 impl Watch {
     pub fn new(request: &Request) -> Self {
         Watch {
             name: keys::string(request.reader.name()),
-            kind: match &request.reader {
-                Reader::Group(group) => Kind::Group {
+            awaited: match &request.reader {
+                Reader::Group(group) => Awaited::Group {
                     consumer: keys::string(group.consumer),
                     claim_ms: group.claim_ms,
                     lease_ms: group.lease_ms,
                     max_pending: group.max_pending,
                 },
-                Reader::Cursor(cursor) => Kind::Cursor {
+                Reader::Cursor(cursor) => Awaited::Cursor {
                     lag_ms: cursor.lag_ms,
                 },
             },
@@ -89,12 +89,12 @@ impl Watch {
             name: &self.name,
         };
         let is_calm = self.is_calm();
-        match &self.kind {
-            Kind::Cursor { lag_ms: None } => Ok(Look::Never),
-            Kind::Cursor { lag_ms: Some(ms) } => {
+        match &self.awaited {
+            Awaited::Cursor { lag_ms: None } => Ok(Look::Never),
+            Awaited::Cursor { lag_ms: Some(ms) } => {
                 look_at_age(&group, position.unwrap_or_default(), *ms)
             }
-            Kind::Group {
+            Awaited::Group {
                 claim_ms: None,
                 lease_ms: None,
                 ..
@@ -102,7 +102,7 @@ impl Watch {
                 self.calm = Some(Calm::new(None));
                 Ok(Look::Never)
             }
-            Kind::Group {
+            Awaited::Group {
                 consumer,
                 claim_ms,
                 lease_ms,
@@ -115,7 +115,7 @@ impl Watch {
                 let lease = match lease_ms {
                     None => Look::Never,
                     Some(ms) => match turn(&group, consumer, *ms)? {
-                        // Not our turn: whatever is claimable is another's to claim.
+                        // Not our turn: claimable entries are another's to claim.
                         Turn::Others { free_in_ms } => return Ok(later(free_in_ms)),
                         Turn::Mine {
                             others_hold: true, ..
@@ -196,7 +196,7 @@ fn claimable_in(group: &Group, claim_ms: u64) -> Result<Option<u64>, Error> {
         let ms = longest.saturating_add(1);
         page = group.pending(&Whose::Idle { ms }, LOOKED_AT)?;
     }
-    // What is pending later than now is not claimable before.
+    // Entries that become pending later are not claimable before.
     Ok(Some(claim_ms.saturating_sub(idle_ms).max(SHORTEST_MS)))
 }
 

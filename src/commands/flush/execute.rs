@@ -6,7 +6,7 @@ use crate::redis::reply::Reply;
 use crate::server::command::{Call, Command};
 use crate::server::rights::Rights;
 use crate::server::{config, stats};
-use crate::store::snapshots::{self, Stored};
+use crate::store::snapshots::{self, SnapshotKeys, SnapshotReader};
 use crate::store::streams::{self, Publisher};
 use crate::store::writes::Writes;
 use dirty_streams_core::encoding::event::Origin;
@@ -24,8 +24,8 @@ pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
     }
 }
 
-/// Carries out flushes as one unit, and says for each what came of its operations. Listeners are told by
-/// the caller, when nothing is left to write.
+/// Carries out flushes as one unit, and returns the outcome of each operation. The caller notifies listeners, when
+/// nothing is left to write.
 pub fn execute<'c, C: Command>(
     call: &Call<'c>,
     declaration: &Declaration,
@@ -33,10 +33,17 @@ pub fn execute<'c, C: Command>(
 ) -> Result<(Writes<'c>, Vec<Vec<Outcome>>), Error> {
     let ctx = call.ctx;
     let origin = origin(call);
-    let mut stored = Stored::new(ctx, &call.key, declaration);
-    let plan = plan(declaration, origin, config::limits(), flushes, &mut stored)?;
+    let mut snapshots = SnapshotReader::new(ctx, &call.key, declaration);
+    let plan = plan(
+        declaration,
+        origin,
+        config::limits(),
+        flushes,
+        &mut snapshots,
+    )?;
     let publishers = prepare::<C>(call, declaration, &plan, origin)?;
-    let (writes, outcomes) = apply(ctx, declaration, plan, publishers, origin.now_ms);
+    let keys = snapshots.into_keys();
+    let (writes, outcomes) = apply(ctx, declaration, plan, keys, publishers, origin.now_ms);
     stats::count(&stats::FLUSHES, outcomes.len());
     Ok((writes, outcomes))
 }
@@ -44,7 +51,7 @@ pub fn execute<'c, C: Command>(
 /// The streams that get events, by index of the declaration, each found fit to take them.
 ///
 /// A declaration lends its streams, but not the databases where they are: on servers that limit users to
-/// some, who flushes must be allowed to do so there, too.
+/// some, the user who flushes must be allowed to do so there, too.
 fn prepare<'d, C: Command>(
     call: &Call,
     declaration: &'d Declaration,
@@ -79,6 +86,7 @@ fn apply<'c, 'd>(
     ctx: &'c Context,
     declaration: &'d Declaration,
     plan: Plan,
+    mut snapshot_keys: SnapshotKeys,
     mut publishers: Vec<Option<Publisher<'d>>>,
     now_ms: u64,
 ) -> (Writes<'c>, Vec<Vec<Outcome>>) {
@@ -86,8 +94,11 @@ fn apply<'c, 'd>(
     // That of the last entry: streams that share one follow each other.
     let mut entry_args: Option<(usize, Vec<RedisString>)> = None;
     let mut outcome = |step: Step| {
+        let key = snapshot_keys.take(step.id);
         if let Some(write) = &step.write {
-            snapshots::write(&mut writes, declaration, step.id, write, now_ms);
+            // An entity that comes again was loaded once.
+            let key = key.unwrap_or_else(|| keys::string(&declaration.snapshot_key(step.id)));
+            snapshots::write(&mut writes, &key, write, now_ms);
         }
         let mut details = step.changed.map(|changed| Details {
             changed,
@@ -98,7 +109,10 @@ fn apply<'c, 'd>(
             let known = entry_args.take().filter(|(known, _)| *known == entry);
             let (_, args) = entry_args.insert(known.unwrap_or_else(|| {
                 let entry_fields = plan.entries.get(entry);
-                (entry, entry_fields.map_or_else(Vec::new, streams::words))
+                (
+                    entry,
+                    entry_fields.map_or_else(Vec::new, streams::entry_args),
+                )
             }));
             if let Some(publisher) = publisher {
                 let id = publisher.append(&mut writes, args, now_ms);

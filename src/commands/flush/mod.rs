@@ -3,15 +3,16 @@ mod execute;
 pub use execute::{execute, reply};
 
 use crate::redis::clock;
-use crate::server::command::{Call, Command, KeyUse};
+use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
-use crate::store::derived::{Deferred, Once};
-use crate::store::snapshots::Stored;
+use crate::store::deferred::DeferredFlushes;
+use crate::store::once::Once;
+use crate::store::snapshots::SnapshotReader;
 use crate::store::{cluster, declarations};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::flush::stored as waiting;
+use dirty_streams_core::flush::stored;
 use dirty_streams_core::flush::{check, Answer, Request};
 use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
 use std::ffi::CStr;
@@ -66,7 +67,7 @@ impl Command for Flush {
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["hash", "stream"];
-    const MIN_ARGS: usize = 1;
+    const ARITY: Arity = Arity::AtLeast(1);
 
     fn run(call: &Call) -> Result<(), Error> {
         let ctx = call.ctx;
@@ -96,7 +97,7 @@ impl Command for Flush {
             }
         };
         let remembered = once.map_or(Ok(()), |(once, lifetime_ms)| {
-            let value = waiting::encode_answer(&answer);
+            let value = stored::encode_answer(&answer);
             once.set(&value, clock::now_ms(), lifetime_ms)
         });
         // A listener may answer by the same flush, so it hears when the token is there.
@@ -160,7 +161,7 @@ const OLD_AND_NEW: &[Arg] = &[text(c"old"), text(c"new")];
 fn first_answer(once: &Once) -> Result<Option<Answer>, Error> {
     match once.get()? {
         None => Ok(None),
-        Some(bytes) => match waiting::decode_answer(&bytes) {
+        Some(bytes) => match stored::decode_answer(&bytes) {
             Some(answer) => Ok(Some(answer)),
             None => Err(once.not_one()),
         },
@@ -176,27 +177,27 @@ fn defer(
 ) -> Result<Answer, Error> {
     let operations = u64::try_from(request.flush.actions.len()).unwrap_or(u64::MAX);
     if !declaration.stateless {
-        let mut stored = Stored::new(call.ctx, &call.key, declaration);
+        let mut snapshots = SnapshotReader::new(call.ctx, &call.key, declaration);
         for (id, _) in &request.flush.actions {
-            stored.check_id(id)?;
+            snapshots.check_id(id)?;
         }
     }
     let limits = config::limits();
     check(declaration, execute::origin(call), limits, request.flush)?;
-    let deferred = Deferred::of(call.ctx, &call.key)?;
+    let deferred = DeferredFlushes::of(call.ctx, &call.key)?;
     let (now_ms, stateless) = (clock::now_ms(), declaration.stateless);
-    let value = waiting::encode_deferred(now_ms, operations, stateless, &request.kept);
+    let value = stored::encode_deferred(now_ms, operations, stateless, &request.kept);
     match deferred.get(token)? {
         None => deferred.put(token, &value)?,
         Some(known) => {
             // The same again is a client that has lost the reply. Another flush must not vanish.
             let args = |bytes: &[u8]| {
-                let flush = waiting::decode_deferred(bytes);
+                let flush = stored::decode_deferred(bytes);
                 flush.map(|flush| (flush.stateless, flush.args))
             };
             if args(&known) != args(&value) {
                 let token = Quoted::new(token);
-                return Err(match waiting::is_readable(&known) {
+                return Err(match stored::is_readable(&known) {
                     true => Error::TokenTaken(token),
                     false => Error::TokenUnreadable(token),
                 });
