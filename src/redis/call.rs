@@ -73,7 +73,8 @@ fn refusal(message: &[u8]) -> Error {
     }
 }
 
-/// A reply that is not an error, freed when dropped.
+/// A reply that is not an error, freed when dropped. The server keeps the address of the context that it was asked
+/// with, so drop it while that context lives, or never.
 pub struct Reply {
     raw: *mut raw::RedisModuleCallReply,
 }

@@ -10,6 +10,9 @@ use std::marker::PhantomData;
 /// through a unique one, so that nothing changes below an iterator.
 ///
 /// Opening an expired key deletes it, so look at nothing that was cached of a key before it is open.
+///
+/// One thing the compiler cannot see: the server keeps an open key's value by its address. So while a key is open, do
+/// not run a command that deletes or replaces that very key, and do not open it a second time to change it.
 pub struct Key<'c> {
     raw: *mut raw::RedisModuleKey,
     ctx: PhantomData<&'c Context>,
