@@ -47,33 +47,38 @@ use store::{declarations, last_ids};
 static ALLOCATOR: redis::allocator::Allocator = redis::allocator::Allocator;
 
 /// Every command of the module.
-fn register_commands(ctx: &Context) -> bool {
-    dispatch::register::<Declare>(ctx) // DIRTY.DECLARE key …: an entity type, its streams and fields
-        && dispatch::register::<Flush>(ctx) // DIRTY.FLUSH key op …: store, diff, publish
-        && dispatch::register::<Commit>(ctx) // DIRTY.COMMIT key token …: what was flushed with DEFER
-        && dispatch::register::<Abort>(ctx) // DIRTY.ABORT key token …: drop it instead
-        && dispatch::register::<Deferred>(ctx) // DIRTY.DEFERRED key: what waits
-        && dispatch::register::<Get>(ctx) // DIRTY.GET key id …: typed snapshots
-        && dispatch::register::<Info>(ctx) // DIRTY.INFO key: the declaration
-        && dispatch::register::<Consume>(ctx) // DIRTY.CONSUME stream GROUP|CURSOR …: acknowledge and read
-        && dispatch::register::<Ack>(ctx) // DIRTY.ACK stream GROUP|CURSOR …: acknowledge alone
-        && dispatch::register::<Seek>(ctx) // DIRTY.SEEK stream GROUP|CURSOR name start: move it
-        && dispatch::register::<Fail>(ctx) // DIRTY.FAIL stream GROUP group id message: retry or dead
-        && dispatch::register::<Leave>(ctx) // DIRTY.LEAVE stream GROUP group consumer: hand on its events
-        && dispatch::register::<Redrive>(ctx) // DIRTY.REDRIVE stream: the dead, once more
-        && dispatch::register::<Stats>(ctx) // DIRTY.STATS stream: its size and its readers
-        && register_deliberate_panic(ctx)
-}
-
-#[cfg(not(feature = "deliberate-panic"))]
-fn register_deliberate_panic(_ctx: &Context) -> bool {
-    true
-}
-
-#[cfg(feature = "deliberate-panic")]
-fn register_deliberate_panic(ctx: &Context) -> bool {
-    dispatch::register::<commands::panic::Panic>(ctx)
-}
+const COMMANDS: &[fn(&Context) -> bool] = &[
+    // DIRTY.DECLARE key …: an entity type, its streams and fields
+    dispatch::register::<Declare>,
+    // DIRTY.FLUSH key op …: store, diff, publish
+    dispatch::register::<Flush>,
+    // DIRTY.COMMIT key token …: what was flushed with DEFER
+    dispatch::register::<Commit>,
+    // DIRTY.ABORT key token …: drop it instead
+    dispatch::register::<Abort>,
+    // DIRTY.DEFERRED key: what waits
+    dispatch::register::<Deferred>,
+    // DIRTY.GET key id …: typed snapshots
+    dispatch::register::<Get>,
+    // DIRTY.INFO key: the declaration
+    dispatch::register::<Info>,
+    // DIRTY.CONSUME stream GROUP|CURSOR …: acknowledge and read
+    dispatch::register::<Consume>,
+    // DIRTY.ACK stream GROUP|CURSOR …: acknowledge alone
+    dispatch::register::<Ack>,
+    // DIRTY.SEEK stream GROUP|CURSOR name start: move it
+    dispatch::register::<Seek>,
+    // DIRTY.FAIL stream GROUP group id message: retry or dead
+    dispatch::register::<Fail>,
+    // DIRTY.LEAVE stream GROUP group consumer: hand on its events
+    dispatch::register::<Leave>,
+    // DIRTY.REDRIVE stream: the dead, once more
+    dispatch::register::<Redrive>,
+    // DIRTY.STATS stream: its size and its readers
+    dispatch::register::<Stats>,
+    #[cfg(feature = "deliberate-panic")]
+    dispatch::register::<commands::panic::Panic>,
+];
 
 /// All that the server is to know of the module, which it has found to be one that the module can run on.
 fn load(ctx: &Context, args: &[RedisString]) -> bool {
@@ -83,7 +88,7 @@ fn load(ctx: &Context, args: &[RedisString]) -> bool {
     acl_categories::add(ctx);
     declarations::register(ctx)
         && config::register(ctx, args)
-        && register_commands(ctx)
+        && COMMANDS.iter().all(|register| register(ctx))
         && last_ids::register(ctx)
         && counters::register(ctx)
         && eviction::register(ctx)

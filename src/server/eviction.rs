@@ -43,8 +43,8 @@ fn look(ctx: &Context) {
     let did = MAY_LOSE.swap(may_lose, Relaxed);
     if may_lose && !did {
         log::warning(&format!(
-            "maxmemory-policy {} evicts declarations, snapshots and streams when memory is short, and events \
-             with them; use noeviction, or a volatile policy",
+            "maxmemory-policy {} evicts declarations, snapshots and streams when memory is short, \
+             and events with them; use noeviction, or a volatile policy",
             policy.escape_ascii()
         ));
     }

@@ -80,8 +80,7 @@ pub fn check_missing(
 
 /// Whether a key has gone to another node, as far as can be told without the client that asked for it.
 pub fn has_left(ctx: &Context, key: &RedisString) -> bool {
-    is_in_cluster(ctx)
-        && matches!(call::read(ctx, c"EXISTS", &[key]), Err(Error::TryAgain))
-        // Else it is here, but of a slot that is not this node's yet, and the client has said ASKING.
-        && Key::read(ctx, key).is_missing()
+    let is_moving = || matches!(call::read(ctx, c"EXISTS", &[key]), Err(Error::TryAgain));
+    // A key that is here belongs to a slot that this node is still receiving, and the client has said ASKING.
+    is_in_cluster(ctx) && is_moving() && Key::read(ctx, key).is_missing()
 }

@@ -110,8 +110,9 @@ impl Value for DeclarationValue {
             // The meaning of its bytes is not known, so none is read. The server says that it cannot load them.
             _ => {
                 log::warning(&format!(
-                    "a declaration is stored in encoding version {version}, but this version of the module reads \
-                     {ENCODING_VERSION} at most: load it with the version that wrote it, or a later one"
+                    "a declaration is stored in encoding version {version}, but this version \
+                     of the module reads {ENCODING_VERSION} at most: load it with the version \
+                     that wrote it, or a later one"
                 ));
                 None
             }
