@@ -33,7 +33,11 @@ impl Command for Get {
     fn run(call: &Call) -> Result<(), Error> {
         let declaration = declarations::load(call.ctx, &call.key)?;
         cluster::check(call.ctx, &call.key, &declaration)?;
-        config::limits().check_ids(call.args.len())?;
+        let limits = config::limits();
+        limits.check_ids(call.args.len())?;
+        for id in call.args {
+            limits.check_name(id)?;
+        }
         let mut stored = SnapshotReader::new(call.ctx, &call.key, &declaration);
         let (mut fields, mut bytes) = (0usize, 0usize);
         let load = |id: &&[u8]| {

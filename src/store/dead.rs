@@ -9,7 +9,7 @@
 use super::cluster;
 use super::deletions::Deletions;
 use super::groups::{self, Group, Pending};
-use super::stream_state;
+use super::{last_ids, stream_state};
 use crate::redis::clock;
 use crate::redis::{call, keys};
 use dirty_streams_core::entity::event_id::EventId;
@@ -243,17 +243,27 @@ fn failure_field(group: &Group, id: EventId) -> RedisString {
 }
 
 /// Appends an entry as the stream's next event, by a native command.
+///
+/// The last id is asked for once: XINFO STREAM replies the first and the last entry as well, and these may be large.
 pub fn append(
     ctx: &Context,
     stream: &RedisString,
     words: impl Iterator<Item = RedisString>,
 ) -> Result<EventId, Error> {
-    let last = stream_state::state(ctx, stream)?.unwrap_or_default().last;
+    // An expired stream goes now, and its last id with it.
+    call::read(ctx, c"EXISTS", &[stream])?;
+    let database = keys::current_database(ctx);
+    let last = last_ids::get(ctx, database, stream)?;
     let id = last.following(clock::now_ms());
     let id = id.ok_or_else(|| Error::IdsExhausted(Quoted::new(stream)))?;
     let id_text = keys::string(id.text().as_bytes());
     let words: Vec<RedisString> = words.collect();
     let args: Vec<&RedisString> = [stream, &id_text].into_iter().chain(&words).collect();
-    call::write(ctx, c"XADD", &args)?;
+    // Another module may have appended to it without telling anybody; then the next call asks again.
+    if let Err(error) = call::write(ctx, c"XADD", &args) {
+        last_ids::forget(database, stream);
+        return Err(error);
+    }
+    last_ids::set(database, stream, id);
     Ok(id)
 }

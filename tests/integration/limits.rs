@@ -130,6 +130,7 @@ DIRTY.FLUSH user SNAPSHOT 1 1 n 01234 => LIMIT 5 bytes in the value of "n", but 
 DIRTY.FLUSH user INSERT 2 1 a 12345 => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
 DIRTY.FLUSH user UPDATE 1 1 a 12345 => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
 DIRTY.FLUSH user SEED 2 1 a 12345 => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
+DIRTY.GET user 12345 => LIMIT 5 bytes in the name "12345", but dirty.max-value-bytes is 4
 DIRTY.FLUSH stateless INSERT 1 1 a 12345 => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
 # Its text, however it is written.
 DIRTY.FLUSH user SNAPSHOT 1 JSON {"a":"\u0001\u0002\u0003\u0004"} => [update]

@@ -117,3 +117,32 @@ fn what_is_pending_and_gone_or_unwanted_is_listed_once_for_all_that_is_taken() {
         redis.run("FLUSHALL");
     }
 }
+
+/// XINFO STREAM replies the first and the last entry, however large they are.
+#[test]
+fn the_state_of_a_stream_is_asked_for_once_however_many_entries_are_buried_or_redriven() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user STATELESS STREAM s");
+    redis.run("XGROUP CREATE s g 0 MKSTREAM");
+    let inserts = (0..1000).map(|id| format!(" INSERT {id} 0"));
+    let flush = format!("DIRTY.FLUSH user{}", inserts.collect::<String>());
+    redis.run(&flush);
+    redis.run("XREADGROUP GROUP g other COUNT 1000 STREAMS s >");
+    for (command, dead) in [
+        (
+            "DIRTY.CONSUME s GROUP g me CLAIM 0 MAXDELIVERIES 1 COUNT 10",
+            "(1000)",
+        ),
+        ("DIRTY.REDRIVE s COUNT 1000", "(0)"),
+    ] {
+        redis.run("CONFIG RESETSTAT");
+        redis.run(command);
+        assert!(calls(&mut redis, "xinfo|stream") < 10, "{command}");
+        assert_eq!(redis.run("XLEN s:dead"), dead, "{command}");
+    }
+    // The entries that came back have the seqs behind the last one.
+    assert_eq!(redis.run("XLEN s"), "(2000)");
+    let last = redis.run("XREVRANGE s + - COUNT 1");
+    assert!(last.contains("-2000"), "{last}");
+}
