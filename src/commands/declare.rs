@@ -19,7 +19,7 @@ use std::ffi::CStr;
 ///   [STREAM stream [OPS ops] [FIELDS n field [field …]]
 ///                  [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
 ///                  [PAYLOAD KEYS|CHANGES|FULL|IMAGES]
-///                  [FORMAT MSGPACK|FLUXAORM|FLUXAORM1|DEBEZIUM] [DB index]] …
+///                  [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|DEBEZIUM] [DB index]] …
 ///   [TAGS n field tag [field tag …]] [POOL code db] …
 /// ```
 ///
@@ -99,7 +99,7 @@ const STREAM: &[Arg] = &[
             c"format",
             &[
                 word(c"msgpack", c"MSGPACK"),
-                word(c"fluxaorm", c"FLUXAORM"),
+                word(c"fluxaorm2", c"FLUXAORM2"),
                 word(c"fluxaorm1", c"FLUXAORM1"),
                 word(c"debezium", c"DEBEZIUM"),
             ],

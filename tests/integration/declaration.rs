@@ -61,10 +61,10 @@ DIRTY.DECLARE user STREAM s ONFULL REFUSE MAXAGE 60000 MAXLEN ~ 5
   => {name: user, prefix: user:, types: {}, streams: [S(s maxlen=~_5 onfull=REFUSE maxage=<60000>)]}
 DIRTY.DECLARE user STREAM s MAXAGE 9007199254740992
   => {name: user, prefix: user:, types: {}, streams: [S(s maxage=<9007199254740992>)]}
-DIRTY.DECLARE user STREAM s FORMAT fluxaorm
-  => {name: user, prefix: user:, types: {}, streams: [S(s format=FLUXAORM)]}
-DIRTY.DECLARE user STREAM s FORMAT FLUXAORM PAYLOAD KEYS
-  => {name: user, prefix: user:, types: {}, streams: [S(s payload=KEYS format=FLUXAORM)]}
+DIRTY.DECLARE user STREAM s FORMAT fluxaorm2
+  => {name: user, prefix: user:, types: {}, streams: [S(s format=FLUXAORM2)]}
+DIRTY.DECLARE user STREAM s FORMAT FLUXAORM2 PAYLOAD KEYS
+  => {name: user, prefix: user:, types: {}, streams: [S(s payload=KEYS format=FLUXAORM2)]}
 DIRTY.DECLARE user STREAM s FORMAT FLUXAORM1
   => {name: user, prefix: user:, types: {}, streams: [S(s payload=FULL format=FLUXAORM1)]}
 DIRTY.DECLARE user STREAM s PAYLOAD IMAGES FORMAT DEBEZIUM STREAM t FORMAT DEBEZIUM
@@ -88,9 +88,9 @@ DIRTY.DECLARE user TAGS 2 ID dirty=All,New:add|delete Age dirty=Age,All
   => {name: user, prefix: user:, types: {}, streams: [S(dirty_All fields=[Age])
   S(dirty_New ops=ID) S(dirty_Age ops=NONE fields=[Age])]}
 # A STREAM may give one of the tags' streams what a tag cannot say.
-DIRTY.DECLARE user STREAM B FORMAT FLUXAORM MAXLEN 5 TAGS 2 ID dirtyStream=A,B//ID Age dirtyStream=B
+DIRTY.DECLARE user STREAM B FORMAT FLUXAORM2 MAXLEN 5 TAGS 2 ID dirtyStream=A,B//ID Age dirtyStream=B
   => {name: user, prefix: user:, types: {},
-  streams: [S(B ops=ID fields=[Age] maxlen==_5 format=FLUXAORM) S(A)]}
+  streams: [S(B ops=ID fields=[Age] maxlen==_5 format=FLUXAORM2) S(A)]}
 DIRTY.DECLARE user STREAM dirty_Age FORMAT FLUXAORM1 TAGS 1 Age dirty=Age
   => {name: user, prefix: user:, types: {},
   streams: [S(dirty_Age ops=NONE fields=[Age] payload=FULL format=FLUXAORM1)]}

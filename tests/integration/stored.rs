@@ -46,7 +46,7 @@ DIRTY.DECLARE order NAME orders PREFIX o: VERSION rev TOMBSTONE 9007199254740992
   STREAM order-debezium FORMAT DEBEZIUM => OK
 DIRTY.DECLARE stateless STATELESS STREAM stateless-changes => OK
 DIRTY.DECLARE fluxa TAGS 2 ID dirtyStream=Flux/p/IUD Age dirty=Age POOL p 2
-  STREAM fluxa-1 FORMAT FLUXAORM1 STREAM fluxa-2 FORMAT FLUXAORM => OK
+  STREAM fluxa-1 FORMAT FLUXAORM1 STREAM fluxa-2 FORMAT FLUXAORM2 => OK
 DIRTY.FLUSH order META 1 actor admin SNAPSHOT 1 8 rev 1 a \x00\xff b -1 c 18446744073709551615 d 1.50 e true
   f 2026-01-02T04:04:05+01:00 g {} => [insert]
 DIRTY.FLUSH order SNAPSHOT empty 1 rev 1 SNAPSHOT gone 1 rev 7 DELETE gone => [insert insert delete]

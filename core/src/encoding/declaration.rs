@@ -10,7 +10,7 @@
 //! [STREAM stream [OPS ops] [FIELDS n field [field …]]
 //!                [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
 //!                [PAYLOAD KEYS|CHANGES|FULL|IMAGES]
-//!                [FORMAT MSGPACK|FLUXAORM|FLUXAORM1|DEBEZIUM] [DB index]] …
+//!                [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|DEBEZIUM] [DB index]] …
 //! [TAGS n field tag [field tag …]] [POOL code db] …
 //! ```
 
@@ -479,9 +479,9 @@ mod tests {
                  STREAM B OPS D FIELDS 1 Age PAYLOAD CHANGES FORMAT MSGPACK",
             ),
             (
-                "STREAM B FORMAT FLUXAORM MAXLEN 9 TAGS 2 ID dirtyStream=A,B//D Age dirtyStream=B",
+                "STREAM B FORMAT FLUXAORM2 MAXLEN 9 TAGS 2 ID dirtyStream=A,B//D Age dirtyStream=B",
                 "NAME user PREFIX user: STREAM B OPS D FIELDS 1 Age MAXLEN = 9 ONFULL TRIM \
-                 PAYLOAD CHANGES FORMAT FLUXAORM STREAM A OPS IUD PAYLOAD CHANGES FORMAT MSGPACK",
+                 PAYLOAD CHANGES FORMAT FLUXAORM2 STREAM A OPS IUD PAYLOAD CHANGES FORMAT MSGPACK",
             ),
             (
                 "stateless fakedelete gone stream s onfull keep maxlen 5 maxage 100 format debezium",

@@ -117,7 +117,7 @@ pub enum Format {
     /// A MessagePack map, the module's own format.
     MsgPack,
     /// As FluxaORM v2 writes it.
-    FluxaOrm,
+    FluxaOrm2,
     /// As FluxaORM v1 writes it.
     FluxaOrm1,
     /// As Debezium Server's Redis sink writes it.
@@ -127,11 +127,11 @@ pub enum Format {
 impl Keyword for Format {
     const ALL: &'static [(Self, &'static str)] = &[
         (Format::MsgPack, "MSGPACK"),
-        (Format::FluxaOrm, "FLUXAORM"),
+        (Format::FluxaOrm2, "FLUXAORM2"),
         (Format::FluxaOrm1, "FLUXAORM1"),
         (Format::Debezium, "DEBEZIUM"),
     ];
-    const CHOICES: &'static str = "MSGPACK, FLUXAORM, FLUXAORM1 or DEBEZIUM";
+    const CHOICES: &'static str = "MSGPACK, FLUXAORM2, FLUXAORM1 or DEBEZIUM";
 }
 
 impl Format {
@@ -144,7 +144,7 @@ impl Format {
                 Payload::Full,
                 Payload::Images,
             ],
-            Format::FluxaOrm => &[Payload::Changes, Payload::Keys, Payload::Full],
+            Format::FluxaOrm2 => &[Payload::Changes, Payload::Keys, Payload::Full],
             Format::FluxaOrm1 => &[Payload::Full],
             Format::Debezium => &[Payload::Images],
         }
@@ -152,7 +152,7 @@ impl Format {
 
     /// Whether ids of entities must be 64-bit unsigned integers.
     pub fn has_numeric_ids(self) -> bool {
-        matches!(self, Format::FluxaOrm | Format::FluxaOrm1)
+        matches!(self, Format::FluxaOrm2 | Format::FluxaOrm1)
     }
 }
 

@@ -194,8 +194,8 @@ fn stream(index: usize) -> impl Strategy<Value = Stream> {
         ("MSGPACK", "KEYS"),
         ("MSGPACK", "FULL"),
         ("MSGPACK", "IMAGES"),
-        ("FLUXAORM", "CHANGES"),
-        ("FLUXAORM", "FULL"),
+        ("FLUXAORM2", "CHANGES"),
+        ("FLUXAORM2", "FULL"),
         ("FLUXAORM1", "FULL"),
         ("DEBEZIUM", "IMAGES"),
     ]);
