@@ -56,6 +56,12 @@ pub enum Error {
         of: &'static str,
         what: &'static str,
     },
+    /// A name is empty, as that of a variable that was never set.
+    #[error("ERR {of} requires {what}, not an empty one")]
+    Empty {
+        of: &'static str,
+        what: &'static str,
+    },
     /// A word stands where an option is expected.
     #[error("ERR unknown option {0}")]
     UnknownOption(Quoted),
@@ -151,9 +157,6 @@ pub enum Error {
     /// A flush has no operations.
     #[error("ERR a flush requires at least one operation")]
     NoOperations,
-    /// Snapshots with an empty prefix would be stored at arbitrary keys.
-    #[error("ERR PREFIX must not be empty")]
-    EmptyPrefix,
     /// A stream of a declaration would live at one of the declaration's own keys.
     #[error("ERR stream {0} would be one of the declaration's own keys")]
     StreamIsKey(Quoted),

@@ -32,8 +32,14 @@ pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
     let prefix = request
         .prefix
         .map_or_else(|| [key, b":"].concat(), <[u8]>::to_vec);
-    if prefix.is_empty() {
-        return Err(Error::EmptyPrefix);
+    let name = request
+        .name
+        .map_or_else(|| default_name(key), <[u8]>::to_vec);
+    if name.is_empty() {
+        return Err(Error::Empty {
+            of: "NAME",
+            what: "a name",
+        });
     }
     let mut types = request.types.unwrap_or_default();
     let version = versioning(request.version, request.tombstone_ms, &mut types)?;
@@ -236,12 +242,12 @@ impl<'a> Request<'a> {
         while !args.is_empty() {
             let was_in_stream = std::mem::replace(&mut in_stream, false);
             if args.keyword("NAME") {
-                set(&mut request.name, "NAME", args.next("NAME", "a name")?)?;
+                set(&mut request.name, "NAME", args.name("NAME", "a name")?)?;
             } else if args.keyword("PREFIX") {
                 set(
                     &mut request.prefix,
                     "PREFIX",
-                    args.next("PREFIX", "a prefix")?,
+                    args.name("PREFIX", "a prefix")?,
                 )?;
             } else if args.keyword("STATELESS") {
                 set(&mut request.stateless, "STATELESS", ())?;
@@ -270,7 +276,7 @@ impl<'a> Request<'a> {
             } else if args.keyword("STREAM") {
                 in_stream = true;
                 request.streams.push(StreamRequest {
-                    key: args.next("STREAM", "a stream")?,
+                    key: args.name("STREAM", "a stream")?,
                     ..StreamRequest::default()
                 });
             } else {
