@@ -117,6 +117,14 @@ pub enum Error {
     /// A declaration declares a stream twice.
     #[error("ERR stream {0} is declared twice")]
     DuplicateStream(Quoted),
+    /// FIELDS of a stream that gets every update anyway.
+    #[error(
+        "ERR FIELDS of the stream {0} filter nothing, since its OPS have U: leave OPS out, or U"
+    )]
+    FieldsBesideUpdates(Quoted),
+    /// A declaration differs from the one that stands, but has the same revision.
+    #[error("ERR the revision {revision} of {key} is declared with other content; give the new one a higher REVISION")]
+    SameRevision { revision: u64, key: Quoted },
     /// A declaration maps a pool code twice.
     #[error("ERR pool {0} is mapped twice")]
     DuplicatePool(Quoted),
@@ -345,6 +353,9 @@ pub enum TagFault {
     /// The tag of an ordinary field names a stream that the entity does not have.
     #[error("it names a stream that the tag of ID does not declare")]
     UndeclaredStream,
+    /// A quote is not closed, or stands where Go's struct tags have none.
+    #[error("the quotes are not those of a Go struct tag")]
+    Quote,
     /// A pool code stands for no database.
     #[error("no POOL maps the code {0}")]
     UnmappedPool(Quoted),

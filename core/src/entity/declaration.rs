@@ -4,6 +4,7 @@
 use super::event::Value;
 use super::operation::{Operation, Operations};
 use super::value::FieldType;
+use crate::error::{Error, Quoted};
 use crate::keyword::Keyword;
 use crate::slot::hash_tag;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,8 @@ pub struct Declaration {
     pub name: Vec<u8>,
     /// PREFIX: a snapshot's key is this prefix and the entity's id.
     pub prefix: Vec<u8>,
+    /// REVISION: declarations with a lower one, or with none, do not replace this one.
+    pub revision: Option<u64>,
     /// STATELESS: no snapshots are kept, and each flush gives the old values itself.
     pub stateless: bool,
     /// VERSION: the field that holds an entity's version.
@@ -175,6 +178,23 @@ impl Declaration {
         )
     }
 
+    /// Whether this declaration may take the place of another one at the key, by the revisions of both.
+    pub fn replaces(&self, standing: Option<&Self>, key: &[u8]) -> Result<Replacement, Error> {
+        let Some(standing) = standing else {
+            return Ok(Replacement::New);
+        };
+        match (standing.revision, self.revision) {
+            (Some(_), None) => Ok(Replacement::Kept),
+            (Some(stands), Some(new)) if new < stands => Ok(Replacement::Kept),
+            _ if self == standing => Ok(Replacement::Same),
+            (Some(stands), Some(new)) if new == stands => Err(Error::SameRevision {
+                revision: new,
+                key: Quoted::new(key),
+            }),
+            _ => Ok(Replacement::New),
+        }
+    }
+
     /// The key at which an entity's snapshot is stored.
     pub fn snapshot_key(&self, id: &[u8]) -> Vec<u8> {
         [&self.prefix, id].concat()
@@ -197,6 +217,17 @@ impl Declaration {
             .saturating_add(self.fake_delete.as_ref().map_or(0, Vec::capacity))
             .saturating_add(types.chain(streams).sum())
     }
+}
+
+/// The effect of a declaration at a key where one may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    /// It is the same one.
+    Same,
+    /// It takes its place.
+    New,
+    /// The one that stands has a higher revision, so it is kept.
+    Kept,
 }
 
 /// The default of NAME: the key without its cluster `{tag}`.
