@@ -2,6 +2,7 @@ use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
 use crate::store::snapshots::SnapshotReader;
 use crate::store::{cluster, declarations};
+use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::snapshot::NOTHING;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::flush::Snapshots;
@@ -35,7 +36,8 @@ impl Command for Get {
         cluster::check(call.ctx, &call.key, &declaration)?;
         let limits = config::limits();
         limits.check_ids(call.args.len())?;
-        for id in call.args {
+        let ids = Args::new(call.args).names("GET", "an id")?;
+        for id in ids {
             limits.check_name(id)?;
         }
         let mut stored = SnapshotReader::new(call.ctx, &call.key, &declaration);
@@ -54,7 +56,7 @@ impl Command for Get {
                 false => Ok(entity),
             }
         };
-        let entities: Result<Vec<_>, _> = call.args.iter().map(load).collect();
+        let entities: Result<Vec<_>, _> = ids.iter().map(load).collect();
         let (entities, reply) = (entities?, call.reply());
         reply.array(entities.len());
         for entity in entities {

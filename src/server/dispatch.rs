@@ -3,8 +3,8 @@
 use super::command::{Call, Caller, Command};
 use super::{acl_categories, docs, stats};
 use crate::redis::commands::{self, Argv, Client, Handler};
-use crate::redis::guard;
 use crate::redis::reply::Reply;
+use crate::redis::{flags, guard};
 use dirty_streams_core::error::{Error, INTERNAL};
 use redis_module::Context;
 use std::marker::PhantomData;
@@ -30,6 +30,11 @@ impl<C: Command> Handler for Dispatch<C> {
 
 fn call<C: Command>(client: Client, argv: Argv) -> Result<(), Error> {
     match argv.key_and_args() {
+        // An AOF may hold a key that was renamed to the empty one.
+        Some((key, _)) if key.is_empty() && !flags::is_repeated(client.ctx) => Err(Error::Empty {
+            of: C::NAME.to_str().unwrap_or_default(),
+            what: "a key",
+        }),
         Some((key, args)) if C::ARITY.allows(args.len()) => C::run(&Call {
             ctx: client.ctx,
             key,

@@ -8,7 +8,7 @@ use crate::redis::keyspace::Class;
 use crate::redis::log;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::encoding;
-use dirty_streams_core::entity::declaration::Declaration;
+use dirty_streams_core::entity::declaration::{Declaration, Replacement};
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
@@ -60,11 +60,23 @@ pub fn is_at(ctx: &Context, name: &RedisString) -> Option<bool> {
     (!key.is_missing()).then(|| TYPE.is_of(&key))
 }
 
-/// Declares; the same again changes nothing.
-pub fn put(writes: &mut Writes, name: &RedisString, new: Declaration) -> Result<(), Error> {
+/// Declares, unless the one that stands is the same or has a higher revision. A primary's word is always taken: a
+/// replica or AOF may hold another revision than the primary compared with.
+pub fn put(
+    writes: &mut Writes,
+    name: &RedisString,
+    new: Declaration,
+    is_trusted: bool,
+) -> Result<Replacement, Error> {
     let ctx = writes.context();
-    if get(ctx, name)?.is_some_and(|old| *old == new) {
-        return Ok(());
+    let standing = get(ctx, name)?;
+    let replacement = match (is_trusted, &standing) {
+        (true, Some(standing)) if **standing == new => Replacement::Same,
+        (true, _) => Replacement::New,
+        (false, standing) => new.replaces(standing.as_deref(), name)?,
+    };
+    if replacement != Replacement::New {
+        return Ok(replacement);
     }
     let args = encoding::declaration::encode(&new);
     let args: Vec<RedisString> = args.iter().map(|arg| keys::string(arg)).collect();
@@ -72,7 +84,7 @@ pub fn put(writes: &mut Writes, name: &RedisString, new: Declaration) -> Result<
     TYPE.set(&mut key, DeclarationValue(new));
     writes.replicate(COMMAND, name, &args);
     writes.changed(name, Class::Module, DECLARED, None);
-    Ok(())
+    Ok(Replacement::New)
 }
 
 fn get(ctx: &Context, name: &RedisString) -> Result<Option<Declared>, Error> {
@@ -137,5 +149,5 @@ fn load_1(reader: &mut PayloadReader) -> Option<Declaration> {
     }
     let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
     // No key is known here, and none is needed: what is saved has NAME and PREFIX.
-    encoding::declaration::decode(b"", Args::new(&args)).ok()
+    encoding::declaration::decode_stored(b"", Args::new(&args)).ok()
 }

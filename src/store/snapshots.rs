@@ -86,7 +86,10 @@ impl<'c> SnapshotReader<'c> {
                 None => self.check_missing(&owner_text)?,
             }
         }
-        Ok(name)
+        match overlap::is_reserved(&declaration.prefix, &name) {
+            true => Err(taken(Owner::Reserved)),
+            false => Ok(name),
+        }
     }
 
     /// Refuses an id whose snapshot could not be stored, as far as that can be told now.

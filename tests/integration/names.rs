@@ -175,6 +175,33 @@ DIRTY.GET shop user:7
     );
 }
 
+/// What waits at `<key>@deferred` would be taken for flushes of a declaration that is made there later.
+#[test]
+fn nobody_plants_a_flush_for_a_type_that_is_declared_later() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE shop STREAM shop-changes");
+    for (id, taken) in [
+        ("later@deferred", true),
+        ("later@once:t", true),
+        ("later:x@once:t", true),
+        ("later@example.com", false),
+        ("deferred@once", false),
+    ] {
+        for command in COMMANDS {
+            let command = command.replace("$type", "shop").replace("$id", id);
+            let reply = redis.run(&command);
+            let is_told = reply.ends_with("reserved for deferred flushes and replies of ONCE");
+            assert_eq!(is_told, taken, "{command}: {reply}");
+        }
+    }
+    assert_eq!(
+        redis.run("DIRTY.DECLARE shop:later STREAM later-changes"),
+        "OK"
+    );
+    assert_eq!(redis.run("DIRTY.DEFERRED shop:later"), "[]");
+}
+
 #[test]
 fn the_readers_of_a_stream_find_their_keys_whatever_ids_are_sent() {
     let (_server, mut redis) = declared();

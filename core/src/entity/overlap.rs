@@ -63,6 +63,14 @@ pub fn is_of_stream(declaration: &Declaration, stream: &Stream, key: &[u8]) -> b
     OF_READERS.iter().any(|of| is_at_or_below(rest, of))
 }
 
+/// Whether an id makes this key one that a declaration in front of its `@` would have for deferred flushes or the
+/// replies of ONCE. There need not be such a declaration yet: it would find what was written there before.
+pub fn is_reserved(prefix: &[u8], key: &[u8]) -> bool {
+    let id = key.get(prefix.len()..).unwrap_or_default();
+    id.contains(&b'@')
+        && (id.ends_with(DEFERRED) || id.windows(ONCE.len()).any(|part| part == ONCE))
+}
+
 /// More separators than an id may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany {
@@ -112,6 +120,7 @@ mod tests {
             database: None,
         };
         Declaration {
+            revision: None,
             name: b"k".to_vec(),
             prefix: prefix.into(),
             stateless: false,
@@ -206,6 +215,32 @@ mod tests {
             let found = owners(prefix.as_bytes(), key.as_bytes()).expect("few separators");
             let expected: Vec<&[u8]> = expected.split_whitespace().map(str::as_bytes).collect();
             assert_eq!(found, expected, "{prefix} {id}");
+        }
+    }
+
+    #[test]
+    fn ids_do_not_lead_to_keys_that_a_later_declaration_would_have() {
+        for (prefix, id, expected) in [
+            ("shop:", "user@deferred", true),
+            ("shop:", "@deferred", true),
+            ("shop:", "user@once:t", true),
+            ("shop:", "a@once:t:u@x", true),
+            ("shop:", "deferred", false),
+            ("shop:", "user@deferred:1", false),
+            ("shop:", "user@deferred.example.com", false),
+            ("shop:", "once@example.com", false),
+            ("shop:", "user@once", false),
+            ("shop:", "1", false),
+            ("shop:", "", false),
+            // The prefix is the operator's choice.
+            ("ev@", "deferred", false),
+        ] {
+            let key = [prefix, id].concat();
+            assert_eq!(
+                is_reserved(prefix.as_bytes(), key.as_bytes()),
+                expected,
+                "{prefix} {id}"
+            );
         }
     }
 

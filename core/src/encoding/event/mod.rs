@@ -1,8 +1,8 @@
 //! Events as stream entries, in each FORMAT.
 
 pub mod debezium;
-pub mod fluxaorm;
 pub mod fluxaorm1;
+pub mod fluxaorm2;
 pub mod msgpack;
 pub(crate) mod msgpack_io;
 
@@ -31,7 +31,7 @@ pub fn encode(format: Format, event: &Event, origin: Origin, max: usize) -> Opti
     }
     let entry = match format {
         Format::MsgPack => vec![(msgpack::FIELD, msgpack::encode(event))],
-        Format::FluxaOrm => vec![(msgpack::FIELD, fluxaorm::encode(event))],
+        Format::FluxaOrm2 => vec![(msgpack::FIELD, fluxaorm2::encode(event))],
         Format::FluxaOrm1 => fluxaorm1::encode(event),
         Format::Debezium => debezium::encode(event, origin, max)?,
     };
@@ -81,7 +81,7 @@ mod tests {
 
     const FORMATS: [Format; 4] = [
         Format::MsgPack,
-        Format::FluxaOrm,
+        Format::FluxaOrm2,
         Format::FluxaOrm1,
         Format::Debezium,
     ];
@@ -299,7 +299,7 @@ mod tests {
                 touch: false,
                 ..event
             },
-            Format::FluxaOrm => {
+            Format::FluxaOrm2 => {
                 let changes = event.changes.iter().map(|change| Change {
                     field: change.field.clone(),
                     old: of_library(&change.old),
