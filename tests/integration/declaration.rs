@@ -378,7 +378,7 @@ DIRTY.DECLARE user STREAM s REVISION 4 => KEPT
 DIRTY.DECLARE user STREAM t => NOPERM this user may not write the key "t"
 DIRTY.DECLARE user STREAM t REVISION 4 => NOPERM this user may not write the key "t"
 DIRTY.DECLARE user STREAM t REVISION 5 => NOPERM this user may not write the key "t"
-DIRTY.DECLARE user STREAM s PREFIX p REVISION 4 => NOPERM this user may not write the key "p"
+DIRTY.DECLARE user STREAM s PREFIX p REVISION 4 => NOPERM this user may not write all keys with the prefix "p"; that needs a pattern such as ~p*
 "#,
     );
 }

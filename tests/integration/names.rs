@@ -86,7 +86,7 @@ part rt:42 => ""
 part rt@x => ""
 part rt@deferred => which holds its declaration's deferred flushes
 part rt@once:t => which holds its declaration's replies of ONCE
-shop @deferred => ""
+shop @deferred => which is reserved for deferred flushes and replies of ONCE
 shop:user 42 => ""
 shop:user a:b => ""
 shop:user vip:8 => which belongs to the declaration "shop:user:vip"
@@ -140,15 +140,15 @@ fn an_id_that_became_anothers_since_its_deferral_is_refused_at_commit() {
         r#"
 DIRTY.FLUSH shop DEFER t SNAPSHOT 1 1 a x SNAPSHOT later:1 1 a x => [deferred]
 DIRTY.FLUSH shop DEFER v SNAPSHOT 1 1 a x SNAPSHOT later 1 a x => [deferred]
-DIRTY.FLUSH shop DEFER u SNAPSHOT later@deferred 1 a x => [deferred]
+DIRTY.FLUSH shop DEFER u SNAPSHOT later@x 1 a x => [deferred]
 DIRTY.DECLARE shop:later STREAM shop-user-changes => OK
 DIRTY.COMMIT shop t
   => WRONGTYPE the snapshot of entity "later:1" would be stored at "shop:later:1", which belongs to the declaration "shop:later", in the flush that waits under the token "t"
 DIRTY.COMMIT shop u
-  => WRONGTYPE the snapshot of entity "later@deferred" would be stored at "shop:later@deferred", which belongs to the declaration "shop:later", in the flush that waits under the token "u"
+  => WRONGTYPE the snapshot of entity "later@x" would be stored at "shop:later@x", which belongs to the declaration "shop:later", in the flush that waits under the token "u"
 DIRTY.COMMIT shop v
   => WRONGTYPE the snapshot of entity "later" would be stored at "shop:later", which belongs to the declaration "shop:later", in the flush that waits under the token "v"
-EXISTS shop:1 shop:later:1 shop:later@deferred shop-changes => (0)
+EXISTS shop:1 shop:later:1 shop:later@x shop-changes => (0)
 # What is no longer declared is nobody's.
 DEL shop:later => (1)
 DIRTY.COMMIT shop t u v => [[insert insert] [insert] [none insert]]
