@@ -3,14 +3,14 @@
 use super::diff::Types;
 use super::planner::{Planner, Publication};
 use crate::encoding::event;
-use crate::entity::declaration::{Format, Payload, Stream};
+use crate::entity::declaration::{Declaration, Format, Payload, Stream};
 use crate::entity::event::{Bytes, Change, Event, Image, Value, Version};
 use crate::entity::limits::EVENT_BYTES;
 use crate::entity::operation::{Operation, Operations};
 use crate::entity::snapshot::Snapshot;
 use crate::error::Error;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// The overhead of an event in bytes: even the smallest one costs time and memory.
 const OVERHEAD: usize = 64;
@@ -23,6 +23,8 @@ pub struct Mutation<'s> {
     /// Whether FAKEDELETE made it a delete or an insert: the snapshot exists before and after.
     pub fake: bool,
     pub changes: &'s [Change<'s>],
+    /// The fields that are named as null and are null before and after.
+    pub nulls: &'s [Bytes<'s>],
     pub images: Images<'s>,
     pub version: Option<Version>,
 }
@@ -34,6 +36,7 @@ impl<'s> Mutation<'s> {
             touch: false,
             fake: false,
             changes: &[],
+            nulls: &[],
             images: Images::default(),
             version: None,
         }
@@ -53,6 +56,29 @@ impl<'s> Mutation<'s> {
             (Payload::Changes, Operation::Insert | Operation::Delete) => &[],
             (Payload::Keys | Payload::Images, _) => &[],
         }
+    }
+
+    /// Whether FluxaORM v1 writes all columns, also those that are null.
+    fn has_all_columns(&self) -> bool {
+        match self.operation {
+            Operation::Insert => true,
+            Operation::Update => self.touch,
+            Operation::Delete => !self.fake,
+        }
+    }
+
+    /// The columns that are null: fields of TYPES, and those that the flush names, without these.
+    fn null_columns<'h, 'o>(
+        &'h self,
+        declaration: &'h Declaration,
+        others: impl Iterator<Item = &'o [u8]>,
+    ) -> Vec<Bytes<'h>> {
+        let mut known: HashSet<&[u8]> = others.collect();
+        let declared = declaration.types.keys().map(Vec::as_slice);
+        let named = self.nulls.iter().map(|field| &**field);
+        let columns = declared.chain(named);
+        let nulls = columns.filter(|field| known.insert(field));
+        nulls.map(Bytes::from).collect()
     }
 
     /// A change from null for every field: all values are new to a reader that saw the entity deleted.
@@ -167,12 +193,29 @@ impl Planner<'_, '_> {
             let entry = match same {
                 Some((_, entry)) => *entry,
                 None => {
-                    let (before, after) = mutation.images(stream);
+                    let (before, mut after) = mutation.images(stream);
+                    let mut changes = Cow::Borrowed(mutation.changes(stream.payload, &returned));
+                    if stream.format == Format::FluxaOrm1 && mutation.has_all_columns() {
+                        self.spend(self.declaration.types.len())?;
+                        if mutation.touch {
+                            let fields = after.iter().map(|(field, _)| &**field);
+                            let nulls = mutation.null_columns(self.declaration, fields);
+                            after.to_mut().extend(nulls.into_iter().map(|field| (field, None)));
+                        } else {
+                            let fields = changes.iter().map(|change| &*change.field);
+                            let nulls = mutation.null_columns(self.declaration, fields);
+                            changes.to_mut().extend(nulls.into_iter().map(|field| Change {
+                                field,
+                                old: None,
+                                new: None,
+                            }));
+                        }
+                    }
                     let event = Event {
                         entity: self.declaration.name.as_slice().into(),
                         id: id.into(),
                         operation: mutation.operation,
-                        changes: mutation.changes(stream.payload, &returned).into(),
+                        changes,
                         before,
                         after,
                         touch: mutation.touch,
