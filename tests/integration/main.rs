@@ -32,6 +32,7 @@ mod fake_delete;
 mod faults;
 mod filters;
 mod flush;
+mod fluxaorm_story;
 mod formats;
 mod groups;
 mod history;

@@ -200,15 +200,19 @@ impl Planner<'_, '_> {
                         if mutation.touch {
                             let fields = after.iter().map(|(field, _)| &**field);
                             let nulls = mutation.null_columns(self.declaration, fields);
-                            after.to_mut().extend(nulls.into_iter().map(|field| (field, None)));
+                            after
+                                .to_mut()
+                                .extend(nulls.into_iter().map(|field| (field, None)));
                         } else {
                             let fields = changes.iter().map(|change| &*change.field);
                             let nulls = mutation.null_columns(self.declaration, fields);
-                            changes.to_mut().extend(nulls.into_iter().map(|field| Change {
-                                field,
-                                old: None,
-                                new: None,
-                            }));
+                            changes
+                                .to_mut()
+                                .extend(nulls.into_iter().map(|field| Change {
+                                    field,
+                                    old: None,
+                                    new: None,
+                                }));
                         }
                     }
                     let event = Event {

@@ -237,11 +237,12 @@ mod tests {
                     let given = match self.go_value.as_str() {
                         "time.Time{}" => "0001-01-01 00:00:00 UTC".into(),
                         "time.Unix(0, 0)" => "1970-01-01 00:00:00 UTC".into(),
-                        other => other
-                            .replace("sql.NullTime{", "")
-                            .replace(", true}", ""),
+                        other => other.replace("sql.NullTime{", "").replace(", true}", ""),
                     };
-                    let given = given.replace(" UTC", "Z").replace(" +", "+").replacen(' ', "T", 1);
+                    let given = given
+                        .replace(" UTC", "Z")
+                        .replace(" +", "+")
+                        .replacen(' ', "T", 1);
                     FieldType::Time.canonical(given.as_bytes())?.into_owned()
                 }
                 _ => text,

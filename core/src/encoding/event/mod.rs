@@ -370,8 +370,7 @@ mod tests {
                     new: of_first_library(&change.new),
                     ..change
                 });
-                let all_fields =
-                    event.operation == Operation::Insert || last_values;
+                let all_fields = event.operation == Operation::Insert || last_values;
                 let null = |change: &Change| change.old.is_none() && change.new.is_none();
                 Event {
                     changes: changes
