@@ -19,7 +19,7 @@ use std::ffi::CStr;
 ///   [STREAM stream [OPS ops] [FIELDS n field [field …]]
 ///                  [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
 ///                  [PAYLOAD KEYS|CHANGES|FULL|IMAGES]
-///                  [FORMAT MSGPACK|FLUXAORM|FLUXAORM1|DEBEZIUM] [DB index]] …
+///                  [FORMAT MSGPACK|FLUXAORM|FLUXAORM1|DEBEZIUM|FLAT] [DB index]] …
 ///   [TAGS n field tag [field tag …]] [POOL code db] …
 /// ```
 ///
@@ -102,6 +102,7 @@ const STREAM: &[Arg] = &[
                 word(c"fluxaorm", c"FLUXAORM"),
                 word(c"fluxaorm1", c"FLUXAORM1"),
                 word(c"debezium", c"DEBEZIUM"),
+                word(c"flat", c"FLAT"),
             ],
         ),
     ),

@@ -183,7 +183,7 @@ impl<'d> Publisher<'d> {
 pub type Words = [RedisString];
 
 pub fn words(entry: &Entry) -> Vec<RedisString> {
-    let words = entry.iter().flat_map(|(field, value)| [*field, value]);
+    let words = entry.iter().flat_map(|(field, value)| [&**field, value]);
     words.map(keys::string).collect()
 }
 

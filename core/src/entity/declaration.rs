@@ -122,6 +122,8 @@ pub enum Format {
     FluxaOrm1,
     /// As Debezium Server's Redis sink writes it.
     Debezium,
+    /// A field of the entry for each of the entity, as Mainflux writes it.
+    Flat,
 }
 
 impl Keyword for Format {
@@ -130,8 +132,9 @@ impl Keyword for Format {
         (Format::FluxaOrm, "FLUXAORM"),
         (Format::FluxaOrm1, "FLUXAORM1"),
         (Format::Debezium, "DEBEZIUM"),
+        (Format::Flat, "FLAT"),
     ];
-    const CHOICES: &'static str = "MSGPACK, FLUXAORM, FLUXAORM1 or DEBEZIUM";
+    const CHOICES: &'static str = "MSGPACK, FLUXAORM, FLUXAORM1, DEBEZIUM or FLAT";
 }
 
 impl Format {
@@ -146,7 +149,7 @@ impl Format {
             ],
             Format::FluxaOrm => &[Payload::Changes, Payload::Keys, Payload::Full],
             Format::FluxaOrm1 => &[Payload::Full],
-            Format::Debezium => &[Payload::Images],
+            Format::Debezium | Format::Flat => &[Payload::Images],
         }
     }
 

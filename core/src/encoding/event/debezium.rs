@@ -96,8 +96,8 @@ pub fn encode(event: &Event, origin: Origin, max: usize) -> Option<Entry> {
     };
     let key = Key { id: Id(&event.id) };
     Some(vec![
-        (KEY, json(&key, max)?),
-        (VALUE, json(&envelope, max)?),
+        (KEY.into(), json(&key, max)?),
+        (VALUE.into(), json(&envelope, max)?),
     ])
 }
 
@@ -413,11 +413,11 @@ mod tests {
     }
 
     fn encoded(event: &Event, origin: Origin) -> (String, String) {
-        let [key, value]: [(&[u8], Vec<u8>); 2] = encode(event, origin, usize::MAX)
+        let [key, value]: [(Cow<[u8]>, Vec<u8>); 2] = encode(event, origin, usize::MAX)
             .unwrap()
             .try_into()
             .unwrap();
-        assert_eq!((key.0, value.0), (&b"key"[..], &b"value"[..]));
+        assert_eq!((&*key.0, &*value.0), (&b"key"[..], &b"value"[..]));
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(key.1), text(value.1))
     }

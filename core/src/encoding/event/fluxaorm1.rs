@@ -63,10 +63,10 @@ pub fn encode(event: &Event) -> Entry {
         Operation::Delete => b"delete",
     };
     vec![
-        (FIELD, bind(event)),
-        (ACTION, action.to_vec()),
-        (ENTITY, event.entity.to_vec()),
-        (ID, event.id.to_vec()),
+        (FIELD.into(), bind(event)),
+        (ACTION.into(), action.to_vec()),
+        (ENTITY.into(), event.entity.to_vec()),
+        (ID.into(), event.id.to_vec()),
     ]
 }
 
@@ -350,7 +350,7 @@ mod tests {
                 (b"id", vector.id.as_bytes()),
             ];
             let encoded = encode(&event);
-            let encoded: Vec<_> = encoded.iter().map(|(f, v)| (*f, &**v)).collect();
+            let encoded: Vec<_> = encoded.iter().map(|(f, v)| (&**f, &**v)).collect();
             if name != FLOAT {
                 assert_eq!(encoded, entry, "{name}");
             }

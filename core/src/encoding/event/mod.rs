@@ -1,6 +1,7 @@
 //! Events as stream entries, in each FORMAT.
 
 pub mod debezium;
+pub mod flat;
 pub mod fluxaorm;
 pub mod fluxaorm1;
 pub mod msgpack;
@@ -8,9 +9,10 @@ pub(crate) mod msgpack_io;
 
 use crate::entity::declaration::Format;
 use crate::entity::event::Event;
+use std::borrow::Cow;
 
 /// An entry's fields and values.
-pub type Entry = Vec<(&'static [u8], Vec<u8>)>;
+pub type Entry = Vec<(Cow<'static, [u8]>, Vec<u8>)>;
 
 /// The place and time of a flush, for formats that carry them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,15 +27,17 @@ pub struct Origin<'o> {
 
 /// Encodes an event; `None` if the entry would exceed `max` bytes, in most cases without encoding it.
 pub fn encode(format: Format, event: &Event, origin: Origin, max: usize) -> Option<Entry> {
-    // A format may leave out old values and shorten numbers, but it never shrinks an event to an eighth.
-    if event.size() / 8 > max {
+    // A format may leave out old values and shorten numbers, but it never shrinks an event to an eighth. Only FLAT
+    // leaves out a whole image.
+    if format != Format::Flat && event.size() / 8 > max {
         return None;
     }
     let entry = match format {
-        Format::MsgPack => vec![(msgpack::FIELD, msgpack::encode(event))],
-        Format::FluxaOrm => vec![(msgpack::FIELD, fluxaorm::encode(event))],
+        Format::MsgPack => vec![(msgpack::FIELD.into(), msgpack::encode(event))],
+        Format::FluxaOrm => vec![(msgpack::FIELD.into(), fluxaorm::encode(event))],
         Format::FluxaOrm1 => fluxaorm1::encode(event),
         Format::Debezium => debezium::encode(event, origin, max)?,
+        Format::Flat => flat::encode(event, origin.now_ms, max)?,
     };
     (size(&entry) <= max).then_some(entry)
 }
@@ -55,17 +59,18 @@ pub fn decode<'e>(fields: &[(&'e [u8], &'e [u8])]) -> Option<Event<'e>> {
             .find(|(field, _)| *field == name)
             .map(|(_, value)| *value)
     };
-    // The number of fields and the presence of each name exclude unknown and repeated fields.
+    // The number of fields and the presence of each name exclude unknown and repeated fields. FLAT alone has fields
+    // of any name, and three of its own, which the others lack.
     match fields.len() {
         1 => msgpack::decode(value(msgpack::FIELD)?),
         2 => debezium::decode(value(debezium::KEY)?, value(debezium::VALUE)?),
-        4 => fluxaorm1::decode(
+        4 if value(flat::OPERATION).is_none() => fluxaorm1::decode(
             value(msgpack::FIELD)?,
             value(fluxaorm1::ACTION)?,
             value(fluxaorm1::ENTITY)?,
             value(fluxaorm1::ID)?,
         ),
-        _ => None,
+        _ => flat::decode(fields),
     }
 }
 
@@ -79,11 +84,12 @@ mod tests {
     use std::borrow::Cow;
     use std::collections::BTreeMap;
 
-    const FORMATS: [Format; 4] = [
+    const FORMATS: [Format; 5] = [
         Format::MsgPack,
         Format::FluxaOrm,
         Format::FluxaOrm1,
         Format::Debezium,
+        Format::Flat,
     ];
 
     /// An update of a user without anything else.
@@ -110,7 +116,7 @@ mod tests {
 
     fn borrowed(entry: &Entry) -> Vec<(&[u8], &[u8])> {
         let fields = entry.iter();
-        fields.map(|(field, value)| (*field, &**value)).collect()
+        fields.map(|(field, value)| (&**field, &**value)).collect()
     }
 
     /// A value of each type, with what is hard to write.
@@ -397,7 +403,49 @@ mod tests {
                     ..event
                 }
             }
+            Format::Flat => {
+                let text = |(field, value): &(Bytes<'e>, Value<'e>)| {
+                    let (_, text) = value.clone()?;
+                    Some((field.clone(), text))
+                };
+                let fields = event.after.iter().filter_map(text);
+                let mut pairs: Vec<Pair> = match event.operation {
+                    Operation::Delete => Vec::new(),
+                    _ => fields.collect(),
+                };
+                for (name, value) in event.meta.iter() {
+                    match pairs.iter_mut().find(|pair| pair.0 == *name) {
+                        Some(pair) => pair.1 = value.clone(),
+                        None => pairs.push((name.clone(), value.clone())),
+                    }
+                }
+                let is_delete = event.operation == Operation::Delete;
+                let (meta, fields) = pairs.into_iter().partition::<Vec<_>, _>(|_| is_delete);
+                let fields = fields.into_iter();
+                Event {
+                    changes: Cow::Borrowed(&[]),
+                    before: none(),
+                    after: fields
+                        .map(|(field, text)| (field, Some((FieldType::String, text))))
+                        .collect(),
+                    touch: false,
+                    version: None,
+                    meta: meta.into(),
+                    ..event
+                }
+            }
         }
+    }
+
+    /// The event with the fields that a reversed entry has.
+    fn reversed(format: Format, event: Event<'static>) -> Event<'static> {
+        if format != Format::Flat {
+            return event;
+        }
+        let mut event = event;
+        event.after.to_mut().reverse();
+        event.meta.to_mut().reverse();
+        event
     }
 
     fn config() -> ProptestConfig {
@@ -430,6 +478,7 @@ mod tests {
                 };
                 prop_assert_eq!(read(&fields), expected.clone(), "{:?}", format);
                 fields.reverse();
+                let expected = expected.map(|event| reversed(format, owned(event)));
                 prop_assert_eq!(read(&fields), expected, "{:?}", format);
             }
         }
@@ -439,7 +488,11 @@ mod tests {
             for format in FORMATS {
                 let entry = encode(format, &event, Origin::default(), usize::MAX).unwrap();
                 let fields = borrowed(&entry);
-                for index in 0..fields.len() {
+                let own = match format {
+                    Format::Flat => 3, // without the others it is another event
+                    _ => fields.len(),
+                };
+                for index in 0..own {
                     let mut fewer = fields.clone();
                     fewer.remove(index);
                     prop_assert_eq!(decode(&fewer), None);
@@ -449,6 +502,9 @@ mod tests {
                     let (name, value) = fields[index];
                     if [fluxaorm1::ENTITY, fluxaorm1::ID].contains(&name) {
                         continue; // any text is one
+                    }
+                    if format == Format::Flat {
+                        continue; // has tests of its own
                     }
                     for end in 0..value.len() {
                         let mut cut = fields.clone();
