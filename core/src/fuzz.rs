@@ -182,7 +182,8 @@ pub fn filter(bytes: &[u8]) {
 const DECLARATIONS: [&str; 6] = [
     "TYPES 9 i int u uint f float t time j json d decimal m decimal:2 y date w datetime \
      STREAM s FIELDS 1 a PAYLOAD IMAGES STREAM t OPS NONE FIELDS 1 b",
-    "STREAM s PAYLOAD FULL STREAM t FORMAT DEBEZIUM STREAM u PAYLOAD KEYS STREAM v FORMAT FLAT",
+    "STREAM s PAYLOAD FULL STREAM t FORMAT DEBEZIUM STREAM u PAYLOAD KEYS STREAM v FORMAT FLAT \
+     STREAM w FORMAT DEBEZIUM IDFIELD i SAFENUMBERS",
     "VERSION i FAKEDELETE gone \
      STREAM s PAYLOAD IMAGES STREAM t PAYLOAD FULL STREAM u FORMAT DEBEZIUM",
     "VERSION u TOMBSTONE 0 TYPES 1 u uint STREAM s",
@@ -271,6 +272,7 @@ pub fn flush(bytes: &[u8]) {
             key: b"user",
             database: 0,
             now_ms: 1,
+            ..Origin::default()
         };
         let again = request.flush.clone();
         let asked = vec![request.flush];

@@ -243,13 +243,14 @@ fn fluxaorm1_entries_have_the_bytes_of_the_library() {
 
 /// Operations on entity 1 of a declaration with all formats, and what each stream's reader is told: the
 /// event behind `op: `, as RESP3 has it.
-const TOLD: [(&str, [&str; 3]); 7] = [
+const TOLD: [(&str, [&str; 4]); 7] = [
     (
         "INSERT 1 JSON {\"a\":\"x\",\"n\":5}",
         [
             "insert",
             "insert, changes: {a: [nil x], n: [nil (5)]}",
             "insert, after: {a: x, n: (5)}",
+            "insert, after: {a: x, n: 5, actor: me}",
         ],
     ),
     (
@@ -258,6 +259,7 @@ const TOLD: [(&str, [&str; 3]); 7] = [
             "update, changes: {a: [x y], f: [nil 100]}",
             "update, changes: {a: [nil y], f: [nil 100.00000000]}",
             "update, before: {a: x, n: 5}, after: {a: y, f: 100, n: 5}",
+            "update, after: {a: y, f: 100.0, n: 5, actor: me}",
         ],
     ),
     (
@@ -266,6 +268,7 @@ const TOLD: [(&str, [&str; 3]); 7] = [
             "update",
             "update, changes: {a: [nil y], f: [nil 100.0], n: [nil 5]}",
             "touch, before: {a: y, f: 100.0, n: 5}, after: {a: y, f: 100.0, n: 5}",
+            "update, after: {a: y, f: 100.0, n: 5, actor: me}",
         ],
     ),
     (
@@ -273,7 +276,8 @@ const TOLD: [(&str, [&str; 3]); 7] = [
         [
             "delete, changes: {gone: [nil true], f: [100.0 nil], n: [5 nil]}",
             "delete, changes: {gone: [nil true], f: [nil nil], n: [nil nil]}",
-            "delete, before: {a: y, f: 100.0, n: 5}, after: {a: y, gone: true}",
+            "delete, before: {a: y, f: 100.0, n: 5}",
+            "delete, meta: {actor: me}",
         ],
     ),
     (
@@ -282,6 +286,7 @@ const TOLD: [(&str, [&str; 3]); 7] = [
             "insert",
             "insert, changes: {a: [nil y], gone: [nil false]}",
             "insert, after: {a: y, gone: false}",
+            "insert, after: {a: y, gone: 0, actor: me}",
         ],
     ),
     (
@@ -290,6 +295,7 @@ const TOLD: [(&str, [&str; 3]); 7] = [
             "update, changes: {a: [y \\xff\\x00], gone: [0 nil]}",
             "update, changes: {a: [nil \\xff\\x00], gone: [nil nil]}",
             "update, before: {a: y, gone: 0}, after: {a: \\xff\\x00}",
+            "update, after: {a: \\xff\\x00, actor: me}",
         ],
     ),
     (
@@ -298,6 +304,7 @@ const TOLD: [(&str, [&str; 3]); 7] = [
             "delete",
             "delete, changes: {a: [\\xff\\x00 nil]}",
             "delete, before: {a: \\xff\\x00}",
+            "delete, meta: {actor: me}",
         ],
     ),
 ];
@@ -306,13 +313,16 @@ const TOLD: [(&str, [&str; 3]); 7] = [
 fn events_of_every_format_are_understood() {
     let (server, mut redis) = declared(
         "FAKEDELETE gone STREAM fluxaorm FORMAT FLUXAORM STREAM fluxaorm1 FORMAT FLUXAORM1 \
-         STREAM debezium FORMAT DEBEZIUM",
+         STREAM debezium FORMAT DEBEZIUM STREAM flat FORMAT FLAT",
     );
     let mut resp3 = server.connect_resp3();
     for (operation, events) in TOLD {
         let command = format!("DIRTY.FLUSH user META 1 actor me {operation}");
         assert!(!redis.run(&command).contains("ERR"), "{operation}");
-        for (stream, expected) in ["fluxaorm", "fluxaorm1", "debezium"].iter().zip(events) {
+        for (stream, expected) in ["fluxaorm", "fluxaorm1", "debezium", "flat"]
+            .iter()
+            .zip(events)
+        {
             let reply = resp3.run(&format!("DIRTY.CONSUME {stream} GROUP g c"));
             let (_, told) = reply
                 .split_once("entity: user, entity_id: 1, op: ")
@@ -404,6 +414,9 @@ fn entries_of_others_are_no_events_in_any_format() {
         "key {\"id\":1} value {\"before\":null,\"after\":{},\"source\":{\"connector\":\"mysql\",\"table\":\"t\"},\"op\":\"c\"}",
         "key {\"id\":1} value {\"before\":null,\"after\":{},\"source\":{\"connector\":\"dirty\",\"table\":\"t\"},\"op\":\"x\"}",
         "key 1 value 2",
+        "operation user.created id 1 occurred_at 2026-01-02T03:04:05Z",
+        "operation user.create id 1 occurred_at now",
+        "operation user.create id 1",
         "key {\"id\":1}",
         "s \\x80 action add entity e id 1 more 1",
         "s \\x81\\xa1a\\x91\\x01 action edit entity e id 1",

@@ -42,6 +42,7 @@ mod latency;
 mod limits;
 mod listeners;
 mod lives;
+mod mainflux;
 mod missed;
 mod names;
 mod old_servers;

@@ -53,6 +53,10 @@ pub struct Stream {
     pub payload: Payload,
     /// FORMAT: the encoding of its events.
     pub format: Format,
+    /// IDFIELD: the name of the id among the fields of FORMAT DEBEZIUM's images.
+    pub id_field: Option<Vec<u8>>,
+    /// SAFENUMBERS: whether FORMAT DEBEZIUM writes integers that a double may not hold as strings.
+    pub safe_numbers: bool,
     /// DB: the logical database, if it is not the declaration's own.
     pub database: Option<u32>,
 }
@@ -191,6 +195,7 @@ impl Declaration {
             let triggers: usize = stream.triggers.iter().map(bytes).sum();
             size_of::<Stream>()
                 .saturating_add(stream.key.capacity())
+                .saturating_add(stream.id_field.as_ref().map_or(0, Vec::capacity))
                 .saturating_add(triggers)
         });
         size_of::<Self>()
@@ -225,6 +230,8 @@ impl Stream {
             max_age_ms: None,
             payload: Payload::Changes,
             format: Format::MsgPack,
+            id_field: None,
+            safe_numbers: false,
             database: None,
         }
     }

@@ -2,7 +2,8 @@
 
 use super::diff::Types;
 use super::planner::{Planner, Publication};
-use crate::encoding::event;
+use crate::encoding::event::debezium::Style;
+use crate::encoding::event::{self, Origin};
 use crate::entity::declaration::{Declaration, Format, Payload, Stream};
 use crate::entity::event::{Bytes, Change, Event, Image, Value, Version};
 use crate::entity::limits::EVENT_BYTES;
@@ -178,7 +179,7 @@ impl Planner<'_, '_> {
             max,
         };
         let mut publications: Vec<Publication> = Vec::new();
-        // Streams of one payload and format share an entry.
+        // Streams of one payload, format and style share an entry.
         let mut encoded = Vec::new();
         for (index, stream) in self.declaration.streams.iter().enumerate() {
             let wanted = match mutation.touch {
@@ -188,7 +189,11 @@ impl Planner<'_, '_> {
             if !wanted {
                 continue;
             }
-            let kind = (stream.payload, stream.format);
+            let style = Style {
+                id_field: stream.id_field.as_deref(),
+                safe_numbers: stream.safe_numbers,
+            };
+            let kind = (stream.payload, stream.format, style);
             let same = encoded.iter().find(|(earlier, _)| *earlier == kind);
             let entry = match same {
                 Some((_, entry)) => *entry,
@@ -228,7 +233,11 @@ impl Planner<'_, '_> {
                     };
                     debug_assert!(self.bytes <= max, "checked after each event");
                     let max = max.saturating_sub(self.bytes);
-                    let entry = event::encode(stream.format, &event, self.origin, max);
+                    let origin = Origin {
+                        style,
+                        ..self.origin
+                    };
+                    let entry = event::encode(stream.format, &event, origin, max);
                     let entry = entry.ok_or_else(too_large)?;
                     let index = self.plan.entries.len();
                     self.plan.entries.push(entry);

@@ -67,7 +67,9 @@ pub fn encode(event: &Event, now_ms: u64, max: usize) -> Option<Entry> {
             None => pairs.push((name, Bytes::from(&**value))),
         }
     }
-    let sizes = pairs.iter().flat_map(|(name, value)| [name.len(), value.len()]);
+    let sizes = pairs
+        .iter()
+        .flat_map(|(name, value)| [name.len(), value.len()]);
     if sizes.fold(0, usize::saturating_add) > max {
         return None;
     }
@@ -168,7 +170,9 @@ mod tests {
 
     fn fields<'a>(words: &[&'a str]) -> Vec<(Bytes<'a>, &'a str)> {
         let pairs = words.chunks(2);
-        pairs.map(|pair| (pair[0].as_bytes().into(), pair[1])).collect()
+        pairs
+            .map(|pair| (pair[0].as_bytes().into(), pair[1]))
+            .collect()
     }
 
     fn shown(entry: &Entry) -> String {
@@ -203,18 +207,39 @@ mod tests {
             (
                 Update,
                 &["a", "1", "b", "2"],
-                &["b", "x", "operation", "user.update_b", "id", "7", "occurred_at", "2026-01-02T03:04:05Z"],
+                &[
+                    "b",
+                    "x",
+                    "operation",
+                    "user.update_b",
+                    "id",
+                    "7",
+                    "occurred_at",
+                    "2026-01-02T03:04:05Z",
+                ],
                 "operation user.update_b id 7 occurred_at 2026-01-02T03:04:05Z a 1 b x",
             ),
             // Fields with the names of the event's own are left out.
             (
                 Insert,
-                &["id", "43", "occurred_at", "never", "operation", "x", "z", "1"],
+                &[
+                    "id",
+                    "43",
+                    "occurred_at",
+                    "never",
+                    "operation",
+                    "x",
+                    "z",
+                    "1",
+                ],
                 &[],
                 "operation user.create id 42 occurred_at 2026-01-02T03:04:05.12Z z 1",
             ),
         ] {
-            let after: Vec<_> = fields(after).into_iter().map(|(f, v)| (f, text(v))).collect();
+            let after: Vec<_> = fields(after)
+                .into_iter()
+                .map(|(f, v)| (f, text(v)))
+                .collect();
             let meta: Vec<Pair> = fields(meta)
                 .into_iter()
                 .map(|(name, value)| (name, value.as_bytes().into()))

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 /// An entry's fields and values.
 pub type Entry = Vec<(Cow<'static, [u8]>, Vec<u8>)>;
 
-/// The place and time of a flush, for formats that carry them.
+/// The place and time of a flush, for formats that carry them, and the options of the stream that has the event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin<'o> {
     /// The declaration's key.
@@ -23,6 +23,8 @@ pub struct Origin<'o> {
     pub database: i32,
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
+    /// The options of FORMAT DEBEZIUM.
+    pub style: debezium::Style<'o>,
 }
 
 /// Encodes an event; `None` if the entry would exceed `max` bytes, in most cases without encoding it.
@@ -391,14 +393,16 @@ mod tests {
                 }
             }
             Format::Debezium => {
-                let before = match event.operation {
-                    Operation::Insert => none(),
-                    _ => native_image(&event.before),
+                let (before, after) = match event.operation {
+                    Operation::Insert => (none(), native_image(&event.after)),
+                    Operation::Update => (native_image(&event.before), native_image(&event.after)),
+                    Operation::Delete => (native_image(&event.before), none()),
                 };
                 Event {
                     changes: Cow::Borrowed(&[]),
                     before,
-                    after: native_image(&event.after),
+                    after,
+                    touch: false,
                     version: None,
                     ..event
                 }
@@ -469,7 +473,7 @@ mod tests {
                 if format.has_numeric_ids() {
                     event.id = number.to_string().into_bytes().into();
                 }
-                let origin = Origin { key: &key, database: 0, now_ms: number };
+                let origin = Origin { key: &key, now_ms: number, ..Origin::default() };
                 let entry = encode(format, &event, origin, usize::MAX).unwrap();
                 let mut fields = borrowed(&entry);
                 let expected = Some(without_floats(format, carried(format, &event)));
