@@ -406,6 +406,80 @@ fn debezium_entries_are_the_documented_envelope() {
 }
 
 #[test]
+fn each_stream_of_debezium_has_its_own_style_also_after_a_restart() {
+    let mut server = Server::with(&["--appendonly", "yes"]);
+    let mut redis = server.connect();
+    redis.run(
+        "DIRTY.DECLARE user TYPES 2 n int u uint FAKEDELETE gone STREAM plain FORMAT DEBEZIUM \
+         STREAM keyed FORMAT DEBEZIUM IDFIELD pk STREAM safe FORMAT DEBEZIUM SAFENUMBERS IDFIELD n",
+    );
+    let images = |redis: &mut Conn| {
+        ["plain", "keyed", "safe"].map(|stream| {
+            let entry = last(redis, stream);
+            let text = |index: usize| String::from_utf8(entry[index].1.clone()).expect("UTF-8");
+            let value: Json = serde_json::from_str(&text(1)).expect("JSON");
+            let parts = ["op", "before", "after"].map(|name| value[name].to_string());
+            format!("{} {}", text(0), parts.join(" "))
+        })
+    };
+    let mut restarted = false;
+    for (operation, expected) in [
+        (
+            "INSERT 18446744073709551615 2 n -9007199254740992 u 9007199254740991",
+            [
+                r#"{"id":18446744073709551615} "c" null {"n":-9007199254740992,"u":9007199254740991}"#,
+                r#"{"id":18446744073709551615} "c" null {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991}"#,
+                r#"{"id":"18446744073709551615"} "c" null {"n":"18446744073709551615","u":9007199254740991}"#,
+            ],
+        ),
+        (
+            "TOUCH 18446744073709551615",
+            [
+                r#"{"id":18446744073709551615} "u" {"n":-9007199254740992,"u":9007199254740991} {"n":-9007199254740992,"u":9007199254740991}"#,
+                r#"{"id":18446744073709551615} "u" {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991} {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991}"#,
+                r#"{"id":"18446744073709551615"} "u" {"n":"18446744073709551615","u":9007199254740991} {"n":"18446744073709551615","u":9007199254740991}"#,
+            ],
+        ),
+        (
+            "INSERT a 0",
+            [
+                r#"{"id":"a"} "c" null {}"#,
+                r#"{"id":"a"} "c" null {"pk":"a"}"#,
+                r#"{"id":"a"} "c" null {"n":"a"}"#,
+            ],
+        ),
+        (
+            "DELETE a",
+            [
+                r#"{"id":"a"} "d" {} null"#,
+                r#"{"id":"a"} "d" {"pk":"a"} null"#,
+                r#"{"id":"a"} "d" {"n":"a"} null"#,
+            ],
+        ),
+        // A delete that leaves the entity there has no row afterwards either.
+        (
+            "UPDATE 18446744073709551615 1 gone 1",
+            [
+                r#"{"id":18446744073709551615} "d" {"n":-9007199254740992,"u":9007199254740991} null"#,
+                r#"{"id":18446744073709551615} "d" {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991} null"#,
+                r#"{"id":"18446744073709551615"} "d" {"n":"18446744073709551615","u":9007199254740991} null"#,
+            ],
+        ),
+    ] {
+        let reply = redis.run(&format!("DIRTY.FLUSH user {operation}"));
+        assert!(reply.starts_with('['), "{operation}: {reply}");
+        assert_eq!(images(&mut redis), expected, "{operation}");
+        if !restarted {
+            // What is declared is in the AOF, and in what it is rewritten to.
+            server.rewrite_aof();
+            server.restart();
+            redis = server.connect();
+            restarted = true;
+        }
+    }
+}
+
+#[test]
 fn entries_of_others_are_no_events_in_any_format() {
     let server = Server::start();
     let mut redis = server.connect_resp3();
