@@ -5,7 +5,7 @@ use crate::store::writes::Writes;
 use crate::store::{cluster, declarations, streams};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::encoding;
-use dirty_streams_core::entity::declaration::Declaration;
+use dirty_streams_core::entity::declaration::{Declaration, Replacement};
 use dirty_streams_core::entity::overlap;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
@@ -13,7 +13,7 @@ use std::ffi::CStr;
 
 /// ```text
 /// DIRTY.DECLARE key
-///   [NAME name] [PREFIX prefix] [STATELESS]
+///   [NAME name] [PREFIX prefix] [REVISION n] [STATELESS]
 ///   [VERSION field [TOMBSTONE ms]] [FAKEDELETE field]
 ///   [TYPES n field type [field type …]]
 ///   [STREAM stream [OPS ops] [FIELDS n field [field …]]
@@ -23,7 +23,8 @@ use std::ffi::CStr;
 ///   [TAGS n field tag [field tag …]] [POOL code db] …
 /// ```
 ///
-/// Replaces the declaration at the key as a whole; the same again changes nothing. Replies `OK`.
+/// Replaces the declaration at the key as a whole; the same again changes nothing. Replies `OK`, or `KEPT` if the
+/// one that stands has a higher revision, and so changes nothing either.
 pub struct Declare;
 
 impl Command for Declare {
@@ -35,6 +36,7 @@ impl Command for Declare {
         key(c"key"),
         option(c"NAME", text(c"name")),
         option(c"PREFIX", text(c"prefix")),
+        option(c"REVISION", integer(c"n")),
         flag(c"stateless", c"STATELESS"),
         option(c"VERSION", block(c"version", VERSION)),
         option(c"FAKEDELETE", text(c"field")),
@@ -50,14 +52,23 @@ impl Command for Declare {
 
     fn run(call: &Call) -> Result<(), Error> {
         let ctx = call.ctx;
-        let declaration = encoding::declaration::decode(&call.key, Args::new(call.args))?;
-        if !rights::is_trusted(ctx) {
+        let args = Args::new(call.args);
+        let is_trusted = rights::is_trusted(ctx);
+        let declaration = match is_trusted {
+            true => encoding::declaration::decode_stored(&call.key, args)?,
+            false => encoding::declaration::decode(&call.key, args)?,
+        };
+        // Who may not declare it is not told what stands.
+        if !is_trusted {
             check(call, &declaration)?;
         }
         let mut writes = Writes::new(ctx);
-        declarations::put(&mut writes, &call.key, declaration)?;
+        let replacement = declarations::put(&mut writes, &call.key, declaration, is_trusted)?;
         writes.notify();
-        call.reply().status(c"OK");
+        call.reply().status(match replacement {
+            Replacement::Kept => c"KEPT",
+            Replacement::Same | Replacement::New => c"OK",
+        });
         Ok(())
     }
 }

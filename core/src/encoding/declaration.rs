@@ -4,7 +4,7 @@
 //! server or the user are made elsewhere, since a declaration may be renamed, copied, or loaded by another server.
 //!
 //! ```text
-//! [NAME name] [PREFIX prefix] [STATELESS]
+//! [NAME name] [PREFIX prefix] [REVISION n] [STATELESS]
 //! [VERSION field [TOMBSTONE ms]] [FAKEDELETE field]
 //! [TYPES n field type [field type …]]
 //! [STREAM stream [OPS ops] [FIELDS n field [field …]]
@@ -73,6 +73,7 @@ pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
 /// How long a deleted entity's version is remembered by default: a day.
 const TOMBSTONE_MS: u64 = 24 * 60 * 60 * 1000;
 
+        revision: request.revision,
 /// A version is an integer, so its field has a type even if TYPES does not give one.
 fn versioning(
     field: Option<&[u8]>,
@@ -144,6 +145,9 @@ pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
     if let Some(version) = &declaration.version {
         put(&[
             b"VERSION",
+    if let Some(revision) = declaration.revision {
+        put(&[b"REVISION", revision.to_string().as_bytes()]);
+    }
             &version.field,
             b"TOMBSTONE",
             version.tombstone_ms.to_string().as_bytes(),
@@ -217,6 +221,7 @@ struct Request<'a> {
     fake_delete: Option<&'a [u8]>,
     types: Option<BTreeMap<Vec<u8>, FieldType>>,
     streams: Vec<StreamRequest<'a>>,
+    revision: Option<u64>,
     tags: Option<Vec<Tag<'a>>>,
     pools: Pools<'a>,
 }
@@ -255,6 +260,11 @@ impl<'a> Request<'a> {
                 set(
                     &mut request.version,
                     "VERSION",
+            } else if args.keyword("REVISION") {
+                // Replies and clients have signed integers.
+                let max = i64::MAX.unsigned_abs();
+                let revision = args.number("REVISION", "a number", 0..=max)?;
+                set(&mut request.revision, "REVISION", revision)?;
                     field(&mut args, "VERSION")?,
                 )?;
             } else if args.keyword("TOMBSTONE") {
@@ -487,7 +497,21 @@ mod tests {
             (
                 "STREAM B FORMAT FLUXAORM2 MAXLEN 9 TAGS 2 ID dirtyStream=A,B//D Age dirtyStream=B",
                 "NAME user PREFIX user: STREAM B OPS D FIELDS 1 Age MAXLEN = 9 ONFULL TRIM \
-                 PAYLOAD CHANGES FORMAT FLUXAORM2 STREAM A OPS IUD PAYLOAD CHANGES FORMAT MSGPACK",
+                 PAYLOAD CHANGES FORMAT MSGPACK STREAM A OPS IUD PAYLOAD CHANGES FORMAT FLUXAORM2",
+            ),
+            (
+                "STREAM A PAYLOAD KEYS STREAM dirty_B MAXAGE 5 TAGS 2 ID dirtyStream=A/p/ Age dirty=B POOL p 2",
+                "NAME user PREFIX user: STREAM A OPS IUD PAYLOAD KEYS FORMAT FLUXAORM2 DB 2 \
+                 STREAM dirty_B OPS NONE FIELDS 1 Age MAXAGE 5 PAYLOAD FULL FORMAT FLUXAORM1",
+            ),
+            (
+                "STREAM s FIELDS 1 a STREAM t OPS NONE FIELDS 1 a STREAM u FIELDS 0 STREAM v OPS U FIELDS 0 \
+                 REVISION 9223372036854775807",
+                "NAME user PREFIX user: REVISION 9223372036854775807 \
+                 STREAM s OPS ID FIELDS 1 a PAYLOAD CHANGES FORMAT MSGPACK \
+                 STREAM t OPS NONE FIELDS 1 a PAYLOAD CHANGES FORMAT MSGPACK \
+                 STREAM u OPS IUD PAYLOAD CHANGES FORMAT MSGPACK \
+                 STREAM v OPS U PAYLOAD CHANGES FORMAT MSGPACK",
             ),
             (
                 "stateless fakedelete gone stream s onfull keep maxlen 5 maxage 100 format debezium",
@@ -530,3 +554,56 @@ mod tests {
         }
     }
 }
+    #[test]
+    fn fields_beside_u_come_by_tags_alone_and_are_stored() {
+        let tagged = parse("TAGS 2 ID dirty=A Age dirty=A").unwrap();
+        let stored = encode(&tagged);
+        let stored: Vec<&[u8]> = stored.iter().map(Vec::as_slice).collect();
+        assert_eq!(decode_stored(b"other", Args::new(&stored)), Ok(tagged));
+        for line in [
+            "STREAM s OPS U FIELDS 1 a",
+            "STREAM s FIELDS 1 a OPS iud",
+            "STREAM t STREAM s OPS DU FIELDS 2 a b",
+        ] {
+            let refused = Error::FieldsBesideUpdates(Quoted::new(b"s"));
+            assert_eq!(parse(line), Err(refused), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_declaration_gives_way_to_one_of_a_higher_revision() {
+        use crate::entity::declaration::Replacement::{Kept, New, Same};
+        for (standing, new, expected) in [
+            (None, "STREAM s", Ok(New)),
+            (None, "STREAM s REVISION 0", Ok(New)),
+            (Some("STREAM s"), "STREAM s", Ok(Same)),
+            (Some("STREAM s"), "STREAM t", Ok(New)),
+            (Some("STREAM s"), "STREAM s REVISION 0", Ok(New)),
+            (Some("STREAM s REVISION 0"), "STREAM s", Ok(Kept)),
+            (Some("STREAM s REVISION 5"), "STREAM t", Ok(Kept)),
+            (Some("STREAM s REVISION 5"), "STREAM t REVISION 4", Ok(Kept)),
+            (Some("STREAM s REVISION 5"), "STREAM s REVISION 4", Ok(Kept)),
+            (
+                Some("STREAM s REVISION 5"),
+                "STREAM s OPS IUD REVISION 5",
+                Ok(Same),
+            ),
+            (Some("STREAM s REVISION 5"), "STREAM t REVISION 5", Err(5)),
+            (
+                Some("STREAM s REVISION 5"),
+                "STREAM s STREAM t REVISION 5",
+                Err(5),
+            ),
+            (Some("STREAM s REVISION 5"), "STREAM t REVISION 6", Ok(New)),
+            (Some("STREAM s REVISION 5"), "STREAM s REVISION 6", Ok(New)),
+        ] {
+            let standing = standing.map(|line| parse(line).unwrap());
+            let expected = expected.map_err(|revision| Error::SameRevision {
+                revision,
+                key: Quoted::new(b"user"),
+            });
+            let found = parse(new).unwrap().replaces(standing.as_ref(), b"user");
+            assert_eq!(found, expected, "{standing:?} {new}");
+        }
+    }
+

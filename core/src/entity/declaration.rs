@@ -16,6 +16,8 @@ pub struct Declaration {
     /// PREFIX: a snapshot's key is this prefix and the entity's id.
     pub prefix: Vec<u8>,
     /// STATELESS: no snapshots are kept, and each flush gives the old values itself.
+    /// REVISION: declarations with a lower one, or with none, do not replace this one.
+    pub revision: Option<u64>,
     pub stateless: bool,
     /// VERSION: the field that holds an entity's version.
     pub version: Option<VersionField>,
@@ -176,6 +178,23 @@ impl Declaration {
     }
 
     /// The key at which an entity's snapshot is stored.
+    /// Whether this declaration may take the place of another one at the key, by the revisions of both.
+    pub fn replaces(&self, standing: Option<&Self>, key: &[u8]) -> Result<Replacement, Error> {
+        let Some(standing) = standing else {
+            return Ok(Replacement::New);
+        };
+        match (standing.revision, self.revision) {
+            (Some(_), None) => Ok(Replacement::Kept),
+            (Some(stands), Some(new)) if new < stands => Ok(Replacement::Kept),
+            _ if self == standing => Ok(Replacement::Same),
+            (Some(stands), Some(new)) if new == stands => Err(Error::SameRevision {
+                revision: new,
+                key: Quoted::new(key),
+            }),
+            _ => Ok(Replacement::New),
+        }
+    }
+
     pub fn snapshot_key(&self, id: &[u8]) -> Vec<u8> {
         [&self.prefix, id].concat()
     }
@@ -200,6 +219,17 @@ impl Declaration {
 }
 
 /// The default of NAME: the key without its cluster `{tag}`.
+/// The effect of a declaration at a key where one may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    /// It is the same one.
+    Same,
+    /// It takes its place.
+    New,
+    /// The one that stands has a higher revision, so it is kept.
+    Kept,
+}
+
 pub fn default_name(key: &[u8]) -> Vec<u8> {
     let without_tag = hash_tag(key).and_then(|tag| {
         let before = key.get(..tag.start.checked_sub(1)?)?;
