@@ -95,12 +95,12 @@ pub fn declaration(bytes: &[u8]) {
         strings.push(string);
         rest = more;
     }
-    match declaration::decode(b"", Args::new(&strings)) {
+    match declaration::decode_stored(b"", Args::new(&strings)) {
         Err(error) => look_at(&error),
         Ok(declared) => {
             let saved = declaration::encode(&declared);
             let saved: Vec<&[u8]> = saved.iter().map(Vec::as_slice).collect();
-            let loaded = declaration::decode(b"other", Args::new(&saved));
+            let loaded = declaration::decode_stored(b"other", Args::new(&saved));
             assert_eq!(loaded, Ok(declared), "what is saved is loaded again");
         }
     }

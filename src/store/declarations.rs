@@ -183,7 +183,7 @@ fn read_1(rdb: *mut raw::RedisModuleIO) -> Option<Declaration> {
     }
     let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
     // No key is known here, and none is needed: what is saved has NAME and PREFIX.
-    encoding::declaration::decode(b"", Args::new(&args)).ok()
+    encoding::declaration::decode_stored(b"", Args::new(&args)).ok()
 }
 
 unsafe extern "C" fn aof_rewrite(

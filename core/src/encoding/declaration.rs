@@ -1,6 +1,7 @@
 //! A declaration as the arguments of DIRTY.DECLARE behind its key. Clients send them, and RDB files (encoding
 //! version 1: their number, then each as a string) and AOF rewrites hold them. All three have the same parser, so
-//! a forged DUMP payload cannot declare anything that a client could not. Checks that depend on the key, the
+//! a forged DUMP payload cannot declare anything that a client could not; only FIELDS beside `U` come to a client by
+//! TAGS alone. Checks that depend on the key, the
 //! server or the user are made elsewhere, since a declaration may be renamed, copied, or loaded by another server.
 //!
 //! ```text
@@ -29,6 +30,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 /// The declaration that these arguments make. The key gives the defaults of NAME and PREFIX.
 pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
     let request = Request::parse(args)?;
+    if let Some(stream) = request.streams.iter().find(|stream| stream.filters_all()) {
+        return Err(Error::FieldsBesideUpdates(Quoted::new(stream.key)));
+    }
+    declare(key, request)
+}
+
+/// As [`decode`], of what [`encode`] has made: in it the FIELDS that come from TAGS stand beside `U`.
+pub fn decode_stored(key: &[u8], args: Args) -> Result<Declaration, Error> {
+    declare(key, Request::parse(args)?)
+}
+
+fn declare(key: &[u8], request: Request) -> Result<Declaration, Error> {
     let prefix = request
         .prefix
         .map_or_else(|| [key, b":"].concat(), <[u8]>::to_vec);
@@ -372,6 +385,13 @@ impl StreamRequest<'_> {
     }
 
     /// Whether it has none of the options that a tag gives.
+    /// Whether FIELDS stand beside `U`, which lets every update pass.
+    fn filters_all(&self) -> bool {
+        let updates = |operations: Operations| operations.contains(Operations::UPDATE);
+        self.operations.is_some_and(updates)
+            && self.triggers.as_ref().is_some_and(|t| !t.is_empty())
+    }
+
     fn leaves_all_to_tags(&self) -> bool {
         self.operations.is_none() && self.triggers.is_none() && self.database.is_none()
     }
@@ -480,8 +500,8 @@ mod tests {
         for (typed, canonical) in [
             ("STREAM s", "NAME user PREFIX user: STREAM s OPS IUD PAYLOAD CHANGES FORMAT MSGPACK"),
             (
-                "stream s ops du fields 2 b a maxlen 10 payload full name N prefix p: types 2 z int a bool",
-                "NAME N PREFIX p: TYPES 2 a bool z int STREAM s OPS UD FIELDS 2 a b MAXLEN = 10 ONFULL TRIM \
+                "stream s ops d fields 2 b a maxlen 10 payload full name N prefix p: types 2 z int a bool",
+                "NAME N PREFIX p: TYPES 2 a bool z int STREAM s OPS D FIELDS 2 a b MAXLEN = 10 ONFULL TRIM \
                  PAYLOAD FULL FORMAT MSGPACK",
             ),
             (
@@ -491,8 +511,8 @@ mod tests {
             ),
             (
                 "TAGS 2 ID dirtyStream=A/p/I,B//D Age dirtyStream=B POOL p 2",
-                "NAME user PREFIX user: STREAM A OPS I PAYLOAD CHANGES FORMAT MSGPACK DB 2 \
-                 STREAM B OPS D FIELDS 1 Age PAYLOAD CHANGES FORMAT MSGPACK",
+                "NAME user PREFIX user: STREAM A OPS I PAYLOAD CHANGES FORMAT FLUXAORM2 DB 2 \
+                 STREAM B OPS D FIELDS 1 Age PAYLOAD CHANGES FORMAT FLUXAORM2",
             ),
             (
                 "STREAM B FORMAT FLUXAORM2 MAXLEN 9 TAGS 2 ID dirtyStream=A,B//D Age dirtyStream=B",
@@ -543,17 +563,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_count_promises_nothing() {
-        for line in [
-            "TYPES 4294967295 a",
-            "STREAM s FIELDS 4294967295 a",
-            "TAGS 4294967295 ID",
-        ] {
-            assert!(matches!(parse(line), Err(Error::Missing { .. })), "{line}");
-        }
-    }
-}
     #[test]
     fn fields_beside_u_come_by_tags_alone_and_are_stored() {
         let tagged = parse("TAGS 2 ID dirty=A Age dirty=A").unwrap();
@@ -607,3 +616,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_count_promises_nothing() {
+        for line in [
+            "TYPES 4294967295 a",
+            "STREAM s FIELDS 4294967295 a",
+            "TAGS 4294967295 ID",
+        ] {
+            assert!(matches!(parse(line), Err(Error::Missing { .. })), "{line}");
+        }
+    }
+}
