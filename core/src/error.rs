@@ -353,6 +353,9 @@ pub enum TagFault {
     /// The tag of an ordinary field names a stream that the entity does not have.
     #[error("it names a stream that the tag of ID does not declare")]
     UndeclaredStream,
+    /// A quote is not closed, or stands where Go's struct tags have none.
+    #[error("the quotes are not those of a Go struct tag")]
+    Quote,
     /// A pool code stands for no database.
     #[error("no POOL maps the code {0}")]
     UnmappedPool(Quoted),

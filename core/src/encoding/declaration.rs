@@ -27,7 +27,7 @@ use crate::error::{Error, Quoted};
 use crate::keyword::Keyword;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// The declaration that these arguments make. The key gives the defaults of NAME and PREFIX.
+/// The declaration that a client makes by these arguments. The key gives the defaults of NAME and PREFIX.
 pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
     let request = Request::parse(args)?;
     if let Some(stream) = request.streams.iter().find(|stream| stream.filters_all()) {
@@ -69,12 +69,11 @@ fn declare(key: &[u8], request: Request) -> Result<Declaration, Error> {
         });
     }
     let of_tags = tags::streams(&request.tags.unwrap_or_default(), &request.pools)?;
-    let streams = streams(request.streams, of_tags)?;
+    let streams = streams(&request.streams, of_tags)?;
     Ok(Declaration {
-        name: request
-            .name
-            .map_or_else(|| default_name(key), <[u8]>::to_vec),
+        name,
         prefix,
+        revision: request.revision,
         stateless: request.stateless.is_some(),
         version,
         fake_delete: request.fake_delete.map(<[u8]>::to_vec),
@@ -86,7 +85,6 @@ fn declare(key: &[u8], request: Request) -> Result<Declaration, Error> {
 /// How long a deleted entity's version is remembered by default: a day.
 const TOMBSTONE_MS: u64 = 24 * 60 * 60 * 1000;
 
-        revision: request.revision,
 /// A version is an integer, so its field has a type even if TYPES does not give one.
 fn versioning(
     field: Option<&[u8]>,
@@ -117,30 +115,25 @@ fn versioning(
 
 /// All streams, without duplicates. A stream of TAGS may also be given as a STREAM, for the options that a tag
 /// cannot give; the tag then gives operations, triggers and the database.
-fn streams(requests: Vec<StreamRequest>, of_tags: Vec<Stream>) -> Result<Vec<Stream>, Error> {
+fn streams(requests: &[StreamRequest], of_tags: Vec<Stream>) -> Result<Vec<Stream>, Error> {
+    let mut tagged: HashMap<Vec<u8>, usize> = HashMap::new();
+    for (index, stream) in of_tags.iter().enumerate() {
+        tagged.insert(stream.key.clone(), index);
+    }
+    let mut seen = HashSet::new();
     let mut streams: Vec<Stream> = Vec::new();
-    let mut indexes: HashMap<Vec<u8>, (usize, bool)> = HashMap::new();
     for request in requests {
-        let stream = request.stream()?;
-        let index = (streams.len(), request.leaves_all_to_tags());
-        if indexes.insert(stream.key.clone(), index).is_some() {
-            return Err(Error::DuplicateStream(Quoted::new(&stream.key)));
+        let of_tag = tagged
+            .get(request.key)
+            .and_then(|index| of_tags.get(*index));
+        let is_again = !seen.insert(request.key);
+        if is_again || of_tag.is_some() && !request.leaves_all_to_tags() {
+            return Err(Error::DuplicateStream(Quoted::new(request.key)));
         }
-        streams.push(stream);
+        streams.push(request.stream(of_tag)?);
     }
-    for tagged in of_tags {
-        match indexes.get(&tagged.key) {
-            None => streams.push(tagged),
-            Some((_, false)) => return Err(Error::DuplicateStream(Quoted::new(&tagged.key))),
-            Some((index, true)) => {
-                if let Some(stream) = streams.get_mut(*index) {
-                    stream.operations = tagged.operations;
-                    stream.triggers = tagged.triggers;
-                    stream.database = tagged.database;
-                }
-            }
-        }
-    }
+    let others = of_tags.into_iter();
+    streams.extend(others.filter(|stream| !seen.contains(stream.key.as_slice())));
     match streams.is_empty() {
         true => Err(Error::NoStreams),
         false => Ok(streams),
@@ -152,15 +145,15 @@ pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
     let mut args: Vec<Vec<u8>> = Vec::new();
     let mut put = |words: &[&[u8]]| args.extend(words.iter().map(|word| word.to_vec()));
     put(&[b"NAME", &declaration.name, b"PREFIX", &declaration.prefix]);
+    if let Some(revision) = declaration.revision {
+        put(&[b"REVISION", revision.to_string().as_bytes()]);
+    }
     if declaration.stateless {
         put(&[b"STATELESS"]);
     }
     if let Some(version) = &declaration.version {
         put(&[
             b"VERSION",
-    if let Some(revision) = declaration.revision {
-        put(&[b"REVISION", revision.to_string().as_bytes()]);
-    }
             &version.field,
             b"TOMBSTONE",
             version.tombstone_ms.to_string().as_bytes(),
@@ -228,13 +221,13 @@ impl MaxLen {
 struct Request<'a> {
     name: Option<&'a [u8]>,
     prefix: Option<&'a [u8]>,
+    revision: Option<u64>,
     stateless: Option<()>,
     version: Option<&'a [u8]>,
     tombstone_ms: Option<u64>,
     fake_delete: Option<&'a [u8]>,
     types: Option<BTreeMap<Vec<u8>, FieldType>>,
     streams: Vec<StreamRequest<'a>>,
-    revision: Option<u64>,
     tags: Option<Vec<Tag<'a>>>,
     pools: Pools<'a>,
 }
@@ -267,17 +260,17 @@ impl<'a> Request<'a> {
                     "PREFIX",
                     args.name("PREFIX", "a prefix")?,
                 )?;
+            } else if args.keyword("REVISION") {
+                // Replies and clients have signed integers.
+                let max = i64::MAX.unsigned_abs();
+                let revision = args.number("REVISION", "a number", 0..=max)?;
+                set(&mut request.revision, "REVISION", revision)?;
             } else if args.keyword("STATELESS") {
                 set(&mut request.stateless, "STATELESS", ())?;
             } else if args.keyword("VERSION") {
                 set(
                     &mut request.version,
                     "VERSION",
-            } else if args.keyword("REVISION") {
-                // Replies and clients have signed integers.
-                let max = i64::MAX.unsigned_abs();
-                let revision = args.number("REVISION", "a number", 0..=max)?;
-                set(&mut request.revision, "REVISION", revision)?;
                     field(&mut args, "VERSION")?,
                 )?;
             } else if args.keyword("TOMBSTONE") {
@@ -355,8 +348,17 @@ fn option_of_stream<'a>(
 }
 
 impl StreamRequest<'_> {
-    fn stream(&self) -> Result<Stream, Error> {
-        let default = Stream::new(self.key);
+    /// The stream, if a tag gives the same one with what the tag says.
+    fn stream(&self, of_tag: Option<&Stream>) -> Result<Stream, Error> {
+        let default = match (of_tag, &self.triggers) {
+            (Some(tagged), _) => tagged.clone(),
+            (None, Some(triggers)) if !triggers.is_empty() => Stream {
+                operations: Operations::INSERT | Operations::DELETE,
+                triggers: triggers.clone(),
+                ..Stream::new(self.key)
+            },
+            (None, _) => Stream::new(self.key),
+        };
         let format = self.format.unwrap_or(default.format);
         let payloads = format.payloads();
         let payload = self.payload.or(payloads.first().copied());
@@ -374,17 +376,15 @@ impl StreamRequest<'_> {
         };
         Ok(Stream {
             operations: self.operations.unwrap_or(default.operations),
-            triggers: self.triggers.clone().unwrap_or_default(),
             max_len,
             max_age_ms: self.max_age_ms,
             payload,
             format,
-            database: self.database,
+            database: self.database.or(default.database),
             ..default
         })
     }
 
-    /// Whether it has none of the options that a tag gives.
     /// Whether FIELDS stand beside `U`, which lets every update pass.
     fn filters_all(&self) -> bool {
         let updates = |operations: Operations| operations.contains(Operations::UPDATE);
@@ -392,6 +392,7 @@ impl StreamRequest<'_> {
             && self.triggers.as_ref().is_some_and(|t| !t.is_empty())
     }
 
+    /// Whether it has none of the options that a tag gives.
     fn leaves_all_to_tags(&self) -> bool {
         self.operations.is_none() && self.triggers.is_none() && self.database.is_none()
     }
@@ -515,7 +516,7 @@ mod tests {
                  STREAM B OPS D FIELDS 1 Age PAYLOAD CHANGES FORMAT FLUXAORM2",
             ),
             (
-                "STREAM B FORMAT FLUXAORM2 MAXLEN 9 TAGS 2 ID dirtyStream=A,B//D Age dirtyStream=B",
+                "STREAM B FORMAT MSGPACK MAXLEN 9 TAGS 2 ID dirtyStream=A,B//D Age dirtyStream=B",
                 "NAME user PREFIX user: STREAM B OPS D FIELDS 1 Age MAXLEN = 9 ONFULL TRIM \
                  PAYLOAD CHANGES FORMAT MSGPACK STREAM A OPS IUD PAYLOAD CHANGES FORMAT FLUXAORM2",
             ),

@@ -4,6 +4,7 @@
 use super::event::Value;
 use super::operation::{Operation, Operations};
 use super::value::FieldType;
+use crate::error::{Error, Quoted};
 use crate::keyword::Keyword;
 use crate::slot::hash_tag;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +16,9 @@ pub struct Declaration {
     pub name: Vec<u8>,
     /// PREFIX: a snapshot's key is this prefix and the entity's id.
     pub prefix: Vec<u8>,
-    /// STATELESS: no snapshots are kept, and each flush gives the old values itself.
     /// REVISION: declarations with a lower one, or with none, do not replace this one.
     pub revision: Option<u64>,
+    /// STATELESS: no snapshots are kept, and each flush gives the old values itself.
     pub stateless: bool,
     /// VERSION: the field that holds an entity's version.
     pub version: Option<VersionField>,
@@ -177,7 +178,6 @@ impl Declaration {
         )
     }
 
-    /// The key at which an entity's snapshot is stored.
     /// Whether this declaration may take the place of another one at the key, by the revisions of both.
     pub fn replaces(&self, standing: Option<&Self>, key: &[u8]) -> Result<Replacement, Error> {
         let Some(standing) = standing else {
@@ -195,6 +195,7 @@ impl Declaration {
         }
     }
 
+    /// The key at which an entity's snapshot is stored.
     pub fn snapshot_key(&self, id: &[u8]) -> Vec<u8> {
         [&self.prefix, id].concat()
     }
@@ -218,7 +219,6 @@ impl Declaration {
     }
 }
 
-/// The default of NAME: the key without its cluster `{tag}`.
 /// The effect of a declaration at a key where one may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replacement {
@@ -230,6 +230,7 @@ pub enum Replacement {
     Kept,
 }
 
+/// The default of NAME: the key without its cluster `{tag}`.
 pub fn default_name(key: &[u8]) -> Vec<u8> {
     let without_tag = hash_tag(key).and_then(|tag| {
         let before = key.get(..tag.start.checked_sub(1)?)?;
