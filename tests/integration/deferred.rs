@@ -299,9 +299,7 @@ fn meta_and_with_events_are_kept_with_each_flush() {
 fn any_bytes_are_tokens_and_wait() {
     let (_server, mut redis) = declared("STREAM s");
     let large = vec![b'x'; 1 << 20];
-    let odd: &[&[u8]] = &[
-        b"", b"\0", b"\xff", b"\r\n", b"DEFER", b"MINAGE", b"@", &large,
-    ];
+    let odd: &[&[u8]] = &[b"\0", b"\xff", b"\r\n", b"DEFER", b"MINAGE", b"@", &large];
     for (index, bytes) in odd.iter().enumerate() {
         let id = index.to_string();
         let flush: &[&[u8]] = &[
