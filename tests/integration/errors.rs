@@ -378,7 +378,7 @@ fn hostile_sizes_are_refused_before_long() {
             "ERR stream \"dirty_A1\" is declared twice",
         ),
         (
-            format!("DIRTY.DECLARE new TAGS 1 ID dirty={tag},A1"),
+            format!("DIRTY.DECLARE new TAGS 1 ID dirty={tag};dirtyStream=dirty_A1"),
             "ERR stream \"dirty_A1\" is declared twice",
         ),
         (

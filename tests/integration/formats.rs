@@ -185,7 +185,7 @@ fn fluxaorm1_entries_have_the_bytes_of_the_library() {
         serde_json::from_str(include_str!("../vectors/fluxaorm-v1.json")).expect("vectors");
     let server = Server::start();
     let mut redis = server.connect();
-    assert_eq!(vectors.vectors.len(), 9);
+    assert_eq!(vectors.vectors.len(), 8);
     for vector in vectors.vectors {
         let V1Vector { name, bind, id, .. } = vector;
         redis.run("FLUSHALL");

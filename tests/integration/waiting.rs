@@ -180,7 +180,7 @@ fn what_waits_survives_restarts_and_failover() {
         ] {
             assert_eq!(redis.digest(), digest, "{options:?}");
             let waiting = redis.run("DIRTY.DEFERRED user MINAGE 20");
-            let (start, end) = ("[[\\xff (", ") (1)]]");
+            let (start, end) = ("[[\\xff (", ") (1) [[INSERT 1]]]]");
             assert!(
                 waiting.starts_with(start) && waiting.ends_with(end),
                 "{waiting}"

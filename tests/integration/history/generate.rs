@@ -204,8 +204,12 @@ fn stream(index: usize) -> impl Strategy<Value = Stream> {
     (ops, triggers, written, max_len, any::<bool>()).prop_map(
         move |(ops, triggers, (format, payload), max_len, behind)| Stream {
             name: format!("s{index}"),
+            // Beside U they would be refused.
+            triggers: match ops.contains(&"U") {
+                true => BTreeSet::new(),
+                false => triggers.into_iter().collect(),
+            },
             ops: ops.concat(),
-            triggers: triggers.into_iter().collect(),
             payload,
             format,
             max_len,
