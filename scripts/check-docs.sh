@@ -21,8 +21,8 @@ all_pages() { (cd "$root" && echo README.md && find docs -name '*.md' | sort); }
 pages=("$@")
 [ $# -gt 0 ] || mapfile -t pages < <(all_pages)
 
-# Times and memory do not count: those in ids and in events (of FORMAT FLAT, too), the ages that DIRTY.DEFERRED tells (the second of
-# each flush's three elements), seconds, idle times and bytes of DIRTY.STATS, and how long redis-cli says that a
+# Times and memory do not count: those in ids and in events (of FORMAT FLAT, too), the ages that DIRTY.DEFERRED
+# tells (the second of each flush's four elements), seconds, idle times and bytes of DIRTY.STATS, and how long redis-cli says that a
 # command took; nor does space at an end.
 timeless() {
     sed -E -e 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; s/("ts_ms\\?":)[0-9]{13}\>/\1ms/g; s/"[0-9]{13}"/"ms"/g' \

@@ -18,7 +18,7 @@ start
 flush() { cli -e DIRTY.FLUSH "$@" >/dev/null; }
 cli -e DIRTY.DECLARE user TYPES 3 age int vip bool score float STREAM changes STREAM full PAYLOAD FULL STREAM images PAYLOAD IMAGES \
     STREAM cdc FORMAT DEBEZIUM >/dev/null
-cli -e DIRTY.DECLARE tag TYPES 1 n int STREAM v2 FORMAT FLUXAORM STREAM v1 FORMAT FLUXAORM1 >/dev/null
+cli -e DIRTY.DECLARE tag TYPES 1 n int STREAM v2 FORMAT FLUXAORM2 STREAM v1 FORMAT FLUXAORM1 >/dev/null
 
 # Each format and payload; the fields in the order in which the event has them.
 flush user META 1 actor 'Jane Doe' SNAPSHOT 42 4 age 31 name Zoë score 1.5 vip true
@@ -49,7 +49,7 @@ insert  tag:7
 update  tag:7  name: "red" → "blue"  n: 1 → null
 delete  tag:7
 END
-watch v2 --no-follow | shows 'FORMAT FLUXAORM'
+watch v2 --no-follow | shows 'FORMAT FLUXAORM2'
 expect <<'END'
 insert  tag:7  n: null → 1  name: null → "red"
 update  tag:7  name: → "blue"  n: → null

@@ -34,6 +34,22 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// The next argument as a name. An empty one is refused: it is a variable that the client forgot to set.
+    pub fn name(&mut self, of: &'static str, what: &'static str) -> Result<&'a [u8], Error> {
+        match self.next(of, what)? {
+            [] => Err(Error::Empty { of, what }),
+            name => Ok(name),
+        }
+    }
+
+    /// All arguments that are left, as names of the same kind.
+    pub fn names(&self, of: &'static str, what: &'static str) -> Result<&'a [&'a [u8]], Error> {
+        match self.rest.iter().any(|name| name.is_empty()) {
+            true => Err(Error::Empty { of, what }),
+            false => Ok(self.rest),
+        }
+    }
+
     /// Takes the next argument, if there is one.
     pub fn take(&mut self) -> Option<&'a [u8]> {
         let (first, rest) = self.rest.split_first()?;

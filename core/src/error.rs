@@ -56,6 +56,12 @@ pub enum Error {
         of: &'static str,
         what: &'static str,
     },
+    /// A name is empty, as that of a variable that was never set.
+    #[error("ERR {of} requires {what}, not an empty one")]
+    Empty {
+        of: &'static str,
+        what: &'static str,
+    },
     /// A word stands where an option is expected.
     #[error("ERR unknown option {0}")]
     UnknownOption(Quoted),
@@ -111,6 +117,14 @@ pub enum Error {
     /// A declaration declares a stream twice.
     #[error("ERR stream {0} is declared twice")]
     DuplicateStream(Quoted),
+    /// FIELDS of a stream that gets every update anyway.
+    #[error(
+        "ERR FIELDS of the stream {0} filter nothing, since its OPS have U: leave OPS out, or U"
+    )]
+    FieldsBesideUpdates(Quoted),
+    /// A declaration differs from the one that stands, but has the same revision.
+    #[error("ERR the revision {revision} of {key} is declared with other content; give the new one a higher REVISION")]
+    SameRevision { revision: u64, key: Quoted },
     /// A declaration maps a pool code twice.
     #[error("ERR pool {0} is mapped twice")]
     DuplicatePool(Quoted),
@@ -151,9 +165,6 @@ pub enum Error {
     /// A flush has no operations.
     #[error("ERR a flush requires at least one operation")]
     NoOperations,
-    /// Snapshots with an empty prefix would be stored at arbitrary keys.
-    #[error("ERR PREFIX must not be empty")]
-    EmptyPrefix,
     /// A stream of a declaration would live at one of the declaration's own keys.
     #[error("ERR stream {0} would be one of the declaration's own keys")]
     StreamIsKey(Quoted),
@@ -342,6 +353,9 @@ pub enum TagFault {
     /// The tag of an ordinary field names a stream that the entity does not have.
     #[error("it names a stream that the tag of ID does not declare")]
     UndeclaredStream,
+    /// A quote is not closed, or stands where Go's struct tags have none.
+    #[error("the quotes are not those of a Go struct tag")]
+    Quote,
     /// A pool code stands for no database.
     #[error("no POOL maps the code {0}")]
     UnmappedPool(Quoted),

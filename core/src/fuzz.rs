@@ -95,12 +95,12 @@ pub fn declaration(bytes: &[u8]) {
         strings.push(string);
         rest = more;
     }
-    match declaration::decode(b"", Args::new(&strings)) {
+    match declaration::decode_stored(b"", Args::new(&strings)) {
         Err(error) => look_at(&error),
         Ok(declared) => {
             let saved = declaration::encode(&declared);
             let saved: Vec<&[u8]> = saved.iter().map(Vec::as_slice).collect();
-            let loaded = declaration::decode(b"other", Args::new(&saved));
+            let loaded = declaration::decode_stored(b"other", Args::new(&saved));
             assert_eq!(loaded, Ok(declared), "what is saved is loaded again");
         }
     }
@@ -133,7 +133,7 @@ pub fn event(bytes: &[u8]) {
     };
     assert_eq!(read, expected);
     for format in [
-        Format::FluxaOrm,
+        Format::FluxaOrm2,
         Format::FluxaOrm1,
         Format::Debezium,
         Format::Flat,
@@ -187,7 +187,7 @@ const DECLARATIONS: [&str; 6] = [
     "VERSION i FAKEDELETE gone \
      STREAM s PAYLOAD IMAGES STREAM t PAYLOAD FULL STREAM u FORMAT DEBEZIUM",
     "VERSION u TOMBSTONE 0 TYPES 1 u uint STREAM s",
-    "FAKEDELETE gone STREAM s FORMAT FLUXAORM STREAM t FORMAT FLUXAORM1",
+    "FAKEDELETE gone STREAM s FORMAT FLUXAORM2 STREAM t FORMAT FLUXAORM1",
     "STATELESS FAKEDELETE gone \
      STREAM s PAYLOAD IMAGES STREAM t PAYLOAD FULL STREAM u FORMAT DEBEZIUM",
 ];

@@ -186,7 +186,7 @@ STATELESS = Contestant(
 FOUR = flush("four", "FLUSH to 4 streams", streams=tuple(f"four-changes-{n}" for n in range(4)))
 FORMATS = [
     # The ids of Fluxaorm's entities are numbers, which do not begin with a zero.
-    flush("fluxaorm", "FLUSH, FORMAT FLUXAORM", id_prefix="1", hashes="fluxaorm:1"),
+    flush("fluxaorm", "FLUSH, FORMAT FLUXAORM2", id_prefix="1", hashes="fluxaorm:1"),
     flush("fluxaorm1", "FLUSH, FORMAT FLUXAORM1", id_prefix="1", hashes="fluxaorm:1"),
     flush("debezium", "FLUSH, FORMAT DEBEZIUM"),
     flush("images", "FLUSH, PAYLOAD IMAGES"),
@@ -227,7 +227,7 @@ DECLARATIONS = [
     ["same", "STREAM", "same-changes", *LIMIT],
     ["stateless", "NAME", "user", "STATELESS", "STREAM", "stateless-changes", *LIMIT],
     ["four", "PREFIX", "user:", *[word for stream in FOUR.streams for word in ("STREAM", stream, *LIMIT)]],
-    ["fluxaorm", "STREAM", "fluxaorm-changes", "FORMAT", "FLUXAORM", *LIMIT],
+    ["fluxaorm", "STREAM", "fluxaorm-changes", "FORMAT", "FLUXAORM2", *LIMIT],
     ["fluxaorm1", "PREFIX", "fluxaorm:", "STREAM", "fluxaorm1-changes", "FORMAT", "FLUXAORM1", *LIMIT],
     ["debezium", "PREFIX", "user:", "STREAM", "debezium-changes", "FORMAT", "DEBEZIUM", *LIMIT],
     ["images", "PREFIX", "user:", "STREAM", "images-changes", "PAYLOAD", "IMAGES", *LIMIT],

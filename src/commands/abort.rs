@@ -1,6 +1,7 @@
 use crate::server::command::{Call, Command, KeyUse};
 use crate::store::declarations;
 use crate::store::derived::Deferred;
+use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::syntax::{key, text, Arg};
 use std::ffi::CStr;
@@ -24,8 +25,9 @@ impl Command for Abort {
 
     fn run(call: &Call) -> Result<(), Error> {
         declarations::load(call.ctx, &call.key)?;
+        let tokens = Args::new(call.args).names("ABORT", "a token")?;
         let deferred = Deferred::of(call.ctx, &call.key)?;
-        call.reply().integer(deferred.remove(call.args)?);
+        call.reply().integer(deferred.remove(tokens)?);
         Ok(())
     }
 }

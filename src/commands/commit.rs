@@ -34,6 +34,7 @@ impl Command for Commit {
 
     fn run(call: &Call) -> Result<(), Error> {
         let declaration = &*declarations::load(call.ctx, &call.key)?;
+        Args::new(call.args).names("COMMIT", "a token")?;
         cluster::check(call.ctx, &call.key, declaration)?;
         let deferred = Deferred::of(call.ctx, &call.key)?;
         // What waits under each; a token that is named again finds nothing any more.

@@ -5,7 +5,7 @@ use crate::store::writes::Writes;
 use crate::store::{cluster, declarations, streams};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::encoding;
-use dirty_streams_core::entity::declaration::Declaration;
+use dirty_streams_core::entity::declaration::{Declaration, Replacement};
 use dirty_streams_core::entity::overlap;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
@@ -13,18 +13,19 @@ use std::ffi::CStr;
 
 /// ```text
 /// DIRTY.DECLARE key
-///   [NAME name] [PREFIX prefix] [STATELESS]
+///   [NAME name] [PREFIX prefix] [REVISION n] [STATELESS]
 ///   [VERSION field [TOMBSTONE ms]] [FAKEDELETE field]
 ///   [TYPES n field type [field type …]]
 ///   [STREAM stream [OPS ops] [FIELDS n field [field …]]
 ///                  [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
 ///                  [PAYLOAD KEYS|CHANGES|FULL|IMAGES]
-///                  [FORMAT MSGPACK|FLUXAORM|FLUXAORM1|FLAT|DEBEZIUM [IDFIELD name] [SAFENUMBERS]]
+///                  [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|FLAT|DEBEZIUM [IDFIELD name] [SAFENUMBERS]]
 ///                  [DB index]] …
 ///   [TAGS n field tag [field tag …]] [POOL code db] …
 /// ```
 ///
-/// Replaces the declaration at the key as a whole; the same again changes nothing. Replies `OK`.
+/// Replaces the declaration at the key as a whole; the same again changes nothing. Replies `OK`, or `KEPT` if the
+/// one that stands has a higher revision, and so changes nothing either.
 pub struct Declare;
 
 impl Command for Declare {
@@ -36,6 +37,7 @@ impl Command for Declare {
         key(c"key"),
         option(c"NAME", text(c"name")),
         option(c"PREFIX", text(c"prefix")),
+        option(c"REVISION", integer(c"n")),
         flag(c"stateless", c"STATELESS"),
         option(c"VERSION", block(c"version", VERSION)),
         option(c"FAKEDELETE", text(c"field")),
@@ -51,14 +53,23 @@ impl Command for Declare {
 
     fn run(call: &Call) -> Result<(), Error> {
         let ctx = call.ctx;
-        let declaration = encoding::declaration::decode(&call.key, Args::new(call.args))?;
-        if !rights::is_trusted(ctx) {
+        let args = Args::new(call.args);
+        let is_trusted = rights::is_trusted(ctx);
+        let declaration = match is_trusted {
+            true => encoding::declaration::decode_stored(&call.key, args)?,
+            false => encoding::declaration::decode(&call.key, args)?,
+        };
+        // Who may not declare it is not told what stands.
+        if !is_trusted {
             check(call, &declaration)?;
         }
         let mut writes = Writes::new(ctx);
-        declarations::put(&mut writes, &call.key, declaration)?;
+        let replacement = declarations::put(&mut writes, &call.key, declaration, is_trusted)?;
         writes.notify();
-        call.reply().status(c"OK");
+        call.reply().status(match replacement {
+            Replacement::Kept => c"KEPT",
+            Replacement::Same | Replacement::New => c"OK",
+        });
         Ok(())
     }
 }
@@ -100,7 +111,7 @@ const STREAM: &[Arg] = &[
             c"format",
             &[
                 word(c"msgpack", c"MSGPACK"),
-                word(c"fluxaorm", c"FLUXAORM"),
+                word(c"fluxaorm2", c"FLUXAORM2"),
                 word(c"fluxaorm1", c"FLUXAORM1"),
                 word(c"flat", c"FLAT"),
                 block(c"debezium", DEBEZIUM),

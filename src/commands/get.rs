@@ -2,6 +2,7 @@ use crate::server::command::{Call, Command, KeyUse};
 use crate::server::config;
 use crate::store::snapshots::Stored;
 use crate::store::{cluster, declarations};
+use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::snapshot::NOTHING;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::flush::Snapshots;
@@ -34,6 +35,7 @@ impl Command for Get {
         let declaration = declarations::load(call.ctx, &call.key)?;
         cluster::check(call.ctx, &call.key, &declaration)?;
         config::limits().check_ids(call.args.len())?;
+        let ids = Args::new(call.args).names("GET", "an id")?;
         let mut stored = Stored::new(call.ctx, &call.key, &declaration);
         let (mut fields, mut bytes) = (0usize, 0usize);
         let load = |id: &&[u8]| {
@@ -50,7 +52,7 @@ impl Command for Get {
                 false => Ok(entity),
             }
         };
-        let entities: Result<Vec<_>, _> = call.args.iter().map(load).collect();
+        let entities: Result<Vec<_>, _> = ids.iter().map(load).collect();
         let (entities, reply) = (entities?, call.reply());
         reply.array(entities.len());
         for entity in entities {

@@ -30,11 +30,13 @@ impl Command for Info {
         }
         let declaration = declarations::load(call.ctx, &call.key)?;
         let reply = call.reply();
-        reply.map(8);
+        reply.map(9);
         reply.bytes("name");
         reply.bytes(&declaration.name);
         reply.bytes("prefix");
         reply.bytes(&declaration.prefix);
+        reply.bytes("revision");
+        number(reply, declaration.revision);
         let version = declaration.version.as_ref();
         reply.bytes("stateless");
         reply.boolean(declaration.stateless);

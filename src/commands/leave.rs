@@ -35,7 +35,7 @@ impl Command for Leave {
         if !args.keyword("GROUP") {
             return Err(no_group(args));
         }
-        let name = args.next("GROUP", "a group")?;
+        let name = args.name("GROUP", "a group")?;
         let consumer = keys::string(consumer(&mut args)?);
         if let Some(got) = args.take() {
             return Err(Error::UnknownOption(Quoted::new(got)));

@@ -41,7 +41,7 @@ impl Command for Seek {
         if !is_cursor && !args.keyword("GROUP") {
             return Err(no_reader(args));
         }
-        let name = args.next("SEEK", "a name")?;
+        let name = args.name("SEEK", "a name")?;
         let start = Start::parse("start", args.next("SEEK", "a start")?)?;
         if let Some(got) = args.take() {
             return Err(Error::UnknownOption(Quoted::new(got)));

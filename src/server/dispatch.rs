@@ -1,7 +1,7 @@
 //! Where clients' commands come in.
 
 use super::command::{Call, Caller, Command};
-use super::{docs, stats};
+use super::{docs, rights, stats};
 use crate::redis::reply::Reply;
 use crate::redis::{api::api, guard};
 use dirty_streams_core::error::{Error, INTERNAL};
@@ -60,6 +60,13 @@ pub fn call<C: Command, T>(
             [_, key, rest @ ..] if rest.len() >= C::MIN_ARGS => (key, rest),
             _ => return Err(Error::WrongArity(C::NAME.to_str().unwrap_or_default())),
         };
+        // A key that was renamed to this one may be in an AOF.
+        if RedisString::string_as_slice(key).is_empty() && !rights::is_trusted(ctx) {
+            return Err(Error::Empty {
+                of: C::NAME.to_str().unwrap_or_default(),
+                what: "a key",
+            });
+        }
         let args: Vec<&[u8]> = rest
             .iter()
             .map(|&arg| RedisString::string_as_slice(arg))

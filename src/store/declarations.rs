@@ -6,7 +6,7 @@ use crate::redis::keys::{self, wrong_type, Key};
 use crate::redis::{api::api, guard, log};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::encoding;
-use dirty_streams_core::entity::declaration::Declaration;
+use dirty_streams_core::entity::declaration::{Declaration, Replacement};
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::native_types::RedisType;
 use redis_module::{raw, Context, RedisString};
@@ -71,11 +71,26 @@ pub fn is_at(ctx: &Context, name: &RedisString) -> Option<bool> {
     Some(found == raw_type())
 }
 
-/// Declares; the same again changes nothing.
-pub fn put(writes: &mut Writes, name: &RedisString, new: Declaration) -> Result<(), Error> {
+/// Declares, unless the one that stands is the same or has a higher revision. A primary's word is always taken: a
+/// replica or AOF may hold another revision than the primary compared with.
+pub fn put(
+    writes: &mut Writes,
+    name: &RedisString,
+    new: Declaration,
+    is_trusted: bool,
+) -> Result<Replacement, Error> {
     let ctx = writes.context();
-    if get(&Key::read(ctx, name), name)?.is_some_and(|old| **old == new) {
-        return Ok(());
+    let replacement = {
+        let key = Key::read(ctx, name);
+        let standing = get(&key, name)?.map(Arc::as_ref);
+        match is_trusted {
+            true if standing == Some(&new) => Replacement::Same,
+            true => Replacement::New,
+            false => new.replaces(standing, name)?,
+        }
+    };
+    if replacement != Replacement::New {
+        return Ok(replacement);
     }
     let args = arguments(&new);
     let key = Key::write(ctx, name);
@@ -84,7 +99,7 @@ pub fn put(writes: &mut Writes, name: &RedisString, new: Declaration) -> Result<
     unsafe { api!(RedisModule_ModuleTypeSetValue(key.raw(), raw_type(), value)) };
     writes.replicate(c"DIRTY.DECLARE", name, &args);
     writes.changed(name, raw::REDISMODULE_NOTIFY_MODULE, DECLARED, None);
-    Ok(())
+    Ok(Replacement::New)
 }
 
 /// What is declared at an open key; the borrow lasts as long as the key is open.
@@ -168,7 +183,7 @@ fn read_1(rdb: *mut raw::RedisModuleIO) -> Option<Declaration> {
     }
     let args: Vec<&[u8]> = args.iter().map(AsRef::as_ref).collect();
     // No key is known here, and none is needed: what is saved has NAME and PREFIX.
-    encoding::declaration::decode(b"", Args::new(&args)).ok()
+    encoding::declaration::decode_stored(b"", Args::new(&args)).ok()
 }
 
 unsafe extern "C" fn aof_rewrite(

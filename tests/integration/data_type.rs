@@ -6,10 +6,10 @@ use redis::Value;
 /// Declarations that are hard to keep: odd names, every option, sizes.
 pub const HARD_ONES: &str = r#"
 DIRTY.DECLARE plain STREAM s => OK
-DIRTY.DECLARE full NAME n PREFIX p TYPES 2 a int b json STREAM s OPS IU FIELDS 2 x y
-  MAXLEN ~ 5 PAYLOAD FULL STREAM t OPS NONE DB 3 MAXLEN = 0 PAYLOAD KEYS => OK
+DIRTY.DECLARE full NAME n PREFIX p TYPES 2 a int b json REVISION 9223372036854775807
+  STREAM s OPS DI FIELDS 2 x y MAXLEN ~ 5 PAYLOAD FULL STREAM t OPS NONE DB 3 MAXLEN = 0 PAYLOAD KEYS => OK
 DIRTY.DECLARE \x00\xff\x0d\x0a NAME \x00 PREFIX \xff STREAM \x0d\x0a FIELDS 2 "" \x00 => OK
-DIRTY.DECLARE "" NAME "" STREAM s => OK
+DIRTY.DECLARE revised REVISION 0 STREAM s OPS NONE FIELDS 1 a => OK
 DIRTY.DECLARE words NAME STREAM PREFIX NAME TYPES 1 TYPES int STREAM STREAM FIELDS 1 OPS => OK
 DIRTY.DECLARE tags TAGS 2 ID dirty=All,New:add|delete Age dirty=Age => OK
 "#;
@@ -97,20 +97,88 @@ fn rewrite_aof(server: &Server) {
 }
 
 #[test]
-fn a_stream_without_a_name_survives_too() {
-    let (_server, mut redis) = started();
+fn a_declaration_that_was_renamed_to_an_empty_key_survives_a_rewrite() {
+    let mut server = Server::with(AOF);
+    let mut redis = server.connect();
     redis.expect(
         r#"
-DIRTY.DECLARE user STREAM "" => OK
-DIRTY.FLUSH user SNAPSHOT 1 1 a b => [insert]
-XLEN "" => (1)
+DIRTY.DECLARE user STREAM s => OK
+RENAME user "" => OK
+DIRTY.INFO "" => ERR dirty.info requires a key, not an empty one
 "#,
     );
-    let before = told(&mut redis, &["user".into()]);
-    assert_eq!(redis.run("COPY user copy"), "(1)");
-    assert_eq!(redis.run("DEL copy"), "(1)");
-    assert_eq!(redis.run("DEBUG RELOAD"), "OK");
-    assert_eq!(told(&mut redis, &["user".into()]), before);
+    rewrite_aof(&server);
+    server.restart();
+    let mut redis = server.connect();
+    redis.expect(
+        r#"
+RENAME "" user => OK
+DIRTY.FLUSH user INSERT 1 0 => [insert]
+XLEN s => (1)
+"#,
+    );
+}
+
+/// Each line is appended to an AOF whose base holds a declaration of revision 5.
+const IN_AN_AOF: &[&str] = &[
+    "STREAM t REVISION 4",
+    "STREAM t REVISION 5",
+    "STREAM t REVISION 6",
+    "STREAM t",
+    "STREAM s OPS IUD FIELDS 1 a REVISION 5",
+];
+
+#[test]
+fn an_aof_is_obeyed_whatever_the_revision() {
+    for (base, declared) in ["yes", "no"]
+        .into_iter()
+        .flat_map(|base| IN_AN_AOF.iter().map(move |d| (base, d)))
+    {
+        let args = ["--appendonly", "yes", "--aof-use-rdb-preamble", base];
+        let mut server = Server::with(&args);
+        let mut redis = server.connect();
+        redis.expect("DIRTY.DECLARE user STREAM s REVISION 5 => OK");
+        redis.ok(&["BGREWRITEAOF"]);
+        wait_until("the rewrite of the AOF", || {
+            let info = redis.run("INFO persistence");
+            let running = ["aof_rewrite_in_progress:1", "aof_rewrite_scheduled:1"];
+            !running.iter().any(|line| info.contains(line))
+        });
+        server.kill();
+        let folder = server.dir.path().join("appendonlydir");
+        let increments = std::fs::read_dir(&folder).expect("a folder");
+        let increment = increments
+            .map(|entry| entry.expect("an entry").path())
+            .find(|path| path.to_string_lossy().ends_with(".incr.aof"))
+            .expect("an increment");
+        let line = format!("DIRTY.DECLARE user {declared}");
+        let mut bytes = std::fs::read(&increment).expect("the increment");
+        let arguments = words(&line);
+        let mut push = |text: String| bytes.extend(text.bytes());
+        push(format!("*{}\r\n", arguments.len()));
+        for argument in arguments {
+            let argument = String::from_utf8(argument).expect("text");
+            push(format!("${}\r\n{argument}\r\n", argument.len()));
+        }
+        std::fs::write(&increment, bytes).expect("a file");
+        server.start_again();
+        let info = server.connect().run("DIRTY.INFO user");
+        let is_tagged = declared.contains("FIELDS");
+        let stream = if is_tagged {
+            "[stream s ops IUD fields [a] "
+        } else {
+            "[stream t ops IUD fields [] "
+        };
+        assert!(info.contains(stream), "{declared}: {info}");
+        let revision = declared
+            .split("REVISION ")
+            .nth(1)
+            .map_or("nil".into(), |n| format!("({n})"));
+        assert!(
+            info.contains(&format!("revision {revision} ")),
+            "{declared}: {info}"
+        );
+    }
 }
 
 #[test]
@@ -291,7 +359,7 @@ fn a_forged_payload_is_refused_or_restored_but_never_ends_the_server() {
     let (server, mut redis) = started();
     redis.expect(
         r#"
-DIRTY.DECLARE user NAME n TYPES 1 a int STREAM s OPS IU FIELDS 2 x y MAXLEN ~ 5 PAYLOAD FULL
+DIRTY.DECLARE user NAME n REVISION 7 TYPES 1 a int STREAM s OPS ID FIELDS 2 x y MAXLEN ~ 5 PAYLOAD FULL
   STREAM t DB 3 => OK
 DEBUG SET-SKIP-CHECKSUM-VALIDATION 1 => OK
 "#,
@@ -351,7 +419,7 @@ fn a_forged_payload_with_the_right_checksum_does_no_harm_either() {
     let (server, mut redis) = started();
     redis.expect(
         r#"
-DIRTY.DECLARE user NAME n PREFIX p VERSION v TOMBSTONE 5 FAKEDELETE f TYPES 1 a int STREAM s OPS IU
+DIRTY.DECLARE user NAME n PREFIX p VERSION v TOMBSTONE 5 FAKEDELETE f REVISION 7 TYPES 1 a int STREAM s OPS ID
   FIELDS 2 x y MAXLEN ~ 5 ONFULL KEEP MAXAGE 7 PAYLOAD FULL STREAM t DB 3 FORMAT DEBEZIUM => OK
 "#,
     );

@@ -13,7 +13,6 @@ DIRTY.DECLARE user STREAM s => {name: user, prefix: user:, types: {}, streams: [
 dirty.declare user stream s => {name: user, prefix: user:, types: {}, streams: [S(s)]}
 DIRTY.DECLARE user NAME Person PREFIX p STREAM s
   => {name: Person, prefix: p, types: {}, streams: [S(s)]}
-DIRTY.DECLARE user NAME "" STREAM s => {name: "", prefix: user:, types: {}, streams: [S(s)]}
 # The name is the key without its tag.
 DIRTY.DECLARE user{7} STREAM s => {name: user, prefix: user{7}:, types: {}, streams: [S(s)]}
 DIRTY.DECLARE {app}user STREAM s => {name: user, prefix: {app}user:, types: {}, streams: [S(s)]}
@@ -28,9 +27,9 @@ DIRTY.DECLARE user TYPES 7 a STRING b Int c uint d FLOAT e Bool f time g JSON ST
   f: time, g: json}, streams: [S(s)]}
 DIRTY.DECLARE user TYPES 0 STREAM s => {name: user, prefix: user:, types: {}, streams: [S(s)]}
 # A field may have any name but @.
-DIRTY.DECLARE user TYPES 3 STREAM int "" bool \x00\xff\x0d\x0a float STREAM s FIELDS 1 OPS
+DIRTY.DECLARE user TYPES 3 STREAM int "" bool \x00\xff\x0d\x0a float STREAM s FIELDS 2 OPS ""
   => {name: user, prefix: user:, types: {"": bool, \x00\xff\r\n: float, STREAM: int},
-  streams: [S(s fields=[OPS])]}
+  streams: [S(s ops=ID fields=[""_OPS])]}
 # Each option of a stream.
 DIRTY.DECLARE user STREAM s OPS I => {name: user, prefix: user:, types: {}, streams: [S(s ops=I)]}
 DIRTY.DECLARE user STREAM s OPS du
@@ -38,6 +37,15 @@ DIRTY.DECLARE user STREAM s OPS du
 DIRTY.DECLARE user STREAM s OPS DUI => {name: user, prefix: user:, types: {}, streams: [S(s)]}
 DIRTY.DECLARE user STREAM s OPS none FIELDS 2 b a
   => {name: user, prefix: user:, types: {}, streams: [S(s ops=NONE fields=[a_b])]}
+# FIELDS let inserts and deletes pass, and updates that change one of these; U would let all pass.
+DIRTY.DECLARE user STREAM s FIELDS 2 b a
+  => {name: user, prefix: user:, types: {}, streams: [S(s ops=ID fields=[a_b])]}
+DIRTY.DECLARE user STREAM s OPS D FIELDS 1 a
+  => {name: user, prefix: user:, types: {}, streams: [S(s ops=D fields=[a])]}
+DIRTY.DECLARE user STREAM s OPS NONE => {name: user, prefix: user:, types: {}, streams: [S(s ops=NONE)]}
+# None of them is as if FIELDS did not stand there.
+DIRTY.DECLARE user STREAM s OPS U FIELDS 0
+  => {name: user, prefix: user:, types: {}, streams: [S(s ops=U)]}
 DIRTY.DECLARE user STREAM s FIELDS 0 => {name: user, prefix: user:, types: {}, streams: [S(s)]}
 DIRTY.DECLARE user STREAM s MAXLEN 5
   => {name: user, prefix: user:, types: {}, streams: [S(s maxlen==_5)]}
@@ -61,10 +69,10 @@ DIRTY.DECLARE user STREAM s ONFULL REFUSE MAXAGE 60000 MAXLEN ~ 5
   => {name: user, prefix: user:, types: {}, streams: [S(s maxlen=~_5 onfull=REFUSE maxage=<60000>)]}
 DIRTY.DECLARE user STREAM s MAXAGE 9007199254740992
   => {name: user, prefix: user:, types: {}, streams: [S(s maxage=<9007199254740992>)]}
-DIRTY.DECLARE user STREAM s FORMAT fluxaorm
-  => {name: user, prefix: user:, types: {}, streams: [S(s format=FLUXAORM)]}
-DIRTY.DECLARE user STREAM s FORMAT FLUXAORM PAYLOAD KEYS
-  => {name: user, prefix: user:, types: {}, streams: [S(s payload=KEYS format=FLUXAORM)]}
+DIRTY.DECLARE user STREAM s FORMAT fluxaorm2
+  => {name: user, prefix: user:, types: {}, streams: [S(s format=FLUXAORM2)]}
+DIRTY.DECLARE user STREAM s FORMAT FLUXAORM2 PAYLOAD KEYS
+  => {name: user, prefix: user:, types: {}, streams: [S(s payload=KEYS format=FLUXAORM2)]}
 DIRTY.DECLARE user STREAM s FORMAT FLUXAORM1
   => {name: user, prefix: user:, types: {}, streams: [S(s payload=FULL format=FLUXAORM1)]}
 DIRTY.DECLARE user STREAM s PAYLOAD IMAGES FORMAT DEBEZIUM STREAM t FORMAT DEBEZIUM
@@ -86,23 +94,35 @@ DIRTY.DECLARE user STREAM b OPS I STREAM a PAYLOAD KEYS NAME n STREAM c MAXLEN ~
   streams: [S(b ops=I) S(a payload=KEYS) S(c maxlen=~_9)]}
 # Tags of both generations, alone and beside streams.
 DIRTY.DECLARE user TAGS 3 ID dirtyStream=A,B//ID Name required Status required;dirtyStream=B
-  => {name: user, prefix: user:, types: {}, streams: [S(A) S(B ops=ID fields=[Status])]}
+  => {name: user, prefix: user:, types: {}, streams: [S(A format=FLUXAORM2) S(B ops=ID fields=[Status] format=FLUXAORM2)]}
 DIRTY.DECLARE user TAGS 2 ID dirty=All,New:add|delete Age dirty=Age,All
-  => {name: user, prefix: user:, types: {}, streams: [S(dirty_All fields=[Age])
-  S(dirty_New ops=ID) S(dirty_Age ops=NONE fields=[Age])]}
+  => {name: user, prefix: user:, types: {}, streams: [S(dirty_All fields=[Age] payload=FULL format=FLUXAORM1)
+  S(dirty_New ops=ID payload=FULL format=FLUXAORM1) S(dirty_Age ops=NONE fields=[Age] payload=FULL format=FLUXAORM1)]}
+DIRTY.DECLARE user TAGS 1 ID dirty=A:add,A:delete;dirtyStream=B//I,B//U
+  => {name: user, prefix: user:, types: {}, streams: [S(dirty_A ops=ID payload=FULL format=FLUXAORM1)
+  S(B ops=IU format=FLUXAORM2)]}
+DIRTY.DECLARE user TAGS 2 ID orm:"redisCache;dirtyStream=U" Age `json:"age"\x20orm:"dirtyStream=U"`
+  => {name: user, prefix: user:, types: {}, streams: [S(U fields=[Age] format=FLUXAORM2)]}
 # A STREAM may give one of the tags' streams what a tag cannot say.
-DIRTY.DECLARE user STREAM B FORMAT FLUXAORM MAXLEN 5 TAGS 2 ID dirtyStream=A,B//ID Age dirtyStream=B
+DIRTY.DECLARE user STREAM B FORMAT MSGPACK PAYLOAD IMAGES MAXLEN 5 TAGS 2 ID dirtyStream=A,B//ID Age dirtyStream=B
   => {name: user, prefix: user:, types: {},
-  streams: [S(B ops=ID fields=[Age] maxlen==_5 format=FLUXAORM) S(A)]}
-DIRTY.DECLARE user STREAM dirty_Age FORMAT FLUXAORM1 TAGS 1 Age dirty=Age
+  streams: [S(B ops=ID fields=[Age] maxlen==_5 payload=IMAGES) S(A format=FLUXAORM2)]}
+DIRTY.DECLARE user STREAM dirty_Age MAXAGE 5 TAGS 1 Age dirty=Age
   => {name: user, prefix: user:, types: {},
-  streams: [S(dirty_Age ops=NONE fields=[Age] payload=FULL format=FLUXAORM1)]}
+  streams: [S(dirty_Age ops=NONE fields=[Age] maxage=<5> payload=FULL format=FLUXAORM1)]}
 DIRTY.DECLARE user STREAM s OPS U TAGS 2 ID dirty=All Age dirty=Age
   => {name: user, prefix: user:, types: {},
-  streams: [S(s ops=U) S(dirty_All) S(dirty_Age ops=NONE fields=[Age])]}
+  streams: [S(s ops=U) S(dirty_All payload=FULL format=FLUXAORM1)
+  S(dirty_Age ops=NONE fields=[Age] payload=FULL format=FLUXAORM1)]}
 DIRTY.DECLARE user POOL x 1 TAGS 1 ID dirtyStream=A/x/U,B/y,C//,D/y/D POOL y 2
   => {name: user, prefix: user:, types: {},
-  streams: [S(A ops=U db=<1>) S(B db=<2>) S(C) S(D ops=D db=<2>)]}
+  streams: [S(A ops=U db=<1> format=FLUXAORM2) S(B db=<2> format=FLUXAORM2) S(C format=FLUXAORM2)
+  S(D ops=D db=<2> format=FLUXAORM2)]}
+# A revision.
+DIRTY.DECLARE user REVISION 0 STREAM s
+  => {name: user, prefix: user:, revision: (0), stateless: false, version: nil, tombstone: nil, fakedelete: nil, types: {}, streams: [S(s)]}
+DIRTY.DECLARE user STREAM s revision 9223372036854775807
+  => {name: user, prefix: user:, revision: (9223372036854775807), stateless: false, version: nil, tombstone: nil, fakedelete: nil, types: {}, streams: [S(s)]}
 "#;
 
 #[test]
@@ -120,9 +140,11 @@ fn a_declaration_is_told_as_it_is_in_force() {
 
 /// Writes out what a line of DECLARATIONS leaves to its default, and its streams.
 fn with_defaults(info: &str) -> String {
-    let unset = ", stateless: false, version: nil, tombstone: nil, fakedelete: nil, types: ";
+    let unset =
+        ", revision: nil, stateless: false, version: nil, tombstone: nil, fakedelete: nil, types: ";
     let info = match info.contains("stateless: ") {
-        true => info.to_string(),
+        true if info.contains("revision: ") => info.to_string(),
+        true => info.replacen(", stateless: ", ", revision: nil, stateless: ", 1),
         false => info.replacen(", types: ", unset, 1),
     };
     let mut parts = info.split("S(");
@@ -173,20 +195,20 @@ fn flat(value: Value) -> Value {
 /// Each line's declarations are the same one.
 const SAME: &[&[&str]] = &[
     &[
-        "NAME n PREFIX p TYPES 2 a int b bool STREAM s OPS IU FIELDS 2 x y MAXLEN = 5 PAYLOAD FULL",
-        "PREFIX p NAME n STREAM s PAYLOAD FULL MAXLEN 5 FIELDS 2 y x OPS UI TYPES 2 b Bool a int",
-        "TYPES 2 b BOOL a INT STREAM s FIELDS 2 x y PAYLOAD full OPS iu MAXLEN = 5 PREFIX p NAME n",
+        "NAME n PREFIX p TYPES 2 a int b bool STREAM s OPS DI FIELDS 2 x y MAXLEN = 5 PAYLOAD FULL REVISION 1",
+        "PREFIX p NAME n REVISION 1 STREAM s PAYLOAD FULL MAXLEN 5 FIELDS 2 y x OPS ID TYPES 2 b Bool a int",
+        "REVISION 1 TYPES 2 b BOOL a INT STREAM s FIELDS 2 x y PAYLOAD full MAXLEN = 5 PREFIX p NAME n",
     ],
     &[
         "STREAM s",
         "STREAM s OPS IUD",
         "STREAM s PAYLOAD CHANGES FORMAT MSGPACK NAME user",
         "PREFIX user: NAME user TYPES 0 STREAM s FIELDS 0 OPS DIU",
-        "TAGS 1 ID dirtyStream=s",
-        "TAGS 2 Age required ID unique;dirtyStream=s//IUD POOL p 3",
+        "STREAM s FORMAT MSGPACK TAGS 1 ID dirtyStream=s",
+        "TAGS 2 Age required ID unique;dirtyStream=s//IUD POOL p 3 STREAM s FORMAT MSGPACK",
     ],
     &[
-        "STREAM a DB 2 STREAM dirty_b OPS NONE FIELDS 1 f",
+        "STREAM a DB 2 FORMAT FLUXAORM2 STREAM dirty_b OPS NONE FIELDS 1 f FORMAT FLUXAORM1",
         "TAGS 2 ID dirtyStream=a/p f dirty=b POOL p 2",
         "POOL q 1 POOL p 2 TAGS 2 f dirty=b ID dirtyStream=a/p/",
     ],
@@ -205,6 +227,7 @@ fn the_same_again_in_any_order_changes_nothing_and_replicates_nothing() {
     };
     let (mut told, mut digests) = (Vec::new(), Vec::new());
     for group in SAME {
+        redis.run("DEL user");
         watching.run("WATCH user");
         assert_eq!(redis.run(&declare(group[0])), "OK");
         assert_eq!(transaction(&mut watching), "nil", "{}", group[0]);
@@ -254,6 +277,9 @@ fn every_option_counts_in_the_digest() {
         "STREAM s FIELDS 1 a",
         "STREAM s FIELDS 1 b",
         "STREAM s FIELDS 2 a b",
+        "STREAM s OPS NONE FIELDS 2 a b",
+        "REVISION 0 STREAM s",
+        "REVISION 1 STREAM s",
         "STREAM s MAXLEN 1",
         "STREAM s MAXLEN ~ 1",
         "STREAM s MAXLEN 2",
@@ -262,6 +288,7 @@ fn every_option_counts_in_the_digest() {
         "STREAM s DB 1",
         "STREAM s DB 2",
     ] {
+        redis.run("DEL user");
         assert_eq!(redis.run(&format!("DIRTY.DECLARE user {declared}")), "OK");
         let digest = redis.run("DEBUG DIGEST-VALUE user");
         assert_eq!(seen.insert(digest, declared), None, "{declared}");
@@ -276,7 +303,7 @@ fn a_new_declaration_replaces_the_old_one_as_a_whole() {
 DIRTY.DECLARE user NAME n PREFIX p TYPES 1 a int STREAM s MAXLEN 1 PAYLOAD KEYS STREAM t => OK
 DIRTY.FLUSH user SNAPSHOT 1 1 a 5 => [insert]
 DIRTY.DECLARE user STREAM t OPS U => OK
-DIRTY.INFO user => [name user prefix user: stateless (0) version nil tombstone nil fakedelete nil types []
+DIRTY.INFO user => [name user prefix user: revision nil stateless (0) version nil tombstone nil fakedelete nil types []
   streams [[stream t ops U fields [] maxlen nil onfull nil maxage nil payload CHANGES format MSGPACK idfield nil safenumbers (0) db nil]]]
 # The old snapshots and events stay where they are.
 HGETALL p1 => [a 5]
@@ -285,6 +312,79 @@ DIRTY.FLUSH user SNAPSHOT 1 1 a x => [insert]
 DIRTY.FLUSH user SNAPSHOT 1 1 a y => [update]
 XLEN s => (1)
 XLEN t => (2)
+"#,
+    );
+}
+
+/// What two processes of a rolling deployment declare, one after the other, and what comes of it.
+const REVISIONS: &str = r#"
+DIRTY.DECLARE user STREAM s REVISION 5 => OK
+DIRTY.DECLARE user STREAM s STREAM new REVISION 6 => OK
+# The old ones' restarts, and those of ones that are older still.
+DIRTY.DECLARE user STREAM s REVISION 5 => KEPT
+DIRTY.DECLARE user REVISION 0 STREAM s STREAM new => KEPT
+DIRTY.DECLARE user STREAM s => KEPT
+DIRTY.DECLARE user STREAM s STREAM new => KEPT
+DIRTY.FLUSH user INSERT 1 0 => [insert]
+XLEN new => (1)
+# The same content may be declared again, other content not.
+DIRTY.DECLARE user REVISION 6 STREAM s OPS IUD STREAM new => OK
+DIRTY.DECLARE user STREAM s REVISION 6
+  => ERR the revision 6 of "user" is declared with other content; give the new one a higher REVISION
+DIRTY.DECLARE user STREAM s STREAM new TYPES 1 a int REVISION 6
+  => ERR the revision 6 of "user" is declared with other content; give the new one a higher REVISION
+# A bad one is bad, whatever its revision.
+DIRTY.DECLARE user STREAM user REVISION 1 => ERR stream "user" would be one of the declaration's own keys
+DIRTY.DECLARE user REVISION 1 => ERR a declaration requires at least one stream
+# So the old content comes back with a higher one, or when nothing stands.
+DIRTY.DECLARE user STREAM s REVISION 7 => OK
+DIRTY.FLUSH user INSERT 2 0 => [insert]
+XLEN new => (1)
+COPY user copy => (1)
+DIRTY.DECLARE copy STREAM s => KEPT
+DIRTY.DECLARE copy NAME user PREFIX user: STREAM s REVISION 7 => OK
+DEL user => (1)
+DIRTY.DECLARE user STREAM s => OK
+DIRTY.DECLARE user STREAM t => OK
+DIRTY.DECLARE user STREAM t REVISION 0 => OK
+DIRTY.DECLARE user STREAM s => KEPT
+"#;
+
+#[test]
+fn a_lower_revision_changes_nothing_and_replicates_nothing() {
+    let server = Server::with(&["--repl-ping-replica-period", "3600"]);
+    let replica = Server::replica_of(&server);
+    let mut redis = server.connect();
+    for (command, reply) in cases(REVISIONS) {
+        let before = (redis.digest(), redis.replicated());
+        assert_eq!(redis.run(&command), reply, "{command}");
+        if reply == "KEPT" || reply.starts_with("ERR ") {
+            assert_eq!((redis.digest(), redis.replicated()), before, "{command}");
+        }
+    }
+    server.wait_for_replica(&replica);
+    assert_eq!(replica.connect().digest(), redis.digest());
+    assert_eq!(
+        replica.connect().run("DIRTY.INFO user"),
+        redis.run("DIRTY.INFO user")
+    );
+}
+
+#[test]
+fn who_may_not_declare_is_not_told_of_a_higher_revision() {
+    let (server, mut redis) = started();
+    redis.run("DIRTY.DECLARE user STREAM s REVISION 5");
+    redis.run("ACL SETUSER someone on nopass +@all ~user ~user:* ~s");
+    let mut someone = server.connect();
+    someone.expect(
+        r#"
+AUTH someone any => OK
+DIRTY.DECLARE user STREAM s => KEPT
+DIRTY.DECLARE user STREAM s REVISION 4 => KEPT
+DIRTY.DECLARE user STREAM t => NOPERM this user may not write the key "t"
+DIRTY.DECLARE user STREAM t REVISION 4 => NOPERM this user may not write the key "t"
+DIRTY.DECLARE user STREAM t REVISION 5 => NOPERM this user may not write the key "t"
+DIRTY.DECLARE user STREAM s PREFIX p REVISION 4 => NOPERM this user may not write the key "p"
 "#,
     );
 }

@@ -57,7 +57,7 @@ const SEED: &[&str] = &[
     "DIRTY.DECLARE versioned VERSION v TYPES 1 i int STREAM versioned-changes",
     "DIRTY.FLUSH versioned SNAPSHOT 1 2 v 5 a x SNAPSHOT 2 1 v 5 DELETE 2 1 v 6",
     "DIRTY.DECLARE stateless STATELESS TYPES 1 i int STREAM stateless-changes",
-    "DIRTY.DECLARE numbered STREAM its-numbers STREAM numbers FORMAT FLUXAORM",
+    "DIRTY.DECLARE numbered STREAM its-numbers STREAM numbers FORMAT FLUXAORM2",
     "DIRTY.DECLARE numbered1 STREAM numbers1 FORMAT FLUXAORM1",
     // What waits, what was done once, and what is neither, at keys of the declarations' own.
     "DIRTY.FLUSH user DEFER waiting SNAPSHOT 1 1 status gone",
@@ -257,7 +257,7 @@ DIRTY.FLUSH user INSERT ? 1 a b INSERT ? 1 a c => EXISTS entity ? exists with ot
 DIRTY.FLUSH user DEFER ? FLY => ERR unknown operation "FLY"
 DIRTY.FLUSH versioned SNAPSHOT 1 1 v ? => BADVALUE field "v" takes a 64-bit signed integer, not ?
 DIRTY.FLUSH numbered TOUCH ?
-  => BADVALUE the id ? is not a 64-bit unsigned integer, as FORMAT FLUXAORM of the stream "numbers" requires
+  => BADVALUE the id ? is not a 64-bit unsigned integer, as FORMAT FLUXAORM2 of the stream "numbers" requires
 DIRTY.COMMIT ? t => NODECL no entity type is declared at ?
 DIRTY.ABORT ? t => NODECL no entity type is declared at ?
 DIRTY.DEFERRED user ? => ERR unknown option ?
@@ -378,7 +378,7 @@ fn hostile_sizes_are_refused_before_long() {
             "ERR stream \"dirty_A1\" is declared twice",
         ),
         (
-            format!("DIRTY.DECLARE new TAGS 1 ID dirty={tag},A1"),
+            format!("DIRTY.DECLARE new TAGS 1 ID dirty={tag};dirtyStream=dirty_A1"),
             "ERR stream \"dirty_A1\" is declared twice",
         ),
         (

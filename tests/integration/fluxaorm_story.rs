@@ -122,7 +122,7 @@ fn type_of(column: &Column) -> String {
     }
 }
 
-/// Declares an entity type by its tags; each of its streams has the format of their generation.
+/// Declares an entity type by its tags; each of its streams has the format of their generation, nothing else says so.
 fn declare(redis: &mut Conn, name: &str, entity: &Entity) {
     let columns = entity.columns.iter().filter(|column| column.column != "ID");
     let types: Vec<_> = columns
@@ -131,14 +131,9 @@ fn declare(redis: &mut Conn, name: &str, entity: &Entity) {
     let mut words: Vec<String> = ["DIRTY.DECLARE", name, "TYPES"].map(String::from).into();
     words.push(types.len().to_string());
     words.extend(types.into_iter().flatten());
-    for stream in streams(entity) {
-        words.extend(["STREAM".into(), stream, "FORMAT".into(), "FLUXAORM1".into()]);
-    }
     words.extend(["TAGS".into(), entity.tags.len().to_string()]);
     for (field, tag) in &entity.tags {
-        // To come: a tag that names a stream twice joins the operations.
-        let tag = tag.replace("Merged:add,Merged:delete", "Merged:add|delete");
-        words.extend([field.clone(), tag]);
+        words.extend([field.clone(), tag.clone()]);
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     assert_eq!(text(&redis.ok(&words)), "OK", "{name}");

@@ -41,12 +41,12 @@ fn a_file_of_encoding_1_loads_and_means_what_it_meant() {
 const STORED: &str = r"
 DIRTY.DECLARE order NAME orders PREFIX o: VERSION rev TOMBSTONE 9007199254740992 FAKEDELETE hidden
   TYPES 7 a string b int c uint d float e bool f time g json
-  STREAM order-changes OPS IUD FIELDS 2 a b MAXLEN = 1000 ONFULL KEEP MAXAGE 9007199254740992 PAYLOAD FULL
+  REVISION 3 STREAM order-changes OPS ID FIELDS 2 a b MAXLEN = 1000 ONFULL KEEP MAXAGE 9007199254740992 PAYLOAD FULL
   STREAM order-images MAXLEN ~ 1000 ONFULL REFUSE PAYLOAD IMAGES DB 3 STREAM order-keys PAYLOAD KEYS
   STREAM order-debezium FORMAT DEBEZIUM => OK
 DIRTY.DECLARE stateless STATELESS STREAM stateless-changes => OK
 DIRTY.DECLARE fluxa TAGS 2 ID dirtyStream=Flux/p/IUD Age dirty=Age POOL p 2
-  STREAM fluxa-1 FORMAT FLUXAORM1 STREAM fluxa-2 FORMAT FLUXAORM => OK
+  STREAM fluxa-1 FORMAT FLUXAORM1 STREAM fluxa-2 FORMAT FLUXAORM2 => OK
 DIRTY.FLUSH order META 1 actor admin SNAPSHOT 1 8 rev 1 a \x00\xff b -1 c 18446744073709551615 d 1.50 e true
   f 2026-01-02T04:04:05+01:00 g {} => [insert]
 DIRTY.FLUSH order SNAPSHOT empty 1 rev 1 SNAPSHOT gone 1 rev 7 DELETE gone => [insert insert delete]

@@ -495,7 +495,7 @@ fn numbers_in_json_have_one_text_nested_or_not() {
 fn decimals_dates_and_datetimes_are_strings_to_readers() {
     let (server, mut redis) = declared(
         "TYPES 4 d decimal m decimal:2 y date w datetime STREAM s STREAM debezium FORMAT DEBEZIUM \
-         STREAM v2 FORMAT FLUXAORM STREAM v1 FORMAT FLUXAORM1",
+         STREAM v2 FORMAT FLUXAORM2 STREAM v1 FORMAT FLUXAORM1",
     );
     redis.expect(
         r#"

@@ -4,7 +4,7 @@ use super::carried::read_all;
 use super::data_type::forgeries;
 use super::flush::declared;
 use super::replication::{appended, AOF};
-use super::support::{cases, words, Server};
+use super::support::{cases, words, Conn, Server};
 use redis::Value;
 use std::time::Duration;
 
@@ -33,18 +33,18 @@ fn deferred_tells_what_waits_the_oldest_first() {
     };
     put(b"b", now - 100_000, 3);
     put(b"\xff", now - 500_000, 1);
-    put(b"", now - 300_000, 2);
+    put(b"c", now - 300_000, 2);
     // Those of one ms by token; when the clock goes back, nothing is younger than new.
     put(b"a", now - 100_000, 4);
     put(b"future", now + 100_000, 5);
     redis.run("DIRTY.FLUSH user DEFER new TOUCH 1 DELETE 2");
     let expected = [
-        "\\xff 500 1",
-        "\"\" 300 2",
-        "a 100 4",
-        "b 100 3",
-        "new 0 2",
-        "future 0 5",
+        "\\xff 500 1 DELETE 1",
+        "c 300 2 DELETE 1",
+        "a 100 4 DELETE 1",
+        "b 100 3 DELETE 1",
+        "new 0 2 TOUCH 1 DELETE 2",
+        "future 0 5 DELETE 1",
     ];
     for (options, count) in [
         ("", 6),
@@ -55,6 +55,11 @@ fn deferred_tells_what_waits_the_oldest_first() {
         ("MINAGE 500000", 1),
         ("MINAGE 600000", 0),
         ("MINAGE 9007199254740992", 0),
+        ("COUNT 1", 1),
+        ("COUNT 6", 6),
+        ("COUNT 4294967295", 6),
+        ("COUNT 3 MINAGE 50000", 3),
+        ("minage 200000 count 3", 2),
     ] {
         let reply = redis.run(&format!("DIRTY.DEFERRED user {options}"));
         assert_eq!(in_seconds(&reply), expected[..count], "{options}");
@@ -66,16 +71,19 @@ fn deferred_tells_what_waits_the_oldest_first() {
     assert!(old.contains("[new ("), "{old}");
 }
 
-/// Each flush as `token age ops`, the age in whole seconds.
+/// Each flush as `token age count` and its operations, the age in whole seconds.
 fn in_seconds(reply: &str) -> Vec<String> {
-    let flushes = reply.split(['[', ']']).map(str::trim);
+    let flushes = reply
+        .split("]]]")
+        .map(|flush| flush.replace(['[', ']'], ""));
     let seconds = |age: &str| age.trim_matches(['(', ')']).parse::<u64>().expect("an age") / 1000;
-    let flush = |flush: &str| match flush.split(' ').collect::<Vec<_>>().as_slice() {
-        [token, age, operations] => {
+    let flush = |flush: String| match flush.split_whitespace().collect::<Vec<_>>().as_slice() {
+        [token, age, count, operations @ ..] => {
             format!(
-                "{token} {} {}",
+                "{token} {} {} {}",
                 seconds(age),
-                operations.trim_matches(['(', ')'])
+                count.trim_matches(['(', ')']),
+                operations.join(" ")
             )
         }
         other => panic!("{other:?}"),
@@ -84,6 +92,42 @@ fn in_seconds(reply: &str) -> Vec<String> {
         .filter(|flush| !flush.is_empty())
         .map(flush)
         .collect()
+}
+
+/// Flushes that wait, and how DIRTY.DEFERRED tells their operations.
+const TOLD: &str = r#"
+META 1 a b WITHEVENTS SNAPSHOT 1 1 a x INSERT 2 JSON {"a":"y"} UPDATE 3 0 NULL 1 a DELETE 4 TOUCH 5 SEED \xff\x00 0
+  => (6) [[SNAPSHOT 1] [INSERT 2] [UPDATE 3] [DELETE 4] [TOUCH 5] [SEED \xff\x00]]
+TOUCH DELETE delete TOUCH => (2) [[TOUCH DELETE] [DELETE TOUCH]]
+UPDATE 1 MSGPACK \x80 UPDATE 1 0 => (2) [[UPDATE 1] [UPDATE 1]]
+"#;
+
+#[test]
+fn deferred_tells_the_operations_of_each() {
+    let (_server, mut redis) = declared("STREAM s");
+    let told = |redis: &mut Conn, key: &str| {
+        let reply = redis.run(&format!("DIRTY.DEFERRED {key}"));
+        let behind_age = reply.splitn(3, ' ').nth(2).unwrap_or_default();
+        behind_age.trim_end_matches("]]").to_string() + "]]"
+    };
+    for (operations, expected) in cases(TOLD) {
+        redis.run("DEL user@deferred");
+        let flush = format!("DIRTY.FLUSH user DEFER t {operations}");
+        assert_eq!(redis.run(&flush), "[deferred]", "{flush}");
+        assert_eq!(told(&mut redis, "user"), expected, "{flush}");
+    }
+    redis.expect(
+        "DIRTY.DECLARE visit STATELESS STREAM visits => OK\n\
+         DIRTY.FLUSH visit DEFER t UPDATE 1 1 a old new DELETE 2 1 a last => [deferred]\n\
+         DIRTY.DECLARE visit STREAM visits => OK",
+    );
+    // Its UPDATE is read as it was sent, whatever the type is now.
+    assert_eq!(told(&mut redis, "visit"), "(2) [[UPDATE 1] [DELETE 2]]");
+    // Operations that DIRTY.FLUSH did not write are not told, and the rest is.
+    let odd = b"\x95\x01\x05\x03\xc2\x91\xc4\x03FLY";
+    redis.value(&[b"HSET".as_slice(), b"user@deferred", b"t", odd]);
+    let reply = redis.run("DIRTY.DEFERRED user");
+    assert!(reply.ends_with(" (3) nil]]"), "{reply}");
 }
 
 #[test]
@@ -136,7 +180,7 @@ fn what_waits_survives_restarts_and_failover() {
         ] {
             assert_eq!(redis.digest(), digest, "{options:?}");
             let waiting = redis.run("DIRTY.DEFERRED user MINAGE 20");
-            let (start, end) = ("[[\\xff (", ") (1)]]");
+            let (start, end) = ("[[\\xff (", ") (1) [[INSERT 1]]]]");
             assert!(
                 waiting.starts_with(start) && waiting.ends_with(end),
                 "{waiting}"
@@ -172,7 +216,7 @@ fn something_else_in_the_hash_is_told_and_left_alone() {
         let before = redis.digest();
         for (command, reply) in [
             ("DIRTY.COMMIT user j", not_one),
-            ("DIRTY.DEFERRED user MINAGE 60000", "[[j nil nil]]"),
+            ("DIRTY.DEFERRED user MINAGE 60000", "[[j nil nil nil]]"),
             ("DIRTY.FLUSH user DEFER j DELETE 1", taken),
         ] {
             assert_eq!(redis.run(command), reply, "{}", junk.escape_ascii());
@@ -219,7 +263,7 @@ fn what_was_forged_is_refused_or_taken_but_never_ends_the_server() {
         redis.value(&[b"HSET".as_slice(), b"user@deferred", b"t", &forged]);
         let deferred = redis.run("DIRTY.DEFERRED user");
         assert!(
-            deferred.starts_with("[[t (") || deferred == "[[t nil nil]]",
+            deferred.starts_with("[[t (") || deferred == "[[t nil nil nil]]",
             "{deferred}"
         );
         count(redis.run("DIRTY.COMMIT user t"));
@@ -269,14 +313,14 @@ HSET user@deferred also {value} => (1)
 "#
         ));
         let list = redis.run("DIRTY.DEFERRED user");
-        assert_eq!(list.matches("] [").count(), 3, "{value:?}: {list}");
+        assert_eq!(list.matches("]]] [").count(), 2, "{value:?}: {list}");
         assert!(
-            list.ends_with(" [also nil nil] [bad nil nil]]"),
+            list.ends_with(" [also nil nil nil] [bad nil nil nil]]"),
             "{value:?}: {list}"
         );
         // Nobody knows how old they are.
         let old = redis.run("DIRTY.DEFERRED user MINAGE 9007199254740992");
-        assert_eq!(old, "[[also nil nil] [bad nil nil]]", "{value:?}");
+        assert_eq!(old, "[[also nil nil nil] [bad nil nil nil]]", "{value:?}");
         let before = (redis.digest(), redis.replicated());
         redis.expect(
             r#"

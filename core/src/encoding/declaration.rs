@@ -1,16 +1,17 @@
 //! A declaration as the arguments of DIRTY.DECLARE behind its key. Clients send them, and RDB files (encoding
 //! version 1: their number, then each as a string) and AOF rewrites hold them. All three have the same parser, so
-//! a forged DUMP payload cannot declare anything that a client could not. Checks that depend on the key, the
+//! a forged DUMP payload cannot declare anything that a client could not; only FIELDS beside `U` come to a client by
+//! TAGS alone. Checks that depend on the key, the
 //! server or the user are made elsewhere, since a declaration may be renamed, copied, or loaded by another server.
 //!
 //! ```text
-//! [NAME name] [PREFIX prefix] [STATELESS]
+//! [NAME name] [PREFIX prefix] [REVISION n] [STATELESS]
 //! [VERSION field [TOMBSTONE ms]] [FAKEDELETE field]
 //! [TYPES n field type [field type …]]
 //! [STREAM stream [OPS ops] [FIELDS n field [field …]]
 //!                [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
 //!                [PAYLOAD KEYS|CHANGES|FULL|IMAGES]
-//!                [FORMAT MSGPACK|FLUXAORM|FLUXAORM1|FLAT|DEBEZIUM [IDFIELD name] [SAFENUMBERS]]
+//!                [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|FLAT|DEBEZIUM [IDFIELD name] [SAFENUMBERS]]
 //!                [DB index]] …
 //! [TAGS n field tag [field tag …]] [POOL code db] …
 //! ```
@@ -27,14 +28,32 @@ use crate::error::{Error, Quoted};
 use crate::keyword::Keyword;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// The declaration that these arguments make. The key gives the defaults of NAME and PREFIX.
+/// The declaration that a client makes by these arguments. The key gives the defaults of NAME and PREFIX.
 pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
     let request = Request::parse(args)?;
+    if let Some(stream) = request.streams.iter().find(|stream| stream.filters_all()) {
+        return Err(Error::FieldsBesideUpdates(Quoted::new(stream.key)));
+    }
+    declare(key, request)
+}
+
+/// As [`decode`], of what [`encode`] has made: in it the FIELDS that come from TAGS stand beside `U`.
+pub fn decode_stored(key: &[u8], args: Args) -> Result<Declaration, Error> {
+    declare(key, Request::parse(args)?)
+}
+
+fn declare(key: &[u8], request: Request) -> Result<Declaration, Error> {
     let prefix = request
         .prefix
         .map_or_else(|| [key, b":"].concat(), <[u8]>::to_vec);
-    if prefix.is_empty() {
-        return Err(Error::EmptyPrefix);
+    let name = request
+        .name
+        .map_or_else(|| default_name(key), <[u8]>::to_vec);
+    if name.is_empty() {
+        return Err(Error::Empty {
+            of: "NAME",
+            what: "a name",
+        });
     }
     let mut types = request.types.unwrap_or_default();
     let version = versioning(request.version, request.tombstone_ms, &mut types)?;
@@ -51,12 +70,11 @@ pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
         });
     }
     let of_tags = tags::streams(&request.tags.unwrap_or_default(), &request.pools)?;
-    let streams = streams(request.streams, of_tags)?;
+    let streams = streams(&request.streams, of_tags)?;
     Ok(Declaration {
-        name: request
-            .name
-            .map_or_else(|| default_name(key), <[u8]>::to_vec),
+        name,
         prefix,
+        revision: request.revision,
         stateless: request.stateless.is_some(),
         version,
         fake_delete: request.fake_delete.map(<[u8]>::to_vec),
@@ -98,30 +116,25 @@ fn versioning(
 
 /// All streams, without duplicates. A stream of TAGS may also be given as a STREAM, for the options that a tag
 /// cannot give; the tag then gives operations, triggers and the database.
-fn streams(requests: Vec<StreamRequest>, of_tags: Vec<Stream>) -> Result<Vec<Stream>, Error> {
+fn streams(requests: &[StreamRequest], of_tags: Vec<Stream>) -> Result<Vec<Stream>, Error> {
+    let mut tagged: HashMap<Vec<u8>, usize> = HashMap::new();
+    for (index, stream) in of_tags.iter().enumerate() {
+        tagged.insert(stream.key.clone(), index);
+    }
+    let mut seen = HashSet::new();
     let mut streams: Vec<Stream> = Vec::new();
-    let mut indexes: HashMap<Vec<u8>, (usize, bool)> = HashMap::new();
     for request in requests {
-        let stream = request.stream()?;
-        let index = (streams.len(), request.leaves_all_to_tags());
-        if indexes.insert(stream.key.clone(), index).is_some() {
-            return Err(Error::DuplicateStream(Quoted::new(&stream.key)));
+        let of_tag = tagged
+            .get(request.key)
+            .and_then(|index| of_tags.get(*index));
+        let is_again = !seen.insert(request.key);
+        if is_again || of_tag.is_some() && !request.leaves_all_to_tags() {
+            return Err(Error::DuplicateStream(Quoted::new(request.key)));
         }
-        streams.push(stream);
+        streams.push(request.stream(of_tag)?);
     }
-    for tagged in of_tags {
-        match indexes.get(&tagged.key) {
-            None => streams.push(tagged),
-            Some((_, false)) => return Err(Error::DuplicateStream(Quoted::new(&tagged.key))),
-            Some((index, true)) => {
-                if let Some(stream) = streams.get_mut(*index) {
-                    stream.operations = tagged.operations;
-                    stream.triggers = tagged.triggers;
-                    stream.database = tagged.database;
-                }
-            }
-        }
-    }
+    let others = of_tags.into_iter();
+    streams.extend(others.filter(|stream| !seen.contains(stream.key.as_slice())));
     match streams.is_empty() {
         true => Err(Error::NoStreams),
         false => Ok(streams),
@@ -133,6 +146,9 @@ pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
     let mut args: Vec<Vec<u8>> = Vec::new();
     let mut put = |words: &[&[u8]]| args.extend(words.iter().map(|word| word.to_vec()));
     put(&[b"NAME", &declaration.name, b"PREFIX", &declaration.prefix]);
+    if let Some(revision) = declaration.revision {
+        put(&[b"REVISION", revision.to_string().as_bytes()]);
+    }
     if declaration.stateless {
         put(&[b"STATELESS"]);
     }
@@ -212,6 +228,7 @@ impl MaxLen {
 struct Request<'a> {
     name: Option<&'a [u8]>,
     prefix: Option<&'a [u8]>,
+    revision: Option<u64>,
     stateless: Option<()>,
     version: Option<&'a [u8]>,
     tombstone_ms: Option<u64>,
@@ -245,13 +262,18 @@ impl<'a> Request<'a> {
         while !args.is_empty() {
             let was_in_stream = std::mem::replace(&mut in_stream, false);
             if args.keyword("NAME") {
-                set(&mut request.name, "NAME", args.next("NAME", "a name")?)?;
+                set(&mut request.name, "NAME", args.name("NAME", "a name")?)?;
             } else if args.keyword("PREFIX") {
                 set(
                     &mut request.prefix,
                     "PREFIX",
-                    args.next("PREFIX", "a prefix")?,
+                    args.name("PREFIX", "a prefix")?,
                 )?;
+            } else if args.keyword("REVISION") {
+                // Replies and clients have signed integers.
+                let max = i64::MAX.unsigned_abs();
+                let revision = args.number("REVISION", "a number", 0..=max)?;
+                set(&mut request.revision, "REVISION", revision)?;
             } else if args.keyword("STATELESS") {
                 set(&mut request.stateless, "STATELESS", ())?;
             } else if args.keyword("VERSION") {
@@ -279,7 +301,7 @@ impl<'a> Request<'a> {
             } else if args.keyword("STREAM") {
                 in_stream = true;
                 request.streams.push(StreamRequest {
-                    key: args.next("STREAM", "a stream")?,
+                    key: args.name("STREAM", "a stream")?,
                     ..StreamRequest::default()
                 });
             } else {
@@ -342,8 +364,17 @@ fn option_of_stream<'a>(
 }
 
 impl StreamRequest<'_> {
-    fn stream(&self) -> Result<Stream, Error> {
-        let default = Stream::new(self.key);
+    /// The stream, if a tag gives the same one with what the tag says.
+    fn stream(&self, of_tag: Option<&Stream>) -> Result<Stream, Error> {
+        let default = match (of_tag, &self.triggers) {
+            (Some(tagged), _) => tagged.clone(),
+            (None, Some(triggers)) if !triggers.is_empty() => Stream {
+                operations: Operations::INSERT | Operations::DELETE,
+                triggers: triggers.clone(),
+                ..Stream::new(self.key)
+            },
+            (None, _) => Stream::new(self.key),
+        };
         let format = self.format.unwrap_or(default.format);
         let payloads = format.payloads();
         let payload = self.payload.or(payloads.first().copied());
@@ -369,16 +400,22 @@ impl StreamRequest<'_> {
         };
         Ok(Stream {
             operations: self.operations.unwrap_or(default.operations),
-            triggers: self.triggers.clone().unwrap_or_default(),
             max_len,
             max_age_ms: self.max_age_ms,
             payload,
             format,
             id_field: self.id_field.map(<[u8]>::to_vec),
             safe_numbers: self.safe_numbers.is_some(),
-            database: self.database,
+            database: self.database.or(default.database),
             ..default
         })
+    }
+
+    /// Whether FIELDS stand beside `U`, which lets every update pass.
+    fn filters_all(&self) -> bool {
+        let updates = |operations: Operations| operations.contains(Operations::UPDATE);
+        self.operations.is_some_and(updates)
+            && self.triggers.as_ref().is_some_and(|t| !t.is_empty())
     }
 
     /// Whether it has none of the options that a tag gives.
@@ -490,8 +527,8 @@ mod tests {
         for (typed, canonical) in [
             ("STREAM s", "NAME user PREFIX user: STREAM s OPS IUD PAYLOAD CHANGES FORMAT MSGPACK"),
             (
-                "stream s ops du fields 2 b a maxlen 10 payload full name N prefix p: types 2 z int a bool",
-                "NAME N PREFIX p: TYPES 2 a bool z int STREAM s OPS UD FIELDS 2 a b MAXLEN = 10 ONFULL TRIM \
+                "stream s ops d fields 2 b a maxlen 10 payload full name N prefix p: types 2 z int a bool",
+                "NAME N PREFIX p: TYPES 2 a bool z int STREAM s OPS D FIELDS 2 a b MAXLEN = 10 ONFULL TRIM \
                  PAYLOAD FULL FORMAT MSGPACK",
             ),
             (
@@ -501,13 +538,27 @@ mod tests {
             ),
             (
                 "TAGS 2 ID dirtyStream=A/p/I,B//D Age dirtyStream=B POOL p 2",
-                "NAME user PREFIX user: STREAM A OPS I PAYLOAD CHANGES FORMAT MSGPACK DB 2 \
-                 STREAM B OPS D FIELDS 1 Age PAYLOAD CHANGES FORMAT MSGPACK",
+                "NAME user PREFIX user: STREAM A OPS I PAYLOAD CHANGES FORMAT FLUXAORM2 DB 2 \
+                 STREAM B OPS D FIELDS 1 Age PAYLOAD CHANGES FORMAT FLUXAORM2",
             ),
             (
-                "STREAM B FORMAT FLUXAORM MAXLEN 9 TAGS 2 ID dirtyStream=A,B//D Age dirtyStream=B",
+                "STREAM B FORMAT MSGPACK MAXLEN 9 TAGS 2 ID dirtyStream=A,B//D Age dirtyStream=B",
                 "NAME user PREFIX user: STREAM B OPS D FIELDS 1 Age MAXLEN = 9 ONFULL TRIM \
-                 PAYLOAD CHANGES FORMAT FLUXAORM STREAM A OPS IUD PAYLOAD CHANGES FORMAT MSGPACK",
+                 PAYLOAD CHANGES FORMAT MSGPACK STREAM A OPS IUD PAYLOAD CHANGES FORMAT FLUXAORM2",
+            ),
+            (
+                "STREAM A PAYLOAD KEYS STREAM dirty_B MAXAGE 5 TAGS 2 ID dirtyStream=A/p/ Age dirty=B POOL p 2",
+                "NAME user PREFIX user: STREAM A OPS IUD PAYLOAD KEYS FORMAT FLUXAORM2 DB 2 \
+                 STREAM dirty_B OPS NONE FIELDS 1 Age MAXAGE 5 PAYLOAD FULL FORMAT FLUXAORM1",
+            ),
+            (
+                "STREAM s FIELDS 1 a STREAM t OPS NONE FIELDS 1 a STREAM u FIELDS 0 STREAM v OPS U FIELDS 0 \
+                 REVISION 9223372036854775807",
+                "NAME user PREFIX user: REVISION 9223372036854775807 \
+                 STREAM s OPS ID FIELDS 1 a PAYLOAD CHANGES FORMAT MSGPACK \
+                 STREAM t OPS NONE FIELDS 1 a PAYLOAD CHANGES FORMAT MSGPACK \
+                 STREAM u OPS IUD PAYLOAD CHANGES FORMAT MSGPACK \
+                 STREAM v OPS U PAYLOAD CHANGES FORMAT MSGPACK",
             ),
             (
                 "stateless fakedelete gone stream s onfull keep maxlen 5 maxage 100 format debezium",
@@ -541,6 +592,59 @@ mod tests {
             let expected: Vec<_> = canonical.split_whitespace().collect();
             assert_eq!(words, expected);
             assert_eq!(parse(&words.join(" ")), Ok(declaration));
+        }
+    }
+
+    #[test]
+    fn fields_beside_u_come_by_tags_alone_and_are_stored() {
+        let tagged = parse("TAGS 2 ID dirty=A Age dirty=A").unwrap();
+        let stored = encode(&tagged);
+        let stored: Vec<&[u8]> = stored.iter().map(Vec::as_slice).collect();
+        assert_eq!(decode_stored(b"other", Args::new(&stored)), Ok(tagged));
+        for line in [
+            "STREAM s OPS U FIELDS 1 a",
+            "STREAM s FIELDS 1 a OPS iud",
+            "STREAM t STREAM s OPS DU FIELDS 2 a b",
+        ] {
+            let refused = Error::FieldsBesideUpdates(Quoted::new(b"s"));
+            assert_eq!(parse(line), Err(refused), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_declaration_gives_way_to_one_of_a_higher_revision() {
+        use crate::entity::declaration::Replacement::{Kept, New, Same};
+        for (standing, new, expected) in [
+            (None, "STREAM s", Ok(New)),
+            (None, "STREAM s REVISION 0", Ok(New)),
+            (Some("STREAM s"), "STREAM s", Ok(Same)),
+            (Some("STREAM s"), "STREAM t", Ok(New)),
+            (Some("STREAM s"), "STREAM s REVISION 0", Ok(New)),
+            (Some("STREAM s REVISION 0"), "STREAM s", Ok(Kept)),
+            (Some("STREAM s REVISION 5"), "STREAM t", Ok(Kept)),
+            (Some("STREAM s REVISION 5"), "STREAM t REVISION 4", Ok(Kept)),
+            (Some("STREAM s REVISION 5"), "STREAM s REVISION 4", Ok(Kept)),
+            (
+                Some("STREAM s REVISION 5"),
+                "STREAM s OPS IUD REVISION 5",
+                Ok(Same),
+            ),
+            (Some("STREAM s REVISION 5"), "STREAM t REVISION 5", Err(5)),
+            (
+                Some("STREAM s REVISION 5"),
+                "STREAM s STREAM t REVISION 5",
+                Err(5),
+            ),
+            (Some("STREAM s REVISION 5"), "STREAM t REVISION 6", Ok(New)),
+            (Some("STREAM s REVISION 5"), "STREAM s REVISION 6", Ok(New)),
+        ] {
+            let standing = standing.map(|line| parse(line).unwrap());
+            let expected = expected.map_err(|revision| Error::SameRevision {
+                revision,
+                key: Quoted::new(b"user"),
+            });
+            let found = parse(new).unwrap().replaces(standing.as_ref(), b"user");
+            assert_eq!(found, expected, "{standing:?} {new}");
         }
     }
 

@@ -4,6 +4,7 @@
 use super::event::Value;
 use super::operation::{Operation, Operations};
 use super::value::FieldType;
+use crate::error::{Error, Quoted};
 use crate::keyword::Keyword;
 use crate::slot::hash_tag;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,8 @@ pub struct Declaration {
     pub name: Vec<u8>,
     /// PREFIX: a snapshot's key is this prefix and the entity's id.
     pub prefix: Vec<u8>,
+    /// REVISION: declarations with a lower one, or with none, do not replace this one.
+    pub revision: Option<u64>,
     /// STATELESS: no snapshots are kept, and each flush gives the old values itself.
     pub stateless: bool,
     /// VERSION: the field that holds an entity's version.
@@ -121,7 +124,7 @@ pub enum Format {
     /// A MessagePack map, the module's own format.
     MsgPack,
     /// As FluxaORM v2 writes it.
-    FluxaOrm,
+    FluxaOrm2,
     /// As FluxaORM v1 writes it.
     FluxaOrm1,
     /// As Debezium Server's Redis sink writes it.
@@ -133,12 +136,12 @@ pub enum Format {
 impl Keyword for Format {
     const ALL: &'static [(Self, &'static str)] = &[
         (Format::MsgPack, "MSGPACK"),
-        (Format::FluxaOrm, "FLUXAORM"),
+        (Format::FluxaOrm2, "FLUXAORM2"),
         (Format::FluxaOrm1, "FLUXAORM1"),
         (Format::Debezium, "DEBEZIUM"),
         (Format::Flat, "FLAT"),
     ];
-    const CHOICES: &'static str = "MSGPACK, FLUXAORM, FLUXAORM1, DEBEZIUM or FLAT";
+    const CHOICES: &'static str = "MSGPACK, FLUXAORM2, FLUXAORM1, DEBEZIUM or FLAT";
 }
 
 impl Format {
@@ -151,7 +154,7 @@ impl Format {
                 Payload::Full,
                 Payload::Images,
             ],
-            Format::FluxaOrm => &[Payload::Changes, Payload::Keys, Payload::Full],
+            Format::FluxaOrm2 => &[Payload::Changes, Payload::Keys, Payload::Full],
             Format::FluxaOrm1 => &[Payload::Full],
             Format::Debezium | Format::Flat => &[Payload::Images],
         }
@@ -159,7 +162,7 @@ impl Format {
 
     /// Whether ids of entities must be 64-bit unsigned integers.
     pub fn has_numeric_ids(self) -> bool {
-        matches!(self, Format::FluxaOrm | Format::FluxaOrm1)
+        matches!(self, Format::FluxaOrm2 | Format::FluxaOrm1)
     }
 }
 
@@ -180,6 +183,23 @@ impl Declaration {
                 .unwrap_or_default()
                 .interpret(text),
         )
+    }
+
+    /// Whether this declaration may take the place of another one at the key, by the revisions of both.
+    pub fn replaces(&self, standing: Option<&Self>, key: &[u8]) -> Result<Replacement, Error> {
+        let Some(standing) = standing else {
+            return Ok(Replacement::New);
+        };
+        match (standing.revision, self.revision) {
+            (Some(_), None) => Ok(Replacement::Kept),
+            (Some(stands), Some(new)) if new < stands => Ok(Replacement::Kept),
+            _ if self == standing => Ok(Replacement::Same),
+            (Some(stands), Some(new)) if new == stands => Err(Error::SameRevision {
+                revision: new,
+                key: Quoted::new(key),
+            }),
+            _ => Ok(Replacement::New),
+        }
     }
 
     /// The key at which an entity's snapshot is stored.
@@ -205,6 +225,17 @@ impl Declaration {
             .saturating_add(self.fake_delete.as_ref().map_or(0, Vec::capacity))
             .saturating_add(types.chain(streams).sum())
     }
+}
+
+/// The effect of a declaration at a key where one may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replacement {
+    /// It is the same one.
+    Same,
+    /// It takes its place.
+    New,
+    /// The one that stands has a higher revision, so it is kept.
+    Kept,
 }
 
 /// The default of NAME: the key without its cluster `{tag}`.

@@ -5,9 +5,14 @@
 //! | `dirtyStream=Name/pool/ops,…` | 2 | declares streams; pool and ops (letters of `IUD`) may be empty or left out | names streams that `ID` declares |
 //! | `dirty=Name:add\|edit\|delete,…` | 1 | declares streams at the keys `dirty_Name` | names streams; one that `ID` lacks publishes on this field's change only |
 //!
-//! A tag may be the whole content of `orm:"…"`: parts separated by `;`, of which only these two are read.
+//! The streams have the format of their tag's generation. One that the tags of `ID` declare twice has the operations
+//! of both.
+//!
+//! A tag may be the whole content of `orm:"…"`: parts separated by `;`, of which only these two are read. It may also
+//! be all that stands behind the field in the source, `orm:"…" json:"…"`, with backquotes or without. Any other quote
+//! is an error.
 
-use super::declaration::Stream;
+use super::declaration::{Format, Payload, Stream};
 use super::operation::Operations;
 use crate::error::{Error, Quoted, TagFault};
 use std::collections::HashMap;
@@ -33,16 +38,23 @@ pub fn streams(tags: &[Tag], pools: &Pools) -> Result<Vec<Stream>, Error> {
     let (of_entity, of_fields): (Vec<_>, Vec<_>) =
         tags.iter().partition(|tag| tag.field == ENTITY_FIELD);
     for tag in of_entity {
-        for part in tag.parts() {
+        for part in tag.parts().map_err(|why| tag.fault(why))? {
             let stream = part.declares(pools).map_err(|why| tag.fault(why))?;
-            if indexes.insert(stream.key.clone(), streams.len()).is_some() {
+            let known = indexes.get(&stream.key);
+            let Some(known) = known.and_then(|index| streams.get_mut(*index)) else {
+                indexes.insert(stream.key.clone(), streams.len());
+                streams.push(stream);
+                continue;
+            };
+            // Neither can be joined.
+            if known.database != stream.database || known.format != stream.format {
                 return Err(Error::DuplicateStream(Quoted::new(&stream.key)));
             }
-            streams.push(stream);
+            known.operations |= stream.operations;
         }
     }
     for tag in of_fields {
-        for part in tag.parts() {
+        for part in tag.parts().map_err(|why| tag.fault(why))? {
             let key = part.names().map_err(|why| tag.fault(why))?;
             let index = match (indexes.get(&key), &part) {
                 (Some(index), _) => *index,
@@ -52,7 +64,7 @@ pub fn streams(tags: &[Tag], pools: &Pools) -> Result<Vec<Stream>, Error> {
                     indexes.insert(key.clone(), index);
                     streams.push(Stream {
                         operations: Operations::empty(),
-                        ..Stream::new(&key)
+                        ..v1_stream(&key)
                     });
                     index
                 }
@@ -72,16 +84,51 @@ enum Part<'a> {
 }
 
 impl<'a> Tag<'a> {
-    fn parts(&self) -> impl Iterator<Item = Part<'a>> {
+    fn parts(&self) -> Result<impl Iterator<Item = Part<'a>>, TagFault> {
         let (v2, v1) = (b"dirtyStream=".as_slice(), b"dirty=".as_slice());
-        self.tag.split(|&byte| byte == b';').flat_map(move |tag| {
+        let parts = self.orm()?.split(|&byte| byte == b';');
+        Ok(parts.flat_map(move |tag| {
             let list = |prefix| {
                 tag.strip_prefix(prefix)
                     .into_iter()
                     .flat_map(|list: &[u8]| list.split(|&byte| byte == b','))
             };
             list(v2).map(Part::V2).chain(list(v1).map(Part::V1))
-        })
+        }))
+    }
+
+    /// The content of `orm:"…"`: the tag itself, if it has no quotes.
+    fn orm(&self) -> Result<&'a [u8], TagFault> {
+        if !self.tag.contains(&b'"') && !self.tag.contains(&b'`') {
+            return Ok(self.tag);
+        }
+        let mut rest = match self.tag {
+            [b'`', inner @ .., b'`'] => inner,
+            tag => tag,
+        };
+        let mut orm = None;
+        // As Go's reflect.StructTag reads it.
+        loop {
+            rest = rest.trim_ascii_start();
+            if rest.is_empty() {
+                return Ok(orm.unwrap_or_default());
+            }
+            let mut halves = rest.splitn(3, |&byte| byte == b'"');
+            let key = halves.next().and_then(|key| key.strip_suffix(b":"));
+            let (Some(key), Some(value), Some(behind)) = (key, halves.next(), halves.next()) else {
+                return Err(TagFault::Quote);
+            };
+            let is_name =
+                |&byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b':' | b'`' | b'\\');
+            let is_odd = value.iter().any(|byte| matches!(byte, b'`' | b'\\'));
+            if key.is_empty() || !key.iter().all(is_name) || is_odd {
+                return Err(TagFault::Quote);
+            }
+            if key == b"orm" {
+                orm = orm.or(Some(value));
+            }
+            rest = behind;
+        }
     }
 
     fn fault(&self, why: TagFault) -> Error {
@@ -99,7 +146,7 @@ impl Part<'_> {
         match self {
             Part::V1(text) => {
                 let mut parts = text.split(|&byte| byte == b':');
-                let mut stream = Stream::new(&v1_key(parts.next().unwrap_or_default())?);
+                let mut stream = v1_stream(&v1_key(parts.next().unwrap_or_default())?);
                 if let Some(words) = parts.next() {
                     stream.operations = v1_operations(words)?;
                 }
@@ -111,7 +158,10 @@ impl Part<'_> {
             Part::V2(text) => {
                 let mut parts = text.splitn(3, |&byte| byte == b'/');
                 let name = parts.next().filter(|name| !name.is_empty());
-                let mut stream = Stream::new(name.ok_or(TagFault::EmptyName)?);
+                let mut stream = Stream {
+                    format: Format::FluxaOrm2,
+                    ..Stream::new(name.ok_or(TagFault::EmptyName)?)
+                };
                 if let Some(code) = parts.next().filter(|code| !code.is_empty()) {
                     let database = pools.get(code).copied();
                     let unmapped = || TagFault::UnmappedPool(Quoted::new(code));
@@ -135,6 +185,14 @@ impl Part<'_> {
             Part::V2(text) if text.contains(&b'/') => Err(TagFault::OpsOnField),
             Part::V2(name) => Ok(name.to_vec()),
         }
+    }
+}
+
+fn v1_stream(key: &[u8]) -> Stream {
+    Stream {
+        format: Format::FluxaOrm1,
+        payload: Payload::Full,
+        ..Stream::new(key)
     }
 }
 
@@ -162,6 +220,7 @@ fn v1_operations(words: &[u8]) -> Result<Operations, TagFault> {
 mod tests {
     use super::super::operation::Operation;
     use super::*;
+    use crate::keyword::Keyword;
     use serde::Deserialize;
     use std::collections::BTreeMap;
 
@@ -257,6 +316,101 @@ mod tests {
             };
             let expected = tag.fault(why);
             assert_eq!(streams(&[tag], &Pools::new()), Err(expected));
+        }
+    }
+
+    /// What a tag of ID declares, in short: each stream with its operations and format.
+    fn told(tag: &str) -> Result<String, Error> {
+        let tag = Tag {
+            field: b"ID",
+            tag: tag.as_bytes(),
+        };
+        let pools = Pools::from([(b"p".as_slice(), 3)]);
+        let streams = streams(&[tag], &pools)?;
+        let told = streams.iter().map(|stream| {
+            let key = String::from_utf8_lossy(&stream.key);
+            let (ops, format) = (stream.operations.name(), stream.format.name());
+            assert_eq!(
+                stream.format.payloads().first(),
+                Some(&stream.payload),
+                "{key}"
+            );
+            format!("{key} {ops} {format}")
+        });
+        Ok(told.collect::<Vec<_>>().join(", "))
+    }
+
+    #[test]
+    fn a_stream_that_is_declared_twice_has_the_operations_of_both() {
+        for (tag, expected) in [
+            ("dirty=A:add,A:delete", "dirty_A ID FLUXAORM1"),
+            (
+                "dirty=A:add|edit,B,A:add",
+                "dirty_A IU FLUXAORM1, dirty_B IUD FLUXAORM1",
+            ),
+            ("dirty=A:add,A", "dirty_A IUD FLUXAORM1"),
+            ("dirty=A:add;dirty=A:edit", "dirty_A IU FLUXAORM1"),
+            (
+                "dirtyStream=A//I,B//D,A//U",
+                "A IU FLUXAORM2, B D FLUXAORM2",
+            ),
+            ("dirtyStream=A/p/I,A/p/D", "A ID FLUXAORM2"),
+            (
+                "dirty=A:add;dirtyStream=A//D",
+                "dirty_A I FLUXAORM1, A D FLUXAORM2",
+            ),
+        ] {
+            assert_eq!(told(tag).as_deref(), Ok(expected), "{tag}");
+        }
+        for (tag, stream) in [
+            ("dirtyStream=A/p/I,A//D", "A"),
+            ("dirty=A;dirtyStream=dirty_A", "dirty_A"),
+        ] {
+            let refused = Error::DuplicateStream(Quoted::new(stream.as_bytes()));
+            assert_eq!(told(tag), Err(refused), "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_tag_may_stand_as_in_the_source_and_no_other_quote_is_taken() {
+        for (tag, expected) in [
+            (r#"orm:"redisCache;dirtyStream=U""#, "U IUD FLUXAORM2"),
+            (r#"`orm:"redisCache;dirtyStream=U"`"#, "U IUD FLUXAORM2"),
+            (
+                r#"json:"id,omitempty" orm:"dirty=U:add"  xml:"a b""#,
+                "dirty_U I FLUXAORM1",
+            ),
+            (r#"orm:"dirty=U" orm:"dirty=V""#, "dirty_U IUD FLUXAORM1"),
+            (r#"orm:"dirty=U"json:"x""#, "dirty_U IUD FLUXAORM1"),
+            (r#"json:"dirty=U""#, ""),
+            (r#"orm:"""#, ""),
+            ("`dirty=U`", "refused"),
+            (r#"redisCache;dirtyStream=U""#, "refused"),
+            (r#"orm:"redisCache;dirtyStream=U"#, "refused"),
+            (r#"dirtyStream="U""#, "refused"),
+            (r#""dirtyStream=U""#, "refused"),
+            (r#""""#, "refused"),
+            (r#"`"#, "refused"),
+            (r#"`orm:"dirty=U""#, "refused"),
+            (r#"orm:"dirty=U"`"#, "refused"),
+            (r#"orm:"dirty=`U""#, "refused"),
+            (r#"orm:"dirty=U\"x""#, "refused"),
+            (r#"orm:"dirty=U" json"#, "refused"),
+            (r#"json orm:"dirty=U""#, "refused"),
+            (r#"orm: "dirty=U""#, "refused"),
+        ] {
+            let found = told(tag);
+            match expected {
+                "refused" => {
+                    let refusal = found.map_err(|error| error.to_string());
+                    let why = "the quotes are not those of a Go struct tag";
+                    assert!(
+                        refusal.as_ref().is_err_and(|text| text.ends_with(why)),
+                        "{tag}: {refusal:?}"
+                    );
+                }
+                expected => assert_eq!(found.as_deref(), Ok(expected), "{tag}"),
+            }
         }
     }
 

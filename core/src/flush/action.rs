@@ -41,6 +41,18 @@ pub enum Action<'a> {
 }
 
 impl<'a> Action<'a> {
+    /// The word of DIRTY.FLUSH for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Action::Snapshot(_) => "SNAPSHOT",
+            Action::Insert(_) => "INSERT",
+            Action::Update(_) | Action::Replace { .. } => "UPDATE",
+            Action::Delete(_) => "DELETE",
+            Action::Touch => "TOUCH",
+            Action::Seed(_) => "SEED",
+        }
+    }
+
     /// The fields that it gives the entity; a replacement has two lists, old and new.
     pub fn fields(&self) -> impl Iterator<Item = &Fields<'a>> {
         let (one, other) = match self {

@@ -71,7 +71,7 @@ impl<'a> Request<'a> {
             self.flush.with_events = true;
             Ok(Some("WITHEVENTS"))
         } else if args.keyword("ONCE") {
-            let token = args.next("ONCE", "a token")?;
+            let token = args.name("ONCE", "a token")?;
             // No operation begins with a digit.
             let lifetime_ms = match args.peek().and_then(<[u8]>::first) {
                 Some(b'0'..=b'9') => args.ms("ONCE", 1)?,
@@ -80,7 +80,7 @@ impl<'a> Request<'a> {
             self.once = Some(Once { token, lifetime_ms });
             Ok(Some("ONCE"))
         } else if args.keyword("DEFER") {
-            self.defer = Some(args.next("DEFER", "a token")?);
+            self.defer = Some(args.name("DEFER", "a token")?);
             Ok(Some("DEFER"))
         } else {
             Ok(None)
@@ -99,29 +99,29 @@ fn operations<'a>(
     let mut actions = Vec::new();
     while !args.is_empty() {
         let action = if args.keyword("SNAPSHOT") {
-            let id = args.next("SNAPSHOT", "an id")?;
+            let id = args.name("SNAPSHOT", "an id")?;
             (id, Action::Snapshot(fields(&mut args, "SNAPSHOT")?))
         } else if args.keyword("INSERT") {
-            let id = args.next("INSERT", "an id")?;
+            let id = args.name("INSERT", "an id")?;
             (id, Action::Insert(fields(&mut args, "INSERT")?))
         } else if args.keyword("UPDATE") {
-            let id = args.next("UPDATE", "an id")?;
+            let id = args.name("UPDATE", "an id")?;
             let update = match stateless {
                 true => replace(&mut args)?,
                 false => Action::Update(fields(&mut args, "UPDATE")?),
             };
             (id, update)
         } else if args.keyword("DELETE") {
-            let id = args.next("DELETE", "an id")?;
+            let id = args.name("DELETE", "an id")?;
             let given = match begins_fields(&args) {
                 true => Some(fields(&mut args, "DELETE")?),
                 false => None,
             };
             (id, Action::Delete(given))
         } else if args.keyword("TOUCH") {
-            (args.next("TOUCH", "an id")?, Action::Touch)
+            (args.name("TOUCH", "an id")?, Action::Touch)
         } else if args.keyword("SEED") {
-            let id = args.next("SEED", "an id")?;
+            let id = args.name("SEED", "an id")?;
             (id, Action::Seed(fields(&mut args, "SEED")?))
         } else {
             let got = args.take().unwrap_or_default();

@@ -464,6 +464,7 @@ mod tests {
         Declaration {
             name: b"user".to_vec(),
             prefix: b"user:".to_vec(),
+            revision: None,
             stateless: false,
             version: None,
             fake_delete: None,

@@ -319,9 +319,6 @@ mod tests {
         })
     }
 
-    /// A float as the library's encoder writes one; the library itself only gives it texts of floats.
-    const FLOAT: &str = "edit one float";
-
     #[test]
     fn the_bytes_are_those_of_the_go_library() {
         let vectors = include_str!("../../../../tests/vectors/fluxaorm-v1.json");
@@ -351,9 +348,7 @@ mod tests {
             ];
             let encoded = encode(&event);
             let encoded: Vec<_> = encoded.iter().map(|(f, v)| (&**f, &**v)).collect();
-            if name != FLOAT {
-                assert_eq!(encoded, entry, "{name}");
-            }
+            assert_eq!(encoded, entry, "{name}");
             assert_eq!(super::super::decode(&entry), Some(event), "{name}");
         }
     }

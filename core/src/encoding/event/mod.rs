@@ -2,8 +2,8 @@
 
 pub mod debezium;
 pub mod flat;
-pub mod fluxaorm;
 pub mod fluxaorm1;
+pub mod fluxaorm2;
 pub mod msgpack;
 pub(crate) mod msgpack_io;
 
@@ -36,7 +36,7 @@ pub fn encode(format: Format, event: &Event, origin: Origin, max: usize) -> Opti
     }
     let entry = match format {
         Format::MsgPack => vec![(msgpack::FIELD.into(), msgpack::encode(event))],
-        Format::FluxaOrm => vec![(msgpack::FIELD.into(), fluxaorm::encode(event))],
+        Format::FluxaOrm2 => vec![(msgpack::FIELD.into(), fluxaorm2::encode(event))],
         Format::FluxaOrm1 => fluxaorm1::encode(event),
         Format::Debezium => debezium::encode(event, origin, max)?,
         Format::Flat => flat::encode(event, origin.now_ms, max)?,
@@ -88,7 +88,7 @@ mod tests {
 
     const FORMATS: [Format; 5] = [
         Format::MsgPack,
-        Format::FluxaOrm,
+        Format::FluxaOrm2,
         Format::FluxaOrm1,
         Format::Debezium,
         Format::Flat,
@@ -340,7 +340,7 @@ mod tests {
                 touch: false,
                 ..event
             },
-            Format::FluxaOrm => {
+            Format::FluxaOrm2 => {
                 let changes = event.changes.iter().map(|change| Change {
                     field: change.field.clone(),
                     old: of_library(&change.old),

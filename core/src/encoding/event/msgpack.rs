@@ -14,7 +14,7 @@
 //! A param is `{"t": type, "v": text}`, type one of `s i u f d b t y w j`, or `{"n": true}` for null. Texts
 //! that are not UTF-8 are written as bin instead of str.
 //!
-//! The decoder also accepts the names that FORMAT FLUXAORM gives these keys, nil for no changes, type and text of
+//! The decoder also accepts the names that FORMAT FLUXAORM2 gives these keys, nil for no changes, type and text of
 //! a null beside its `n`, and, as `omitempty` implies, an empty string without `v`.
 
 use super::msgpack_io::{

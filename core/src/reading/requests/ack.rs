@@ -29,7 +29,7 @@ impl<'a> Request<'a> {
     /// Parses the arguments behind the stream.
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         if args.keyword("GROUP") {
-            let name = args.next("GROUP", "a group")?;
+            let name = args.name("GROUP", "a group")?;
             let delete = args.keyword("DELETE");
             let mut ids = vec![event_id(&mut args, "GROUP")?];
             while !args.is_empty() {
@@ -37,7 +37,7 @@ impl<'a> Request<'a> {
             }
             Ok(Request::Group { name, delete, ids })
         } else if args.keyword("CURSOR") {
-            let name = args.next("CURSOR", "a name")?;
+            let name = args.name("CURSOR", "a name")?;
             let id = event_id(&mut args, "CURSOR")?;
             match args.take() {
                 None => Ok(Request::Cursor { name, id }),

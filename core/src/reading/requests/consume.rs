@@ -127,13 +127,13 @@ impl<'a> Request<'a> {
     pub fn parse(mut args: Args<'a>, limits: &Limits) -> Result<Self, Error> {
         let reader = if args.keyword("GROUP") {
             Reader::Group(GroupReader {
-                name: args.next("GROUP", "a group")?,
+                name: args.name("GROUP", "a group")?,
                 consumer: consumer(&mut args)?,
                 ..GroupReader::default()
             })
         } else if args.keyword("CURSOR") {
             Reader::Cursor(CursorReader {
-                name: args.next("CURSOR", "a name")?,
+                name: args.name("CURSOR", "a name")?,
                 ..CursorReader::default()
             })
         } else {
@@ -215,7 +215,7 @@ impl<'a> GroupReader<'a> {
             self.max_deliveries = Some(max_deliveries(args)?);
             "MAXDELIVERIES"
         } else if args.keyword("DEAD") {
-            self.dead = Some(args.next("DEAD", "a key")?);
+            self.dead = Some(args.name("DEAD", "a key")?);
             "DEAD"
         } else if args.keyword("SINGLE") {
             self.lease_ms = Some(args.ms("SINGLE", 1)?);
@@ -264,7 +264,7 @@ impl<'a> Filter<'a> {
         loop {
             limits.check_filters(found)?;
             let again = if args.keyword("ENTITY") {
-                let entity = args.next("ENTITY", "a name")?;
+                let entity = args.name("ENTITY", "a name")?;
                 self.entity.replace(entity).map(|_| "ENTITY")
             } else if args.keyword("OPS") {
                 let operations = operations(args)?;
@@ -310,7 +310,7 @@ fn operations(args: &mut Args) -> Result<Operations, Error> {
 
 /// A consumer's name, which must not be the reserved one.
 pub fn consumer<'a>(args: &mut Args<'a>) -> Result<&'a [u8], Error> {
-    match args.next("GROUP", "a consumer")? {
+    match args.name("GROUP", "a consumer")? {
         LEFT => Err(Error::ReservedConsumer),
         consumer => Ok(consumer),
     }

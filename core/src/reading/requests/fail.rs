@@ -28,7 +28,7 @@ impl<'a> Request<'a> {
             return Err(no_group(args));
         }
         let mut request = Request {
-            group: args.next("GROUP", "a group")?,
+            group: args.name("GROUP", "a group")?,
             id: event_id(&mut args, "FAIL")?,
             message: args.next("FAIL", "a message")?,
             now: false,
@@ -42,7 +42,7 @@ impl<'a> Request<'a> {
                 let max = max_deliveries(&mut args)?;
                 request.max_deliveries.replace(max).map(|_| "MAXDELIVERIES")
             } else if args.keyword("DEAD") {
-                let key = args.next("DEAD", "a key")?;
+                let key = args.name("DEAD", "a key")?;
                 request.dead.replace(key).map(|_| "DEAD")
             } else {
                 let got = args.take().unwrap_or_default();

@@ -23,7 +23,7 @@ impl<'a> Request<'a> {
         let (mut dead, mut count, mut ids) = (None, None, Vec::new());
         while !args.is_empty() {
             if args.keyword("DEAD") {
-                if dead.replace(args.next("DEAD", "a key")?).is_some() {
+                if dead.replace(args.name("DEAD", "a key")?).is_some() {
                     return Err(Error::Repeated("DEAD"));
                 }
             } else if args.keyword("COUNT") {

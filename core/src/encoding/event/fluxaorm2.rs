@@ -1,4 +1,4 @@
-//! FORMAT FLUXAORM: an entry has one field, `s`, the bytes that the Go library FluxaORM v2 writes. Its
+//! FORMAT FLUXAORM2: an entry has one field, `s`, the bytes that the Go library FluxaORM v2 writes. Its
 //! encoder keeps `,omitempty` as part of the keys' names and leaves nothing out:
 //!
 //! | key | value |
