@@ -106,9 +106,13 @@ fn what_was_accepted_can_be_loaded() {
     let mut server = Server::with(&AOF);
     let mut redis = server.connect();
     for (declare, then) in [
-        ("DIRTY.DECLARE a STREAM \"\"", vec![]),
-        ("DIRTY.DECLARE \"\" STREAM s", vec![]),
-        ("DIRTY.DECLARE b NAME \"\" STREAM t", vec!["RENAME b t"]),
+        ("DIRTY.DECLARE a STREAM s", vec!["RENAME a \"\""]),
+        ("DIRTY.DECLARE b STREAM t", vec!["RENAME b t"]),
+        // Fields beside U, which only tags give.
+        (
+            "DIRTY.DECLARE e REVISION 5 TAGS 2 ID dirty=A Age dirty=A",
+            vec![],
+        ),
         ("DIRTY.DECLARE c STREAM u", vec!["COPY c u"]),
         ("DIRTY.DECLARE d STREAM v DB 3", vec!["MOVE d 3"]),
         ("DIRTY.DECLARE \\x00\\xff STREAM \\xfe\\x0d\\x0a", vec![]),
