@@ -68,18 +68,31 @@ impl<'s> Mutation<'s> {
         }
     }
 
-    /// The columns that are null: fields of TYPES, and those that the flush names, without these.
-    fn null_columns<'h, 'o>(
+    /// Adds the columns that are null, fields of TYPES and those that the flush names, to what lists all others.
+    #[inline(never)]
+    fn add_null_columns<'h>(
         &'h self,
         declaration: &'h Declaration,
-        others: impl Iterator<Item = &'o [u8]>,
-    ) -> Vec<Bytes<'h>> {
-        let mut known: HashSet<&[u8]> = others.collect();
+        changes: &mut Cow<'h, [Change<'h>]>,
+        after: &mut Image<'h>,
+    ) {
         let declared = declaration.types.keys().map(Vec::as_slice);
         let named = self.nulls.iter().map(|field| &**field);
+        let mut known: HashSet<&[u8]> = match self.touch {
+            true => after.iter().map(|(field, _)| &**field).collect(),
+            false => changes.iter().map(|change| &*change.field).collect(),
+        };
         let columns = declared.chain(named);
-        let nulls = columns.filter(|field| known.insert(field));
-        nulls.map(Bytes::from).collect()
+        let nulls: Vec<&[u8]> = columns.filter(|field| known.insert(field)).collect();
+        let nulls = nulls.into_iter().map(Bytes::from);
+        match self.touch {
+            true => after.to_mut().extend(nulls.map(|field| (field, None))),
+            false => changes.to_mut().extend(nulls.map(|field| Change {
+                field,
+                old: None,
+                new: None,
+            })),
+        }
     }
 
     /// A change from null for every field: all values are new to a reader that saw the entity deleted.
@@ -154,6 +167,12 @@ impl Planner<'_, '_> {
         streams.any(|stream| carries(stream) && takes(stream))
     }
 
+    /// Whether a stream has events that list nulls.
+    pub fn writes_nulls(&self) -> bool {
+        let mut streams = self.declaration.streams.iter();
+        streams.any(|stream| stream.format == Format::FluxaOrm1)
+    }
+
     pub fn wants_full(&self, operation: Operation) -> bool {
         self.wants(operation, |stream| stream.payload == Payload::Full)
     }
@@ -202,23 +221,7 @@ impl Planner<'_, '_> {
                     let mut changes = Cow::Borrowed(mutation.changes(stream.payload, &returned));
                     if stream.format == Format::FluxaOrm1 && mutation.has_all_columns() {
                         self.spend(self.declaration.types.len())?;
-                        if mutation.touch {
-                            let fields = after.iter().map(|(field, _)| &**field);
-                            let nulls = mutation.null_columns(self.declaration, fields);
-                            after
-                                .to_mut()
-                                .extend(nulls.into_iter().map(|field| (field, None)));
-                        } else {
-                            let fields = changes.iter().map(|change| &*change.field);
-                            let nulls = mutation.null_columns(self.declaration, fields);
-                            changes
-                                .to_mut()
-                                .extend(nulls.into_iter().map(|field| Change {
-                                    field,
-                                    old: None,
-                                    new: None,
-                                }));
-                        }
+                        mutation.add_null_columns(self.declaration, &mut changes, &mut after);
                     }
                     let event = Event {
                         entity: self.declaration.name.as_slice().into(),

@@ -25,7 +25,10 @@ impl<'a> Planner<'_, 'a> {
             Action::Seed(_) => return Err(Error::NeedsSnapshots("SEED")),
             Action::Update(_) | Action::Touch => return Err(Error::Internal), // not parsed so, not sent here
         };
-        let nulls = nulls(&old, &new);
+        let nulls = match self.writes_nulls() {
+            true => nulls(&old, &new),
+            false => Vec::new(),
+        };
         let (old, new) = (self.sorted(old)?, self.sorted(new)?);
         let changes = changes(&old, &new);
         if operation == Operation::Update && changes.is_empty() {
