@@ -238,6 +238,60 @@ fn fluxaorm1_entries_have_the_bytes_of_the_library() {
     }
 }
 
+/// Operations on entity 7 of a type with two declared fields, and the map that FLUXAORM1 has of each.
+const NULLS: [(&str, &str, &[u8]); 6] = [
+    (
+        "",
+        "INSERT 7 1 Name x NULL 1 Email",
+        b"\x85\xa2ID\x07\xa4Name\xa1x\xa3Age\xc0\xa4Gone\xc0\xa5Email\xc0",
+    ),
+    // Nulls that were null before are no change, and are not written.
+    (
+        "",
+        "UPDATE 7 JSON {\"Name\":\"y\",\"Email\":null,\"Age\":null}",
+        b"\x81\xa4Name\xa1y",
+    ),
+    (
+        "",
+        "TOUCH 7",
+        b"\x84\xa2ID\x07\xa4Name\xa1y\xa3Age\xc0\xa4Gone\xc0",
+    ),
+    (
+        "",
+        "DELETE 7",
+        b"\x84\xa2ID\x07\xa4Name\xa1y\xa3Age\xc0\xa4Gone\xc0",
+    ),
+    (
+        "STATELESS",
+        "INSERT 7 JSON {\"Email\":null,\"Age\":1}",
+        b"\x84\xa2ID\x07\xa3Age\x01\xa4Gone\xc0\xa5Email\xc0",
+    ),
+    (
+        "STATELESS",
+        "DELETE 7 1 Gone 1",
+        b"\x83\xa2ID\x07\xa4Gone\xc3\xa3Age\xc0",
+    ),
+];
+
+#[test]
+fn nulls_are_nil_where_fluxaorm1_writes_all_columns() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    for (stateless, operation, expected) in NULLS {
+        redis.run(&format!(
+            "DIRTY.DECLARE user {stateless} TYPES 2 Age uint Gone bool STREAM s FORMAT FLUXAORM1"
+        ));
+        let reply = redis.run(&format!("DIRTY.FLUSH user {operation}"));
+        assert!(reply.starts_with('['), "{operation}: {reply}");
+        let entry = last(&mut redis, "s");
+        assert_eq!(
+            entry[0].1.escape_ascii().to_string(),
+            expected.escape_ascii().to_string(),
+            "{operation}"
+        );
+    }
+}
+
 /// Operations on entity 1 of a declaration with all formats, and what each stream's reader is told: the
 /// event behind `op: `, as RESP3 has it.
 const TOLD: [(&str, [&str; 4]); 7] = [
