@@ -31,7 +31,7 @@
 //!
 //! The decoder accepts members in any order and ignores unknown ones. Integers that fit are of type int, others
 //! of type uint; numbers with a point or an exponent are floats, and nested values are of type json. A null field
-//! is treated as a missing one, the op `r` as a TOUCH. The entity's version is not carried.
+//! is treated as a missing one, the op `r` and a `u` with equal images as a TOUCH. The entity's version is not carried.
 
 use super::msgpack_io::{distinct, Pairs, Text};
 use super::{Entry, Origin};
@@ -359,14 +359,17 @@ pub fn decode<'e>(key: &'e [u8], value: &'e [u8]) -> Option<Event<'e>> {
         }
         None => HashSet::new(),
     };
+    let before = image(value.get(b"before")?, &binary)?;
+    let after = image(value.get(b"after")?, &binary)?;
     Some(Event {
         entity: name(source.get(b"table")?)?,
         id: id(key.get(b"id")?)?,
         operation,
         changes: Cow::Borrowed(&[]),
-        before: image(value.get(b"before")?, &binary)?,
-        after: image(value.get(b"after")?, &binary)?,
-        touch,
+        // An update changes something.
+        touch: touch || (operation == Operation::Update && before == after),
+        before,
+        after,
         version: None,
         meta: match source.get(b"meta") {
             Some(pairs) => meta(pairs)?,
@@ -508,6 +511,7 @@ mod tests {
                     "d" => Operation::Delete,
                     _ => Operation::Update,
                 },
+                touch: op == "u" && before == after,
                 before: image(before),
                 after: image(after),
                 ..event(b"42")

@@ -400,9 +400,9 @@ mod tests {
                 };
                 Event {
                     changes: Cow::Borrowed(&[]),
+                    touch: event.operation == Operation::Update && before == after,
                     before,
                     after,
-                    touch: false,
                     version: None,
                     ..event
                 }
