@@ -20,7 +20,8 @@ use std::ffi::CStr;
 ///   [STREAM stream [OPS ops] [FIELDS n field [field …]]
 ///                  [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
 ///                  [PAYLOAD KEYS|CHANGES|FULL|IMAGES]
-///                  [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|DEBEZIUM] [DB index]] …
+///                  [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|FLAT|DEBEZIUM [IDFIELD name] [SAFENUMBERS]]
+///                  [DB index]] …
 ///   [TAGS n field tag [field tag …]] [POOL code db] …
 /// ```
 ///
@@ -113,11 +114,17 @@ const STREAM: &[Arg] = &[
                 word(c"msgpack", c"MSGPACK"),
                 word(c"fluxaorm2", c"FLUXAORM2"),
                 word(c"fluxaorm1", c"FLUXAORM1"),
-                word(c"debezium", c"DEBEZIUM"),
+                word(c"flat", c"FLAT"),
+                block(c"debezium", DEBEZIUM),
             ],
         ),
     ),
     option(c"DB", integer(c"index")),
+];
+const DEBEZIUM: &[Arg] = &[
+    word(c"debezium", c"DEBEZIUM"),
+    option(c"IDFIELD", text(c"name")),
+    flag(c"safenumbers", c"SAFENUMBERS"),
 ];
 const MAX_LEN: &[Arg] = &[
     one_of(

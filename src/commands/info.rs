@@ -59,7 +59,7 @@ impl Command for Info {
 }
 
 fn describe(reply: Reply, stream: &Stream) {
-    reply.map(9);
+    reply.map(11);
     reply.bytes("stream");
     reply.bytes(&stream.key);
     reply.bytes("ops");
@@ -83,6 +83,10 @@ fn describe(reply: Reply, stream: &Stream) {
     reply.bytes(stream.payload.name());
     reply.bytes("format");
     reply.bytes(stream.format.name());
+    reply.bytes("idfield");
+    text(reply, stream.id_field.as_ref());
+    reply.bytes("safenumbers");
+    reply.boolean(stream.safe_numbers);
     reply.bytes("db");
     number(reply, stream.database.map(u64::from));
 }

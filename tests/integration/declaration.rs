@@ -78,6 +78,9 @@ DIRTY.DECLARE user STREAM s FORMAT FLUXAORM1
 DIRTY.DECLARE user STREAM s PAYLOAD IMAGES FORMAT DEBEZIUM STREAM t FORMAT DEBEZIUM
   => {name: user, prefix: user:, types: {},
   streams: [S(s payload=IMAGES format=DEBEZIUM) S(t payload=IMAGES format=DEBEZIUM)]}
+DIRTY.DECLARE user STREAM s FORMAT DEBEZIUM IDFIELD pk safenumbers STREAM t FORMAT flat
+  => {name: user, prefix: user:, types: {},
+  streams: [S(s payload=IMAGES format=DEBEZIUM idfield=pk safenumbers=true) S(t payload=IMAGES format=FLAT)]}
 # Each option of the type as a whole; a version is an integer even if nobody says so.
 DIRTY.DECLARE user STREAM s STATELESS FAKEDELETE \xff\x00
   => {name: user, prefix: user:, stateless: true, version: nil, tombstone: nil, fakedelete: \xff\x00, types: {}, streams: [S(s)]}
@@ -161,9 +164,12 @@ fn with_defaults(info: &str) -> String {
         let (onfull, format) = (option("onfull=", trim), option("format=", "MSGPACK"));
         let number = |name| option(name, "nil").replace('<', "(").replace('>', ")");
         let (maxage, db) = (number("maxage="), number("db="));
+        let idfield = option("idfield=", "nil");
+        let safenumbers = option("safenumbers=", "false");
         told += &format!(
             "{{stream: {key}, ops: {ops}, fields: {fields}, maxlen: {maxlen}, onfull: {onfull}, \
-             maxage: {maxage}, payload: {payload}, format: {format}, db: {db}}}{rest}"
+             maxage: {maxage}, payload: {payload}, format: {format}, idfield: {idfield}, \
+             safenumbers: {safenumbers}, db: {db}}}{rest}"
         );
     }
     told
@@ -298,7 +304,7 @@ DIRTY.DECLARE user NAME n PREFIX p TYPES 1 a int STREAM s MAXLEN 1 PAYLOAD KEYS 
 DIRTY.FLUSH user SNAPSHOT 1 1 a 5 => [insert]
 DIRTY.DECLARE user STREAM t OPS U => OK
 DIRTY.INFO user => [name user prefix user: revision nil stateless (0) version nil tombstone nil fakedelete nil types []
-  streams [[stream t ops U fields [] maxlen nil onfull nil maxage nil payload CHANGES format MSGPACK db nil]]]
+  streams [[stream t ops U fields [] maxlen nil onfull nil maxage nil payload CHANGES format MSGPACK idfield nil safenumbers (0) db nil]]]
 # The old snapshots and events stay where they are.
 HGETALL p1 => [a 5]
 DIRTY.GET user 1 => [nil]

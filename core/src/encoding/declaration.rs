@@ -11,7 +11,8 @@
 //! [STREAM stream [OPS ops] [FIELDS n field [field …]]
 //!                [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
 //!                [PAYLOAD KEYS|CHANGES|FULL|IMAGES]
-//!                [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|DEBEZIUM] [DB index]] …
+//!                [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|FLAT|DEBEZIUM [IDFIELD name] [SAFENUMBERS]]
+//!                [DB index]] …
 //! [TAGS n field tag [field tag …]] [POOL code db] …
 //! ```
 
@@ -199,6 +200,12 @@ pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
             b"FORMAT",
             stream.format.name().as_bytes(),
         ]);
+        if let Some(name) = &stream.id_field {
+            put(&[b"IDFIELD", name]);
+        }
+        if stream.safe_numbers {
+            put(&[b"SAFENUMBERS"]);
+        }
         if let Some(database) = stream.database {
             put(&[b"DB", database.to_string().as_bytes()]);
         }
@@ -242,6 +249,8 @@ struct StreamRequest<'a> {
     max_age_ms: Option<u64>,
     payload: Option<Payload>,
     format: Option<Format>,
+    id_field: Option<&'a [u8]>,
+    safe_numbers: Option<()>,
     database: Option<u32>,
 }
 
@@ -334,6 +343,13 @@ fn option_of_stream<'a>(
     } else if args.keyword("FORMAT") {
         set(&mut stream.format, "FORMAT", args.word("FORMAT")?)?;
         "FORMAT"
+    } else if args.keyword("IDFIELD") {
+        let name = field(args, "IDFIELD")?;
+        set(&mut stream.id_field, "IDFIELD", name)?;
+        "IDFIELD"
+    } else if args.keyword("SAFENUMBERS") {
+        set(&mut stream.safe_numbers, "SAFENUMBERS", ())?;
+        "SAFENUMBERS"
     } else if args.keyword("DB") {
         set(&mut stream.database, "DB", database(args, "DB")?)?;
         "DB"
@@ -369,6 +385,14 @@ impl StreamRequest<'_> {
                 payload: payload.name(),
             });
         }
+        let of_debezium = [
+            ("IDFIELD", self.id_field.is_some()),
+            ("SAFENUMBERS", self.safe_numbers.is_some()),
+        ];
+        let mut of_debezium = of_debezium.into_iter().filter(|(_, is_given)| *is_given);
+        if let Some((option, _)) = of_debezium.next().filter(|_| format != Format::Debezium) {
+            return Err(Error::Needs(option, "FORMAT DEBEZIUM"));
+        }
         let max_len = match (self.max_len, self.on_full) {
             (None, Some(_)) => return Err(Error::Needs("ONFULL", "MAXLEN")),
             (max_len, None) => max_len,
@@ -380,6 +404,8 @@ impl StreamRequest<'_> {
             max_age_ms: self.max_age_ms,
             payload,
             format,
+            id_field: self.id_field.map(<[u8]>::to_vec),
+            safe_numbers: self.safe_numbers.is_some(),
             database: self.database.or(default.database),
             ..default
         })
@@ -538,6 +564,11 @@ mod tests {
                 "stateless fakedelete gone stream s onfull keep maxlen 5 maxage 100 format debezium",
                 "NAME user PREFIX user: STATELESS FAKEDELETE gone STREAM s OPS IUD MAXLEN = 5 ONFULL KEEP \
                  MAXAGE 100 PAYLOAD IMAGES FORMAT DEBEZIUM",
+            ),
+            (
+                "stream s safenumbers db 1 idfield id format debezium stream t format flat",
+                "NAME user PREFIX user: STREAM s OPS IUD PAYLOAD IMAGES FORMAT DEBEZIUM IDFIELD id \
+                 SAFENUMBERS DB 1 STREAM t OPS IUD PAYLOAD IMAGES FORMAT FLAT",
             ),
             (
                 "version v stream s format fluxaorm1 tombstone 7 types 1 a bool",

@@ -93,6 +93,8 @@ pub struct Diff<'s, 'a> {
     /// Stored fields that become null.
     unset: Vec<Bytes<'s>>,
     pub changes: Vec<Change<'s>>,
+    /// The fields that are named as null and were null before.
+    pub nulls: Vec<Bytes<'a>>,
     /// The number of fields afterwards.
     remaining: usize,
 }
@@ -110,6 +112,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
             set: Vec::new(),
             unset: Vec::new(),
             changes: Vec::new(),
+            nulls: Vec::new(),
             remaining: state.len(),
         };
         let mut named = vec![false; state.len()];
@@ -134,11 +137,10 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
                     let new = types.coerce(&field, given)?;
                     diff.assign(types, field, new, stored);
                 }
-                None => {
-                    if let Some(old) = stored {
-                        diff.clear(types, field, old);
-                    }
-                }
+                None => match stored {
+                    Some(old) => diff.clear(types, field, old),
+                    None => diff.nulls.push(field),
+                },
             }
         }
         if scope == Scope::Whole {

@@ -235,6 +235,7 @@ impl<'d, 'a> Planner<'d, 'a> {
                 mutation.images = self.images(&types, state, &diff.changes)?;
             }
             mutation.changes = &diff.changes;
+            mutation.nulls = &diff.nulls;
             publications = self.publish(id, &mutation)?;
         }
         let changed = self.changed(&diff.changes);

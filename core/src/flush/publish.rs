@@ -2,15 +2,16 @@
 
 use super::diff::Types;
 use super::planner::{Planner, Publication};
-use crate::encoding::event;
-use crate::entity::declaration::{Format, Payload, Stream};
+use crate::encoding::event::debezium::Style;
+use crate::encoding::event::{self, Origin};
+use crate::entity::declaration::{Declaration, Format, Payload, Stream};
 use crate::entity::event::{Bytes, Change, Event, Image, Value, Version};
 use crate::entity::limits::EVENT_BYTES;
 use crate::entity::operation::{Operation, Operations};
 use crate::entity::snapshot::Snapshot;
 use crate::error::Error;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// The overhead of an event in bytes: even the smallest one costs time and memory.
 const OVERHEAD: usize = 64;
@@ -23,6 +24,8 @@ pub struct Mutation<'s> {
     /// Whether FAKEDELETE made it a delete or an insert: the snapshot exists before and after.
     pub fake: bool,
     pub changes: &'s [Change<'s>],
+    /// The fields that are named as null and are null before and after.
+    pub nulls: &'s [Bytes<'s>],
     pub images: Images<'s>,
     pub version: Option<Version>,
 }
@@ -34,6 +37,7 @@ impl<'s> Mutation<'s> {
             touch: false,
             fake: false,
             changes: &[],
+            nulls: &[],
             images: Images::default(),
             version: None,
         }
@@ -52,6 +56,42 @@ impl<'s> Mutation<'s> {
             (Payload::Changes, Operation::Delete) if self.fake => self.changes,
             (Payload::Changes, Operation::Insert | Operation::Delete) => &[],
             (Payload::Keys | Payload::Images, _) => &[],
+        }
+    }
+
+    /// Whether FluxaORM v1 writes all columns, also those that are null.
+    fn has_all_columns(&self) -> bool {
+        match self.operation {
+            Operation::Insert => true,
+            Operation::Update => self.touch,
+            Operation::Delete => !self.fake,
+        }
+    }
+
+    /// Adds the columns that are null, fields of TYPES and those that the flush names, to what lists all others.
+    #[inline(never)]
+    fn add_null_columns<'h>(
+        &'h self,
+        declaration: &'h Declaration,
+        changes: &mut Cow<'h, [Change<'h>]>,
+        after: &mut Image<'h>,
+    ) {
+        let declared = declaration.types.keys().map(Vec::as_slice);
+        let named = self.nulls.iter().map(|field| &**field);
+        let mut known: HashSet<&[u8]> = match self.touch {
+            true => after.iter().map(|(field, _)| &**field).collect(),
+            false => changes.iter().map(|change| &*change.field).collect(),
+        };
+        let columns = declared.chain(named);
+        let nulls: Vec<&[u8]> = columns.filter(|field| known.insert(field)).collect();
+        let nulls = nulls.into_iter().map(Bytes::from);
+        match self.touch {
+            true => after.to_mut().extend(nulls.map(|field| (field, None))),
+            false => changes.to_mut().extend(nulls.map(|field| Change {
+                field,
+                old: None,
+                new: None,
+            })),
         }
     }
 
@@ -127,6 +167,12 @@ impl Planner<'_, '_> {
         streams.any(|stream| carries(stream) && takes(stream))
     }
 
+    /// Whether a stream has events that list nulls.
+    pub fn writes_nulls(&self) -> bool {
+        let mut streams = self.declaration.streams.iter();
+        streams.any(|stream| stream.format == Format::FluxaOrm1)
+    }
+
     pub fn wants_full(&self, operation: Operation) -> bool {
         self.wants(operation, |stream| stream.payload == Payload::Full)
     }
@@ -152,7 +198,7 @@ impl Planner<'_, '_> {
             max,
         };
         let mut publications: Vec<Publication> = Vec::new();
-        // Streams of one payload and format share an entry.
+        // Streams of one payload, format and style share an entry.
         let mut encoded = Vec::new();
         for (index, stream) in self.declaration.streams.iter().enumerate() {
             let wanted = match mutation.touch {
@@ -162,17 +208,26 @@ impl Planner<'_, '_> {
             if !wanted {
                 continue;
             }
-            let kind = (stream.payload, stream.format);
+            let style = Style {
+                id_field: stream.id_field.as_deref(),
+                safe_numbers: stream.safe_numbers,
+            };
+            let kind = (stream.payload, stream.format, style);
             let same = encoded.iter().find(|(earlier, _)| *earlier == kind);
             let entry = match same {
                 Some((_, entry)) => *entry,
                 None => {
-                    let (before, after) = mutation.images(stream);
+                    let (before, mut after) = mutation.images(stream);
+                    let mut changes = Cow::Borrowed(mutation.changes(stream.payload, &returned));
+                    if stream.format == Format::FluxaOrm1 && mutation.has_all_columns() {
+                        self.spend(self.declaration.types.len())?;
+                        mutation.add_null_columns(self.declaration, &mut changes, &mut after);
+                    }
                     let event = Event {
                         entity: self.declaration.name.as_slice().into(),
                         id: id.into(),
                         operation: mutation.operation,
-                        changes: mutation.changes(stream.payload, &returned).into(),
+                        changes,
                         before,
                         after,
                         touch: mutation.touch,
@@ -181,7 +236,11 @@ impl Planner<'_, '_> {
                     };
                     debug_assert!(self.bytes <= max, "checked after each event");
                     let max = max.saturating_sub(self.bytes);
-                    let entry = event::encode(stream.format, &event, self.origin, max);
+                    let origin = Origin {
+                        style,
+                        ..self.origin
+                    };
+                    let entry = event::encode(stream.format, &event, origin, max);
                     let entry = entry.ok_or_else(too_large)?;
                     let index = self.plan.entries.len();
                     self.plan.entries.push(entry);

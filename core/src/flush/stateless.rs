@@ -25,6 +25,10 @@ impl<'a> Planner<'_, 'a> {
             Action::Seed(_) => return Err(Error::NeedsSnapshots("SEED")),
             Action::Update(_) | Action::Touch => return Err(Error::Internal), // not parsed so, not sent here
         };
+        let nulls = match self.writes_nulls() {
+            true => nulls(&old, &new),
+            false => Vec::new(),
+        };
         let (old, new) = (self.sorted(old)?, self.sorted(new)?);
         let changes = changes(&old, &new);
         if operation == Operation::Update && changes.is_empty() {
@@ -38,6 +42,7 @@ impl<'a> Planner<'_, 'a> {
         let mutation = Mutation {
             fake: turned.is_some(),
             changes: &changes,
+            nulls: &nulls,
             images: Images {
                 before: old,
                 after: new,
@@ -67,6 +72,13 @@ impl<'a> Planner<'_, 'a> {
         sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         Ok(sorted)
     }
+}
+
+/// The fields that are named as null; of an update they may have been another value.
+fn nulls<'a>(old: &Fields<'a>, new: &Fields<'a>) -> Vec<Bytes<'a>> {
+    let fields = old.iter().chain(new);
+    let nulls = fields.filter(|(_, value)| value.is_none());
+    nulls.map(|(field, _)| field.clone()).collect()
 }
 
 /// The differences, sorted by name. Equal texts of two types are the same value: `5` equals `"5"`, as it does

@@ -21,6 +21,7 @@ pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
         key: &call.key,
         database: keys::current_database(call.ctx),
         now_ms: clock::now_ms(),
+        ..Origin::default()
     }
 }
 
