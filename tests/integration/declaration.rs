@@ -71,12 +71,12 @@ DIRTY.DECLARE user STREAM s PAYLOAD IMAGES FORMAT DEBEZIUM STREAM t FORMAT DEBEZ
   => {name: user, prefix: user:, types: {},
   streams: [S(s payload=IMAGES format=DEBEZIUM) S(t payload=IMAGES format=DEBEZIUM)]}
 # Each option of the type as a whole; a version is an integer even if nobody says so.
-DIRTY.DECLARE user STREAM s STATELESS FAKEDELETE \xff\x00
-  => {name: user, prefix: user:, stateless: true, version: nil, tombstone: nil, fakedelete: \xff\x00, types: {}, streams: [S(s)]}
+DIRTY.DECLARE user STREAM s STATELESS SOFTDELETE \xff\x00
+  => {name: user, prefix: user:, stateless: true, version: nil, tombstone: nil, softdelete: \xff\x00, types: {}, streams: [S(s)]}
 DIRTY.DECLARE user VERSION v STREAM s
-  => {name: user, prefix: user:, stateless: false, version: v, tombstone: (86400000), fakedelete: nil, types: {v: int}, streams: [S(s)]}
+  => {name: user, prefix: user:, stateless: false, version: v, tombstone: (86400000), softdelete: nil, types: {v: int}, streams: [S(s)]}
 DIRTY.DECLARE user TOMBSTONE 0 STREAM s VERSION v TYPES 2 a int v uint
-  => {name: user, prefix: user:, stateless: false, version: v, tombstone: (0), fakedelete: nil, types: {a: int, v: uint}, streams: [S(s)]}
+  => {name: user, prefix: user:, stateless: false, version: v, tombstone: (0), softdelete: nil, types: {a: int, v: uint}, streams: [S(s)]}
 # Several streams, in the order given; options between them.
 DIRTY.DECLARE user STREAM b OPS I STREAM a PAYLOAD KEYS NAME n STREAM c MAXLEN ~ 9 TYPES 1 x int
   => {name: n, prefix: user:, types: {x: int},
@@ -117,7 +117,7 @@ fn a_declaration_is_told_as_it_is_in_force() {
 
 /// Writes out what a line of DECLARATIONS leaves to its default, and its streams.
 fn with_defaults(info: &str) -> String {
-    let unset = ", stateless: false, version: nil, tombstone: nil, fakedelete: nil, types: ";
+    let unset = ", stateless: false, version: nil, tombstone: nil, softdelete: nil, types: ";
     let info = match info.contains("stateless: ") {
         true => info.to_string(),
         false => info.replacen(", types: ", unset, 1),
@@ -270,7 +270,7 @@ fn a_new_declaration_replaces_the_old_one_as_a_whole() {
 DIRTY.DECLARE user NAME n PREFIX p TYPES 1 a int STREAM s MAXLEN 1 PAYLOAD KEYS STREAM t => OK
 DIRTY.FLUSH user SNAPSHOT 1 1 a 5 => [insert]
 DIRTY.DECLARE user STREAM t OPS U => OK
-DIRTY.INFO user => [name user prefix user: stateless (0) version nil tombstone nil fakedelete nil types []
+DIRTY.INFO user => [name user prefix user: stateless (0) version nil tombstone nil softdelete nil types []
   streams [[stream t ops U fields [] maxlen nil onfull nil maxage nil payload CHANGES format MSGPACK db nil]]]
 # The old snapshots and events stay where they are.
 HGETALL p1 => [a 5]

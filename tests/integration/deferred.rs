@@ -366,7 +366,7 @@ DIRTY.FLUSH user DEFER c SNAPSHOT 1 1 v 6 => [deferred]
 DIRTY.COMMIT user a b c => [[insert] [delete] [stale]]
 HGETALL user:1 => [@ 7]
 DEL s => (1)
-DIRTY.DECLARE user STATELESS FAKEDELETE gone STREAM s => OK
+DIRTY.DECLARE user STATELESS SOFTDELETE gone STREAM s => OK
 DIRTY.FLUSH user DEFER a INSERT 1 1 a x UPDATE 1 1 gone 0 1 DELETE 1 1 a x TOUCH 1 => [deferred]
 DIRTY.COMMIT user a => [[insert delete delete touch]]
 "#,

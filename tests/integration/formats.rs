@@ -194,7 +194,7 @@ fn fluxaorm1_entries_have_the_bytes_of_the_library() {
             "user",
             "NAME",
             &vector.entity,
-            "FAKEDELETE",
+            "SOFTDELETE",
             "FakeDelete",
             "STREAM",
             "dirty_All",
@@ -302,7 +302,7 @@ const TOLD: [(&str, [&str; 3]); 7] = [
 #[test]
 fn events_of_every_format_are_understood() {
     let (server, mut redis) = declared(
-        "FAKEDELETE gone STREAM fluxaorm FORMAT FLUXAORM STREAM fluxaorm1 FORMAT FLUXAORM1 \
+        "SOFTDELETE gone STREAM fluxaorm FORMAT FLUXAORM STREAM fluxaorm1 FORMAT FLUXAORM1 \
          STREAM debezium FORMAT DEBEZIUM",
     );
     let mut resp3 = server.connect_resp3();

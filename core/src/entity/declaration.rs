@@ -19,8 +19,8 @@ pub struct Declaration {
     pub stateless: bool,
     /// VERSION: the field that holds an entity's version.
     pub version: Option<VersionField>,
-    /// FAKEDELETE: the field that marks an entity as deleted.
-    pub fake_delete: Option<Vec<u8>>,
+    /// SOFTDELETE: the field that marks an entity as deleted.
+    pub soft_delete: Option<Vec<u8>>,
     /// TYPES: the fields whose type is declared.
     pub types: BTreeMap<Vec<u8>, FieldType>,
     /// The streams that get events, in the order of their declaration.
@@ -194,7 +194,7 @@ impl Declaration {
             .saturating_add(self.name.capacity())
             .saturating_add(self.prefix.capacity())
             .saturating_add(self.version.as_ref().map_or(0, |v| v.field.capacity()))
-            .saturating_add(self.fake_delete.as_ref().map_or(0, Vec::capacity))
+            .saturating_add(self.soft_delete.as_ref().map_or(0, Vec::capacity))
             .saturating_add(types.chain(streams).sum())
     }
 }

@@ -318,9 +318,9 @@ impl<'d, 'a> Planner<'d, 'a> {
         Ok(self.done(id, Effect::Delete, &changes, Some(write), publications))
     }
 
-    /// FAKEDELETE: the operation that a change of the field represents.
+    /// SOFTDELETE: the operation that a change of the field represents.
     pub fn turned(&self, changes: &[Change], exists: bool) -> Option<Operation> {
-        let field = self.declaration.fake_delete.as_ref()?;
+        let field = self.declaration.soft_delete.as_ref()?;
         let change = changes.iter().find(|change| *change.field == **field)?;
         match (is_set(&change.old), is_set(&change.new)) {
             (false, true) => Some(Operation::Delete),
@@ -406,7 +406,7 @@ fn parse_version(text: &[u8]) -> Option<Version> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Whether a FAKEDELETE field says that the entity counts as deleted.
+/// Whether a SOFTDELETE field says that the entity counts as deleted.
 fn is_set(value: &Value) -> bool {
     let text = match value {
         None => return false,
@@ -465,7 +465,7 @@ mod tests {
             prefix: b"user:".to_vec(),
             stateless: false,
             version: None,
-            fake_delete: None,
+            soft_delete: None,
             types: Default::default(),
             streams: vec![Stream::new(b"all"), keys, triggered],
         }

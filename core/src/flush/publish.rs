@@ -20,7 +20,7 @@ pub struct Mutation<'s> {
     pub operation: Operation,
     /// Whether it is a TOUCH, which has no changes.
     pub touch: bool,
-    /// Whether FAKEDELETE made it a delete or an insert: the snapshot exists before and after.
+    /// Whether SOFTDELETE made it a delete or an insert: the snapshot exists before and after.
     pub fake: bool,
     pub changes: &'s [Change<'s>],
     pub images: Images<'s>,

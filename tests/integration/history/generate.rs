@@ -29,7 +29,7 @@ const fn lit(
 }
 
 /// Fields, the type they may be declared with, and values of it. The last two mean something if they are
-/// declared as FAKEDELETE and VERSION.
+/// declared as SOFTDELETE and VERSION.
 pub const FIELDS: [(&str, &str, &[Lit]); 7] = [
     (
         "a",
@@ -123,7 +123,7 @@ pub struct Declared {
     pub version: bool,
     /// 0 or a day.
     pub tombstones: bool,
-    pub fake_delete: bool,
+    pub soft_delete: bool,
     pub typed: BTreeSet<&'static str>,
     pub streams: Vec<Stream>,
 }
@@ -244,13 +244,13 @@ fn declared() -> impl Strategy<Value = Declared> {
         (stream(0), stream(1), 0usize..=2),
     )
         .prop_map(
-            move |(stateless, version, tombstones, fake_delete, typed, (first, second, count))| {
+            move |(stateless, version, tombstones, soft_delete, typed, (first, second, count))| {
                 let others = [first, second].into_iter().take(count);
                 Declared {
                     stateless,
                     version: version && !stateless,
                     tombstones,
-                    fake_delete,
+                    soft_delete,
                     typed: typed.into_iter().collect(),
                     streams: folded.iter().cloned().chain(others).collect(),
                 }
@@ -377,8 +377,8 @@ impl Declared {
             let ms = if self.tombstones { "86400000" } else { "0" };
             push(&mut words, &["VERSION", "v", "TOMBSTONE", ms]);
         }
-        if self.fake_delete {
-            push(&mut words, &["FAKEDELETE", "gone"]);
+        if self.soft_delete {
+            push(&mut words, &["SOFTDELETE", "gone"]);
         }
         let types: Vec<_> = FIELDS
             .iter()

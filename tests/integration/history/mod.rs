@@ -71,7 +71,7 @@ fn image(event: &Value, name: &str) -> BTreeMap<Bytes, Bytes> {
 /// From FULL events: what changed, each old value as it was.
 fn fold_full(
     event: &Value,
-    fake_delete: bool,
+    soft_delete: bool,
     fields: Option<BTreeMap<Bytes, Bytes>>,
 ) -> Option<BTreeMap<Bytes, Bytes>> {
     let op = text(get(event, "op").expect("an op"));
@@ -86,7 +86,7 @@ fn fold_full(
         })
         .collect();
     let faked = |(field, _, new): &(Bytes, _, Option<Bytes>)| field == b"gone" && new.is_some();
-    if op == "delete" && !(fake_delete && changes.iter().any(faked)) {
+    if op == "delete" && !(soft_delete && changes.iter().any(faked)) {
         return None;
     }
     let mut fields = match op.as_str() {
@@ -122,13 +122,13 @@ fn fold_images(
     }
 }
 
-fn fold(redis: &mut Conn, stream: &str, fake_delete: bool) -> Folded {
+fn fold(redis: &mut Conn, stream: &str, soft_delete: bool) -> Folded {
     let mut entities = Folded::new();
     for event in events(redis, stream) {
         let id = get(&event, "entity_id").and_then(bytes).expect("an id");
         let before = entities.remove(&id);
         let after = match stream {
-            "full" => fold_full(&event, fake_delete, before),
+            "full" => fold_full(&event, soft_delete, before),
             _ => fold_images(&event, before),
         };
         entities.extend(after.map(|after| (id, after)));
@@ -278,7 +278,7 @@ fn check(redis: &mut Conn, replica: &mut Conn, declared: &Declared, history: &[C
             .collect();
         for stream in ["full", "images", "debezium"] {
             if !model.events[0].is_empty() {
-                let folded = fold(redis, stream, declared.fake_delete);
+                let folded = fold(redis, stream, declared.soft_delete);
                 assert_eq!(folded, expected, "{stream}");
             }
         }

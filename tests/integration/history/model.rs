@@ -271,8 +271,8 @@ impl Model {
             .collect();
         let set = |state: &State| state.get("gone") == Some(&"1");
         let operation = match (operation, set(old), set(new)) {
-            ('I' | 'U', false, true) if self.declared.fake_delete => 'D',
-            ('U', true, false) if self.declared.fake_delete => 'I',
+            ('I' | 'U', false, true) if self.declared.soft_delete => 'D',
+            ('U', true, false) if self.declared.soft_delete => 'I',
             ('U', ..) if changed.is_empty() => 'N',
             (operation, ..) => operation,
         };

@@ -13,7 +13,7 @@
 //! | `op` | `c` insert, `u` update, `d` delete, `r` TOUCH |
 //! | `ts_ms` | when it happened; `source` says the same |
 //!
-//! An insert has no `before`, a delete no `after`, unless it is one by FAKEDELETE, whose entity stays.
+//! An insert has no `before`, a delete no `after`, unless it is one by SOFTDELETE, whose entity stays.
 //!
 //! | type | value |
 //! | --- | --- |
@@ -60,7 +60,7 @@ pub fn encode(event: &Event, origin: Origin, max: usize) -> Option<Entry> {
     let (before, after) = match event.operation {
         Operation::Insert => (None, Some(&*event.after)),
         Operation::Update => (Some(&*event.before), Some(&*event.after)),
-        // A delete by FAKEDELETE has an image afterwards, since the entity still exists.
+        // A delete by SOFTDELETE has an image afterwards, since the entity still exists.
         Operation::Delete => {
             let after = Some(&*event.after).filter(|after| !after.is_empty());
             (Some(&*event.before), after)

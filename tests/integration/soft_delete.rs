@@ -1,4 +1,4 @@
-//! FAKEDELETE: a field that stands for the delete of an entity that stays.
+//! SOFTDELETE: a field that stands for the delete of an entity that stays.
 
 use super::carried::read_all;
 use super::flush::{declared, expect_operations};
@@ -7,7 +7,7 @@ use super::support::cases;
 /// Tables of `expect_operations`, each with what is declared before it on an empty server.
 const OPERATIONS: &[(&str, &str)] = &[
     (
-        "FAKEDELETE gone STREAM s",
+        "SOFTDELETE gone STREAM s",
         r#"
 INSERT 1 1 a x => insert | a x | 1
 # From null to anything else, and back to null.
@@ -48,7 +48,7 @@ DELETE 1 => none | | 28
     ),
     // An entity that comes, or is seeded, flagged.
     (
-        "FAKEDELETE gone STREAM s",
+        "SOFTDELETE gone STREAM s",
         r#"
 INSERT 1 2 a x gone 1 => delete | a x gone 1 | 1
 INSERT 1 2 a x gone 1 => none | a x gone 1 | 1
@@ -71,7 +71,7 @@ UPDATE 1 1 gone 0 UPDATE 1 1 gone 1 TOUCH 1 DELETE 1 INSERT 1 1 gone 1 SNAPSHOT 
 "#,
     ),
     (
-        "FAKEDELETE gone TYPES 1 gone int STREAM s",
+        "SOFTDELETE gone TYPES 1 gone int STREAM s",
         r#"
 INSERT 1 1 gone -0 => insert | gone 0 | 1
 UPDATE 1 1 gone 007 => delete | gone 7 | 2
@@ -84,7 +84,7 @@ UPDATE 1 1 gone yes => BADVALUE field "gone" takes a 64-bit signed integer, not 
 "#,
     ),
     (
-        "FAKEDELETE gone TYPES 1 gone bool STREAM s",
+        "SOFTDELETE gone TYPES 1 gone bool STREAM s",
         r#"
 INSERT 1 1 gone FALSE => insert | gone 0 | 1
 UPDATE 1 1 gone true => delete | gone 1 | 2
@@ -95,7 +95,7 @@ UPDATE 1 1 gone 1 => delete | gone 1 | 5
 "#,
     ),
     (
-        "FAKEDELETE gone TYPES 1 gone string STREAM s",
+        "SOFTDELETE gone TYPES 1 gone string STREAM s",
         r#"
 INSERT 1 1 gone "" => insert | gone "" | 1
 UPDATE 1 1 gone no => delete | gone no | 2
@@ -105,7 +105,7 @@ UPDATE 1 1 gone 1 => delete | gone 1 | 5
 "#,
     ),
     (
-        "FAKEDELETE gone TYPES 1 gone float STREAM s",
+        "SOFTDELETE gone TYPES 1 gone float STREAM s",
         r#"
 INSERT 1 1 gone -0.0 => insert | gone 0 | 1
 UPDATE 1 1 gone 1e-300 => delete | gone 1e-300 | 2
@@ -113,7 +113,7 @@ UPDATE 1 1 gone 0e5 => insert | gone 0 | 3
 "#,
     ),
     (
-        "FAKEDELETE gone TYPES 1 gone decimal:2 STREAM s",
+        "SOFTDELETE gone TYPES 1 gone decimal:2 STREAM s",
         r#"
 INSERT 1 1 gone -0 => insert | gone 0.00 | 1
 UPDATE 1 1 gone 0.01 => delete | gone 0.01 | 2
@@ -121,7 +121,7 @@ UPDATE 1 1 gone 0 => insert | gone 0.00 | 3
 "#,
     ),
     (
-        "FAKEDELETE gone TYPES 1 gone json STREAM s",
+        "SOFTDELETE gone TYPES 1 gone json STREAM s",
         r#"
 INSERT 1 1 gone -0.0 => insert | gone 0 | 1
 UPDATE 1 1 gone 1.0 => delete | gone 1 | 2
@@ -129,7 +129,7 @@ UPDATE 1 1 gone false => insert | gone false | 3
 "#,
     ),
     (
-        "FAKEDELETE gone TYPES 1 gone time STREAM s",
+        "SOFTDELETE gone TYPES 1 gone time STREAM s",
         r#"
 INSERT 1 1 a x => insert | a x | 1
 UPDATE 1 1 gone 2026-01-02T03:04:05Z => delete | a x gone 2026-01-02T03:04:05Z | 2
@@ -139,7 +139,7 @@ UPDATE 1 0 NULL 1 gone => insert | a x | 4
     ),
     // With VERSION: what is stale turns nothing; a tombstone is left by a real delete only.
     (
-        "FAKEDELETE gone VERSION v STREAM s",
+        "SOFTDELETE gone VERSION v STREAM s",
         r#"
 SNAPSHOT 1 2 v 1 gone 1 => delete | v 1 gone 1 | 1
 UPDATE 1 2 v 1 gone 0 => stale | v 1 gone 1 | 1
@@ -202,9 +202,9 @@ INSERT 1 2 a x gone 1 => delete | delete, changes: {a: [nil x], gone: [nil true]
 "#;
 
 #[test]
-fn the_event_of_a_fake_delete_has_what_changed_and_that_of_a_return_has_everything() {
+fn the_event_of_a_soft_delete_has_what_changed_and_that_of_a_return_has_everything() {
     let (server, mut redis) = declared(
-        "FAKEDELETE gone TYPES 2 gone bool n int STREAM keys PAYLOAD KEYS STREAM changes \
+        "SOFTDELETE gone TYPES 2 gone bool n int STREAM keys PAYLOAD KEYS STREAM changes \
          STREAM full PAYLOAD FULL STREAM images PAYLOAD IMAGES",
     );
     for (operation, expected) in cases(PAYLOADS) {
@@ -234,10 +234,10 @@ INSERT 1 1 gone 1 => d
 "#;
 
 #[test]
-fn a_stream_gets_fake_deletes_and_returns_by_its_letters_as_it_gets_real_ones() {
+fn a_stream_gets_soft_deletes_and_returns_by_its_letters_as_it_gets_real_ones() {
     const STREAMS: [&str; 5] = ["i", "u", "d", "iu", "none_gone"];
     let (_server, mut redis) = declared(
-        "FAKEDELETE gone STREAM i OPS I STREAM u OPS U STREAM d OPS D STREAM iu OPS IU \
+        "SOFTDELETE gone STREAM i OPS I STREAM u OPS U STREAM d OPS D STREAM iu OPS IU \
          STREAM none_gone OPS NONE FIELDS 1 gone",
     );
     for (operation, wanted) in cases(WANTED) {
@@ -251,7 +251,7 @@ fn a_stream_gets_fake_deletes_and_returns_by_its_letters_as_it_gets_real_ones() 
 
 #[test]
 fn with_events_the_reply_names_what_turned() {
-    let (_server, mut redis) = declared("FAKEDELETE gone STREAM s OPS U");
+    let (_server, mut redis) = declared("SOFTDELETE gone STREAM s OPS U");
     redis.expect(
         r#"
 DIRTY.FLUSH user WITHEVENTS INSERT 1 2 a x gone 1 UPDATE 1 1 gone 0 SNAPSHOT 1 2 a y gone 1
@@ -263,7 +263,7 @@ DIRTY.FLUSH user WITHEVENTS INSERT 1 2 a x gone 1 UPDATE 1 1 gone 0 SNAPSHOT 1 2
 #[test]
 fn of_a_stateless_type_the_old_and_new_values_say_what_turned() {
     let (server, mut redis) = declared(
-        "STATELESS FAKEDELETE gone TYPES 1 gone bool STREAM s STREAM full PAYLOAD FULL STREAM images PAYLOAD IMAGES",
+        "STATELESS SOFTDELETE gone TYPES 1 gone bool STREAM s STREAM full PAYLOAD FULL STREAM images PAYLOAD IMAGES",
     );
     redis.expect(
         r#"
@@ -316,7 +316,7 @@ DIRTY.FLUSH user DELETE 1 1 gone 0 => [delete]
 
 #[test]
 fn who_folds_the_events_has_the_entities_that_are_not_flagged() {
-    let (server, mut redis) = declared("FAKEDELETE gone STREAM s PAYLOAD FULL");
+    let (server, mut redis) = declared("SOFTDELETE gone STREAM s PAYLOAD FULL");
     for operations in [
         "INSERT 1 2 a x b y INSERT 2 1 a x INSERT 3 2 a x gone 1",
         "UPDATE 1 1 gone 1 UPDATE 2 2 gone 1 a y",
