@@ -268,16 +268,16 @@ const TOLD: [(&str, [&str; 3]); 7] = [
     (
         "UPDATE 1 JSON {\"gone\":true,\"f\":null,\"n\":null}",
         [
-            "delete, changes: {gone: [nil true], f: [100.0 nil], n: [5 nil]}",
-            "delete, changes: {gone: [nil true], f: [nil nil], n: [nil nil]}",
-            "delete, before: {a: y, f: 100.0, n: 5}, after: {a: y, gone: true}",
+            "delete",
+            "delete, changes: {gone: [nil (1)], f: [nil nil], n: [nil nil]}",
+            "delete, before: {a: y, f: 100.0, n: 5}",
         ],
     ),
     (
         "UPDATE 1 JSON {\"gone\":false}",
         [
-            "insert",
             "insert, changes: {a: [nil y], gone: [nil false]}",
+            "update, changes: {gone: [nil (0)]}",
             "insert, after: {a: y, gone: false}",
         ],
     ),

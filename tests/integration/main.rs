@@ -48,6 +48,7 @@ mod operating;
 mod panics;
 mod paused;
 mod persistence;
+mod repair;
 mod replication;
 mod retention;
 mod rights;

@@ -233,7 +233,7 @@ impl Random {
             "DIRTY.DECLARE seen PREFIX user: STREAM s MAXLEN ~ 10 ONFULL KEEP MAXAGE 50",
             "DIRTY.DECLARE $any STREAM $any FORMAT $value PREFIX $any",
             "DIRTY.DECLARE $any TAGS 2 ID dirty=A:add,B $field dirty=C STREAM dirty_A PAYLOAD KEYS",
-            "DIRTY.FLUSH $key $ops", "DIRTY.FLUSH $key $ops", "DIRTY.FLUSH $key $ops",
+            "DIRTY.FLUSH $key $ops", "DIRTY.FLUSH $key FORCE $ops", "DIRTY.FLUSH $key DRYRUN WITHEVENTS $ops", "DIRTY.FLUSH $key $ops", "DIRTY.FLUSH $key $ops",
             "DIRTY.FLUSH $key $ops", "DIRTY.FLUSH $key WITHEVENTS META 1 $field $value $ops",
             "DIRTY.FLUSH $key ONCE $token $later $ops", "DIRTY.FLUSH $key DEFER $token $ops",
             "DIRTY.FLUSH $key DEFER $token $ops", "DIRTY.FLUSH $any $ops",

@@ -19,7 +19,7 @@ pub struct Declaration {
     pub stateless: bool,
     /// VERSION: the field that holds an entity's version.
     pub version: Option<VersionField>,
-    /// SOFTDELETE: the field that marks an entity as deleted.
+    /// SOFTDELETE: the field whose value says that an entity is deleted, though it is stored.
     pub soft_delete: Option<Vec<u8>>,
     /// TYPES: the fields whose type is declared.
     pub types: BTreeMap<Vec<u8>, FieldType>,
@@ -236,6 +236,11 @@ impl Stream {
     pub fn database_from(&self, own: i32) -> i32 {
         let named = self.database.map(i32::try_from);
         named.map_or(own, |index| index.unwrap_or(i32::MAX))
+    }
+
+    /// Whether this stream gets a TOUCH: it does if there is an update that it would get.
+    pub fn publishes_touch(&self) -> bool {
+        self.operations.contains(Operations::UPDATE) || !self.triggers.is_empty()
     }
 
     /// The decision table: whether this stream gets an event of this operation.

@@ -58,8 +58,8 @@ pub const FIELDS: [(&str, &str, &[Lit]); 7] = [
         "x",
         "float",
         &[
-            lit("1.5", "1.50", "1.50", b"\xca\x3f\xc0\x00\x00"),
-            lit("100", "1e2", "1e2", b"\xcb\x40\x59\x00\x00\x00\x00\x00\x00"),
+            lit("1.5", "1.50", "1.5", b"\xca\x3f\xc0\x00\x00"),
+            lit("100", "1e2", "100", b"\xcb\x40\x59\x00\x00\x00\x00\x00\x00"),
         ],
     ),
     (
@@ -152,6 +152,8 @@ pub enum Command {
 pub struct Flush {
     pub meta: bool,
     pub with_events: bool,
+    pub force: bool,
+    pub dry_run: bool,
     pub once: Option<&'static str>,
     pub defer: Option<&'static str>,
     pub ops: Vec<(&'static str, Op)>,
@@ -321,15 +323,20 @@ fn flush(declared: &Declared) -> impl Strategy<Value = Flush> {
         prop::bool::weighted(0.3),
         prop::option::weighted(0.15, token()),
         prop::option::weighted(0.15, token()),
+        (prop::bool::weighted(0.1), prop::bool::weighted(0.1)),
         ops,
     )
-        .prop_map(|(meta, with_events, once, defer, ops)| Flush {
-            meta,
-            with_events,
-            once,
-            defer,
-            ops,
-        })
+        .prop_map(
+            |(meta, with_events, once, defer, (force, dry_run), ops)| Flush {
+                meta,
+                with_events,
+                force,
+                dry_run,
+                once: once.filter(|_| !dry_run),
+                defer: defer.filter(|_| !dry_run),
+                ops,
+            },
+        )
 }
 
 fn command(declared: &Declared) -> impl Strategy<Value = Command> {
@@ -447,6 +454,12 @@ impl Flush {
         }
         if self.with_events {
             push(words, &["WITHEVENTS"]);
+        }
+        if self.force {
+            push(words, &["FORCE"]);
+        }
+        if self.dry_run {
+            push(words, &["DRYRUN"]);
         }
         for (id, op) in &self.ops {
             let (name, given) = match op {

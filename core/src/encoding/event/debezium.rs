@@ -13,7 +13,7 @@
 //! | `op` | `c` insert, `u` update, `d` delete, `r` TOUCH |
 //! | `ts_ms` | when it happened; `source` says the same |
 //!
-//! An insert has no `before`, a delete no `after`, unless it is one by SOFTDELETE, whose entity stays.
+//! An insert has no `before`, a delete no `after`.
 //!
 //! | type | value |
 //! | --- | --- |
@@ -60,11 +60,7 @@ pub fn encode(event: &Event, origin: Origin, max: usize) -> Option<Entry> {
     let (before, after) = match event.operation {
         Operation::Insert => (None, Some(&*event.after)),
         Operation::Update => (Some(&*event.before), Some(&*event.after)),
-        // A delete by SOFTDELETE has an image afterwards, since the entity still exists.
-        Operation::Delete => {
-            let after = Some(&*event.after).filter(|after| !after.is_empty());
-            (Some(&*event.before), after)
-        }
+        Operation::Delete => (Some(&*event.before), None),
     };
     let images = [before, after].into_iter().flatten();
     let binary: BTreeSet<&[u8]> = images.flat_map(binary).collect();
@@ -438,7 +434,6 @@ mod tests {
             ("r", "", "", "{}", "{}"),
             ("d", "1", "", r#"{"a":"1"}"#, "null"),
             ("d", "", "", "{}", "null"),
-            ("d", "1", "2", r#"{"a":"1"}"#, r#"{"a":"2"}"#),
         ] {
             let image = |text: &'static str| -> Image {
                 let a = [(b"a".into(), string(text.as_bytes()))];

@@ -12,7 +12,7 @@
 //! | insert | `add` | `ID`, every field and its value |
 //! | update | `edit` | the changed fields and their new values |
 //! | delete | `delete` | `ID`, every field and its last value |
-//! | delete by SOFTDELETE | `delete` | the changed fields and their new values |
+//! | delete by SOFTDELETE | `delete` | the changed fields and their new values; the flag is the id |
 //! | TOUCH | `edit` | every field and its value |
 //!
 //! `ID` is the id as a number, and comes first; an entity's own field of that name takes its place.

@@ -359,7 +359,10 @@ mod tests {
                 Event {
                     changes: Cow::Borrowed(&[]),
                     before,
-                    after: native_image(&event.after),
+                    after: match event.operation {
+                        Operation::Delete => none(),
+                        _ => native_image(&event.after),
+                    },
                     version: None,
                     ..event
                 }
