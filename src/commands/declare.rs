@@ -15,7 +15,7 @@ use std::ffi::CStr;
 /// ```text
 /// DIRTY.DECLARE key
 ///   [NAME name] [PREFIX prefix] [REVISION n] [STATELESS]
-///   [VERSION field [TOMBSTONE ms]] [FAKEDELETE field]
+///   [VERSION field [TOMBSTONE ms]] [SOFTDELETE field]
 ///   [TYPES n field type [field type …]]
 ///   [STREAM stream [OPS ops] [FIELDS n field [field …]]
 ///                  [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
@@ -41,7 +41,7 @@ impl Command for Declare {
         option(c"REVISION", integer(c"n")),
         flag(c"stateless", c"STATELESS"),
         option(c"VERSION", block(c"version", VERSION)),
-        option(c"FAKEDELETE", text(c"field")),
+        option(c"SOFTDELETE", text(c"field")),
         option(c"TYPES", block(c"types", TYPES)),
         option(c"STREAM", block(c"stream-options", STREAM)).repeated_with_token(),
         option(c"TAGS", block(c"tags", TAGS)),

@@ -41,8 +41,8 @@ impl Command for Info {
         text(reply, version.map(|version| &version.field));
         reply.bytes("tombstone");
         number(reply, version.map(|version| version.tombstone_ms));
-        reply.bytes("fakedelete");
-        text(reply, declaration.fake_delete.as_ref());
+        reply.bytes("softdelete");
+        text(reply, declaration.soft_delete.as_ref());
         reply.bytes("types");
         reply.map(declaration.types.len());
         for (field, field_type) in &declaration.types {

@@ -552,7 +552,7 @@ fn what_has_expired_is_gone_even_if_the_server_has_not_swept_it_yet() {
             "[]",
             "(0)",
         ),
-        ("TOUCH 1", "NOENTITY there is no entity \"1\"", "[]", "(0)"),
+        ("TOUCH 1", "[none]", "[]", "(0)"),
     ] {
         redis.ok(&["DEL", "user:1", "s"]);
         redis.run("DIRTY.FLUSH user SEED 1 2 a x b y");

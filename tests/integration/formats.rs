@@ -194,7 +194,7 @@ fn fluxaorm1_entries_have_the_bytes_of_the_library() {
             "user",
             "NAME",
             &vector.entity,
-            "FAKEDELETE",
+            "SOFTDELETE",
             "FakeDelete",
             "STREAM",
             "dirty_All",
@@ -325,8 +325,8 @@ const TOLD: [(&str, [&str; 4]); 7] = [
     (
         "UPDATE 1 JSON {\"gone\":true,\"f\":null,\"n\":null}",
         [
-            "delete, changes: {gone: [nil true], f: [100.0 nil], n: [5 nil]}",
-            "delete, changes: {gone: [nil true], f: [nil nil], n: [nil nil]}",
+            "delete",
+            "delete, changes: {gone: [nil (1)], f: [nil nil], n: [nil nil]}",
             "delete, before: {a: y, f: 100.0, n: 5}",
             "delete, meta: {actor: me}",
         ],
@@ -334,8 +334,8 @@ const TOLD: [(&str, [&str; 4]); 7] = [
     (
         "UPDATE 1 JSON {\"gone\":false}",
         [
-            "insert",
             "insert, changes: {a: [nil y], gone: [nil false]}",
+            "update, changes: {gone: [nil (0)]}",
             "insert, after: {a: y, gone: false}",
             "insert, after: {a: y, gone: 0, actor: me}",
         ],
@@ -363,7 +363,7 @@ const TOLD: [(&str, [&str; 4]); 7] = [
 #[test]
 fn events_of_every_format_are_understood() {
     let (server, mut redis) = declared(
-        "FAKEDELETE gone STREAM fluxaorm FORMAT FLUXAORM2 STREAM fluxaorm1 FORMAT FLUXAORM1 \
+        "SOFTDELETE gone STREAM fluxaorm FORMAT FLUXAORM2 STREAM fluxaorm1 FORMAT FLUXAORM1 \
          STREAM debezium FORMAT DEBEZIUM STREAM flat FORMAT FLAT",
     );
     let mut resp3 = server.connect_resp3();
@@ -461,7 +461,7 @@ fn each_stream_of_debezium_has_its_own_style_also_after_a_restart() {
     let mut server = Server::with(&["--appendonly", "yes"]);
     let mut redis = server.connect();
     redis.run(
-        "DIRTY.DECLARE user TYPES 2 n int u uint FAKEDELETE gone STREAM plain FORMAT DEBEZIUM \
+        "DIRTY.DECLARE user TYPES 2 n int u uint SOFTDELETE gone STREAM plain FORMAT DEBEZIUM \
          STREAM keyed FORMAT DEBEZIUM IDFIELD pk STREAM safe FORMAT DEBEZIUM SAFENUMBERS IDFIELD n",
     );
     let images = |redis: &mut Conn| {

@@ -106,7 +106,15 @@ fn each_command_replicates_exactly_its_effects() {
             "DIRTY.FLUSH user SEED 2 1 name C",
             vec!["HSET user:2 name C"],
         ),
-        ("DIRTY.FLUSH user TOUCH 2", vec!["XADD s ms-3 s BYTES"]),
+        (
+            "DIRTY.FLUSH user TOUCH 2",
+            vec![
+                "MULTI",
+                "XADD s ms-3 s BYTES",
+                "XADD t ms-2 s BYTES",
+                "EXEC",
+            ],
+        ),
         (
             "DIRTY.FLUSH user UPDATE 2 0 NULL 1 name INSERT 3 0 DELETE 1",
             vec![

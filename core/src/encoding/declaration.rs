@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! [NAME name] [PREFIX prefix] [REVISION n] [STATELESS]
-//! [VERSION field [TOMBSTONE ms]] [FAKEDELETE field]
+//! [VERSION field [TOMBSTONE ms]] [SOFTDELETE field]
 //! [TYPES n field type [field type …]]
 //! [STREAM stream [OPS ops] [FIELDS n field [field …]]
 //!                [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
@@ -61,11 +61,11 @@ fn declare(key: &[u8], request: Request) -> Result<Declaration, Error> {
         return Err(Error::NeedsSnapshots("VERSION"));
     }
     if let Some(field) = request
-        .fake_delete
-        .filter(|_| request.fake_delete == request.version)
+        .soft_delete
+        .filter(|_| request.soft_delete == request.version)
     {
         return Err(Error::SameField {
-            options: "VERSION and FAKEDELETE",
+            options: "VERSION and SOFTDELETE",
             field: Quoted::new(field),
         });
     }
@@ -77,7 +77,7 @@ fn declare(key: &[u8], request: Request) -> Result<Declaration, Error> {
         revision: request.revision,
         stateless: request.stateless.is_some(),
         version,
-        fake_delete: request.fake_delete.map(<[u8]>::to_vec),
+        soft_delete: request.soft_delete.map(<[u8]>::to_vec),
         types,
         streams,
     })
@@ -160,8 +160,8 @@ pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
             version.tombstone_ms.to_string().as_bytes(),
         ]);
     }
-    if let Some(field) = &declaration.fake_delete {
-        put(&[b"FAKEDELETE", field]);
+    if let Some(field) = &declaration.soft_delete {
+        put(&[b"SOFTDELETE", field]);
     }
     if !declaration.types.is_empty() {
         put(&[b"TYPES", declaration.types.len().to_string().as_bytes()]);
@@ -232,7 +232,7 @@ struct Request<'a> {
     stateless: Option<()>,
     version: Option<&'a [u8]>,
     tombstone_ms: Option<u64>,
-    fake_delete: Option<&'a [u8]>,
+    soft_delete: Option<&'a [u8]>,
     types: Option<BTreeMap<Vec<u8>, FieldType>>,
     streams: Vec<StreamRequest<'a>>,
     tags: Option<Vec<Tag<'a>>>,
@@ -285,9 +285,9 @@ impl<'a> Request<'a> {
             } else if args.keyword("TOMBSTONE") {
                 let ms = args.ms("TOMBSTONE", 0)?;
                 set(&mut request.tombstone_ms, "TOMBSTONE", ms)?;
-            } else if args.keyword("FAKEDELETE") {
-                let field = field(&mut args, "FAKEDELETE")?;
-                set(&mut request.fake_delete, "FAKEDELETE", field)?;
+            } else if args.keyword("SOFTDELETE") {
+                let field = field(&mut args, "SOFTDELETE")?;
+                set(&mut request.soft_delete, "SOFTDELETE", field)?;
             } else if args.keyword("TYPES") {
                 set(&mut request.types, "TYPES", types(&mut args)?)?;
             } else if args.keyword("TAGS") {
@@ -561,8 +561,8 @@ mod tests {
                  STREAM v OPS U PAYLOAD CHANGES FORMAT MSGPACK",
             ),
             (
-                "stateless fakedelete gone stream s onfull keep maxlen 5 maxage 100 format debezium",
-                "NAME user PREFIX user: STATELESS FAKEDELETE gone STREAM s OPS IUD MAXLEN = 5 ONFULL KEEP \
+                "stateless softdelete gone stream s onfull keep maxlen 5 maxage 100 format debezium",
+                "NAME user PREFIX user: STATELESS SOFTDELETE gone STREAM s OPS IUD MAXLEN = 5 ONFULL KEEP \
                  MAXAGE 100 PAYLOAD IMAGES FORMAT DEBEZIUM",
             ),
             (

@@ -22,8 +22,8 @@ pub struct Declaration {
     pub stateless: bool,
     /// VERSION: the field that holds an entity's version.
     pub version: Option<VersionField>,
-    /// FAKEDELETE: the field that marks an entity as deleted.
-    pub fake_delete: Option<Vec<u8>>,
+    /// SOFTDELETE: the field whose value says that an entity is deleted, though it is stored.
+    pub soft_delete: Option<Vec<u8>>,
     /// TYPES: the fields whose type is declared.
     pub types: BTreeMap<Vec<u8>, FieldType>,
     /// The streams that get events, in the order of their declaration.
@@ -222,7 +222,7 @@ impl Declaration {
             .saturating_add(self.name.capacity())
             .saturating_add(self.prefix.capacity())
             .saturating_add(self.version.as_ref().map_or(0, |v| v.field.capacity()))
-            .saturating_add(self.fake_delete.as_ref().map_or(0, Vec::capacity))
+            .saturating_add(self.soft_delete.as_ref().map_or(0, Vec::capacity))
             .saturating_add(types.chain(streams).sum())
     }
 }
@@ -277,6 +277,11 @@ impl Stream {
     pub fn database_from(&self, own: i32) -> i32 {
         let named = self.database.map(i32::try_from);
         named.map_or(own, |index| index.unwrap_or(i32::MAX))
+    }
+
+    /// Whether this stream gets a TOUCH: it does if there is an update that it would get.
+    pub fn publishes_touch(&self) -> bool {
+        self.operations.contains(Operations::UPDATE) || !self.triggers.is_empty()
     }
 
     /// The decision table: whether this stream gets an event of this operation.

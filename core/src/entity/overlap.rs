@@ -114,7 +114,7 @@ mod tests {
             prefix: prefix.into(),
             stateless: false,
             version: None,
-            fake_delete: None,
+            soft_delete: None,
             types: BTreeMap::new(),
             streams: vec![stream],
         }

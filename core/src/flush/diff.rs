@@ -97,6 +97,9 @@ pub struct Diff<'s, 'a> {
     pub nulls: Vec<Bytes<'a>>,
     /// The number of fields afterwards.
     remaining: usize,
+    /// The bytes of names and values that come, and those that go.
+    added: usize,
+    removed: usize,
 }
 
 impl<'s, 'a: 's> Diff<'s, 'a> {
@@ -114,6 +117,8 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
             changes: Vec::new(),
             nulls: Vec::new(),
             remaining: state.len(),
+            added: 0,
+            removed: 0,
         };
         let mut named = vec![false; state.len()];
         let mut others = Seen::new();
@@ -171,8 +176,13 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
         if old.as_ref() == Some(&new) {
             return; // stored in another text of the same value, before the type was declared
         }
-        if stored.is_none() {
-            self.remaining = self.remaining.saturating_add(1);
+        self.added = self.added.saturating_add(new.1.len());
+        match stored {
+            Some(stored) => self.removed = self.removed.saturating_add(stored.len()),
+            None => {
+                self.added = self.added.saturating_add(field.len());
+                self.remaining = self.remaining.saturating_add(1);
+            }
         }
         self.set.push((field.clone(), new.1.clone()));
         self.changes.push(Change {
@@ -185,6 +195,9 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
     fn clear(&mut self, types: &Types<'_, 'a>, field: Bytes<'s>, old: &'s [u8]) {
         debug_assert!(self.remaining > 0, "a stored field is counted");
         self.remaining = self.remaining.saturating_sub(1);
+        self.removed = self
+            .removed
+            .saturating_add(field.len().saturating_add(old.len()));
         let old = types.value(&field, old);
         self.unset.push(field.clone());
         self.changes.push(Change {
@@ -197,6 +210,11 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
     /// The number of fields that the entity has afterwards.
     pub fn remaining(&self) -> usize {
         self.remaining
+    }
+
+    /// Whether the entity has more bytes afterwards than before.
+    pub fn grows(&self) -> bool {
+        self.added > self.removed
     }
 
     pub fn is_empty(&self) -> bool {

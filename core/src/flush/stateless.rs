@@ -4,7 +4,8 @@ use super::action::Action;
 use super::diff::Types;
 use super::outcome::Effect;
 use super::planner::{Planner, Step};
-use super::publish::{Images, Mutation};
+use super::publish::{Audience, Images, Mutation};
+use super::soft_delete::OfReaders;
 use crate::entity::event::{Bytes, Change, Value};
 use crate::entity::field::Fields;
 use crate::entity::operation::Operation;
@@ -25,7 +26,7 @@ impl<'a> Planner<'_, 'a> {
             Action::Seed(_) => return Err(Error::NeedsSnapshots("SEED")),
             Action::Update(_) | Action::Touch => return Err(Error::Internal), // not parsed so, not sent here
         };
-        let nulls = match self.writes_nulls() {
+        let nulls = match self.has_library() {
             true => nulls(&old, &new),
             false => Vec::new(),
         };
@@ -34,13 +35,24 @@ impl<'a> Planner<'_, 'a> {
         if operation == Operation::Update && changes.is_empty() {
             return Ok(self.nothing(id, Effect::None));
         }
-        let turned = match operation {
-            Operation::Delete => None,
-            operation => self.turned(&changes, operation == Operation::Update),
-        };
-        let operation = turned.unwrap_or(operation);
+        let was_set = || self.is_any_flagged(&old);
+        let flag = self.flag(operation != Operation::Insert, &changes, was_set);
+        self.lenient = operation == Operation::Delete;
+        if flag.is_involved() && operation != Operation::Delete {
+            let lost = match flag.told() {
+                Some(Operation::Delete) => self::changes(&old, &SortedFields::new()),
+                _ => Vec::new(),
+            };
+            let images = Images {
+                before: old,
+                after: new,
+            };
+            let of_readers = OfReaders { images, lost };
+            let (effect, publications) =
+                self.tell_of_flagged(id, flag, None, of_readers, &changes, &nulls)?;
+            return Ok(self.done(id, effect, &changes, None, publications));
+        }
         let mutation = Mutation {
-            fake: turned.is_some(),
             changes: &changes,
             nulls: &nulls,
             images: Images {
@@ -49,8 +61,17 @@ impl<'a> Planner<'_, 'a> {
             },
             ..Mutation::new(operation)
         };
-        let publications = self.publish(id, &mutation)?;
-        Ok(self.done(id, operation.into(), &changes, None, publications))
+        let hidden = operation == Operation::Delete && flag.before;
+        let audience = Audience {
+            readers: Some(&mutation).filter(|_| !hidden),
+            library: Some(&mutation),
+        };
+        let publications = self.publish(id, audience)?;
+        let effect = match hidden {
+            true => Effect::Hidden,
+            false => operation.into(),
+        };
+        Ok(self.done(id, effect, &changes, None, publications))
     }
 
     fn sorted(&self, fields: Fields<'a>) -> Result<SortedFields<'a>, Error> {

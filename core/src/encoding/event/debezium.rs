@@ -13,7 +13,7 @@
 //! | `op` | `c` insert, `u` update, `d` delete; a TOUCH is a `u` whose images are equal |
 //! | `ts_ms` | when it happened; `source` says the same |
 //!
-//! An insert has no `before`, a delete no `after`, also if the entity stays as one that counts as deleted. With
+//! An insert has no `before`, a delete no `after`. With
 //! IDFIELD both images begin with the id under that name, as it stands in `key`; it takes the place of a field of
 //! that name.
 //!

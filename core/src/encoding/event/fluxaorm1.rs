@@ -12,7 +12,7 @@
 //! | insert | `add` | `ID`, every field and its value, and the nulls |
 //! | update | `edit` | the changed fields and their new values |
 //! | delete | `delete` | `ID`, every field and its last value, and the nulls |
-//! | delete by FAKEDELETE | `delete` | the changed fields and their new values |
+//! | delete by SOFTDELETE | `delete` | the changed fields and their new values; the flag is the id |
 //! | TOUCH | `edit` | `ID`, every field and its value, and the nulls |
 //!
 //! `ID` is the id as a number, and comes first; an entity's own field of that name takes its place. Which nulls
@@ -29,7 +29,7 @@
 //!
 //! The format does not carry all of an event. Updates and TOUCH have no old values; they are decoded as null. An
 //! `ID` that equals the entry's id is not a change, and neither is a null where all fields are listed. Integers
-//! that fit are of type int, and texts are strings. A delete without `ID` is one by FAKEDELETE. META and the
+//! that fit are of type int, and texts are strings. A delete without `ID` is one by SOFTDELETE. META and the
 //! entity's version are not carried.
 
 use super::msgpack::FIELD;
