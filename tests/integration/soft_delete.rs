@@ -386,7 +386,7 @@ TOUCH 201 => none | edit Age 4 FakeDelete c3 Name Cleo | -
 UPDATE 201 2 FakeDelete false Name Dora => insert | edit FakeDelete 0 Name Dora | c
 UPDATE 201 1 FakeDelete true => delete | delete FakeDelete 201 | d
 UPDATE 201 0 NULL 1 FakeDelete => insert | edit FakeDelete 0 | c
-DELETE 201 => delete | delete Age 4 Name Dora | d
+DELETE 201 => delete | delete Age 4 FakeDelete 192 Name Dora | d
 INSERT 202 3 Age 0 Name Eve FakeDelete true => hidden | add Age 0 FakeDelete c3 Name Eve | -
 DELETE 202 => hidden | delete Age 0 FakeDelete c3 Name Eve | -
 "#;

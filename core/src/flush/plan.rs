@@ -8,7 +8,6 @@ use super::planner::{Plan, Planner, Publication, Step};
 use super::publish::{Audience, Images, Mutation};
 use super::soft_delete::{Flag, OfReaders};
 use super::state::{EntityState, Snapshots, Write};
-use super::versioning::own_version;
 use crate::encoding::event::Origin;
 use crate::entity::decimal;
 use crate::entity::declaration::Declaration;
@@ -451,10 +450,7 @@ impl<'d, 'a> Planner<'d, 'a> {
     /// entity, if only that nothing changes, must not lose it when the tombstone's time is up. The marker stays as
     /// long as only it holds the version that the entity was deleted with.
     fn exhume(&self, snapshot: &Snapshot) -> Option<Write<'a>> {
-        let declared = self.declaration.version.as_ref();
-        let is_needed = declared.is_some_and(|declared| {
-            snapshot.buried_version > own_version(snapshot, &declared.field)
-        });
+        let is_needed = self.is_buried(snapshot);
         snapshot.buried.then(|| Write::Change {
             replaces_tombstone: false,
             persist: true,

@@ -41,6 +41,13 @@ impl<'a> Planner<'_, 'a> {
         }
     }
 
+    /// Whether the entity is a tombstone to which somebody has added fields, and its version still the tombstone's.
+    pub fn is_buried(&self, entity: &Snapshot) -> bool {
+        let declared = self.declaration.version.as_ref();
+        declared
+            .is_some_and(|declared| entity.buried_version > own_version(entity, &declared.field))
+    }
+
     /// The effect of an operation that stores fields with this version, if it must not be applied. `is_same` says
     /// that it would change nothing.
     pub fn outdated(
@@ -52,7 +59,9 @@ impl<'a> Planner<'_, 'a> {
         if self.force {
             return None;
         }
-        let exists = stored.entity().is_some();
+        let exists = stored
+            .entity()
+            .is_some_and(|entity| !self.is_buried(entity));
         match given?.cmp(&self.known_version(stored)?) {
             Ordering::Greater => None,
             Ordering::Equal if exists && is_same => Some(Effect::None),
@@ -76,7 +85,7 @@ impl<'a> Planner<'_, 'a> {
 }
 
 /// The version in the entity's own field.
-pub fn own_version(snapshot: &Snapshot, field: &[u8]) -> Option<Version> {
+fn own_version(snapshot: &Snapshot, field: &[u8]) -> Option<Version> {
     let (_, text) = snapshot.iter().find(|(name, _)| *name == field)?;
     parse_version(text)
 }
