@@ -1,8 +1,8 @@
 //! Writers of a VERSION type whose flushes come in any order, some of them twice.
 
-use super::events::{decode, events};
-use super::flush::declared;
-use super::replication::AOF;
+use super::support::entities::declared;
+use super::support::entries::{decode, events};
+use super::support::replication::AOF;
 use super::support::{Conn, Server};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,7 @@
 //! COMMAND DOCS, COMMAND INFO and what redis-cli makes of them: the commands are described to clients as
 //! they are to people, and take what both say.
 
+use super::support::manual::{files, pages};
 use super::support::{skipped, Conn, Server};
 use redis::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -205,17 +206,6 @@ impl Syntax {
     }
 }
 
-fn files(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten() {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            files(&path, ending, found);
-        } else if path.to_string_lossy().ends_with(ending) {
-            found.push(path);
-        }
-    }
-}
-
 /// The blocks of a Markdown file: indented, or between fences.
 fn markdown_blocks(text: &str) -> Vec<String> {
     let mut blocks = vec![String::new()];
@@ -261,20 +251,6 @@ fn docs(redis: &mut Conn) -> BTreeMap<String, Value> {
 
 fn arguments(docs: &Value) -> Vec<Arg> {
     Arg::all(field(docs, "arguments"))
-}
-
-/// The manual: README.md, and what is in docs/.
-fn pages() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages = vec![root.join("README.md")];
-    files(&root.join("docs"), ".md", &mut pages);
-    pages
-}
-
-/// Its text, page by page.
-pub fn manual() -> Vec<String> {
-    let read = |path| std::fs::read_to_string(path).expect("a page");
-    pages().into_iter().map(read).collect()
 }
 
 /// Every syntax of every command that is written in the repository, and where.

@@ -1,11 +1,9 @@
 //! The life of a poisoned event, from its first failure to its return: FAIL, the dead stream, REDRIVE,
 //! LEAVE.
 
-use super::blocking::{reply, waiting};
-use super::consume::{consume, events, stream_of};
-use super::groups::{both, held, seqs};
-use super::support::{text, Conn, Server};
-use redis::Value;
+use super::support::entries::{at_place, ids, newest, seqs};
+use super::support::readers::{both, consume, events, held, reply, stream_of, waiting};
+use super::support::Server;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const FAILURES: &str = "s:failures";
@@ -17,31 +15,6 @@ fn now_ms() -> u64 {
 
 fn sleep(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
-}
-
-/// The last entry of a stream, its fields in their order.
-pub fn newest(redis: &mut Conn, stream: &str) -> Vec<(String, String)> {
-    let Value::Array(entries) = redis.value(&["XREVRANGE", stream, "+", "-", "COUNT", "1"]) else {
-        panic!("no {stream}");
-    };
-    let Some(Value::Array(entry)) = entries.first() else {
-        panic!("nothing in {stream}");
-    };
-    let Value::Array(fields) = &entry[1] else {
-        panic!("{entry:?}");
-    };
-    let pairs = fields.chunks(2);
-    pairs.map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
-}
-
-/// The ids of a stream's entries.
-fn ids(redis: &mut Conn, stream: &str) -> Vec<String> {
-    let entries = redis.run(&format!("XRANGE {stream} - +"));
-    let words = entries.split("[[").flat_map(|part| part.split("] ["));
-    let ids = words.filter_map(|part| part.trim_matches('[').split(' ').next());
-    ids.filter(|id| id.len() > 14 && id.contains('-'))
-        .map(str::to_string)
-        .collect()
 }
 
 #[test]
@@ -127,24 +100,6 @@ fn a_poisoned_event_fails_is_tried_again_dies_and_comes_back() {
         assert_eq!(reader.run("DIRTY.REDRIVE s"), "(0)");
         assert_eq!(seqs(&mut redis, "s"), "1 2 3");
     }
-}
-
-/// The fields of a stream's entry at a place.
-pub fn at_place(redis: &mut Conn, stream: &str, place: usize) -> Vec<(String, String)> {
-    let id = ids(redis, stream)[place].clone();
-    let Value::Array(entries) = redis.value(&["XRANGE", stream, &id, &id]) else {
-        panic!("no {id}");
-    };
-    let Value::Array(entry) = &entries[0] else {
-        panic!("{entries:?}");
-    };
-    let Value::Array(fields) = &entry[1] else {
-        panic!("{entry:?}");
-    };
-    fields
-        .chunks(2)
-        .map(|pair| (text(&pair[0]), text(&pair[1])))
-        .collect()
 }
 
 #[test]

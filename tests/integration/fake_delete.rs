@@ -1,8 +1,8 @@
 //! FAKEDELETE: a field that stands for the delete of an entity that stays.
 
-use super::carried::read_all;
-use super::flush::{declared, expect_operations};
 use super::support::cases;
+use super::support::entities::{declared, expect_operations};
+use super::support::readers::read_all;
 
 /// Tables of `expect_operations`, each with what is declared before it on an empty server.
 const OPERATIONS: &[(&str, &str)] = &[

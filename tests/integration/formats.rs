@@ -1,6 +1,6 @@
 //! Each FORMAT as readers of the stream find it: FluxaORM's own bytes, Debezium's envelope.
 
-use super::flush::declared;
+use super::support::entities::declared;
 use super::support::{text, Conn, Server};
 use redis::Value;
 use serde::Deserialize;

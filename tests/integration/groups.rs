@@ -1,10 +1,9 @@
 //! Groups: CLAIM, MAXPENDING, MAXDELIVERIES, ACK … DELETE and WHERE, beside native clients.
 
-use super::blocking::{reply, waiting};
-use super::consume::{consume, events, stream_of};
-use super::rights::user;
+use super::support::entries::seqs;
+use super::support::readers::{both, consume, events, held, reply, stream_of, waiting};
+use super::support::users::user;
 use super::support::{text, wait_until, Conn, Server};
-use redis::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -13,34 +12,6 @@ fn pending(redis: &mut Conn, group: &str) -> usize {
     let summary = redis.run(&format!("XPENDING s {group}"));
     let count = summary[2..].split(')').next();
     count.unwrap().parse().unwrap()
-}
-
-/// The seqs of what is pending, of whom and how often delivered: `1:a:2`.
-pub fn held(redis: &mut Conn, group: &str) -> String {
-    let rows = redis.run(&format!("XPENDING s {group} - + 100"));
-    let rows = rows.split('[').filter(|row| row.contains('-'));
-    let row = |row: &str| {
-        let words: Vec<&str> = row.split([' ', ']']).collect();
-        let seq = words[0].split('-').nth(1).unwrap();
-        format!("{seq}:{}:{}", words[1], words[3].trim_matches(['(', ')']))
-    };
-    rows.map(row).collect::<Vec<_>>().join(" ")
-}
-
-/// The seqs of a stream's entries.
-pub fn seqs(redis: &mut Conn, stream: &str) -> String {
-    let Value::Array(entries) = redis.value(&["XRANGE", stream, "-", "+"]) else {
-        panic!("no stream {stream}");
-    };
-    let seq = |entry: &Value| match entry {
-        Value::Array(parts) => text(&parts[0]).split('-').nth(1).unwrap().to_string(),
-        other => panic!("{other:?}"),
-    };
-    entries.iter().map(seq).collect::<Vec<_>>().join(" ")
-}
-
-pub fn both(server: &Server) -> [Conn; 2] {
-    [server.connect(), server.connect_resp3()]
 }
 
 #[test]

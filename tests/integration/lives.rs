@@ -1,10 +1,9 @@
 //! What replicas and files know of pending, failed and dead events: each step replicates its effects, and
 //! readers go on with the same lives after a failover or a restart.
 
-use super::consume::{consume, events, stream_of};
-use super::dead::{at_place, newest};
-use super::groups::held;
-use super::replication::{appended, AOF};
+use super::support::entries::{at_place, newest};
+use super::support::readers::{consume, events, held, stream_of};
+use super::support::replication::{appended, AOF};
 use super::support::{Conn, Server};
 
 /// Times and ids as `ms`, so that what was appended can be compared.

@@ -472,7 +472,7 @@ fn whatever_clients_send_the_server_lives_and_its_copies_agree() {
                         let at = 1 + random.below(body - 3);
                         payload[at] = random.below(256) as u8;
                     }
-                    let crc = super::data_type::crc64(&payload[..body]).to_le_bytes();
+                    let crc = super::support::dumps::crc64(&payload[..body]).to_le_bytes();
                     payload[body..].copy_from_slice(&crc);
                     let to = random.any_key().as_bytes();
                     let words: [&[u8]; 5] = [b"RESTORE", to, b"0", &payload, b"REPLACE"];

@@ -1,8 +1,6 @@
 //! SINGLE: one active consumer of a group, in order, one at a time, with failover.
 
-use super::blocking::{reply, waiting};
-use super::consume::{consume, events, stream_of};
-use super::groups::held;
+use super::support::readers::{consume, events, held, reply, stream_of, waiting};
 use super::support::{wait_until, Conn, Server};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::Mutex;

@@ -3,6 +3,8 @@
 //!
 //! `SOAK_SECONDS=600` goes on for longer.
 
+use super::support::dice::Dice;
+use super::support::readers::{first_times, get};
 use super::support::{text, Server};
 use redis::{Connection, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,26 +84,6 @@ impl Client {
 
 fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_string).collect()
-}
-
-/// A number that looks random: xorshift.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
-
-pub fn get<'v>(map: &'v Value, name: &str) -> &'v Value {
-    let Value::Array(items) = map else {
-        panic!("no map: {}", text(map))
-    };
-    let pair = items.chunks_exact(2).find(|pair| text(&pair[0]) == name);
-    pair.map_or(&Value::Nil, |pair| &pair[1])
 }
 
 /// Ids of the events in a reply, each with its entity and number.
@@ -230,16 +212,6 @@ impl Soak {
             ack = format!("ACK {position}");
         }
     }
-}
-
-/// Repeats taken away: the order in which numbers came for the first time.
-pub fn first_times(numbers: &[u64]) -> Vec<u64> {
-    let mut seen = BTreeSet::new();
-    numbers
-        .iter()
-        .copied()
-        .filter(|n| seen.insert(*n))
-        .collect()
 }
 
 #[test]

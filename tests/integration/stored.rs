@@ -4,7 +4,8 @@
 //! `tests/vectors/encoding-1.rdb` was saved by version 0.1.0 on Redis 7.0.15, and `encoding-1.txt` has what it
 //! answered then. Neither is ever written again: whoever makes encoding 2 adds files of that.
 
-use super::data_type::{crc64, dump, HARD_ONES};
+use super::support::dumps::{crc64, dump};
+use super::support::entities::HARD_ONES;
 use super::support::{cases, module, output_of_one_that_ends, server, Conn, Server};
 use std::path::{Path, PathBuf};
 

@@ -1,9 +1,9 @@
 //! VERSION: what is not newer than what is stored, or than what was deleted, is stale.
 
-use super::carried::read_all;
-use super::events::{decode, events};
-use super::flush::{declared, expect_operations};
-use super::replication::{appended, AOF};
+use super::support::entities::{declared, expect_operations};
+use super::support::entries::{decode, events};
+use super::support::readers::read_all;
+use super::support::replication::{appended, AOF};
 use super::support::{cases, text, Conn, Server};
 use std::time::Duration;
 

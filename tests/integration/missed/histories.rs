@@ -3,7 +3,7 @@
 //!
 //! `HISTORIES=1000` tries more of them, `SEED=n` those of a run that failed.
 
-use crate::consume::{consume, Read};
+use crate::support::readers::{consume, Read};
 use crate::support::{text, Conn, Server};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -377,7 +377,7 @@ fn check(redis: &mut Conn, max: Option<usize>, history: &[Step]) {
 
 #[test]
 fn every_event_is_got_or_missed_by_every_reader() {
-    let (seed, mut runner) = crate::history::runner();
+    let (seed, mut runner) = crate::support::dice::runner();
     let server = Server::start();
     let redis = std::cell::RefCell::new(server.connect());
     let result = runner.run(&history(), |(max, history)| {

@@ -2,8 +2,8 @@
 
 mod tables;
 
-use super::events::entries;
-use super::replication::{appended, AOF};
+use super::support::entries::entries;
+use super::support::replication::{appended, AOF};
 use super::support::{cases, text, words, Conn, Server};
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
