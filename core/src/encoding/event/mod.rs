@@ -289,6 +289,43 @@ mod tests {
             .collect()
     }
 
+    fn carried_by_first_library(event: Event) -> Event {
+        let fake = event.changes.iter().any(|change| change.new.is_some());
+        let last_values = event.operation == Operation::Delete && !fake;
+        let touch = || {
+            let fields = event.after.iter().cloned();
+            fields
+                .map(|(field, new)| Change {
+                    field,
+                    old: None,
+                    new,
+                })
+                .collect()
+        };
+        let fields: Vec<Change> = match event.touch {
+            true => touch(),
+            false => event.changes.to_vec(),
+        };
+        let changes = fields.into_iter().map(|change| Change {
+            old: of_first_library(&change.old).filter(|_| last_values),
+            new: of_first_library(&change.new),
+            ..change
+        });
+        let all_fields = event.operation == Operation::Insert || last_values;
+        let null = |change: &Change| change.old.is_none() && change.new.is_none();
+        Event {
+            changes: changes
+                .filter(|change| !all_fields || !null(change))
+                .collect(),
+            before: Cow::Borrowed(&[]),
+            after: Cow::Borrowed(&[]),
+            touch: false,
+            version: None,
+            meta: Cow::Borrowed(&[]),
+            ..event
+        }
+    }
+
     /// What a format carries of an event.
     fn carried<'e>(format: Format, event: &Event<'e>) -> Event<'e> {
         let none = || Cow::Borrowed(&[] as &[(Bytes, Value)]);
@@ -315,42 +352,7 @@ mod tests {
                     ..event
                 }
             }
-            Format::FluxaOrm1 => {
-                let fake = event.changes.iter().any(|change| change.new.is_some());
-                let last_values = event.operation == Operation::Delete && !fake;
-                let touch = || {
-                    let fields = event.after.iter().cloned();
-                    fields
-                        .map(|(field, new)| Change {
-                            field,
-                            old: None,
-                            new,
-                        })
-                        .collect()
-                };
-                let fields: Vec<Change> = match event.touch {
-                    true => touch(),
-                    false => event.changes.to_vec(),
-                };
-                let changes = fields.into_iter().map(|change| Change {
-                    old: of_first_library(&change.old).filter(|_| last_values),
-                    new: of_first_library(&change.new),
-                    ..change
-                });
-                let all_fields = event.operation == Operation::Insert || last_values;
-                let null = |change: &Change| change.old.is_none() && change.new.is_none();
-                Event {
-                    changes: changes
-                        .filter(|change| !all_fields || !null(change))
-                        .collect(),
-                    before: none(),
-                    after: none(),
-                    touch: false,
-                    version: None,
-                    meta: no_meta(),
-                    ..event
-                }
-            }
+            Format::FluxaOrm1 => carried_by_first_library(event),
             Format::Debezium => {
                 let before = match event.operation {
                     Operation::Insert => none(),
