@@ -3,7 +3,7 @@
 
 use super::support::entries::{at_place, ids, newest, seqs};
 use super::support::readers::{both, consume, events, held, reply, stream_of, waiting};
-use super::support::Server;
+use super::support::{Conn, Server};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const FAILURES: &str = "s:failures";
@@ -15,6 +15,23 @@ fn now_ms() -> u64 {
 
 fn sleep(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
+}
+
+/// What the last entry of the dead stream has besides its own fields: id, group, consumer, error and
+/// deliveries, and the times of the first and the last failure.
+fn newest_dead(redis: &mut Conn, own: &[(String, String)]) -> (Vec<String>, Vec<u64>) {
+    let dead = newest(redis, "s:dead");
+    let (fields, why) = dead.split_at(dead.len() - 7);
+    assert_eq!(fields, own, "its own fields");
+    let names: Vec<&str> = why.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names.join(" "),
+        "dead-id dead-group dead-consumer dead-error dead-deliveries dead-first dead-last"
+    );
+    let mut values: Vec<String> = why.iter().map(|(_, value)| value.clone()).collect();
+    let times = values.split_off(5);
+    let times = times.iter().map(|ms| ms.parse().unwrap());
+    (values, times.collect())
 }
 
 #[test]
@@ -59,28 +76,9 @@ fn a_poisoned_event_fails_is_tried_again_dies_and_comes_back() {
         assert_eq!(held(&mut redis, "g"), "2:b:1");
         assert_eq!(redis.run("EXISTS s:failures"), "(0)");
         assert_eq!(seqs(&mut redis, "s"), "1 2", "other groups still read it");
-        let dead = newest(&mut redis, "s:dead");
-        let why = &dead[dead.len() - 7..];
-        assert_eq!(dead[..dead.len() - 7], own, "its own fields");
-        let names = [
-            "id",
-            "group",
-            "consumer",
-            "error",
-            "deliveries",
-            "first",
-            "last",
-        ];
-        assert!(
-            why.iter()
-                .zip(names)
-                .all(|(field, name)| field.0 == format!("dead-{name}")),
-            "{why:?}"
-        );
-        let values: Vec<&str> = why.iter().map(|(_, value)| value.as_str()).collect();
+        let (values, times) = newest_dead(&mut redis, &own);
         let error = message.escape_ascii().to_string();
-        assert_eq!(values[..5], [&id, "g", r"c\xc3", &error, "3"]);
-        let times: Vec<u64> = values[5..].iter().map(|ms| ms.parse().unwrap()).collect();
+        assert_eq!(values, [&*id, "g", r"c\xc3", &*error, "3"]);
         assert!((first_at..=between).contains(&times[0]), "{times:?}");
         assert!((last_at..=now_ms()).contains(&times[1]), "{times:?}");
         // No longer this group's, until it comes back as a new event like any other.

@@ -4,15 +4,10 @@ use super::support::entities::declared;
 use super::support::entries::{events, sequence};
 use super::support::{cases, Conn, Server};
 
-#[test]
-fn an_event_has_the_bytes_of_the_contract() {
-    let (_server, mut redis) = declared(
-        "TYPES 6 i int u uint f float b bool t time j json \
-         STREAM keys PAYLOAD KEYS STREAM changes PAYLOAD CHANGES STREAM full PAYLOAD FULL",
-    );
-    // What the streams get: KEYS, CHANGES, FULL.
-    type Row = (&'static str, &'static [u8], &'static [u8], &'static [u8]);
-    let table: &[Row] = &[
+type Row = (&'static str, &'static [u8], &'static [u8], &'static [u8]);
+
+/// Operations, and the events that the streams `keys`, `changes` and `full` get of each.
+const OF_THE_CONTRACT: &[Row] = &[
         (
             "INSERT 42 2 a x i 5 NULL 1 c",
             b"\x83\xa2et\xa4user\xa2id\x2a\xa2ft\x01",
@@ -81,8 +76,15 @@ fn an_event_has_the_bytes_of_the_contract() {
               \xa1t\x82\xa1o\x81\xa1n\xc3\xa1n\x82\xa1t\xa1t\xa1v\xb42026-01-02T03:04:05Z\
               \xa1u\x82\xa1o\x81\xa1n\xc3\xa1n\x82\xa1t\xa1u\xa1v\xa19",
         ),
-    ];
-    for (operation, keys, changes, full) in table {
+];
+
+#[test]
+fn an_event_has_the_bytes_of_the_contract() {
+    let (_server, mut redis) = declared(
+        "TYPES 6 i int u uint f float b bool t time j json \
+         STREAM keys PAYLOAD KEYS STREAM changes PAYLOAD CHANGES STREAM full PAYLOAD FULL",
+    );
+    for (operation, keys, changes, full) in OF_THE_CONTRACT {
         redis.run(&format!("DIRTY.FLUSH user {operation}"));
         for (stream, expected) in [("keys", keys), ("changes", changes), ("full", full)] {
             let events = events(&mut redis, stream);
@@ -90,7 +92,10 @@ fn an_event_has_the_bytes_of_the_contract() {
             assert_eq!(last, Some(*expected), "{operation} {stream}");
         }
     }
-    assert_eq!(redis.run("XLEN keys"), format!("({})", table.len()));
+    assert_eq!(
+        redis.run("XLEN keys"),
+        format!("({})", OF_THE_CONTRACT.len())
+    );
 }
 
 #[test]

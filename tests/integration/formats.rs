@@ -98,6 +98,19 @@ fn flush(redis: &mut Conn, effect: &str, words: &[&str]) {
     );
 }
 
+fn type_of(V2Change { old, new }: &V2Change) -> &'static str {
+    let given = if new.null { old } else { new };
+    match given.letter.as_str() {
+        "s" => "string",
+        "i" => "int",
+        "u" => "uint",
+        "f" => "float",
+        "b" => "bool",
+        "t" => "time",
+        other => panic!("{other}"),
+    }
+}
+
 #[test]
 fn fluxaorm_entries_have_the_bytes_of_the_library() {
     let vectors: V2 =
@@ -111,19 +124,7 @@ fn fluxaorm_entries_have_the_bytes_of_the_library() {
         let changes = event.changes.unwrap_or_default();
         let types: Vec<String> = changes
             .iter()
-            .flat_map(|(field, V2Change { old, new })| {
-                let given = if new.null { old } else { new };
-                let field_type = match given.letter.as_str() {
-                    "s" => "string",
-                    "i" => "int",
-                    "u" => "uint",
-                    "f" => "float",
-                    "b" => "bool",
-                    "t" => "time",
-                    other => panic!("{other}"),
-                };
-                [field.clone(), field_type.to_string()]
-            })
+            .flat_map(|(field, change)| [field.clone(), type_of(change).to_string()])
             .collect();
         let count = changes.len().to_string();
         let mut declare = vec![

@@ -4,77 +4,77 @@
 use super::support::replication::{appended, history, AOF};
 use super::support::Server;
 
+const DECLARE: &str = "DIRTY.DECLARE user NAME user PREFIX user: STREAM s OPS IUD MAXLEN = 4 ONFULL TRIM PAYLOAD CHANGES \
+        FORMAT MSGPACK STREAM t OPS NONE FIELDS 1 status PAYLOAD CHANGES FORMAT MSGPACK";
+
+/// Commands, in this order, and what each of them replicates.
+const EFFECTS: &[(&str, &[&str])] = &[
+    // A select precedes the first command of all.
+    ("SET x 1", &["SELECT 0", "SET x 1"]),
+    (
+        "DIRTY.DECLARE user STREAM s MAXLEN 4 STREAM t OPS none FIELDS 1 status",
+        &[DECLARE],
+    ),
+    (
+        "DIRTY.DECLARE user STREAM s MAXLEN 4 STREAM t OPS none FIELDS 1 status",
+        &[],
+    ),
+    (
+        "DIRTY.FLUSH user SNAPSHOT 1 2 name A status on",
+        &[
+            "MULTI",
+            "HSET user:1 name A status on",
+            "XADD s ms-1 s BYTES",
+            "EXEC",
+        ],
+    ),
+    ("DIRTY.FLUSH user SNAPSHOT 1 2 name A status on", &[]),
+    ("DIRTY.FLUSH user INSERT 1 1 name B", &[]),
+    ("DIRTY.FLUSH user UPDATE 2 1 name B", &[]),
+    ("DIRTY.FLUSH user DELETE 2 DELETE 3", &[]),
+    ("DIRTY.FLUSH user UPDATE 1 1 name B UPDATE 9 0", &[]),
+    (
+        "DIRTY.FLUSH user SNAPSHOT 1 1 status off",
+        &[
+            "MULTI",
+            "HSET user:1 status off",
+            "HDEL user:1 name",
+            "XADD s ms-2 s BYTES",
+            "XADD t ms-1 s BYTES",
+            "EXEC",
+        ],
+    ),
+    ("DIRTY.FLUSH user SEED 2 1 name C", &["HSET user:2 name C"]),
+    ("DIRTY.FLUSH user TOUCH 2", &["XADD s ms-3 s BYTES"]),
+    (
+        "DIRTY.FLUSH user UPDATE 2 0 NULL 1 name INSERT 3 0 DELETE 1",
+        &[
+            "MULTI",
+            "HSET user:2 @ ",
+            "HDEL user:2 name",
+            "XADD s ms-4 s BYTES",
+            "HSET user:3 @ ",
+            "XADD s ms-5 s BYTES",
+            "DEL user:1",
+            "XADD s ms-6 s BYTES",
+            "XTRIM s MAXLEN = 4",
+            "EXEC",
+        ],
+    ),
+    ("DIRTY.GET user 1 2", &[]),
+    ("DIRTY.INFO user", &[]),
+];
+
 #[test]
 fn each_command_replicates_exactly_its_effects() {
     let server = Server::with(&AOF);
     let mut redis = server.connect();
-    let declare =
-        "DIRTY.DECLARE user NAME user PREFIX user: STREAM s OPS IUD MAXLEN = 4 ONFULL TRIM PAYLOAD CHANGES \
-        FORMAT MSGPACK STREAM t OPS NONE FIELDS 1 status PAYLOAD CHANGES FORMAT MSGPACK";
     redis.run("SELECT 0");
     let (_, mut start) = appended(&server, 0);
-    for (command, expected) in [
-        // A select precedes the first command of all.
-        ("SET x 1", vec!["SELECT 0", "SET x 1"]),
-        (
-            "DIRTY.DECLARE user STREAM s MAXLEN 4 STREAM t OPS none FIELDS 1 status",
-            vec![declare],
-        ),
-        (
-            "DIRTY.DECLARE user STREAM s MAXLEN 4 STREAM t OPS none FIELDS 1 status",
-            vec![],
-        ),
-        (
-            "DIRTY.FLUSH user SNAPSHOT 1 2 name A status on",
-            vec![
-                "MULTI",
-                "HSET user:1 name A status on",
-                "XADD s ms-1 s BYTES",
-                "EXEC",
-            ],
-        ),
-        ("DIRTY.FLUSH user SNAPSHOT 1 2 name A status on", vec![]),
-        ("DIRTY.FLUSH user INSERT 1 1 name B", vec![]),
-        ("DIRTY.FLUSH user UPDATE 2 1 name B", vec![]),
-        ("DIRTY.FLUSH user DELETE 2 DELETE 3", vec![]),
-        ("DIRTY.FLUSH user UPDATE 1 1 name B UPDATE 9 0", vec![]),
-        (
-            "DIRTY.FLUSH user SNAPSHOT 1 1 status off",
-            vec![
-                "MULTI",
-                "HSET user:1 status off",
-                "HDEL user:1 name",
-                "XADD s ms-2 s BYTES",
-                "XADD t ms-1 s BYTES",
-                "EXEC",
-            ],
-        ),
-        (
-            "DIRTY.FLUSH user SEED 2 1 name C",
-            vec!["HSET user:2 name C"],
-        ),
-        ("DIRTY.FLUSH user TOUCH 2", vec!["XADD s ms-3 s BYTES"]),
-        (
-            "DIRTY.FLUSH user UPDATE 2 0 NULL 1 name INSERT 3 0 DELETE 1",
-            vec![
-                "MULTI",
-                "HSET user:2 @ ",
-                "HDEL user:2 name",
-                "XADD s ms-4 s BYTES",
-                "HSET user:3 @ ",
-                "XADD s ms-5 s BYTES",
-                "DEL user:1",
-                "XADD s ms-6 s BYTES",
-                "XTRIM s MAXLEN = 4",
-                "EXEC",
-            ],
-        ),
-        ("DIRTY.GET user 1 2", vec![]),
-        ("DIRTY.INFO user", vec![]),
-    ] {
+    for (command, expected) in EFFECTS {
         redis.run(command);
         let (commands, end) = appended(&server, start);
-        assert_eq!(commands, expected, "{command}");
+        assert_eq!(commands, *expected, "{command}");
         start = end;
     }
 }

@@ -188,13 +188,6 @@ impl Model {
 
     fn stateful(&mut self, id: &'static str, op: &Op) -> Result<Happened, &'static str> {
         let old = self.entities.get(id).cloned();
-        let unchanged = |effect| {
-            Ok(Happened {
-                effect,
-                operation: None,
-                changed: BTreeSet::new(),
-            })
-        };
         let known = match &old {
             Some(old) => old.get("v").and_then(|text| text.parse().ok()),
             None => self.tombstones.get(id).copied(),
@@ -208,30 +201,13 @@ impl Model {
             }
             Op::Delete(given) => {
                 let given = given.as_ref().and_then(|given| version(&given.fields));
-                let given = given.filter(|_| self.declared.version);
-                // Of a delete and a snapshot of one version the delete wins.
-                if given.is_some_and(|given| known > Some(given))
-                    || (old.is_none() && given.is_some() && known >= given)
-                {
-                    return unchanged("stale");
-                }
-                if old.is_none() && given.is_none() {
-                    return unchanged("none");
-                }
-                self.entities.remove(id);
-                if let Some(version) = given.or(known).filter(|_| self.declared.tombstones) {
-                    self.tombstones.insert(id, version);
-                }
-                return match old {
-                    None => unchanged("none"),
-                    Some(old) => Ok(self.happened('D', &old, &State::new())),
-                };
+                return Ok(self.delete(id, old, known, given));
             }
             Op::Snapshot(given) | Op::Insert(given) | Op::Update(given) | Op::Seed(given) => given,
             Op::Replace(..) => panic!("a replacement of what is stored"),
         };
         if self.declared.version && known.is_some() && version(&given.fields) <= known {
-            return unchanged("stale");
+            return Ok(unchanged("stale"));
         }
         let new = match (op, &old) {
             (Op::Update(_), None) => return Err("NOENTITY"),
@@ -249,7 +225,7 @@ impl Model {
             _ => state(&given.fields),
         };
         if old.as_ref() == Some(&new) {
-            return unchanged("none");
+            return Ok(unchanged("none"));
         }
         self.tombstones.remove(id);
         self.entities.insert(id, new.clone());
@@ -261,6 +237,33 @@ impl Model {
             happened.operation = None;
         }
         Ok(happened)
+    }
+
+    fn delete(
+        &mut self,
+        id: &'static str,
+        old: Option<State>,
+        known: Option<u64>,
+        given: Option<u64>,
+    ) -> Happened {
+        let given = given.filter(|_| self.declared.version);
+        // Of a delete and a snapshot of one version the delete wins.
+        if given.is_some_and(|given| known > Some(given))
+            || (old.is_none() && given.is_some() && known >= given)
+        {
+            return unchanged("stale");
+        }
+        if old.is_none() && given.is_none() {
+            return unchanged("none");
+        }
+        self.entities.remove(id);
+        if let Some(version) = given.or(known).filter(|_| self.declared.tombstones) {
+            self.tombstones.insert(id, version);
+        }
+        match old {
+            None => unchanged("none"),
+            Some(old) => self.happened('D', &old, &State::new()),
+        }
     }
 
     fn happened(&self, operation: char, old: &State, new: &State) -> Happened {
@@ -364,6 +367,14 @@ fn state(fields: &Fields) -> State {
     fields
         .filter_map(|(name, value)| Some((*name, (*value)?.text)))
         .collect()
+}
+
+fn unchanged(effect: &'static str) -> Happened {
+    Happened {
+        effect,
+        operation: None,
+        changed: BTreeSet::new(),
+    }
 }
 
 fn version(fields: &Fields) -> Option<u64> {
