@@ -3,6 +3,8 @@
 //! that loads the AOF have the same data. `SEQUENCES_SECONDS=600` goes on for longer, `SEED=` repeats a run
 //! as far as time lets it.
 
+use super::support::dice::rand;
+use super::support::dumps::crc64;
 use super::support::{text, wait_until, Conn, Server};
 use redis::Value;
 use std::time::{Duration, Instant};
@@ -75,6 +77,94 @@ const WORDS: &[&str] = &[
     "NULL", "JSON", "MSGPACK", "GROUP", "CURSOR", "ACK", "BLOCK", "COUNT", "WHERE", "STREAM",
     "META", "SNAPSHOT", "DELETE", "ONCE", "DEFER", "FROM", "$", "0", "1-1", "-", "1", "5", "DEAD",
     "TAGS",
+];
+
+/// Templates of commands: `Random::fill` fills them.
+const DIRTY: &[&str] = &[
+    "DIRTY.DECLARE user TYPES 2 n int j json STREAM s FIELDS 1 a STREAM t PAYLOAD FULL MAXLEN 20",
+    "DIRTY.DECLARE order VERSION v TOMBSTONE $later FAKEDELETE gone STREAM s PAYLOAD IMAGES",
+    "DIRTY.DECLARE row STATELESS STREAM t FORMAT DEBEZIUM STREAM u DB 1",
+    "DIRTY.DECLARE doc STREAM u FORMAT FLUXAORM2 STREAM v FORMAT FLUXAORM1 MAXLEN 10 ONFULL REFUSE",
+    "DIRTY.DECLARE seen PREFIX user: STREAM s MAXLEN ~ 10 ONFULL KEEP MAXAGE 50",
+    "DIRTY.DECLARE $any STREAM $any FORMAT $value PREFIX $any",
+    "DIRTY.DECLARE $any TAGS 2 ID dirty=A:add,B $field dirty=C STREAM dirty_A PAYLOAD KEYS",
+    "DIRTY.FLUSH $key $ops",
+    "DIRTY.FLUSH $key $ops",
+    "DIRTY.FLUSH $key $ops",
+    "DIRTY.FLUSH $key $ops",
+    "DIRTY.FLUSH $key WITHEVENTS META 1 $field $value $ops",
+    "DIRTY.FLUSH $key ONCE $token $later $ops",
+    "DIRTY.FLUSH $key DEFER $token $ops",
+    "DIRTY.FLUSH $key DEFER $token $ops",
+    "DIRTY.FLUSH $any $ops",
+    "DIRTY.COMMIT $key $token $token",
+    "DIRTY.COMMIT $key $token",
+    "DIRTY.ABORT $key $token",
+    "DIRTY.DEFERRED $key MINAGE $n",
+    "DIRTY.GET $key $id $id",
+    "DIRTY.GET $any $id",
+    "DIRTY.INFO $any",
+    "DIRTY.CONSUME $stream GROUP $group $group $options",
+    "DIRTY.CONSUME $stream GROUP g c $options",
+    "DIRTY.CONSUME s GROUP g c CLAIM 0 MAXDELIVERIES 1",
+    "DIRTY.CONSUME $stream CURSOR $group $options",
+    "DIRTY.CONSUME $any CURSOR k $options",
+    "DIRTY.ACK $stream GROUP $group $event",
+    "DIRTY.ACK $stream CURSOR $group $event",
+    "DIRTY.SEEK $stream GROUP $group $start",
+    "DIRTY.SEEK $stream CURSOR $group $start",
+    "DIRTY.FAIL $stream GROUP $group $event $value NOW",
+    "DIRTY.FAIL s GROUP g $event $value MAXDELIVERIES $n",
+    "DIRTY.LEAVE $stream GROUP $group c",
+    "DIRTY.REDRIVE $stream COUNT $n",
+    "DIRTY.REDRIVE $stream DEAD $any",
+    "DIRTY.STATS $any",
+];
+
+const NATIVE: &[&str] = &[
+    "DEL $any",
+    "UNLINK $stream",
+    "RENAME $any $any",
+    "COPY $any $any REPLACE",
+    "SET $any $value",
+    "HSET $any $field $value",
+    "HSET user:1 $field $value",
+    "HDEL user:1 $field",
+    "HSET user@deferred $token $value",
+    "PEXPIRE $any $later",
+    "PERSIST $any",
+    "XADD $stream * $field $value",
+    "XADD $stream * s $value",
+    "XADD $stream $event a b",
+    "XTRIM $stream MAXLEN $n",
+    "XDEL $stream $event",
+    "XGROUP CREATE $stream $group $start MKSTREAM",
+    "XGROUP DESTROY $stream $group",
+    "XGROUP SETID $stream $group $start",
+    "XGROUP DELCONSUMER $stream $group c",
+    "XREADGROUP GROUP g c COUNT 3 STREAMS s >",
+    "XACK $stream $group $event",
+    "XAUTOCLAIM $stream $group d 0 0 COUNT 2",
+    "XCLAIM $stream $group d 0 $event",
+    "XSETID $stream $event",
+    "MOVE $any 1",
+    "TYPE $any",
+    "DUMP $key",
+    "MEMORY USAGE $any",
+    "DEBUG DIGEST-VALUE $any",
+    "INFO dirty",
+    "OBJECT ENCODING $any",
+    "SELECT 0",
+    "SWAPDB 0 1",
+    "BGREWRITEAOF",
+    "COMMAND GETKEYS DIRTY.FLUSH $any 1",
+    "CONFIG SET dirty.max-fields $n",
+    "CONFIG SET dirty.max-ops 10000",
+    "CONFIG SET dirty.max-value-bytes $n",
+    "CONFIG SET dirty.max-value-bytes 16mb",
+    "CONFIG SET dirty.max-fields 10000",
+    "CONFIG SET dirty.max-event-bytes 200",
+    "CONFIG SET dirty.max-event-bytes 64mb",
 ];
 
 /// What a DUMP payload of a module's type begins with.
@@ -225,74 +315,6 @@ impl Random {
     }
 
     fn command(&mut self) -> Words {
-        const DIRTY: &[&str] = &[
-            "DIRTY.DECLARE user TYPES 2 n int j json STREAM s FIELDS 1 a STREAM t PAYLOAD FULL MAXLEN 20",
-            "DIRTY.DECLARE order VERSION v TOMBSTONE $later FAKEDELETE gone STREAM s PAYLOAD IMAGES",
-            "DIRTY.DECLARE row STATELESS STREAM t FORMAT DEBEZIUM STREAM u DB 1",
-            "DIRTY.DECLARE doc STREAM u FORMAT FLUXAORM2 STREAM v FORMAT FLUXAORM1 MAXLEN 10 ONFULL REFUSE",
-            "DIRTY.DECLARE seen PREFIX user: STREAM s MAXLEN ~ 10 ONFULL KEEP MAXAGE 50",
-            "DIRTY.DECLARE $any STREAM $any FORMAT $value PREFIX $any",
-            "DIRTY.DECLARE $any TAGS 2 ID dirty=A:add,B $field dirty=C STREAM dirty_A PAYLOAD KEYS",
-            "DIRTY.FLUSH $key $ops", "DIRTY.FLUSH $key $ops", "DIRTY.FLUSH $key $ops",
-            "DIRTY.FLUSH $key $ops", "DIRTY.FLUSH $key WITHEVENTS META 1 $field $value $ops",
-            "DIRTY.FLUSH $key ONCE $token $later $ops", "DIRTY.FLUSH $key DEFER $token $ops",
-            "DIRTY.FLUSH $key DEFER $token $ops", "DIRTY.FLUSH $any $ops",
-            "DIRTY.COMMIT $key $token $token", "DIRTY.COMMIT $key $token", "DIRTY.ABORT $key $token",
-            "DIRTY.DEFERRED $key MINAGE $n", "DIRTY.GET $key $id $id", "DIRTY.GET $any $id",
-            "DIRTY.INFO $any", "DIRTY.CONSUME $stream GROUP $group $group $options",
-            "DIRTY.CONSUME $stream GROUP g c $options", "DIRTY.CONSUME s GROUP g c CLAIM 0 MAXDELIVERIES 1",
-            "DIRTY.CONSUME $stream CURSOR $group $options", "DIRTY.CONSUME $any CURSOR k $options",
-            "DIRTY.ACK $stream GROUP $group $event", "DIRTY.ACK $stream CURSOR $group $event",
-            "DIRTY.SEEK $stream GROUP $group $start", "DIRTY.SEEK $stream CURSOR $group $start",
-            "DIRTY.FAIL $stream GROUP $group $event $value NOW",
-            "DIRTY.FAIL s GROUP g $event $value MAXDELIVERIES $n", "DIRTY.LEAVE $stream GROUP $group c",
-            "DIRTY.REDRIVE $stream COUNT $n", "DIRTY.REDRIVE $stream DEAD $any", "DIRTY.STATS $any",
-        ];
-        const NATIVE: &[&str] = &[
-            "DEL $any",
-            "UNLINK $stream",
-            "RENAME $any $any",
-            "COPY $any $any REPLACE",
-            "SET $any $value",
-            "HSET $any $field $value",
-            "HSET user:1 $field $value",
-            "HDEL user:1 $field",
-            "HSET user@deferred $token $value",
-            "PEXPIRE $any $later",
-            "PERSIST $any",
-            "XADD $stream * $field $value",
-            "XADD $stream * s $value",
-            "XADD $stream $event a b",
-            "XTRIM $stream MAXLEN $n",
-            "XDEL $stream $event",
-            "XGROUP CREATE $stream $group $start MKSTREAM",
-            "XGROUP DESTROY $stream $group",
-            "XGROUP SETID $stream $group $start",
-            "XGROUP DELCONSUMER $stream $group c",
-            "XREADGROUP GROUP g c COUNT 3 STREAMS s >",
-            "XACK $stream $group $event",
-            "XAUTOCLAIM $stream $group d 0 0 COUNT 2",
-            "XCLAIM $stream $group d 0 $event",
-            "XSETID $stream $event",
-            "MOVE $any 1",
-            "TYPE $any",
-            "DUMP $key",
-            "MEMORY USAGE $any",
-            "DEBUG DIGEST-VALUE $any",
-            "INFO dirty",
-            "OBJECT ENCODING $any",
-            "SELECT 0",
-            "SWAPDB 0 1",
-            "BGREWRITEAOF",
-            "COMMAND GETKEYS DIRTY.FLUSH $any 1",
-            "CONFIG SET dirty.max-fields $n",
-            "CONFIG SET dirty.max-ops 10000",
-            "CONFIG SET dirty.max-value-bytes $n",
-            "CONFIG SET dirty.max-value-bytes 16mb",
-            "CONFIG SET dirty.max-fields 10000",
-            "CONFIG SET dirty.max-event-bytes 200",
-            "CONFIG SET dirty.max-event-bytes 64mb",
-        ];
         let native = self.one_in(3);
         // What clears everything is rare, or nothing would ever be there.
         if self.one_in(400) {
@@ -378,6 +400,193 @@ struct Reader {
     asked: Option<String>,
 }
 
+impl Reader {
+    fn new(server: &Server) -> Reader {
+        Reader {
+            conn: server.connect(),
+            asked: None,
+        }
+    }
+}
+
+/// A server under fire, its replica and its clients.
+struct Run {
+    seed: u64,
+    random: Random,
+    server: Server,
+    replica: Server,
+    conns: [Conn; 2],
+    readers: Vec<Reader>,
+    errors: u64,
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let server = Server::with(&["--appendonly", "yes", "--aof-use-rdb-preamble", "no"]);
+        Run {
+            seed,
+            random: Random(seed | 1),
+            replica: Server::replica_of(&server),
+            conns: [server.connect(), server.connect_resp3()],
+            readers: (0..4).map(|_| Reader::new(&server)).collect(),
+            errors: 0,
+            server,
+        }
+    }
+
+    fn step(&mut self) {
+        match self.random.below(40) {
+            0 => self.wait(),
+            1 => self.vanish(),
+            2 | 3 => self.transaction(),
+            4 => self.script(),
+            5 => self.restore(),
+            _ => self.command(),
+        }
+    }
+
+    /// Some of it waits, for a moment.
+    fn wait(&mut self) {
+        let Run {
+            random, readers, ..
+        } = self;
+        let which = random.below(readers.len());
+        let reader = &mut readers[which];
+        if let Some(asked) = reader.asked.take() {
+            let reply = reader.conn.receive();
+            match reply {
+                Ok(reply) => look_at(&reply, &asked),
+                Err(error) => panic!("nobody answers {asked}: {error}"),
+            }
+        }
+        let template = random.of(&[
+            "DIRTY.CONSUME $stream GROUP g d BLOCK $wait",
+            "DIRTY.CONSUME $stream GROUP g c CLAIM $ms BLOCK $wait $options",
+            "DIRTY.CONSUME $stream GROUP h c SINGLE $wait BLOCK $wait",
+            "DIRTY.CONSUME $stream CURSOR k LAG $ms BLOCK $wait",
+            "DIRTY.CONSUME $stream CURSOR k BLOCK $wait WHERE OPS D",
+            "XREADGROUP GROUP g d BLOCK $wait STREAMS s >",
+        ]);
+        let command = random.fill(template);
+        reader.conn.send(&command).expect("sent");
+        reader.asked = Some(shown(&command));
+    }
+
+    /// A client is gone while it waits.
+    fn vanish(&mut self) {
+        let which = self.random.below(self.readers.len());
+        let mut gone = std::mem::replace(&mut self.readers[which], Reader::new(&self.server));
+        if gone.asked.is_none() {
+            let words = self.random.fill("DIRTY.CONSUME $stream GROUP g e BLOCK 0");
+            let _ = gone.conn.send(&words);
+        }
+        if self.random.one_in(2) {
+            self.conns[0].run("CLIENT KILL TYPE normal SKIPME yes");
+            self.conns[1] = self.server.connect_resp3();
+            self.readers = (0..4).map(|_| Reader::new(&self.server)).collect();
+        }
+    }
+
+    fn transaction(&mut self) {
+        let Run {
+            random,
+            conns: [conn, _],
+            ..
+        } = self;
+        conn.run("MULTI");
+        for _ in 0..random.below(5) {
+            let command = random.command();
+            if !command[0].starts_with(b"SELECT") {
+                conn.raw(&command);
+            }
+        }
+        let end = if random.one_in(6) { "DISCARD" } else { "EXEC" };
+        look_at(&conn.value(&[end]), end);
+    }
+
+    fn script(&mut self) {
+        let command = self.random.command();
+        let mut script: Words = vec![
+            b"EVAL".into(),
+            b"return redis.pcall(unpack(ARGV))".into(),
+            b"0".into(),
+        ];
+        script.extend(command);
+        look_at(&self.conns[0].value(&script), &shown(&script));
+    }
+
+    /// What one dumped, another restores, perhaps damaged.
+    fn restore(&mut self) {
+        let Run {
+            random,
+            conns: [conn, _],
+            ..
+        } = self;
+        let key = random.any_key();
+        if let Value::BulkString(mut payload) = conn.value(&["DUMP", key]) {
+            let body = payload.len() - 8;
+            // Redis's own types are its own affair: damaged streams end it.
+            if payload[0] == MODULE_TYPE && random.one_in(2) {
+                let at = 1 + random.below(body - 3);
+                payload[at] = random.below(256) as u8;
+            }
+            let crc = crc64(&payload[..body]).to_le_bytes();
+            payload[body..].copy_from_slice(&crc);
+            let to = random.any_key().as_bytes();
+            let words: [&[u8]; 5] = [b"RESTORE", to, b"0", &payload, b"REPLACE"];
+            look_at(&conn.value(&words), "RESTORE");
+        }
+    }
+
+    fn command(&mut self) {
+        let command = self.random.command();
+        let which = self.random.below(self.conns.len());
+        let reply = self.conns[which].try_run(&command);
+        let reply = reply.unwrap_or_else(|error| {
+            let log = self.server.log();
+            panic!("SEED={} {}: {error}\n{log}", self.seed, shown(&command))
+        });
+        self.errors += u64::from(matches!(reply, Value::ServerError(_)));
+        look_at(&reply, &shown(&command));
+    }
+
+    /// Everybody is answered, and the copies are the same.
+    fn finish(mut self) {
+        for reader in &mut self.readers {
+            if reader.asked.take().is_some() {
+                reader.conn.receive().expect("a reply to who waits");
+            }
+        }
+        let Run {
+            seed,
+            mut server,
+            replica,
+            ..
+        } = self;
+        let log = server.log();
+        assert!(
+            !log.contains("panicked") && !log.contains("BUG REPORT"),
+            "{log}"
+        );
+        // What has a moment to live is gone by then, everywhere.
+        std::thread::sleep(Duration::from_millis(150));
+        let mut redis = server.connect();
+        for database in ["0", "1"] {
+            redis.ok(&["SELECT", database]);
+            redis.ok(&["KEYS", "*"]);
+        }
+        redis.ok(&["SELECT", "0"]);
+        let digest = redis.digest();
+        server.wait_for_replica(&replica);
+        wait_until("the same digest", || replica.connect().digest() == digest);
+        server.wait_for_line("INFO persistence", "aof_rewrite_in_progress:0");
+        server.restart();
+        let restarted = server.connect().digest();
+        assert_eq!(restarted, digest, "SEED={seed} {}", server.log());
+        assert_eq!(redis_errors(&replica), 0);
+    }
+}
+
 #[test]
 fn whatever_clients_send_the_server_lives_and_its_copies_agree() {
     let number = |name: &str| {
@@ -386,145 +595,17 @@ fn whatever_clients_send_the_server_lives_and_its_copies_agree() {
             .and_then(|text| text.parse::<u64>().ok())
     };
     let seconds = number("SEQUENCES_SECONDS").unwrap_or(8);
-    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let seed = number("SEED").unwrap_or_else(|| time.expect("a time").as_nanos() as u64);
+    let seed = number("SEED").unwrap_or_else(rand);
     println!("SEED={seed}");
-    let mut random = Random(seed | 1);
-
-    let mut server = Server::with(&["--appendonly", "yes", "--aof-use-rdb-preamble", "no"]);
-    let replica = Server::replica_of(&server);
-    let mut conns = [server.connect(), server.connect_resp3()];
-    let reader = || Reader {
-        conn: server.connect(),
-        asked: None,
-    };
-    let mut readers: Vec<Reader> = (0..4).map(|_| reader()).collect();
-    let (mut commands, mut errors) = (0u64, 0u64);
+    let mut run = Run::new(seed);
+    let mut commands = 0u64;
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(seconds) {
         commands += 1;
-        match random.below(40) {
-            0 => {
-                // Some of it waits, for a moment.
-                let which = random.below(readers.len());
-                let reader = &mut readers[which];
-                if let Some(asked) = reader.asked.take() {
-                    let reply = reader.conn.receive();
-                    match reply {
-                        Ok(reply) => look_at(&reply, &asked),
-                        Err(error) => panic!("nobody answers {asked}: {error}"),
-                    }
-                }
-                let template = random.of(&[
-                    "DIRTY.CONSUME $stream GROUP g d BLOCK $wait",
-                    "DIRTY.CONSUME $stream GROUP g c CLAIM $ms BLOCK $wait $options",
-                    "DIRTY.CONSUME $stream GROUP h c SINGLE $wait BLOCK $wait",
-                    "DIRTY.CONSUME $stream CURSOR k LAG $ms BLOCK $wait",
-                    "DIRTY.CONSUME $stream CURSOR k BLOCK $wait WHERE OPS D",
-                    "XREADGROUP GROUP g d BLOCK $wait STREAMS s >",
-                ]);
-                let command = random.fill(template);
-                reader.conn.send(&command).expect("sent");
-                reader.asked = Some(shown(&command));
-            }
-            1 => {
-                // Gone while it waits.
-                let which = random.below(readers.len());
-                let mut gone = std::mem::replace(&mut readers[which], reader());
-                if gone.asked.is_none() {
-                    let words = random.fill("DIRTY.CONSUME $stream GROUP g e BLOCK 0");
-                    let _ = gone.conn.send(&words);
-                }
-                if random.one_in(2) {
-                    conns[0].run("CLIENT KILL TYPE normal SKIPME yes");
-                    conns[1] = server.connect_resp3();
-                    readers = (0..4).map(|_| reader()).collect();
-                }
-            }
-            2 | 3 => {
-                conns[0].run("MULTI");
-                for _ in 0..random.below(5) {
-                    let command = random.command();
-                    if !command[0].starts_with(b"SELECT") {
-                        conns[0].raw(&command);
-                    }
-                }
-                let end = if random.one_in(6) { "DISCARD" } else { "EXEC" };
-                look_at(&conns[0].value(&[end]), end);
-            }
-            4 => {
-                let command = random.command();
-                let mut script: Words = vec![
-                    b"EVAL".into(),
-                    b"return redis.pcall(unpack(ARGV))".into(),
-                    b"0".into(),
-                ];
-                script.extend(command);
-                look_at(&conns[0].value(&script), &shown(&script));
-            }
-            5 => {
-                // What one dumped, another restores, perhaps damaged.
-                let key = random.any_key();
-                if let Value::BulkString(mut payload) = conns[0].value(&["DUMP", key]) {
-                    let body = payload.len() - 8;
-                    // Redis's own types are its own affair: damaged streams end it.
-                    if payload[0] == MODULE_TYPE && random.one_in(2) {
-                        let at = 1 + random.below(body - 3);
-                        payload[at] = random.below(256) as u8;
-                    }
-                    let crc = super::support::dumps::crc64(&payload[..body]).to_le_bytes();
-                    payload[body..].copy_from_slice(&crc);
-                    let to = random.any_key().as_bytes();
-                    let words: [&[u8]; 5] = [b"RESTORE", to, b"0", &payload, b"REPLACE"];
-                    look_at(&conns[0].value(&words), "RESTORE");
-                }
-            }
-            _ => {
-                let command = random.command();
-                let which = random.below(conns.len());
-                let reply = conns[which].try_run(&command);
-                let reply = reply.unwrap_or_else(|error| {
-                    panic!("SEED={seed} {}: {error}\n{}", shown(&command), server.log())
-                });
-                errors += u64::from(matches!(reply, Value::ServerError(_)));
-                look_at(&reply, &shown(&command));
-            }
-        }
+        run.step();
     }
-    println!("{commands} commands, {errors} errors");
-    for reader in &mut readers {
-        if reader.asked.take().is_some() {
-            reader.conn.receive().expect("a reply to who waits");
-        }
-    }
-    let log = server.log();
-    assert!(
-        !log.contains("panicked") && !log.contains("BUG REPORT"),
-        "{log}"
-    );
-    // What has a moment to live is gone by then, everywhere.
-    let settled = |redis: &mut Conn| {
-        for database in ["0", "1"] {
-            redis.ok(&["SELECT", database]);
-            redis.ok(&["KEYS", "*"]);
-        }
-        redis.ok(&["SELECT", "0"]);
-    };
-    std::thread::sleep(Duration::from_millis(150));
-    let mut redis = server.connect();
-    settled(&mut redis);
-    let digest = redis.digest();
-    server.wait_for_replica(&replica);
-    wait_until("the same digest", || replica.connect().digest() == digest);
-    server.wait_for_line("INFO persistence", "aof_rewrite_in_progress:0");
-    server.restart();
-    assert_eq!(
-        server.connect().digest(),
-        digest,
-        "SEED={seed} {}",
-        server.log()
-    );
-    assert_eq!(redis_errors(&replica), 0);
+    println!("{commands} commands, {} errors", run.errors);
+    run.finish();
 }
 
 /// Commands that the replica could not apply.
