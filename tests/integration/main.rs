@@ -26,6 +26,7 @@ mod databases;
 mod dead;
 mod declaration;
 mod deferred;
+mod deletions;
 mod errors;
 mod events;
 mod fake_delete;
