@@ -21,11 +21,12 @@ all_pages() { (cd "$root" && echo README.md && find docs -name '*.md' | sort); }
 pages=("$@")
 [ $# -gt 0 ] || mapfile -t pages < <(all_pages)
 
-# Times and memory do not count: those in ids and in events, the ages that DIRTY.DEFERRED tells (the second of
-# each flush's four elements), seconds, idle times and bytes of DIRTY.STATS, and how long redis-cli says that a
+# Times and memory do not count: those in ids and in events (of FORMAT FLAT, too), the ages that DIRTY.DEFERRED
+# tells (the second of each flush's four elements), seconds, idle times and bytes of DIRTY.STATS, and how long redis-cli says that a
 # command took; nor does space at an end.
 timeless() {
     sed -E -e 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; s/("ts_ms\\?":)[0-9]{13}\>/\1ms/g; s/"[0-9]{13}"/"ms"/g' \
+        -e 's/"[0-9]{4}(-[0-9]{2}){2}T[0-9:]{8}(\.[0-9]+)?Z"/"time"/' \
         -e 's/("(bytes|idle-ms|[a-z-]+-seconds)" => \(integer\) )[0-9]+/\1some/' \
         -e "/^${prompt}DIRTY\.DEFERRED /,/^${prompt}/s/^( +2\) \(integer\) )[0-9]+\$/\1age/" \
         -e '/^\([0-9.]+s\)$/d; s/[[:space:]]+$//' "$1"

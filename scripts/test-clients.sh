@@ -158,7 +158,7 @@ story_node() {
     kill -STOP "$server"
     take '{"id": 2, "name": "Bob", "email": "bob@example.com", "version": 1}' '  Redis does not answer'
     kill -CONT "$server"
-    patiently printed intake '  user 2: stale'
+    patiently printed intake '  user 2: none'
 
     # Redis ends without having heard the first of three, which nobody can know; two more push out that one, and one
     # that was not sent. Who ends now waits until Redis is back.

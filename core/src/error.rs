@@ -71,6 +71,15 @@ pub enum Error {
     /// The same option was given twice.
     #[error("ERR {0} is given twice")]
     Repeated(&'static str),
+    /// An option of a flush stands behind its operations.
+    #[error("ERR {0} must stand before the operations")]
+    OptionBehind(&'static str),
+    /// Two options of a flush exclude each other.
+    #[error("ERR {0} and {1} cannot be combined")]
+    Exclusive(&'static str, &'static str),
+    /// A SEED would make an entity come or go for readers, who are not told of it.
+    #[error("ERR SEED cannot turn the field {field} of SOFTDELETE: readers would not learn that entity {id} comes or goes; use SNAPSHOT")]
+    SeedTurns { field: Quoted, id: Quoted },
     /// An option of a STREAM was given outside the options of a STREAM.
     #[error("ERR {0} must stand among the options of a STREAM")]
     NeedsStream(&'static str),
@@ -201,7 +210,7 @@ pub enum Error {
     /// INSERT of an entity that exists with other values.
     #[error("EXISTS entity {0} exists with other values")]
     Exists(Quoted),
-    /// UPDATE or TOUCH of an entity that does not exist.
+    /// UPDATE of an entity that does not exist.
     #[error("NOENTITY there is no entity {0}")]
     NoEntity(Quoted),
     /// A value does not fit its field's type.
@@ -317,6 +326,9 @@ pub enum Error {
     /// All events of one command together are larger than a setting allows.
     #[error("LIMIT the events of this command are larger than {setting}, which is {max}")]
     EventsTooLarge { setting: &'static str, max: usize },
+    /// An event is larger than any may be.
+    #[error("LIMIT an event of this command is larger than {0} bytes, and no setting allows that")]
+    EventTooLarge(usize),
     /// One DIRTY.GET would reply too many fields or bytes.
     #[error("LIMIT these entities are too large for one reply; name fewer ids")]
     EntitiesTooLarge,
@@ -405,6 +417,11 @@ impl Error {
                 token: Quoted::new(token),
             },
         }
+    }
+
+    /// Whether more of something is asked for than a setting allows.
+    pub fn is_of_a_setting(&self) -> bool {
+        matches!(self, Error::TooMuch { .. } | Error::EventsTooLarge { .. })
     }
 
     /// Adds the database to an error about a key or stream that is not in the client's own.

@@ -116,6 +116,7 @@ pub fn event(bytes: &[u8]) {
         b'1' => &[b"s"],
         b'2' => &[b"key", b"value"],
         b'4' => &[b"action", b"entity", b"id", b"s"],
+        b'5' => &[b"operation", b"id", b"occurred_at", b"a", b"b"],
         _ => return,
     };
     let values = rest.splitn(names.len(), |&byte| byte == 0);
@@ -131,7 +132,12 @@ pub fn event(bytes: &[u8]) {
         ..event.clone()
     };
     assert_eq!(read, expected);
-    for format in [Format::FluxaOrm2, Format::FluxaOrm1, Format::Debezium] {
+    for format in [
+        Format::FluxaOrm2,
+        Format::FluxaOrm1,
+        Format::Debezium,
+        Format::Flat,
+    ] {
         let written = again(format, &event);
         let is_named =
             !format.has_numeric_ids() || crate::entity::decimal::parse(&event.id).is_some();
@@ -155,7 +161,7 @@ fn again(format: Format, event: &Event) -> Entry {
 
 fn borrowed(entry: &Entry) -> Vec<(&[u8], &[u8])> {
     let fields = entry.iter();
-    fields.map(|(field, value)| (*field, &**value)).collect()
+    fields.map(|(field, value)| (&**field, &**value)).collect()
 }
 
 /// The options of a reader in the first line, followed by a MessagePack event for its filter.
@@ -176,12 +182,13 @@ pub fn filter(bytes: &[u8]) {
 const DECLARATIONS: [&str; 6] = [
     "TYPES 9 i int u uint f float t time j json d decimal m decimal:2 y date w datetime \
      STREAM s FIELDS 1 a PAYLOAD IMAGES STREAM t OPS NONE FIELDS 1 b",
-    "STREAM s PAYLOAD FULL STREAM t FORMAT DEBEZIUM STREAM u PAYLOAD KEYS",
-    "VERSION i FAKEDELETE gone \
+    "STREAM s PAYLOAD FULL STREAM t FORMAT DEBEZIUM STREAM u PAYLOAD KEYS STREAM v FORMAT FLAT \
+     STREAM w FORMAT DEBEZIUM IDFIELD i SAFENUMBERS",
+    "VERSION i SOFTDELETE gone \
      STREAM s PAYLOAD IMAGES STREAM t PAYLOAD FULL STREAM u FORMAT DEBEZIUM",
     "VERSION u TOMBSTONE 0 TYPES 1 u uint STREAM s",
-    "FAKEDELETE gone STREAM s FORMAT FLUXAORM2 STREAM t FORMAT FLUXAORM1",
-    "STATELESS FAKEDELETE gone \
+    "SOFTDELETE gone STREAM s FORMAT FLUXAORM2 STREAM t FORMAT FLUXAORM1",
+    "STATELESS SOFTDELETE gone \
      STREAM s PAYLOAD IMAGES STREAM t PAYLOAD FULL STREAM u FORMAT DEBEZIUM",
 ];
 
@@ -265,6 +272,7 @@ pub fn flush(bytes: &[u8]) {
             key: b"user",
             database: 0,
             now_ms: 1,
+            ..Origin::default()
         };
         let again = request.flush.clone();
         let asked = vec![request.flush];

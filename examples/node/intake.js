@@ -33,8 +33,8 @@ const publisher = new Publisher(process.env.REDIS_URL ?? 'redis://localhost:6379
 
 for await (const line of createInterface({ input: process.stdin })) {
   const user = JSON.parse(line);
-  // A real one saves it in its database here, and flushes after the commit. The row's version makes what is sent
-  // twice, or overtaken, `stale`.
+  // A real one saves it in its database here, and flushes after the commit. A row that is sent twice is `none`;
+  // its version makes one that was overtaken `stale`.
   publisher.flush('user', 'SNAPSHOT', user.id, 'JSON', line);
   console.log(`taken: ${user.name}`);
 }

@@ -43,7 +43,7 @@ class Users:
         [effects] = self.redis.execute_command("DIRTY.COMMIT", "user", token)
         if effects is None:
             # It was carried out before, or Redis has lost it (a failover, a power cut). The row makes it good, and is
-            # `stale` if there is nothing to make good.
+            # `none` or `stale` if there is nothing to make good.
             snapshot = self._snapshot(self.sql.execute("SELECT * FROM users WHERE id = ?", [id]))
             effects = self.redis.execute_command("DIRTY.FLUSH", "user", "SNAPSHOT", id, "JSON", snapshot)
         with self.sql:

@@ -15,12 +15,13 @@ use std::ffi::CStr;
 /// ```text
 /// DIRTY.DECLARE key
 ///   [NAME name] [PREFIX prefix] [REVISION n] [STATELESS]
-///   [VERSION field [TOMBSTONE ms]] [FAKEDELETE field]
+///   [VERSION field [TOMBSTONE ms]] [SOFTDELETE field]
 ///   [TYPES n field type [field type …]]
 ///   [STREAM stream [OPS ops] [FIELDS n field [field …]]
 ///                  [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
 ///                  [PAYLOAD KEYS|CHANGES|FULL|IMAGES]
-///                  [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|DEBEZIUM] [DB index]] …
+///                  [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|FLAT|DEBEZIUM [IDFIELD name] [SAFENUMBERS]]
+///                  [DB index]] …
 ///   [TAGS n field tag [field tag …]] [POOL code db] …
 /// ```
 ///
@@ -40,7 +41,7 @@ impl Command for Declare {
         option(c"REVISION", integer(c"n")),
         flag(c"stateless", c"STATELESS"),
         option(c"VERSION", block(c"version", VERSION)),
-        option(c"FAKEDELETE", text(c"field")),
+        option(c"SOFTDELETE", text(c"field")),
         option(c"TYPES", block(c"types", TYPES)),
         option(c"STREAM", block(c"stream-options", STREAM)).repeated_with_token(),
         option(c"TAGS", block(c"tags", TAGS)),
@@ -113,11 +114,17 @@ const STREAM: &[Arg] = &[
                 word(c"msgpack", c"MSGPACK"),
                 word(c"fluxaorm2", c"FLUXAORM2"),
                 word(c"fluxaorm1", c"FLUXAORM1"),
-                word(c"debezium", c"DEBEZIUM"),
+                word(c"flat", c"FLAT"),
+                block(c"debezium", DEBEZIUM),
             ],
         ),
     ),
     option(c"DB", integer(c"index")),
+];
+const DEBEZIUM: &[Arg] = &[
+    word(c"debezium", c"DEBEZIUM"),
+    option(c"IDFIELD", text(c"name")),
+    flag(c"safenumbers", c"SAFENUMBERS"),
 ];
 const MAX_LEN: &[Arg] = &[
     one_of(

@@ -41,8 +41,8 @@ impl Command for Info {
         text(reply, version.map(|version| &version.field));
         reply.bytes("tombstone");
         number(reply, version.map(|version| version.tombstone_ms));
-        reply.bytes("fakedelete");
-        text(reply, declaration.fake_delete.as_ref());
+        reply.bytes("softdelete");
+        text(reply, declaration.soft_delete.as_ref());
         reply.bytes("types");
         reply.map(declaration.types.len());
         for (field, field_type) in &declaration.types {
@@ -59,7 +59,7 @@ impl Command for Info {
 }
 
 fn describe(reply: Reply, stream: &Stream) {
-    reply.map(9);
+    reply.map(11);
     reply.bytes("stream");
     reply.bytes(&stream.key);
     reply.bytes("ops");
@@ -83,6 +83,10 @@ fn describe(reply: Reply, stream: &Stream) {
     reply.bytes(stream.payload.name());
     reply.bytes("format");
     reply.bytes(stream.format.name());
+    reply.bytes("idfield");
+    text(reply, stream.id_field.as_ref());
+    reply.bytes("safenumbers");
+    reply.boolean(stream.safe_numbers);
     reply.bytes("db");
     number(reply, stream.database.map(u64::from));
 }

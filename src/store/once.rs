@@ -17,20 +17,21 @@ pub struct Once<'c> {
 }
 
 impl<'c> Once<'c> {
-    pub fn of(
-        ctx: &'c Context,
-        key: &'c RedisString,
-        declaration: &Declaration,
-        token: &[u8],
-    ) -> Result<Self, Error> {
+    pub fn of(ctx: &'c Context, key: &'c RedisString, token: &[u8]) -> Result<Self, Error> {
         let name = own_keys::name(ctx, key, ONCE, token)?;
-        let here = keys::current_database(ctx);
-        let is_it =
-            |stream: &Stream| overlap::is_at_or_below(&name, &stream.key) && stream.is_in(here);
-        // The flush, or a reader, may be about to make it, and the reply would take its place.
+        Ok(Once { ctx, key, name })
+    }
+
+    /// Refuses if the key is, or belongs to, a stream of the declaration. The flush, or a reader, may be about to
+    /// make it, and the reply would take its place.
+    pub fn check(&self, declaration: &Declaration) -> Result<(), Error> {
+        let here = keys::current_database(self.ctx);
+        let is_it = |stream: &Stream| {
+            overlap::is_at_or_below(&self.name, &stream.key) && stream.is_in(here)
+        };
         match declaration.streams.iter().any(is_it) {
-            true => Err(keys::wrong_type(&name, EXPECTED)),
-            false => Ok(Once { ctx, key, name }),
+            true => Err(keys::wrong_type(&self.name, EXPECTED)),
+            false => Ok(()),
         }
     }
 

@@ -182,7 +182,7 @@ impl<'d> Publisher<'d> {
 
 /// An entry's fields and values by turns.
 pub fn entry_args(entry: &Entry) -> Vec<RedisString> {
-    let args = entry.iter().flat_map(|(field, value)| [*field, value]);
+    let args = entry.iter().flat_map(|(field, value)| [&**field, value]);
     args.map(keys::string).collect()
 }
 

@@ -84,7 +84,10 @@ fn with_events_the_reply_names_what_changed_and_what_was_published() {
             "WITHEVENTS META 1 x y SNAPSHOT 1 1 b 3",
             "[[update [b a] [s ID-2 t ID-1]]]",
         ),
-        ("META 1 x y WITHEVENTS TOUCH 1", "[[touch [] [s ID-3]]]"),
+        (
+            "META 1 x y WITHEVENTS TOUCH 1",
+            "[[touch [] [s ID-3 t ID-2]]]",
+        ),
         (
             "WITHEVENTS SEED 2 1 z 1 DELETE 2",
             "[[seed [z] []] [delete [z] [s ID-4]]]",

@@ -397,7 +397,7 @@ fn a_forged_payload_with_the_right_checksum_does_no_harm_either() {
     let (server, mut redis) = started();
     redis.expect(
         r#"
-DIRTY.DECLARE user NAME n PREFIX p VERSION v TOMBSTONE 5 FAKEDELETE f REVISION 7 TYPES 1 a int STREAM s OPS ID
+DIRTY.DECLARE user NAME n PREFIX p VERSION v TOMBSTONE 5 SOFTDELETE f REVISION 7 TYPES 1 a int STREAM s OPS ID
   FIELDS 2 x y MAXLEN ~ 5 ONFULL KEEP MAXAGE 7 PAYLOAD FULL STREAM t DB 3 FORMAT DEBEZIUM => OK
 "#,
     );

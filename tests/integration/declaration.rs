@@ -79,13 +79,16 @@ DIRTY.DECLARE user STREAM s FORMAT FLUXAORM1
 DIRTY.DECLARE user STREAM s PAYLOAD IMAGES FORMAT DEBEZIUM STREAM t FORMAT DEBEZIUM
   => {name: user, prefix: user:, types: {},
   streams: [S(s payload=IMAGES format=DEBEZIUM) S(t payload=IMAGES format=DEBEZIUM)]}
+DIRTY.DECLARE user STREAM s FORMAT DEBEZIUM IDFIELD pk safenumbers STREAM t FORMAT flat
+  => {name: user, prefix: user:, types: {},
+  streams: [S(s payload=IMAGES format=DEBEZIUM idfield=pk safenumbers=true) S(t payload=IMAGES format=FLAT)]}
 # Each option of the type as a whole; a version is an integer even if nobody says so.
-DIRTY.DECLARE user STREAM s STATELESS FAKEDELETE \xff\x00
-  => {name: user, prefix: user:, stateless: true, version: nil, tombstone: nil, fakedelete: \xff\x00, types: {}, streams: [S(s)]}
+DIRTY.DECLARE user STREAM s STATELESS SOFTDELETE \xff\x00
+  => {name: user, prefix: user:, stateless: true, version: nil, tombstone: nil, softdelete: \xff\x00, types: {}, streams: [S(s)]}
 DIRTY.DECLARE user VERSION v STREAM s
-  => {name: user, prefix: user:, stateless: false, version: v, tombstone: (86400000), fakedelete: nil, types: {v: int}, streams: [S(s)]}
+  => {name: user, prefix: user:, stateless: false, version: v, tombstone: (86400000), softdelete: nil, types: {v: int}, streams: [S(s)]}
 DIRTY.DECLARE user TOMBSTONE 0 STREAM s VERSION v TYPES 2 a int v uint
-  => {name: user, prefix: user:, stateless: false, version: v, tombstone: (0), fakedelete: nil, types: {a: int, v: uint}, streams: [S(s)]}
+  => {name: user, prefix: user:, stateless: false, version: v, tombstone: (0), softdelete: nil, types: {a: int, v: uint}, streams: [S(s)]}
 # Several streams, in the order given; options between them.
 DIRTY.DECLARE user STREAM b OPS I STREAM a PAYLOAD KEYS NAME n STREAM c MAXLEN ~ 9 TYPES 1 x int
   => {name: n, prefix: user:, types: {x: int},
@@ -118,9 +121,9 @@ DIRTY.DECLARE user POOL x 1 TAGS 1 ID dirtyStream=A/x/U,B/y,C//,D/y/D POOL y 2
   S(D ops=D db=<2> format=FLUXAORM2)]}
 # A revision.
 DIRTY.DECLARE user REVISION 0 STREAM s
-  => {name: user, prefix: user:, revision: (0), stateless: false, version: nil, tombstone: nil, fakedelete: nil, types: {}, streams: [S(s)]}
+  => {name: user, prefix: user:, revision: (0), stateless: false, version: nil, tombstone: nil, softdelete: nil, types: {}, streams: [S(s)]}
 DIRTY.DECLARE user STREAM s revision 9223372036854775807
-  => {name: user, prefix: user:, revision: (9223372036854775807), stateless: false, version: nil, tombstone: nil, fakedelete: nil, types: {}, streams: [S(s)]}
+  => {name: user, prefix: user:, revision: (9223372036854775807), stateless: false, version: nil, tombstone: nil, softdelete: nil, types: {}, streams: [S(s)]}
 "#;
 
 #[test]
@@ -139,7 +142,7 @@ fn a_declaration_is_told_as_it_is_in_force() {
 /// Writes out what a line of DECLARATIONS leaves to its default, and its streams.
 fn with_defaults(info: &str) -> String {
     let unset =
-        ", revision: nil, stateless: false, version: nil, tombstone: nil, fakedelete: nil, types: ";
+        ", revision: nil, stateless: false, version: nil, tombstone: nil, softdelete: nil, types: ";
     let info = match info.contains("stateless: ") {
         true if info.contains("revision: ") => info.to_string(),
         true => info.replacen(", stateless: ", ", revision: nil, stateless: ", 1),
@@ -162,9 +165,12 @@ fn with_defaults(info: &str) -> String {
         let (onfull, format) = (option("onfull=", trim), option("format=", "MSGPACK"));
         let number = |name| option(name, "nil").replace('<', "(").replace('>', ")");
         let (maxage, db) = (number("maxage="), number("db="));
+        let idfield = option("idfield=", "nil");
+        let safenumbers = option("safenumbers=", "false");
         told += &format!(
             "{{stream: {key}, ops: {ops}, fields: {fields}, maxlen: {maxlen}, onfull: {onfull}, \
-             maxage: {maxage}, payload: {payload}, format: {format}, db: {db}}}{rest}"
+             maxage: {maxage}, payload: {payload}, format: {format}, idfield: {idfield}, \
+             safenumbers: {safenumbers}, db: {db}}}{rest}"
         );
     }
     told
@@ -298,8 +304,8 @@ fn a_new_declaration_replaces_the_old_one_as_a_whole() {
 DIRTY.DECLARE user NAME n PREFIX p TYPES 1 a int STREAM s MAXLEN 1 PAYLOAD KEYS STREAM t => OK
 DIRTY.FLUSH user SNAPSHOT 1 1 a 5 => [insert]
 DIRTY.DECLARE user STREAM t OPS U => OK
-DIRTY.INFO user => [name user prefix user: revision nil stateless (0) version nil tombstone nil fakedelete nil types []
-  streams [[stream t ops U fields [] maxlen nil onfull nil maxage nil payload CHANGES format MSGPACK db nil]]]
+DIRTY.INFO user => [name user prefix user: revision nil stateless (0) version nil tombstone nil softdelete nil types []
+  streams [[stream t ops U fields [] maxlen nil onfull nil maxage nil payload CHANGES format MSGPACK idfield nil safenumbers (0) db nil]]]
 # The old snapshots and events stay where they are.
 HGETALL p1 => [a 5]
 DIRTY.GET user 1 => [nil]

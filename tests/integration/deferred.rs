@@ -81,7 +81,7 @@ HGETALL user:1 => [a w]
 /// Lines `what is deferred | what happens then => error of COMMIT | what undoes it`.
 const FAILING: &str = r#"
 UPDATE 404 0 | PING => NOENTITY there is no entity "404" | DIRTY.FLUSH user SEED 404 0
-TOUCH 404 | PING => NOENTITY there is no entity "404" | DIRTY.FLUSH user SEED 404 0
+TOUCH 404 UPDATE 404 0 | PING => NOENTITY there is no entity "404" | DIRTY.FLUSH user SEED 404 0
 DELETE 1 UPDATE 1 0 | PING => NOENTITY there is no entity "1" | DIRTY.ABORT user bad
 UPDATE 1 1 b y | DIRTY.FLUSH user DELETE 1 => NOENTITY there is no entity "1" | DIRTY.FLUSH user SEED 1 0
 INSERT 1 1 a z | PING => EXISTS entity "1" exists with other values | DIRTY.FLUSH user DELETE 1
@@ -364,14 +364,14 @@ DIRTY.FLUSH user DEFER c SNAPSHOT 1 1 v 6 => [deferred]
 DIRTY.COMMIT user a b c => [[insert] [delete] [stale]]
 HGETALL user:1 => [@ 7]
 DEL s => (1)
-DIRTY.DECLARE user STATELESS FAKEDELETE gone STREAM s => OK
+DIRTY.DECLARE user STATELESS SOFTDELETE gone STREAM s => OK
 DIRTY.FLUSH user DEFER a INSERT 1 1 a x UPDATE 1 1 gone 0 1 DELETE 1 1 a x TOUCH 1 => [deferred]
 DIRTY.COMMIT user a => [[insert delete delete touch]]
 "#,
     );
     let expected = [
         "entity_id: 1, op: insert",
-        "entity_id: 1, op: delete, changes: {gone: [0 1]}",
+        "entity_id: 1, op: delete",
         "entity_id: 1, op: delete",
         "entity_id: 1, op: update",
     ];
@@ -457,7 +457,7 @@ fn a_flush_is_counted_when_it_is_carried_out() {
         ["flushes:0", "ops_touch:0", "errors:0"],
     );
     counted(
-        "DIRTY.FLUSH user DEFER c TOUCH 404",
+        "DIRTY.FLUSH user DEFER c UPDATE 404 0",
         ["flushes:0", "ops_touch:0", "errors:0"],
     );
     counted(

@@ -288,7 +288,7 @@ fn hostile_sizes_are_refused_before_long() {
             "ERR unknown operation \"FLY\"",
         ),
         (
-            format!("DIRTY.FLUSH user {again} TOUCH 4"),
+            format!("DIRTY.FLUSH user {again} UPDATE 4 0"),
             "NOENTITY there is no entity \"4\"",
         ),
         (

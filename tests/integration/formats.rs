@@ -195,7 +195,7 @@ fn fluxaorm1_entries_have_the_bytes_of_the_library() {
             "user",
             "NAME",
             &vector.entity,
-            "FAKEDELETE",
+            "SOFTDELETE",
             "FakeDelete",
             "STREAM",
             "dirty_All",
@@ -239,23 +239,79 @@ fn fluxaorm1_entries_have_the_bytes_of_the_library() {
     }
 }
 
+/// Operations on entity 7 of a type with two declared fields, and the map that FLUXAORM1 has of each.
+const NULLS: [(&str, &str, &[u8]); 6] = [
+    (
+        "",
+        "INSERT 7 1 Name x NULL 1 Email",
+        b"\x85\xa2ID\x07\xa4Name\xa1x\xa3Age\xc0\xa4Gone\xc0\xa5Email\xc0",
+    ),
+    // Nulls that were null before are no change, and are not written.
+    (
+        "",
+        "UPDATE 7 JSON {\"Name\":\"y\",\"Email\":null,\"Age\":null}",
+        b"\x81\xa4Name\xa1y",
+    ),
+    (
+        "",
+        "TOUCH 7",
+        b"\x84\xa2ID\x07\xa4Name\xa1y\xa3Age\xc0\xa4Gone\xc0",
+    ),
+    (
+        "",
+        "DELETE 7",
+        b"\x84\xa2ID\x07\xa4Name\xa1y\xa3Age\xc0\xa4Gone\xc0",
+    ),
+    (
+        "STATELESS",
+        "INSERT 7 JSON {\"Email\":null,\"Age\":1}",
+        b"\x84\xa2ID\x07\xa3Age\x01\xa4Gone\xc0\xa5Email\xc0",
+    ),
+    (
+        "STATELESS",
+        "DELETE 7 1 Gone 1",
+        b"\x83\xa2ID\x07\xa4Gone\xc3\xa3Age\xc0",
+    ),
+];
+
+#[test]
+fn nulls_are_nil_where_fluxaorm1_writes_all_columns() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    for (stateless, operation, expected) in NULLS {
+        redis.run(&format!(
+            "DIRTY.DECLARE user {stateless} TYPES 2 Age uint Gone bool STREAM s FORMAT FLUXAORM1"
+        ));
+        let reply = redis.run(&format!("DIRTY.FLUSH user {operation}"));
+        assert!(reply.starts_with('['), "{operation}: {reply}");
+        let entry = last(&mut redis, "s");
+        assert_eq!(
+            entry[0].1.escape_ascii().to_string(),
+            expected.escape_ascii().to_string(),
+            "{operation}"
+        );
+    }
+}
+
 /// Operations on entity 1 of a declaration with all formats, and what each stream's reader is told: the
 /// event behind `op: `, as RESP3 has it.
-const TOLD: [(&str, [&str; 3]); 7] = [
+const TOLD: [(&str, [&str; 4]); 7] = [
     (
         "INSERT 1 JSON {\"a\":\"x\",\"n\":5}",
         [
             "insert",
             "insert, changes: {a: [nil x], n: [nil (5)]}",
             "insert, after: {a: x, n: (5)}",
+            "insert, after: {a: x, n: 5, actor: me}",
         ],
     ),
     (
         "UPDATE 1 JSON {\"a\":\"y\",\"f\":100.0}",
         [
             "update, changes: {a: [x y], f: [nil 100]}",
-            "update, changes: {a: [nil y], f: [nil 100]}",
+            "update, changes: {a: [nil y], f: [nil 100.00000000]}",
             "update, before: {a: x, n: 5}, after: {a: y, f: 100, n: 5}",
+            "update, after: {a: y, f: 100.0, n: 5, actor: me}",
         ],
     ),
     (
@@ -264,22 +320,25 @@ const TOLD: [(&str, [&str; 3]); 7] = [
             "update",
             "update, changes: {a: [nil y], f: [nil 100.0], n: [nil 5]}",
             "touch, before: {a: y, f: 100.0, n: 5}, after: {a: y, f: 100.0, n: 5}",
+            "update, after: {a: y, f: 100.0, n: 5, actor: me}",
         ],
     ),
     (
         "UPDATE 1 JSON {\"gone\":true,\"f\":null,\"n\":null}",
         [
-            "delete, changes: {gone: [nil true], f: [100.0 nil], n: [5 nil]}",
-            "delete, changes: {gone: [nil true], f: [nil nil], n: [nil nil]}",
-            "delete, before: {a: y, f: 100.0, n: 5}, after: {a: y, gone: true}",
+            "delete",
+            "delete, changes: {gone: [nil (1)], f: [nil nil], n: [nil nil]}",
+            "delete, before: {a: y, f: 100.0, n: 5}",
+            "delete, meta: {actor: me}",
         ],
     ),
     (
         "UPDATE 1 JSON {\"gone\":false}",
         [
-            "insert",
             "insert, changes: {a: [nil y], gone: [nil false]}",
+            "update, changes: {gone: [nil (0)]}",
             "insert, after: {a: y, gone: false}",
+            "insert, after: {a: y, gone: 0, actor: me}",
         ],
     ),
     (
@@ -288,6 +347,7 @@ const TOLD: [(&str, [&str; 3]); 7] = [
             "update, changes: {a: [y \\xff\\x00], gone: [0 nil]}",
             "update, changes: {a: [nil \\xff\\x00], gone: [nil nil]}",
             "update, before: {a: y, gone: 0}, after: {a: \\xff\\x00}",
+            "update, after: {a: \\xff\\x00, actor: me}",
         ],
     ),
     (
@@ -296,6 +356,7 @@ const TOLD: [(&str, [&str; 3]); 7] = [
             "delete",
             "delete, changes: {a: [\\xff\\x00 nil]}",
             "delete, before: {a: \\xff\\x00}",
+            "delete, meta: {actor: me}",
         ],
     ),
 ];
@@ -303,14 +364,17 @@ const TOLD: [(&str, [&str; 3]); 7] = [
 #[test]
 fn events_of_every_format_are_understood() {
     let (server, mut redis) = declared(
-        "FAKEDELETE gone STREAM fluxaorm FORMAT FLUXAORM2 STREAM fluxaorm1 FORMAT FLUXAORM1 \
-         STREAM debezium FORMAT DEBEZIUM",
+        "SOFTDELETE gone STREAM fluxaorm FORMAT FLUXAORM2 STREAM fluxaorm1 FORMAT FLUXAORM1 \
+         STREAM debezium FORMAT DEBEZIUM STREAM flat FORMAT FLAT",
     );
     let mut resp3 = server.connect_resp3();
     for (operation, events) in TOLD {
         let command = format!("DIRTY.FLUSH user META 1 actor me {operation}");
         assert!(!redis.run(&command).contains("ERR"), "{operation}");
-        for (stream, expected) in ["fluxaorm", "fluxaorm1", "debezium"].iter().zip(events) {
+        for (stream, expected) in ["fluxaorm", "fluxaorm1", "debezium", "flat"]
+            .iter()
+            .zip(events)
+        {
             let reply = resp3.run(&format!("DIRTY.CONSUME {stream} GROUP g c"));
             let (_, told) = reply
                 .split_once("entity: user, entity_id: 1, op: ")
@@ -394,6 +458,80 @@ fn debezium_entries_are_the_documented_envelope() {
 }
 
 #[test]
+fn each_stream_of_debezium_has_its_own_style_also_after_a_restart() {
+    let mut server = Server::with(&["--appendonly", "yes"]);
+    let mut redis = server.connect();
+    redis.run(
+        "DIRTY.DECLARE user TYPES 2 n int u uint SOFTDELETE gone STREAM plain FORMAT DEBEZIUM \
+         STREAM keyed FORMAT DEBEZIUM IDFIELD pk STREAM safe FORMAT DEBEZIUM SAFENUMBERS IDFIELD n",
+    );
+    let images = |redis: &mut Conn| {
+        ["plain", "keyed", "safe"].map(|stream| {
+            let entry = last(redis, stream);
+            let text = |index: usize| String::from_utf8(entry[index].1.clone()).expect("UTF-8");
+            let value: Json = serde_json::from_str(&text(1)).expect("JSON");
+            let parts = ["op", "before", "after"].map(|name| value[name].to_string());
+            format!("{} {}", text(0), parts.join(" "))
+        })
+    };
+    let mut restarted = false;
+    for (operation, expected) in [
+        (
+            "INSERT 18446744073709551615 2 n -9007199254740992 u 9007199254740991",
+            [
+                r#"{"id":18446744073709551615} "c" null {"n":-9007199254740992,"u":9007199254740991}"#,
+                r#"{"id":18446744073709551615} "c" null {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991}"#,
+                r#"{"id":"18446744073709551615"} "c" null {"n":"18446744073709551615","u":9007199254740991}"#,
+            ],
+        ),
+        (
+            "TOUCH 18446744073709551615",
+            [
+                r#"{"id":18446744073709551615} "u" {"n":-9007199254740992,"u":9007199254740991} {"n":-9007199254740992,"u":9007199254740991}"#,
+                r#"{"id":18446744073709551615} "u" {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991} {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991}"#,
+                r#"{"id":"18446744073709551615"} "u" {"n":"18446744073709551615","u":9007199254740991} {"n":"18446744073709551615","u":9007199254740991}"#,
+            ],
+        ),
+        (
+            "INSERT a 0",
+            [
+                r#"{"id":"a"} "c" null {}"#,
+                r#"{"id":"a"} "c" null {"pk":"a"}"#,
+                r#"{"id":"a"} "c" null {"n":"a"}"#,
+            ],
+        ),
+        (
+            "DELETE a",
+            [
+                r#"{"id":"a"} "d" {} null"#,
+                r#"{"id":"a"} "d" {"pk":"a"} null"#,
+                r#"{"id":"a"} "d" {"n":"a"} null"#,
+            ],
+        ),
+        // A delete that leaves the entity there has no row afterwards either.
+        (
+            "UPDATE 18446744073709551615 1 gone 1",
+            [
+                r#"{"id":18446744073709551615} "d" {"n":-9007199254740992,"u":9007199254740991} null"#,
+                r#"{"id":18446744073709551615} "d" {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991} null"#,
+                r#"{"id":"18446744073709551615"} "d" {"n":"18446744073709551615","u":9007199254740991} null"#,
+            ],
+        ),
+    ] {
+        let reply = redis.run(&format!("DIRTY.FLUSH user {operation}"));
+        assert!(reply.starts_with('['), "{operation}: {reply}");
+        assert_eq!(images(&mut redis), expected, "{operation}");
+        if !restarted {
+            // What is declared is in the AOF, and in what it is rewritten to.
+            server.rewrite_aof();
+            server.restart();
+            redis = server.connect();
+            restarted = true;
+        }
+    }
+}
+
+#[test]
 fn entries_of_others_are_no_events_in_any_format() {
     let server = Server::start();
     let mut redis = server.connect_resp3();
@@ -402,6 +540,9 @@ fn entries_of_others_are_no_events_in_any_format() {
         "key {\"id\":1} value {\"before\":null,\"after\":{},\"source\":{\"connector\":\"mysql\",\"table\":\"t\"},\"op\":\"c\"}",
         "key {\"id\":1} value {\"before\":null,\"after\":{},\"source\":{\"connector\":\"dirty\",\"table\":\"t\"},\"op\":\"x\"}",
         "key 1 value 2",
+        "operation user.created id 1 occurred_at 2026-01-02T03:04:05Z",
+        "operation user.create id 1 occurred_at now",
+        "operation user.create id 1",
         "key {\"id\":1}",
         "s \\x80 action add entity e id 1 more 1",
         "s \\x81\\xa1a\\x91\\x01 action edit entity e id 1",

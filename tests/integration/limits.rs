@@ -68,13 +68,13 @@ DIRTY.FLUSH user SNAPSHOT 3 MSGPACK \x83\xa1a\x01\xa1b\x01\xa1c\x01 => [update]
 DIRTY.FLUSH user SNAPSHOT 3 MSGPACK \x84\xa1a\x01\xa1b\x01\xa1c\x01\xa1d\x01 => LIMIT 4 fields of the entity "3", but dirty.max-fields is 3
 # A delete with a version.
 DIRTY.FLUSH versioned DELETE 1 3 v 1 a 1 b 1 => [none]
-DIRTY.FLUSH versioned DELETE 1 4 v 2 a 1 b 1 c 1 => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
+DIRTY.FLUSH versioned DELETE 1 4 v 2 a 1 b 1 c 1 => [none]
 # Types without snapshots, the old and the new state each.
 DIRTY.FLUSH stateless UPDATE 1 3 a 1 2 b 1 2 c 1 2 => [update]
 DIRTY.FLUSH stateless UPDATE 1 4 a 1 2 b 1 2 c 1 2 d 1 2 => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
 DIRTY.FLUSH stateless UPDATE 1 JSON {"a":1,"b":1,"c":1} {"d":1} => [update]
 DIRTY.FLUSH stateless UPDATE 1 JSON {} {"a":1,"b":1,"c":1,"d":1} => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
-DIRTY.FLUSH stateless DELETE 1 4 a 1 b 1 c 1 d 1 => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
+DIRTY.FLUSH stateless DELETE 1 4 a 1 b 1 c 1 d 1 => [delete]
 # Pairs of META.
 DIRTY.FLUSH user META 3 a 1 b 1 c 1 TOUCH 1 => [touch]
 DIRTY.FLUSH user META 4 a 1 b 1 c 1 d 1 TOUCH 1 => LIMIT 4 pairs of META, but dirty.max-fields is 3
@@ -126,7 +126,7 @@ fn a_value_has_at_most_max_value_bytes() {
         r#"
 DIRTY.FLUSH user SNAPSHOT 1 1 a 1234 => [insert]
 DIRTY.FLUSH user SNAPSHOT 1 1 a 12345 => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
-DIRTY.FLUSH user SNAPSHOT 1 1 n 01234 => LIMIT 5 bytes in the value of "n", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user SNAPSHOT 1 2 a 1234 n 01234 => LIMIT 5 bytes in the value of "n", but dirty.max-value-bytes is 4
 DIRTY.FLUSH user INSERT 2 1 a 12345 => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
 DIRTY.FLUSH user UPDATE 1 1 a 12345 => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
 DIRTY.FLUSH user SEED 2 1 a 12345 => LIMIT 5 bytes in the value of "a", but dirty.max-value-bytes is 4
@@ -147,7 +147,7 @@ DIRTY.FLUSH user SNAPSHOT 1234 1 name x => [insert]
 DIRTY.FLUSH user SNAPSHOT 12345 0 => LIMIT 5 bytes in the name "12345", but dirty.max-value-bytes is 4
 DIRTY.FLUSH user TOUCH 12345 => LIMIT 5 bytes in the name "12345", but dirty.max-value-bytes is 4
 DIRTY.FLUSH user SNAPSHOT 1 1 names x => LIMIT 5 bytes in the name "names", but dirty.max-value-bytes is 4
-DIRTY.FLUSH user SNAPSHOT 1 0 NULL 1 names => LIMIT 5 bytes in the name "names", but dirty.max-value-bytes is 4
+DIRTY.FLUSH user SNAPSHOT new 0 NULL 1 names => LIMIT 5 bytes in the name "names", but dirty.max-value-bytes is 4
 DIRTY.FLUSH user META 1 name 1234 TOUCH 1234 => [touch]
 DIRTY.FLUSH user META 1 names 1 TOUCH 1 => LIMIT 5 bytes in the name "names", but dirty.max-value-bytes is 4
 DIRTY.FLUSH user META 1 name 12345 TOUCH 1 => LIMIT 5 bytes in the value of "name", but dirty.max-value-bytes is 4
@@ -217,6 +217,77 @@ fn the_events_of_a_command_have_at_most_max_event_bytes() {
         peak(&mut redis) - was
     );
     assert_eq!(redis.digest(), before);
+}
+
+/// Lines `flush => reply` of entities `1`, `2` and `3`, which have more fields and bytes than the limits allow now.
+const SHRINKING: &str = r#"
+# Setting by setting: as many fields and bytes as before, or fewer.
+SNAPSHOT 1 4 a xxxx b yyyy c zzzz d 0000 => [none]
+SNAPSHOT 1 4 a xxxx b yyyy c zzzz d 1111 => [update]
+SNAPSHOT 1 4 a xxxx b yyyy c zzzz d 111 => [update]
+SNAPSHOT 1 3 a xxxxxx b yyyyyy c zzz NULL 2 d e => [update]
+UPDATE 1 2 a yyyyyy b xxxxxx => [update]
+UPDATE 1 0 NULL 4 c p q r => [update]
+TOUCH 1 => [touch]
+SNAPSHOT 1 3 a y b x name "" => LIMIT 3 fields of the entity "1", but dirty.max-fields is 2
+UPDATE 1 1 a yyyyyyy => LIMIT 7 bytes in the value of "a", but dirty.max-value-bytes is 3
+# It may grow again as far as the limits allow; its event is not excused then.
+UPDATE 1 2 a y b x => [update]
+UPDATE 1 1 a yy => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
+# One by one, all can be deleted; together they are what a command may not publish.
+DELETE 2 DELETE 3 => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
+TOUCH 1 DELETE 2 => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
+SEED 1 1 a y DELETE 2 => [seed delete]
+DELETE 3 => [delete]
+DELETE 3 => [none]
+DEFER t DELETE long-id => [deferred]
+DEFER u UPDATE long-id 0 NULL 1 a => [deferred]
+DEFER v SNAPSHOT long-id 3 a xxx b yyyy c zzzz => [deferred]
+DEFER w SNAPSHOT long-id 5 a xxx b yyyy c zzzz d 1 e 1
+  => LIMIT 5 fields of the entity "long-id", but dirty.max-fields is 2
+DEFER w UPDATE 404 1 a xxxx => LIMIT 4 bytes in the value of "a", but dirty.max-value-bytes is 3
+"#;
+
+#[test]
+fn a_delete_or_a_flush_that_shrinks_its_entity_is_not_held_back() {
+    let (_server, mut redis) = started();
+    redis.expect("DIRTY.DECLARE user STREAM s PAYLOAD IMAGES STREAM t PAYLOAD FULL => OK");
+    for id in ["1", "2", "3", "long-id"] {
+        redis.run(&format!(
+            "DIRTY.FLUSH user SNAPSHOT {id} 4 a xxxx b yyyy c zzzz d 0000"
+        ));
+    }
+    for (setting, value) in [("fields", 2), ("value-bytes", 3), ("event-bytes", 1)] {
+        redis.expect(&format!("CONFIG SET dirty.max-{setting} {value} => OK"));
+    }
+    for (flush, expected) in super::support::cases(SHRINKING) {
+        let before = redis.digest();
+        let reply = redis.run(&format!("DIRTY.FLUSH user {flush}"));
+        assert_eq!(reply, expected, "{flush}");
+        if expected.starts_with("LIMIT") {
+            assert_eq!(redis.digest(), before, "{flush}");
+        }
+    }
+    redis.expect("DIRTY.COMMIT user v => [[update]]");
+    redis.expect("DIRTY.COMMIT user u => [[update]]");
+    redis.expect("DIRTY.COMMIT user t => [[delete]]");
+    // A flag that is set is a delete, although the entity grows by it.
+    redis.expect(
+        r#"
+CONFIG SET dirty.max-event-bytes 64mb => OK
+CONFIG SET dirty.max-value-bytes 64mb => OK
+DIRTY.DECLARE soft SOFTDELETE gone STREAM s PAYLOAD IMAGES => OK
+DIRTY.FLUSH soft INSERT 1 1 a xxxxxxxxxxxxxxxxx => [insert]
+CONFIG SET dirty.max-event-bytes 1 => OK
+CONFIG SET dirty.max-fields 1 => OK
+DIRTY.FLUSH soft UPDATE 1 2 gone 1 b 1 => LIMIT 2 fields of the entity "1", but dirty.max-fields is 1
+DIRTY.FLUSH soft UPDATE 1 1 gone 1 => [delete]
+CONFIG SET dirty.max-fields 2 => OK
+DIRTY.FLUSH soft UPDATE 1 0 NULL 1 gone => [insert]
+DIRTY.FLUSH soft UPDATE 1 1 b 1
+  => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
+"#,
+    );
 }
 
 /// Without the limit such a command would hold the server for half a minute.

@@ -15,15 +15,15 @@ UPDATE 1 1 c x NULL 1 b => hset user:1, hdel user:1, xadd s, xadd limited, xtrim
 SNAPSHOT 1 1 a y => hdel user:1, xadd s, xadd limited, xtrim limited
 SNAPSHOT 1 0 => hset user:1, hdel user:1, xadd s, xadd a, xadd limited, xtrim limited
 SNAPSHOT 1 0 => -
-TOUCH 1 => xadd s, xadd limited, xtrim limited
+TOUCH 1 => xadd s, xadd a, xadd limited, xtrim limited
 DELETE 1 => del user:1, xadd s, xadd limited, xtrim limited
 DELETE 1 => -
 SEED 1 1 a x => hset user:1
 SEED 1 1 a x => -
 SEED 1 0 NULL 1 a => hset user:1, hdel user:1
 SNAPSHOT 2 0 DELETE 2 TOUCH 1
-  => hset user:2, xadd s, xadd limited, del user:2, xadd s, xadd limited, xadd s, xadd limited,
-  xtrim limited
+  => hset user:2, xadd s, xadd limited, del user:2, xadd s, xadd limited, xadd s, xadd a,
+  xadd limited, xtrim limited
 # Refused.
 SNAPSHOT 3 1 a x UPDATE 4 0 => -
 INSERT 1 1 a x => -
@@ -98,11 +98,11 @@ UPDATE 1 0 NULL 1 a => user:1 s
 DELETE 1 => user:1 s
 SNAPSHOT 2 1 a x => user:2 s
 UPDATE 2 0 NULL 1 b => user:2 s
-TOUCH 1 => s
+TOUCH 1 => s other
 SEED 1 1 a y => user:1
 INSERT 3 1 a x => user:3 s
 SNAPSHOT 1 1 a y DELETE 2 => user:1 user:2 s
-SEED 1 1 a y TOUCH 2 => user:1 s
+SEED 1 1 a y TOUCH 2 => user:1 s other
 SNAPSHOT 1 1 a x => -
 INSERT 1 1 a x => -
 UPDATE 1 1 a x => -

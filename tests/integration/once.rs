@@ -66,7 +66,9 @@ fn the_first_reply_comes_again_byte_for_byte() {
     let mut sockets = [Socket::resp2(&server), Socket::resp3(&server)];
     for (number, (flush, expected)) in [
         ("SNAPSHOT 1 2 v 1 a x", "*1\\r\\n+insert\\r\\n"),
-        ("SNAPSHOT 1 2 v 1 a x", "*1\\r\\n+stale\\r\\n"),
+        ("SNAPSHOT 1 2 v 1 a x", "*1\\r\\n+none\\r\\n"),
+        ("SNAPSHOT 1 2 v 1 a y", "*1\\r\\n+conflict\\r\\n"),
+        ("SNAPSHOT 1 2 v 0 a y", "*1\\r\\n+stale\\r\\n"),
         ("DELETE 404", "*1\\r\\n+none\\r\\n"),
         (
             "UPDATE 1 2 v 2 b y TOUCH 1 SEED 2 1 v 1 DELETE 1",
@@ -83,7 +85,7 @@ fn the_first_reply_comes_again_byte_for_byte() {
             "WITHEVENTS INSERT 4 1 v 1 UPDATE 4 2 v 2 b \\xff",
             "*2\\r\\n*3\\r\\n+insert\\r\\n*1\\r\\n$1\\r\\nv\\r\\n*2\\r\\n$1\\r\\ns\\r\\n$15\\r\\nID-7\\r\\n\
              *3\\r\\n+update\\r\\n*2\\r\\n$1\\r\\nv\\r\\n$1\\r\\nb\\r\\n*4\\r\\n$1\\r\\ns\\r\\n$15\\r\\nID-8\\r\\n\
-             $2\\r\\nt\\x00\\r\\n$15\\r\\nID-2\\r\\n",
+             $2\\r\\nt\\x00\\r\\n$15\\r\\nID-3\\r\\n",
         ),
     ]
     .into_iter()

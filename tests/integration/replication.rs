@@ -45,7 +45,15 @@ const EFFECTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("DIRTY.FLUSH user SEED 2 1 name C", &["HSET user:2 name C"]),
-    ("DIRTY.FLUSH user TOUCH 2", &["XADD s ms-3 s BYTES"]),
+    (
+        "DIRTY.FLUSH user TOUCH 2",
+        &[
+            "MULTI",
+            "XADD s ms-3 s BYTES",
+            "XADD t ms-2 s BYTES",
+            "EXEC",
+        ],
+    ),
     (
         "DIRTY.FLUSH user UPDATE 2 0 NULL 1 name INSERT 3 0 DELETE 1",
         &[

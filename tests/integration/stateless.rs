@@ -139,7 +139,7 @@ fn a_stream_gets_what_it_asked_for() {
         ("UPDATE 1 1 a x x", ""),
         ("DELETE 1 1 a x", "d da"),
         ("DELETE 1", "d da"),
-        ("TOUCH 1", "u"),
+        ("TOUCH 1", "u none_a da"),
     ] {
         redis.run(&format!("DEL {}", STREAMS.join(" ")));
         redis.run(&format!("DIRTY.FLUSH user {operation}"));

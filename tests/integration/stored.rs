@@ -40,7 +40,7 @@ fn a_file_of_encoding_1_loads_and_means_what_it_meant() {
 
 /// Everything that the module stores, in keys that live for ever.
 const STORED: &str = r"
-DIRTY.DECLARE order NAME orders PREFIX o: VERSION rev TOMBSTONE 9007199254740992 FAKEDELETE hidden
+DIRTY.DECLARE order NAME orders PREFIX o: VERSION rev TOMBSTONE 9007199254740992 SOFTDELETE hidden
   TYPES 7 a string b int c uint d float e bool f time g json
   REVISION 3 STREAM order-changes OPS ID FIELDS 2 a b MAXLEN = 1000 ONFULL KEEP MAXAGE 9007199254740992 PAYLOAD FULL
   STREAM order-images MAXLEN ~ 1000 ONFULL REFUSE PAYLOAD IMAGES DB 3 STREAM order-keys PAYLOAD KEYS

@@ -374,10 +374,11 @@ fn versions_with_a_point_are_as_exact_as_others() {
         r#"
 DIRTY.FLUSH user SNAPSHOT 1 JSON {"rev":1767323045123456001.0} => [insert]
 DIRTY.FLUSH user SNAPSHOT 1 JSON {"rev":1767323045123456002.0} => [update]
-DIRTY.FLUSH user SNAPSHOT 1 JSON {"rev":1767323045123456002} => [stale]
-DIRTY.FLUSH user SNAPSHOT 1 1 rev 1767323045123456002.0 => [stale]
+DIRTY.FLUSH user SNAPSHOT 1 JSON {"rev":1767323045123456002} => [none]
+DIRTY.FLUSH user SNAPSHOT 1 1 rev 1767323045123456002.0 => [none]
+DIRTY.FLUSH user SNAPSHOT 1 2 rev 1767323045123456001.0 a x => [stale]
 DIRTY.FLUSH user SNAPSHOT 1 1 rev 1.767323045123456003e18 => [update]
-DIRTY.FLUSH user SNAPSHOT 1 MSGPACK \x81\xa3rev\xcf\x18\x86\xca\xf2\x23\xf1\xfc\x03 => [stale]
+DIRTY.FLUSH user SNAPSHOT 1 MSGPACK \x81\xa3rev\xcf\x18\x86\xca\xf2\x23\xf1\xfc\x03 => [none]
 DIRTY.FLUSH user SNAPSHOT 1 MSGPACK \x81\xa3rev\xcb\x43\xd0\x00\x00\x00\x00\x00\x00 => [update]
 HGET user:1 rev => 4611686018427387904
 DIRTY.FLUSH user DELETE 1 JSON {"rev":4611686018427387905.0} => [delete]

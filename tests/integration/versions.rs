@@ -1,4 +1,5 @@
-//! VERSION: what is not newer than what is stored, or than what was deleted, is stale.
+//! VERSION: an older operation is stale, one of the same version conflicts unless it changes nothing, and FORCE
+//! repairs.
 
 use super::support::entities::{declared, expect_operations};
 use super::support::entries::{decode, events};
@@ -16,27 +17,38 @@ const OPERATIONS: &[(&str, &str)] = &[
         "VERSION v STREAM s",
         r#"
 SNAPSHOT 1 2 v 5 a x => insert | v 5 a x | 1
-SNAPSHOT 1 2 v 5 a x => stale | v 5 a x | 1
-SNAPSHOT 1 2 v 5 a y => stale | v 5 a x | 1
+SNAPSHOT 1 2 v 5 a x => none | v 5 a x | 1
+SNAPSHOT 1 2 v 5 a y => conflict | v 5 a x | 1
+SNAPSHOT 1 1 v 5 => conflict | v 5 a x | 1
+INSERT 1 2 v 5 a x => none | v 5 a x | 1
+INSERT 1 2 v 5 a y => conflict | v 5 a x | 1
+UPDATE 1 1 v 5 => none | v 5 a x | 1
+UPDATE 1 2 v 5 a x => none | v 5 a x | 1
+UPDATE 1 2 v 5 b x => conflict | v 5 a x | 1
+UPDATE 1 1 v 5 NULL 1 a => conflict | v 5 a x | 1
+UPDATE 1 1 v 5 NULL 1 b => none | v 5 a x | 1
+SEED 1 2 v 5 a x => none | v 5 a x | 1
+SEED 1 2 v 5 a y => conflict | v 5 a x | 1
 SNAPSHOT 1 2 v 4 a y => stale | v 5 a x | 1
 SNAPSHOT 1 2 v -6 a y => stale | v 5 a x | 1
 # A version is a number, not a text.
-SNAPSHOT 1 2 v 05 a y => stale | v 5 a x | 1
+SNAPSHOT 1 2 v 05 a x => none | v 5 a x | 1
+SNAPSHOT 1 2 v 05 a y => conflict | v 5 a x | 1
 SNAPSHOT 1 2 v 10 a x => update | v 10 a x | 2
 SNAPSHOT 1 2 v 9 a y => stale | v 10 a x | 2
 SNAPSHOT 1 2 a x v +11 => update | v 11 a x | 3
 SNAPSHOT 1 1 v 12 => update | v 12 | 4
-SNAPSHOT 1 1 v 12 NULL 1 b => stale | v 12 | 4
-INSERT 1 1 v 12 => stale | v 12 | 4
+SNAPSHOT 1 1 v 12 NULL 1 b => none | v 12 | 4
+INSERT 1 1 v 12 => none | v 12 | 4
 INSERT 1 2 v 11 a z => stale | v 12 | 4
 INSERT 1 1 v 13 => EXISTS entity "1" exists with other values | v 12 | 4
-UPDATE 1 1 v 12 => stale | v 12 | 4
+UPDATE 1 1 v 12 => none | v 12 | 4
 UPDATE 1 2 v 11 a x => stale | v 12 | 4
 UPDATE 1 2 a x v 13 => update | v 13 a x | 5
 UPDATE 1 1 v 14 NULL 1 a => update | v 14 | 6
-SEED 1 2 v 14 a x => stale | v 14 | 6
+SEED 1 2 v 14 a x => conflict | v 14 | 6
 SEED 1 2 v 15 a x => seed | v 15 a x | 6
-SEED 1 2 v 15 a x => stale | v 15 a x | 6
+SEED 1 2 v 15 a x => none | v 15 a x | 6
 TOUCH 1 => touch | v 15 a x | 7
 # What is wrong is wrong, however old it is.
 SNAPSHOT 1 2 v 1 @ x => ERR the field "@" is reserved | v 15 a x | 7
@@ -53,7 +65,7 @@ SNAPSHOT 1 2 v 5 a x => insert | v 5 a x | 1
 DELETE 1 1 v 4 => stale | v 5 a x | 1
 # Of a delete and a snapshot of one version the delete wins.
 DELETE 1 1 v 5 => delete | @ 5 | 2
-DELETE 1 1 v 5 => stale | @ 5 | 2
+DELETE 1 1 v 5 => none | @ 5 | 2
 DELETE 1 1 v 4 => stale | @ 5 | 2
 DELETE 1 => none | @ 5 | 2
 SNAPSHOT 1 2 v 5 a x => stale | @ 5 | 2
@@ -62,7 +74,8 @@ INSERT 1 2 v 5 a x => stale | @ 5 | 2
 SEED 1 2 v 5 a x => stale | @ 5 | 2
 UPDATE 1 2 v 5 a x => stale | @ 5 | 2
 UPDATE 1 2 v 6 a x => NOENTITY there is no entity "1" | @ 5 | 2
-TOUCH 1 => NOENTITY there is no entity "1" | @ 5 | 2
+TOUCH 1 => none | @ 5 | 2
+SEED 1 2 v 5 a x TOUCH 1 SNAPSHOT 1 2 v 5 a x => stale none stale | @ 5 | 2
 # A later delete of what is gone is no event, but it is remembered.
 DELETE 1 2 v 7 a x => none | @ 7 | 2
 SNAPSHOT 1 2 v 6 a x => stale | @ 7 | 2
@@ -93,11 +106,11 @@ SNAPSHOT 1 1 v 6 => insert | v 6 | 1
     (
         "VERSION v STREAM s",
         r#"
-SNAPSHOT 1 1 v 1 SNAPSHOT 1 1 v 1 SNAPSHOT 1 2 v 2 a x => insert stale update | v 2 a x | 2
+SNAPSHOT 1 1 v 1 SNAPSHOT 1 1 v 1 SNAPSHOT 1 2 v 2 a x => insert none update | v 2 a x | 2
 DELETE 1 1 v 2 SNAPSHOT 1 1 v 2 => delete stale | @ 2 | 3
 INSERT 1 2 v 3 a y DELETE 1 INSERT 1 1 v 3 INSERT 1 1 v 4 => insert delete stale insert | v 4 | 6
 DELETE 1 1 v 3 DELETE 1 1 v 5 DELETE 1 1 v 6 DELETE 1 => stale delete none none | @ 6 | 7
-UPDATE 1 1 v 6 TOUCH 1 => NOENTITY there is no entity "1" | @ 6 | 7
+UPDATE 1 1 v 6 TOUCH 1 => stale none | @ 6 | 7
 SNAPSHOT 1 1 v 7 DELETE 1 SEED 1 2 v 8 b y UPDATE 1 1 v 9 => insert delete seed update | v 9 b y | 10
 SNAPSHOT 2 1 v 1 SNAPSHOT 1 2 v 10 a x DELETE 2 1 v 1 => insert update delete | v 10 a x | 13
 SNAPSHOT 1 1 v 11 SNAPSHOT 1 2 v 12 a => ERR SNAPSHOT requires a value | v 10 a x | 13
@@ -109,11 +122,11 @@ SNAPSHOT 1 1 v 11 SNAPSHOT 2 1 a x => BADVALUE field "v" must give the entity's 
         "VERSION v STREAM s",
         r#"
 SNAPSHOT 1 1 v -9223372036854775808 => insert | v -9223372036854775808 | 1
-SNAPSHOT 1 1 v -9223372036854775808 => stale | v -9223372036854775808 | 1
+SNAPSHOT 1 1 v -9223372036854775808 => none | v -9223372036854775808 | 1
 DELETE 1 => delete | @ -9223372036854775808 | 2
 INSERT 1 1 v -9223372036854775807 => insert | v -9223372036854775807 | 3
 UPDATE 1 1 v 0 => update | v 0 | 4
-UPDATE 1 1 v -0 => stale | v 0 | 4
+UPDATE 1 1 v -0 => none | v 0 | 4
 UPDATE 1 1 v 9223372036854775806 => update | v 9223372036854775806 | 5
 UPDATE 1 1 v 9223372036854775807 => update | v 9223372036854775807 | 6
 SNAPSHOT 1 1 v 9223372036854775808
@@ -130,7 +143,7 @@ SNAPSHOT 1 1 v 9223372036854775807 => stale | @ 9223372036854775807 | 7
         "TYPES 1 v uint VERSION v STREAM s",
         r#"
 SNAPSHOT 1 1 v 0 => insert | v 0 | 1
-SNAPSHOT 1 1 v 0 => stale | v 0 | 1
+SNAPSHOT 1 1 v 0 => none | v 0 | 1
 SNAPSHOT 1 1 v -1 => BADVALUE field "v" takes a 64-bit unsigned integer, not "-1" | v 0 | 1
 SNAPSHOT 1 1 v 9223372036854775808 => update | v 9223372036854775808 | 2
 SNAPSHOT 1 1 v 9223372036854775807 => stale | v 9223372036854775808 | 2
@@ -139,6 +152,39 @@ SNAPSHOT 1 1 v 18446744073709551614 => stale | v 18446744073709551615 | 3
 DELETE 1 1 v 18446744073709551614 => stale | v 18446744073709551615 | 3
 DELETE 1 => delete | @ 18446744073709551615 | 4
 SNAPSHOT 1 1 v 18446744073709551615 => stale | @ 18446744073709551615 | 4
+"#,
+    ),
+    // FORCE asks for no version, and for nothing else.
+    (
+        "VERSION v STREAM s",
+        r#"
+FORCE SNAPSHOT 1 2 v 5 a x => insert | v 5 a x | 1
+FORCE SNAPSHOT 1 2 v 5 a x => none | v 5 a x | 1
+FORCE SNAPSHOT 1 2 v 5 a y => update | v 5 a y | 2
+FORCE UPDATE 1 2 v 3 a z => update | v 3 a z | 3
+SNAPSHOT 1 2 v 3 a y => conflict | v 3 a z | 3
+FORCE INSERT 1 2 v 3 a y => EXISTS entity "1" exists with other values | v 3 a z | 3
+FORCE SEED 1 2 v 2 a w => seed | v 2 a w | 3
+FORCE SNAPSHOT 1 1 a x => BADVALUE field "v" must give the entity's version | v 2 a w | 3
+FORCE DELETE 1 1 v 1 => delete | @ 1 | 4
+FORCE DELETE 1 1 v 0 => none | @ 0 | 4
+FORCE DELETE 1 1 v 0 => none | @ 0 | 4
+FORCE UPDATE 1 1 v 1 => NOENTITY there is no entity "1" | @ 0 | 4
+FORCE TOUCH 1 => none | @ 0 | 4
+FORCE SNAPSHOT 1 1 v 0 => insert | v 0 | 5
+DELETE 1 1 v 9 => delete | @ 9 | 6
+FORCE INSERT 1 1 v 1 SNAPSHOT 1 1 v 0 => insert update | v 0 | 8
+FORCE META 0 WITHEVENTS DELETE 404 => [none [] []] | v 0 | 8
+"#,
+    ),
+    // Where there is no VERSION it says nothing.
+    (
+        "STREAM s",
+        r#"
+FORCE SNAPSHOT 1 1 a x => insert | a x | 1
+FORCE SNAPSHOT 1 1 a x => none | a x | 1
+FORCE DELETE 1 => delete | | 2
+FORCE UPDATE 1 0 => NOENTITY there is no entity "1" | | 2
 "#,
     ),
     // Nothing is remembered.
@@ -157,7 +203,7 @@ SNAPSHOT 1 1 v 1 DELETE 1 SNAPSHOT 1 1 v 1 => insert delete insert | v 1 | 7
 ];
 
 #[test]
-fn what_is_not_newer_is_stale() {
+fn a_version_decides_whether_an_operation_is_applied() {
     for (declaration, table) in OPERATIONS {
         let (_server, mut redis) = declared(declaration);
         expect_operations(&mut redis, table);
@@ -186,7 +232,8 @@ HGETALL user:1 => [@ -7]
 DEL user:1 => (1)
 # A number is one in any text.
 HSET user:1 v +007 => (1)
-DIRTY.FLUSH user SNAPSHOT 1 2 v 7 n 1 => [stale]
+DIRTY.FLUSH user SNAPSHOT 1 2 v 7 n 1 => [conflict]
+DIRTY.FLUSH user SNAPSHOT 1 1 v 7 => [none]
 DIRTY.FLUSH user DELETE 1 => [delete]
 HGETALL user:1 => [@ 7]
 # The marker of one that has fields is no tombstone, but its version counts.
@@ -265,13 +312,13 @@ fn the_version_is_in_every_event() {
 }
 
 #[test]
-fn with_events_a_stale_operation_has_changed_and_published_nothing() {
+fn with_events_a_stale_or_conflicting_operation_has_changed_and_published_nothing() {
     let (_server, mut redis) = declared("VERSION v STREAM s");
     redis.expect(
         r#"
 DIRTY.FLUSH user SEED 1 2 v 5 a x => [seed]
-DIRTY.FLUSH user WITHEVENTS SNAPSHOT 1 2 v 5 a y DELETE 1 1 v 4 DELETE 2 1 v 1 UPDATE 2 1 v 1
-  => [[stale [] []] [stale [] []] [none [] []] [stale [] []]]
+DIRTY.FLUSH user WITHEVENTS SNAPSHOT 1 2 v 5 a y DELETE 1 1 v 4 DELETE 2 1 v 1 UPDATE 2 1 v 1 SEED 1 2 v 4 a y
+  => [[conflict [] []] [stale [] []] [none [] []] [stale [] []] [stale [] []]]
 EXISTS s => (0)
 "#,
     );
@@ -349,7 +396,7 @@ HSET $ a x | TOUCH 1 SNAPSHOT 1 1 v 5 => touch stale | @ 5 a x | for ever
 HSET $ a x v 3 | UPDATE 1 1 v 4 => stale | @ 5 a x v 3 | for ever
 HSET $ a x v 3 | UPDATE 1 1 v 6 => update | a x v 6 | for ever
 HSET $ a x v junk | UPDATE 1 1 v 5 => stale | @ 5 a x v junk | for ever
-HSET $ a x v 5 | UPDATE 1 1 v 5 => stale | a x v 5 | for ever
+HSET $ a x v 5 | UPDATE 1 1 v 5 => none | a x v 5 | for ever
 HSET $ a x v 3 | DELETE 1 => delete | @ 5 | tombstone
 HSET $ @ 9 a x | UPDATE 1 1 v 9 => stale | @ 9 a x | for ever
 HSET $ a x | UPDATE 1 1 v 6 => update | a x v 6 | for ever
@@ -364,8 +411,9 @@ HSET $ a x | DELETE 1 1 v 6 SNAPSHOT 1 1 v 7 => delete insert | v 7 | for ever
 HSET $ a x | INSERT 1 2 v 6 a x => EXISTS entity "1" exists with other values | @ 5 a x | tombstone
 HSET $ a x | SNAPSHOT 1 1 a x => BADVALUE field "v" must give the entity's version | @ 5 a x | tombstone
 # Nothing changes, but whoever is told so must not lose it.
-HSET $ a x v 7 | SNAPSHOT 1 2 v 7 a x => stale | a x v 7 | for ever
-HSET $ a x v 7 | INSERT 1 2 v 7 a x => stale | a x v 7 | for ever
+HSET $ a x v 7 | SNAPSHOT 1 2 v 7 a x => none | a x v 7 | for ever
+HSET $ a x v 7 | INSERT 1 2 v 7 a x => none | a x v 7 | for ever
+HSET $ a x v 7 | INSERT 1 2 v 7 a y => conflict | a x v 7 | for ever
 HSET $ a x v 7 | UPDATE 1 1 v 6 => stale | a x v 7 | for ever
 HSET $ a x v 7 | SEED 1 1 v 6 => stale | a x v 7 | for ever
 HSET $ a x v 7 | DELETE 1 1 v 6 => stale | a x v 7 | for ever
@@ -524,7 +572,7 @@ fn a_type_that_is_declared_anew_goes_on_with_what_is_stored() {
         r#"
 DIRTY.FLUSH user SNAPSHOT 1 2 v 5 a x SNAPSHOT 2 2 v junk a x SNAPSHOT 3 0 => [insert insert insert]
 DIRTY.DECLARE user VERSION v STREAM s => OK
-DIRTY.FLUSH user SNAPSHOT 1 1 v 5 SNAPSHOT 2 1 v 1 SNAPSHOT 3 1 v 1 => [stale update update]
+DIRTY.FLUSH user SNAPSHOT 1 1 v 5 SNAPSHOT 2 1 v 1 SNAPSHOT 3 1 v 1 => [conflict update update]
 HGETALL user:3 => [v 1]
 DIRTY.FLUSH user DELETE 1 => [delete]
 # Another field, which none of them has.
@@ -535,7 +583,7 @@ DIRTY.FLUSH user SNAPSHOT 1 1 w 5 => [stale]
 DIRTY.DECLARE user STREAM s => OK
 DIRTY.GET user 1 => [nil]
 DIRTY.FLUSH user DELETE 1 => [none]
-DIRTY.FLUSH user TOUCH 1 => NOENTITY there is no entity "1"
+DIRTY.FLUSH user TOUCH 1 => [none]
 HGETALL user:1 => [@ 5]
 DIRTY.FLUSH user INSERT 1 1 v 1 => [insert]
 HGETALL user:1 => [v 1]
@@ -650,6 +698,11 @@ fn each_command_replicates_exactly_its_effects() {
         ),
         ("INSERT 1 2 v 3 a y", vec![]),
         ("DELETE 1 1 v 2", vec![]),
+        ("DRYRUN FORCE SNAPSHOT 1 2 v 1 a y", vec![]),
+        (
+            "FORCE SNAPSHOT 1 2 v 3 a y",
+            vec!["MULTI", "HSET user:1 a y", "XADD s ms-2 s BYTES", "EXEC"],
+        ),
         (
             "DELETE 1",
             vec![
@@ -657,10 +710,22 @@ fn each_command_replicates_exactly_its_effects() {
                 "DEL user:1",
                 "HSET user:1 @ 3",
                 "PEXPIREAT user:1 MS",
-                "XADD s ms-2 s BYTES",
+                "XADD s ms-3 s BYTES",
                 "EXEC",
             ],
         ),
+        ("DELETE 1 1 v 3", vec![]),
+        (
+            "FORCE DELETE 1 1 v 2",
+            vec![
+                "MULTI",
+                "DEL user:1",
+                "HSET user:1 @ 2",
+                "PEXPIREAT user:1 MS",
+                "EXEC",
+            ],
+        ),
+        ("TOUCH 1", vec![]),
     ] {
         redis.run(&format!("DIRTY.FLUSH user {operations}"));
         let (commands, end) = appended(&server, start);

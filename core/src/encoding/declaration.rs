@@ -6,12 +6,13 @@
 //!
 //! ```text
 //! [NAME name] [PREFIX prefix] [REVISION n] [STATELESS]
-//! [VERSION field [TOMBSTONE ms]] [FAKEDELETE field]
+//! [VERSION field [TOMBSTONE ms]] [SOFTDELETE field]
 //! [TYPES n field type [field type …]]
 //! [STREAM stream [OPS ops] [FIELDS n field [field …]]
 //!                [MAXLEN [=|~] count [ONFULL TRIM|KEEP|REFUSE]] [MAXAGE ms]
 //!                [PAYLOAD KEYS|CHANGES|FULL|IMAGES]
-//!                [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|DEBEZIUM] [DB index]] …
+//!                [FORMAT MSGPACK|FLUXAORM2|FLUXAORM1|FLAT|DEBEZIUM [IDFIELD name] [SAFENUMBERS]]
+//!                [DB index]] …
 //! [TAGS n field tag [field tag …]] [POOL code db] …
 //! ```
 
@@ -60,11 +61,11 @@ fn declare(key: &[u8], request: Request) -> Result<Declaration, Error> {
         return Err(Error::NeedsSnapshots("VERSION"));
     }
     if let Some(field) = request
-        .fake_delete
-        .filter(|_| request.fake_delete == request.version)
+        .soft_delete
+        .filter(|_| request.soft_delete == request.version)
     {
         return Err(Error::SameField {
-            options: "VERSION and FAKEDELETE",
+            options: "VERSION and SOFTDELETE",
             field: Quoted::new(field),
         });
     }
@@ -76,7 +77,7 @@ fn declare(key: &[u8], request: Request) -> Result<Declaration, Error> {
         revision: request.revision,
         stateless: request.stateless.is_some(),
         version,
-        fake_delete: request.fake_delete.map(<[u8]>::to_vec),
+        soft_delete: request.soft_delete.map(<[u8]>::to_vec),
         types,
         streams,
     })
@@ -159,8 +160,8 @@ pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
             version.tombstone_ms.to_string().as_bytes(),
         ]);
     }
-    if let Some(field) = &declaration.fake_delete {
-        put(&[b"FAKEDELETE", field]);
+    if let Some(field) = &declaration.soft_delete {
+        put(&[b"SOFTDELETE", field]);
     }
     if !declaration.types.is_empty() {
         put(&[b"TYPES", declaration.types.len().to_string().as_bytes()]);
@@ -199,6 +200,12 @@ pub fn encode(declaration: &Declaration) -> Vec<Vec<u8>> {
             b"FORMAT",
             stream.format.name().as_bytes(),
         ]);
+        if let Some(name) = &stream.id_field {
+            put(&[b"IDFIELD", name]);
+        }
+        if stream.safe_numbers {
+            put(&[b"SAFENUMBERS"]);
+        }
         if let Some(database) = stream.database {
             put(&[b"DB", database.to_string().as_bytes()]);
         }
@@ -225,7 +232,7 @@ struct Request<'a> {
     stateless: Option<()>,
     version: Option<&'a [u8]>,
     tombstone_ms: Option<u64>,
-    fake_delete: Option<&'a [u8]>,
+    soft_delete: Option<&'a [u8]>,
     types: Option<BTreeMap<Vec<u8>, FieldType>>,
     streams: Vec<StreamRequest<'a>>,
     tags: Option<Vec<Tag<'a>>>,
@@ -242,6 +249,8 @@ struct StreamRequest<'a> {
     max_age_ms: Option<u64>,
     payload: Option<Payload>,
     format: Option<Format>,
+    id_field: Option<&'a [u8]>,
+    safe_numbers: Option<()>,
     database: Option<u32>,
 }
 
@@ -276,9 +285,9 @@ impl<'a> Request<'a> {
             } else if args.keyword("TOMBSTONE") {
                 let ms = args.ms("TOMBSTONE", 0)?;
                 set(&mut request.tombstone_ms, "TOMBSTONE", ms)?;
-            } else if args.keyword("FAKEDELETE") {
-                let field = field(&mut args, "FAKEDELETE")?;
-                set(&mut request.fake_delete, "FAKEDELETE", field)?;
+            } else if args.keyword("SOFTDELETE") {
+                let field = field(&mut args, "SOFTDELETE")?;
+                set(&mut request.soft_delete, "SOFTDELETE", field)?;
             } else if args.keyword("TYPES") {
                 set(&mut request.types, "TYPES", types(&mut args)?)?;
             } else if args.keyword("TAGS") {
@@ -334,6 +343,13 @@ fn option_of_stream<'a>(
     } else if args.keyword("FORMAT") {
         set(&mut stream.format, "FORMAT", args.word("FORMAT")?)?;
         "FORMAT"
+    } else if args.keyword("IDFIELD") {
+        let name = field(args, "IDFIELD")?;
+        set(&mut stream.id_field, "IDFIELD", name)?;
+        "IDFIELD"
+    } else if args.keyword("SAFENUMBERS") {
+        set(&mut stream.safe_numbers, "SAFENUMBERS", ())?;
+        "SAFENUMBERS"
     } else if args.keyword("DB") {
         set(&mut stream.database, "DB", database(args, "DB")?)?;
         "DB"
@@ -369,6 +385,14 @@ impl StreamRequest<'_> {
                 payload: payload.name(),
             });
         }
+        let of_debezium = [
+            ("IDFIELD", self.id_field.is_some()),
+            ("SAFENUMBERS", self.safe_numbers.is_some()),
+        ];
+        let mut of_debezium = of_debezium.into_iter().filter(|(_, is_given)| *is_given);
+        if let Some((option, _)) = of_debezium.next().filter(|_| format != Format::Debezium) {
+            return Err(Error::Needs(option, "FORMAT DEBEZIUM"));
+        }
         let max_len = match (self.max_len, self.on_full) {
             (None, Some(_)) => return Err(Error::Needs("ONFULL", "MAXLEN")),
             (max_len, None) => max_len,
@@ -380,6 +404,8 @@ impl StreamRequest<'_> {
             max_age_ms: self.max_age_ms,
             payload,
             format,
+            id_field: self.id_field.map(<[u8]>::to_vec),
+            safe_numbers: self.safe_numbers.is_some(),
             database: self.database.or(default.database),
             ..default
         })
@@ -535,9 +561,14 @@ mod tests {
                  STREAM v OPS U PAYLOAD CHANGES FORMAT MSGPACK",
             ),
             (
-                "stateless fakedelete gone stream s onfull keep maxlen 5 maxage 100 format debezium",
-                "NAME user PREFIX user: STATELESS FAKEDELETE gone STREAM s OPS IUD MAXLEN = 5 ONFULL KEEP \
+                "stateless softdelete gone stream s onfull keep maxlen 5 maxage 100 format debezium",
+                "NAME user PREFIX user: STATELESS SOFTDELETE gone STREAM s OPS IUD MAXLEN = 5 ONFULL KEEP \
                  MAXAGE 100 PAYLOAD IMAGES FORMAT DEBEZIUM",
+            ),
+            (
+                "stream s safenumbers db 1 idfield id format debezium stream t format flat",
+                "NAME user PREFIX user: STREAM s OPS IUD PAYLOAD IMAGES FORMAT DEBEZIUM IDFIELD id \
+                 SAFENUMBERS DB 1 STREAM t OPS IUD PAYLOAD IMAGES FORMAT FLAT",
             ),
             (
                 "version v stream s format fluxaorm1 tombstone 7 types 1 a bool",

@@ -22,8 +22,8 @@ pub struct Declaration {
     pub stateless: bool,
     /// VERSION: the field that holds an entity's version.
     pub version: Option<VersionField>,
-    /// FAKEDELETE: the field that marks an entity as deleted.
-    pub fake_delete: Option<Vec<u8>>,
+    /// SOFTDELETE: the field whose value says that an entity is deleted, though it is stored.
+    pub soft_delete: Option<Vec<u8>>,
     /// TYPES: the fields whose type is declared.
     pub types: BTreeMap<Vec<u8>, FieldType>,
     /// The streams that get events, in the order of their declaration.
@@ -56,6 +56,10 @@ pub struct Stream {
     pub payload: Payload,
     /// FORMAT: the encoding of its events.
     pub format: Format,
+    /// IDFIELD: the name of the id among the fields of FORMAT DEBEZIUM's images.
+    pub id_field: Option<Vec<u8>>,
+    /// SAFENUMBERS: whether FORMAT DEBEZIUM writes integers that a double may not hold as strings.
+    pub safe_numbers: bool,
     /// DB: the logical database, if it is not the declaration's own.
     pub database: Option<u32>,
 }
@@ -125,6 +129,8 @@ pub enum Format {
     FluxaOrm1,
     /// As Debezium Server's Redis sink writes it.
     Debezium,
+    /// A field of the entry for each of the entity, as Mainflux writes it.
+    Flat,
 }
 
 impl Keyword for Format {
@@ -133,8 +139,9 @@ impl Keyword for Format {
         (Format::FluxaOrm2, "FLUXAORM2"),
         (Format::FluxaOrm1, "FLUXAORM1"),
         (Format::Debezium, "DEBEZIUM"),
+        (Format::Flat, "FLAT"),
     ];
-    const CHOICES: &'static str = "MSGPACK, FLUXAORM2, FLUXAORM1 or DEBEZIUM";
+    const CHOICES: &'static str = "MSGPACK, FLUXAORM2, FLUXAORM1, DEBEZIUM or FLAT";
 }
 
 impl Format {
@@ -149,7 +156,7 @@ impl Format {
             ],
             Format::FluxaOrm2 => &[Payload::Changes, Payload::Keys, Payload::Full],
             Format::FluxaOrm1 => &[Payload::Full],
-            Format::Debezium => &[Payload::Images],
+            Format::Debezium | Format::Flat => &[Payload::Images],
         }
     }
 
@@ -208,13 +215,14 @@ impl Declaration {
             let triggers: usize = stream.triggers.iter().map(bytes).sum();
             size_of::<Stream>()
                 .saturating_add(stream.key.capacity())
+                .saturating_add(stream.id_field.as_ref().map_or(0, Vec::capacity))
                 .saturating_add(triggers)
         });
         size_of::<Self>()
             .saturating_add(self.name.capacity())
             .saturating_add(self.prefix.capacity())
             .saturating_add(self.version.as_ref().map_or(0, |v| v.field.capacity()))
-            .saturating_add(self.fake_delete.as_ref().map_or(0, Vec::capacity))
+            .saturating_add(self.soft_delete.as_ref().map_or(0, Vec::capacity))
             .saturating_add(types.chain(streams).sum())
     }
 }
@@ -253,6 +261,8 @@ impl Stream {
             max_age_ms: None,
             payload: Payload::Changes,
             format: Format::MsgPack,
+            id_field: None,
+            safe_numbers: false,
             database: None,
         }
     }
@@ -267,6 +277,11 @@ impl Stream {
     pub fn database_from(&self, own: i32) -> i32 {
         let named = self.database.map(i32::try_from);
         named.map_or(own, |index| index.unwrap_or(i32::MAX))
+    }
+
+    /// Whether this stream gets a TOUCH: it does if there is an update that it would get.
+    pub fn publishes_touch(&self) -> bool {
+        self.operations.contains(Operations::UPDATE) || !self.triggers.is_empty()
     }
 
     /// The decision table: whether this stream gets an event of this operation.

@@ -25,6 +25,9 @@ pub const VALUE_BYTES: &str = "dirty.max-value-bytes";
 /// The setting of [`Limits::event_bytes`].
 pub const EVENT_BYTES: &str = "dirty.max-event-bytes";
 
+/// No event is larger, whatever the settings are: Redis takes no longer text (`proto-max-bulk-len`).
+pub const MAX_EVENT_BYTES: usize = 512 << 20;
+
 impl Limits {
     /// No limits, for a flush that was accepted when it was deferred.
     pub const NONE: Limits = Limits {
@@ -70,9 +73,9 @@ impl Limits {
         )
     }
 
-    /// Checks the fields that an operation gives an entity.
-    pub fn check_fields(&self, id: &[u8], fields: &Fields) -> Result<(), Error> {
-        self.check_count(id, fields.len())?;
+    /// Checks the id, and the names and values of fields, that an operation gives an entity.
+    pub fn check_texts(&self, id: &[u8], fields: &Fields) -> Result<(), Error> {
+        self.check_name(id)?;
         for (field, given) in fields {
             self.check_name(field)?;
             if let Some(given) = given {

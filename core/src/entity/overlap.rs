@@ -104,28 +104,17 @@ pub fn owners<'k>(prefix: &[u8], key: &'k [u8]) -> Result<Vec<&'k [u8]>, TooMany
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entity::declaration::{Format, Payload};
-    use crate::entity::operation::Operations;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     fn declaration(prefix: &str, stream: &str) -> Declaration {
-        let stream = Stream {
-            key: stream.into(),
-            operations: Operations::all(),
-            triggers: BTreeSet::new(),
-            max_len: None,
-            max_age_ms: None,
-            payload: Payload::Changes,
-            format: Format::MsgPack,
-            database: None,
-        };
+        let stream = Stream::new(stream.as_bytes());
         Declaration {
             revision: None,
             name: b"k".to_vec(),
             prefix: prefix.into(),
             stateless: false,
             version: None,
-            fake_delete: None,
+            soft_delete: None,
             types: BTreeMap::new(),
             streams: vec![stream],
         }

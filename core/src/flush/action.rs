@@ -12,6 +12,8 @@ pub struct Flush<'a> {
     pub meta: Vec<Pair<'a>>,
     /// WITHEVENTS: whether the reply names changed fields and events.
     pub with_events: bool,
+    /// FORCE: whether it applies whatever the versions say.
+    pub force: bool,
     /// The operations in order, each with the id of its entity.
     pub actions: Vec<(&'a [u8], Action<'a>)>,
 }

@@ -93,8 +93,13 @@ pub struct Diff<'s, 'a> {
     /// Stored fields that become null.
     unset: Vec<Bytes<'s>>,
     pub changes: Vec<Change<'s>>,
+    /// The fields that are named as null and were null before.
+    pub nulls: Vec<Bytes<'a>>,
     /// The number of fields afterwards.
     remaining: usize,
+    /// The bytes of names and values that come, and those that go.
+    added: usize,
+    removed: usize,
 }
 
 impl<'s, 'a: 's> Diff<'s, 'a> {
@@ -110,7 +115,10 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
             set: Vec::new(),
             unset: Vec::new(),
             changes: Vec::new(),
+            nulls: Vec::new(),
             remaining: state.len(),
+            added: 0,
+            removed: 0,
         };
         let mut named = vec![false; state.len()];
         let mut others = Seen::new();
@@ -134,11 +142,10 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
                     let new = types.coerce(&field, given)?;
                     diff.assign(types, field, new, stored);
                 }
-                None => {
-                    if let Some(old) = stored {
-                        diff.clear(types, field, old);
-                    }
-                }
+                None => match stored {
+                    Some(old) => diff.clear(types, field, old),
+                    None => diff.nulls.push(field),
+                },
             }
         }
         if scope == Scope::Whole {
@@ -169,8 +176,13 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
         if old.as_ref() == Some(&new) {
             return; // stored in another text of the same value, before the type was declared
         }
-        if stored.is_none() {
-            self.remaining = self.remaining.saturating_add(1);
+        self.added = self.added.saturating_add(new.1.len());
+        match stored {
+            Some(stored) => self.removed = self.removed.saturating_add(stored.len()),
+            None => {
+                self.added = self.added.saturating_add(field.len());
+                self.remaining = self.remaining.saturating_add(1);
+            }
         }
         self.set.push((field.clone(), new.1.clone()));
         self.changes.push(Change {
@@ -183,6 +195,9 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
     fn clear(&mut self, types: &Types<'_, 'a>, field: Bytes<'s>, old: &'s [u8]) {
         debug_assert!(self.remaining > 0, "a stored field is counted");
         self.remaining = self.remaining.saturating_sub(1);
+        self.removed = self
+            .removed
+            .saturating_add(field.len().saturating_add(old.len()));
         let old = types.value(&field, old);
         self.unset.push(field.clone());
         self.changes.push(Change {
@@ -195,6 +210,11 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
     /// The number of fields that the entity has afterwards.
     pub fn remaining(&self) -> usize {
         self.remaining
+    }
+
+    /// Whether the entity has more bytes afterwards than before.
+    pub fn grows(&self) -> bool {
+        self.added > self.removed
     }
 
     pub fn is_empty(&self) -> bool {

@@ -7,13 +7,15 @@ mod parse;
 mod plan;
 mod planner;
 mod publish;
+mod soft_delete;
 mod state;
 mod stateless;
 pub mod stored;
+mod versioning;
 
 pub use action::{Action, Flush};
 pub use outcome::{Answer, Details, Effect, Outcome};
-pub use parse::Request;
+pub use parse::{Options, Request};
 pub use plan::{check, plan};
 pub use planner::{Plan, Publication, Step};
 pub use state::{EntityState, Snapshots, Write};

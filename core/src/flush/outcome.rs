@@ -21,10 +21,14 @@ pub enum Effect {
     Touch,
     /// The state was stored and nothing published.
     Seed,
+    /// The operation was not applied: the same version is stored with another content.
+    Conflict,
+    /// The state was stored or deleted, and readers were not told, since for them there is no such entity.
+    Hidden,
 }
 
 impl Effect {
-    const ALL: [Effect; 7] = [
+    const ALL: [Effect; 9] = [
         Effect::Insert,
         Effect::Update,
         Effect::Delete,
@@ -32,6 +36,8 @@ impl Effect {
         Effect::Stale,
         Effect::Touch,
         Effect::Seed,
+        Effect::Conflict,
+        Effect::Hidden,
     ];
 
     /// The effect that has this name.
@@ -50,6 +56,8 @@ impl Effect {
             Effect::Stale => c"stale",
             Effect::Touch => c"touch",
             Effect::Seed => c"seed",
+            Effect::Conflict => c"conflict",
+            Effect::Hidden => c"hidden",
         }
     }
 }
@@ -87,6 +95,6 @@ pub struct Outcome {
 pub struct Details {
     /// The names of the changed fields.
     pub changed: Vec<Vec<u8>>,
-    /// The streams that got an event, and the ids of the events.
-    pub events: Vec<(Vec<u8>, EventId)>,
+    /// The streams that got an event, and the ids of the events; a DRYRUN has no ids.
+    pub events: Vec<(Vec<u8>, Option<EventId>)>,
 }

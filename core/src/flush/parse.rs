@@ -13,6 +13,9 @@ use crate::unique::Seen;
 /// How long a token of ONCE is remembered by default: a day.
 const ONCE_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// The options, which stand before the operations.
+const OPTIONS: [&str; 6] = ["META", "WITHEVENTS", "FORCE", "ONCE", "DEFER", "DRYRUN"];
+
 /// DIRTY.FLUSH: a flush, and whether it waits or is remembered.
 #[derive(Debug, Default)]
 pub struct Request<'a> {
@@ -22,6 +25,8 @@ pub struct Request<'a> {
     pub once: Option<Once<'a>>,
     /// DEFER: the token under which the flush waits for its COMMIT.
     pub defer: Option<&'a [u8]>,
+    /// DRYRUN: only the effects are asked for.
+    pub dry_run: bool,
     /// The arguments without ONCE and DEFER, which are stored if the flush is deferred.
     pub kept: Vec<&'a [u8]>,
 }
@@ -32,14 +37,37 @@ pub struct Once<'a> {
     pub lifetime_ms: u64,
 }
 
-impl<'a> Request<'a> {
-    /// Parses the arguments behind the key, for a type that is STATELESS or not.
-    pub fn parse(mut args: Args<'a>, stateless: bool, limits: &Limits) -> Result<Self, Error> {
-        let mut request = Request::default();
+/// The options of a flush, and its operations as arguments. A token of ONCE is answered before anything else is
+/// looked at, so a fault is kept until somebody asks for the rest.
+#[derive(Debug)]
+pub struct Options<'a> {
+    request: Request<'a>,
+    operations: Args<'a>,
+    fault: Option<Error>,
+}
+
+impl<'a> Options<'a> {
+    /// Parses the arguments behind the key up to the first operation or fault.
+    pub fn parse(args: Args<'a>) -> Self {
+        let mut options = Options {
+            request: Request::default(),
+            operations: args,
+            fault: None,
+        };
+        options.fault = options.read().err();
+        options
+    }
+
+    fn read(&mut self) -> Result<(), Error> {
+        let Options {
+            request,
+            operations: args,
+            ..
+        } = self;
         let mut seen = Vec::new();
         loop {
             let before = args.clone();
-            let Some(option) = request.option(&mut args)? else {
+            let Some(option) = request.option(args)? else {
                 break;
             };
             if seen.contains(&option) {
@@ -49,6 +77,31 @@ impl<'a> Request<'a> {
             if !matches!(option, "ONCE" | "DEFER") {
                 request.kept.extend(args.since(&before));
             }
+        }
+        if !request.dry_run {
+            return Ok(());
+        }
+        match (request.defer, request.once) {
+            (Some(_), _) => Err(Error::Exclusive("DEFER", "DRYRUN")),
+            (None, Some(_)) => Err(Error::Exclusive("ONCE", "DRYRUN")),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// The token of ONCE, if it was found.
+    pub fn once(&self) -> Option<Once<'a>> {
+        self.request.once
+    }
+
+    /// Parses the operations, for a type that is STATELESS or not.
+    pub fn finish(self, stateless: bool, limits: &Limits) -> Result<Request<'a>, Error> {
+        let Options {
+            mut request,
+            operations: args,
+            fault,
+        } = self;
+        if let Some(fault) = fault {
+            return Err(fault);
         }
         if request.defer.is_some() {
             request.kept.extend(args.rest());
@@ -61,6 +114,13 @@ impl<'a> Request<'a> {
         request.flush.actions = operations(args, stateless, limits)?;
         Ok(request)
     }
+}
+
+impl<'a> Request<'a> {
+    /// Parses the arguments behind the key, for a type that is STATELESS or not.
+    pub fn parse(args: Args<'a>, stateless: bool, limits: &Limits) -> Result<Self, Error> {
+        Options::parse(args).finish(stateless, limits)
+    }
 
     /// Reads one option and returns its name, or `None` at the first operation.
     fn option(&mut self, args: &mut Args<'a>) -> Result<Option<&'static str>, Error> {
@@ -72,13 +132,21 @@ impl<'a> Request<'a> {
             Ok(Some("WITHEVENTS"))
         } else if args.keyword("ONCE") {
             let token = args.name("ONCE", "a token")?;
+            let once = self.once.get_or_insert(Once {
+                token,
+                lifetime_ms: ONCE_MS,
+            });
             // No operation begins with a digit.
-            let lifetime_ms = match args.peek().and_then(<[u8]>::first) {
-                Some(b'0'..=b'9') => args.ms("ONCE", 1)?,
-                _ => ONCE_MS,
-            };
-            self.once = Some(Once { token, lifetime_ms });
+            if let Some(b'0'..=b'9') = args.peek().and_then(<[u8]>::first) {
+                once.lifetime_ms = args.ms("ONCE", 1)?;
+            }
             Ok(Some("ONCE"))
+        } else if args.keyword("FORCE") {
+            self.flush.force = true;
+            Ok(Some("FORCE"))
+        } else if args.keyword("DRYRUN") {
+            self.dry_run = true;
+            Ok(Some("DRYRUN"))
         } else if args.keyword("DEFER") {
             self.defer = Some(args.name("DEFER", "a token")?);
             Ok(Some("DEFER"))
@@ -124,14 +192,13 @@ fn operations<'a>(
             let id = args.name("SEED", "an id")?;
             (id, Action::Seed(fields(&mut args, "SEED")?))
         } else {
+            let option = OPTIONS.iter().find(|option| args.clone().keyword(option));
+            if let Some(option) = option {
+                return Err(Error::OptionBehind(option));
+            }
             let got = args.take().unwrap_or_default();
             return Err(Error::UnknownOperation(Quoted::new(got)));
         };
-        let (id, asked) = &action;
-        limits.check_name(id)?;
-        for fields in asked.fields() {
-            limits.check_fields(id, fields)?;
-        }
         actions.push(action);
     }
     limits.check_ops(actions.len())?;
@@ -243,6 +310,10 @@ mod tests {
             ("SNAPSHOT 1 0", "snapshot 1 0-0"),
             ("meta 1 META META DELETE 1", "meta 1: delete 1 0-0"),
             ("META 0 TOUCH 1", "touch 1 0-0"),
+            (
+                "DRYRUN withevents FORCE META 0 TOUCH FORCE",
+                "touch FORCE 0-0",
+            ),
             ("snapshot 1 2 a b c d null 1 e", "snapshot 1 3-1"),
             ("DELETE DELETE TOUCH 1", "delete DELETE 0-0, touch 1 0-0"),
             (
@@ -266,7 +337,17 @@ mod tests {
                 "WITHEVENTS WITHEVENTS TOUCH 1",
                 "ERR WITHEVENTS is given twice",
             ),
-            ("TOUCH 1 META 0", "ERR unknown operation \"META\""),
+            ("TOUCH 1 META 0", "ERR META must stand before the operations"),
+            ("TOUCH 1 once t", "ERR ONCE must stand before the operations"),
+            ("DELETE 1 FORCE", "ERR FORCE must stand before the operations"),
+            ("DRYRUN TOUCH 1 Dryrun", "ERR DRYRUN must stand before the operations"),
+            ("TOUCH 1 DEFER t", "ERR DEFER must stand before the operations"),
+            ("TOUCH 1 WITHEVENTS", "ERR WITHEVENTS must stand before the operations"),
+            ("TOUCH 1 NULL 0", "ERR unknown operation \"NULL\""),
+            ("FORCE FORCE TOUCH 1", "ERR FORCE is given twice"),
+            ("DRYRUN DRYRUN TOUCH 1", "ERR DRYRUN is given twice"),
+            ("DRYRUN DEFER t TOUCH 1", "ERR DEFER and DRYRUN cannot be combined"),
+            ("ONCE t 5 FORCE DRYRUN TOUCH 1", "ERR ONCE and DRYRUN cannot be combined"),
             ("SNAPSHOT", "ERR SNAPSHOT requires an id"),
             ("SNAPSHOT 1", "ERR SNAPSHOT requires a count"),
             ("SNAPSHOT 1 2 a b c", "ERR SNAPSHOT requires a value"),

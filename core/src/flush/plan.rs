@@ -4,19 +4,18 @@
 use super::action::{Action, Flush};
 use super::diff::{Diff, Scope, Types};
 use super::outcome::Effect;
-use super::planner::{Plan, Planner, Step};
-use super::publish::{Images, Mutation};
+use super::planner::{Plan, Planner, Publication, Step};
+use super::publish::{Audience, Images, Mutation};
+use super::soft_delete::{Flag, OfReaders};
 use super::state::{EntityState, Snapshots, Write};
 use crate::encoding::event::Origin;
 use crate::entity::decimal;
 use crate::entity::declaration::Declaration;
-use crate::entity::event::{Change, Value, Version};
+use crate::entity::event::{Bytes, Change, Version};
 use crate::entity::field::Fields;
 use crate::entity::limits::Limits;
-use crate::entity::number::Number;
 use crate::entity::operation::Operation;
 use crate::entity::snapshot::Snapshot;
-use crate::entity::value::FieldType;
 use crate::error::{Error, Quoted};
 use crate::keyword::Keyword;
 use std::collections::{HashMap, HashSet};
@@ -36,6 +35,8 @@ pub fn plan<'a>(
     for flush in flushes {
         planner.meta = flush.meta;
         planner.with_events = flush.with_events;
+        planner.force = flush.force;
+        planner.limited = flush.token.is_none();
         planner
             .plan
             .flushes
@@ -124,6 +125,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         self.check_id(id)?;
+        self.lenient = false;
         let given = action.fields().map(Vec::len);
         let given = given.fold(0, usize::saturating_add);
         let known = stored.entity().map_or(0, Snapshot::len);
@@ -142,8 +144,16 @@ impl<'d, 'a> Planner<'d, 'a> {
         stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         match action {
-            Action::Touch => self.touch(id, stored),
-            action if self.declaration.stateless => self.stateless(id, action),
+            Action::Touch => {
+                self.check_given(id, &action)?;
+                self.touch(id, stored)
+            }
+            action if self.declaration.stateless => {
+                if !matches!(action, Action::Delete(_)) {
+                    self.check_given(id, &action)?;
+                }
+                self.stateless(id, action)
+            }
             Action::Delete(fields) => self.delete(id, fields, stored),
             Action::Snapshot(fields) => self.store(id, Storing::Snapshot, fields, stored),
             Action::Insert(fields) => self.store(id, Storing::Insert, fields, stored),
@@ -164,10 +174,26 @@ impl<'d, 'a> Planner<'d, 'a> {
         }
     }
 
+    /// Refuses ids, fields and values beyond the limits, in an operation that nothing stored can excuse.
+    fn check_given(&self, id: &[u8], action: &Action) -> Result<(), Error> {
+        if self.limited {
+            self.limits.check_name(id)?;
+            for fields in action.fields() {
+                self.limits.check_count(id, fields.len())?;
+                self.limits.check_texts(id, fields)?;
+            }
+        }
+        Ok(())
+    }
+
     fn touch(&mut self, id: &'a [u8], stored: &EntityState) -> Result<Step<'a>, Error> {
         let state = stored.entity();
         if state.is_none() && !self.declaration.stateless {
-            return Err(Error::NoEntity(Quoted::new(id)));
+            return Ok(self.nothing(id, Effect::None));
+        }
+        let hidden = state.is_some_and(|state| self.is_flagged(state));
+        if hidden && !self.has_library() {
+            return Ok(self.nothing(id, Effect::None));
         }
         let types = Types::declared(self.declaration);
         let images = match self.wants_images(Operation::Update, true) {
@@ -180,8 +206,14 @@ impl<'d, 'a> Planner<'d, 'a> {
             version: self.known_version(stored),
             ..Mutation::new(Operation::Update)
         };
-        let publications = self.publish(id, &mutation)?;
-        Ok(self.done(id, Effect::Touch, &[], None, publications))
+        self.lenient = true;
+        let audience = Audience {
+            readers: Some(&mutation).filter(|_| !hidden),
+            library: Some(&mutation),
+        };
+        let publications = self.publish(id, audience)?;
+        let effect = if hidden { Effect::None } else { Effect::Touch };
+        Ok(self.done(id, effect, &[], None, publications))
     }
 
     fn store(
@@ -198,14 +230,28 @@ impl<'d, 'a> Planner<'d, 'a> {
             Storing::Update => Scope::Named,
             Storing::Snapshot | Storing::Insert | Storing::Seed => Scope::Whole,
         };
+        let given = fields.len();
+        let too_long = match self.limited {
+            true => self.limits.check_texts(id, &fields).err(),
+            false => None,
+        };
         let diff = Diff::new(&types, state, fields, scope)?;
-        // An entity that exceeds the limit already, since the limit was higher or another client wrote the hash, may
-        // change as long as it does not grow.
-        if diff.remaining() > state.map_or(0, Snapshot::len) {
+        let was_set = || state.is_some_and(|state| self.is_flagged(state));
+        let flag = self.flag(state.is_some(), &diff.changes, was_set);
+        // An entity that exceeds a limit already, since the limit was higher or another client wrote the hash, may
+        // change as long as it does not grow. To set its flag is to delete it, so there is room for the flag.
+        let room = usize::from(flag.told() == Some(Operation::Delete));
+        if diff.remaining() > state.map_or(0, Snapshot::len).saturating_add(room) {
+            if self.limited {
+                self.limits.check_count(id, given)?;
+            }
             self.limits.check_count(id, diff.remaining())?;
         }
-        if version.is_some_and(|version| self.known_version(stored) >= Some(version)) {
-            return Ok(self.nothing(id, Effect::Stale));
+        if let (Some(error), true) = (too_long, diff.grows() || state.is_none()) {
+            return Err(error);
+        }
+        if let Some(effect) = self.outdated(stored, version, diff.is_empty()) {
+            return Ok(self.nothing(id, effect));
         }
         match (storing, state) {
             (Storing::Update, None) => return Err(Error::NoEntity(Quoted::new(id))),
@@ -219,23 +265,14 @@ impl<'d, 'a> Planner<'d, 'a> {
         let mut publications = Vec::new();
         let mut effect = Effect::Seed;
         if storing != Storing::Seed {
-            let exists = state.is_some();
-            let turned = self.turned(&diff.changes, exists);
-            let operation = turned.unwrap_or(match exists {
-                true => Operation::Update,
-                false => Operation::Insert,
+            self.lenient = state.is_some() && !diff.grows();
+            (effect, publications) = self.tell(id, flag, version, &types, state, &diff)?;
+        } else if flag.turns() {
+            let field = self.declaration.soft_delete.as_deref();
+            return Err(Error::SeedTurns {
+                field: Quoted::new(field.unwrap_or_default()),
+                id: Quoted::new(id),
             });
-            effect = operation.into();
-            let mut mutation = Mutation {
-                fake: turned.is_some(),
-                version,
-                ..Mutation::new(operation)
-            };
-            if self.wants_images(operation, false) || mutation.is_return() {
-                mutation.images = self.images(&types, state, &diff.changes)?;
-            }
-            mutation.changes = &diff.changes;
-            publications = self.publish(id, &mutation)?;
         }
         let changed = self.changed(&diff.changes);
         let mut write = diff.into_write(state);
@@ -252,6 +289,92 @@ impl<'d, 'a> Planner<'d, 'a> {
             write: Some(write),
             publications,
         })
+    }
+
+    /// The effect and the events of changes that are stored.
+    fn tell<'s>(
+        &mut self,
+        id: &'s [u8],
+        flag: Flag,
+        version: Option<Version>,
+        types: &Types,
+        state: Option<&'s Snapshot>,
+        diff: &Diff<'s, 's>,
+    ) -> Result<(Effect, Vec<Publication>), Error> {
+        let changes = diff.changes.as_slice();
+        let told = flag.told();
+        let returns = told == Some(Operation::Insert) && flag.existed;
+        let images = match told {
+            Some(operation) if returns || self.wants_images(operation, false) => {
+                self.images(types, state, changes)?
+            }
+            _ => Images::default(),
+        };
+        let Some(operation) = told.filter(|_| !flag.is_involved()) else {
+            let lost = match (told, state) {
+                (Some(Operation::Delete), Some(state)) if self.wants_full(Operation::Delete) => {
+                    self.changes_of_delete(state)
+                }
+                _ => Vec::new(),
+            };
+            let of_readers = OfReaders { images, lost };
+            return self.tell_of_flagged(id, flag, version, of_readers, changes, &diff.nulls);
+        };
+        let mutation = Mutation {
+            images,
+            version,
+            changes,
+            nulls: &diff.nulls,
+            ..Mutation::new(operation)
+        };
+        let publications = self.publish(id, Audience::all(&mutation))?;
+        Ok((operation.into(), publications))
+    }
+
+    /// The same if SOFTDELETE has a say: readers and FluxaORM v1 see different things.
+    pub fn tell_of_flagged<'s>(
+        &mut self,
+        id: &'s [u8],
+        flag: Flag,
+        version: Option<Version>,
+        of_readers: OfReaders<'s>,
+        changes: &[Change<'s>],
+        nulls: &[Bytes<'s>],
+    ) -> Result<(Effect, Vec<Publication>), Error> {
+        let OfReaders { images, lost } = of_readers;
+        let told = flag.told();
+        let returns = told == Some(Operation::Insert) && flag.existed;
+        let found = if returns { images.as_changes() } else { lost };
+        let for_readers = told.map(|operation| Mutation {
+            returns,
+            version,
+            changes: &found,
+            images: match operation {
+                Operation::Delete => images.of_delete(),
+                Operation::Insert | Operation::Update => images,
+            },
+            ..Mutation::new(operation)
+        });
+        let for_library = match self.has_library() {
+            true => self.changes_of_library(id, flag, changes),
+            false => Vec::new(),
+        };
+        let operation = flag.told_by_library();
+        let library = Mutation {
+            version,
+            soft: operation == Operation::Delete,
+            changes: &for_library,
+            nulls,
+            ..Mutation::new(operation)
+        };
+        // Setting the flag is a delete, which no limit holds back.
+        self.lenient |= told == Some(Operation::Delete);
+        let audience = Audience {
+            readers: for_readers.as_ref(),
+            library: Some(&library),
+        };
+        let publications = self.publish(id, audience)?;
+        Ok((told.map_or(Effect::Hidden, Effect::from), publications))
     }
 
     fn delete(
@@ -275,7 +398,9 @@ impl<'d, 'a> Planner<'d, 'a> {
                 version
             }
         };
-        let known = self.known_version(stored);
+        if let Some(effect) = self.outdated_delete(stored, given) {
+            return Ok(self.nothing(id, effect));
+        }
         let bury = |version: Option<Version>| {
             let lifetime_ms = self
                 .declaration
@@ -289,20 +414,13 @@ impl<'d, 'a> Planner<'d, 'a> {
             })
         };
         let EntityState::Entity(state) = stored else {
-            return Ok(match given {
-                Some(_) if known >= given => self.nothing(id, Effect::Stale),
+            return Ok(Step {
                 // A DELETE may overtake earlier flushes, which must find its version.
-                given => Step {
-                    write: bury(given),
-                    ..self.nothing(id, Effect::None)
-                },
+                write: bury(given),
+                ..self.nothing(id, Effect::None)
             });
         };
-        // A delete wins against a flush of the same version, whichever comes first.
-        if given.is_some() && known > given {
-            return Ok(self.nothing(id, Effect::Stale));
-        }
-        let version = given.or(known);
+        let version = given.or_else(|| self.known_version(stored));
         let write = bury(version).unwrap_or(Write::Delete);
         let types = Types::declared(self.declaration);
         let changes = self.changes_of_delete(state);
@@ -314,59 +432,25 @@ impl<'d, 'a> Planner<'d, 'a> {
             mutation.images = self.images(&types, Some(state), &[])?.of_delete();
         }
         mutation.changes = &changes;
-        let publications = self.publish(id, &mutation)?;
-        Ok(self.done(id, Effect::Delete, &changes, Some(write), publications))
-    }
-
-    /// FAKEDELETE: the operation that a change of the field represents.
-    pub fn turned(&self, changes: &[Change], exists: bool) -> Option<Operation> {
-        let field = self.declaration.fake_delete.as_ref()?;
-        let change = changes.iter().find(|change| *change.field == **field)?;
-        match (is_set(&change.old), is_set(&change.new)) {
-            (false, true) => Some(Operation::Delete),
-            (true, false) if exists => Some(Operation::Insert),
-            _ => None,
-        }
-    }
-
-    /// The version that a flush must give if the type has one.
-    fn version_in(&self, fields: &Fields<'a>) -> Result<Option<Version>, Error> {
-        let Some(declared) = &self.declaration.version else {
-            return Ok(None);
+        self.lenient = true;
+        let hidden = self.is_flagged(state);
+        let audience = Audience {
+            readers: Some(&mutation).filter(|_| !hidden),
+            library: Some(&mutation),
         };
-        let field = declared.field.as_slice();
-        let named = fields.iter().find(|(name, _)| **name == *field);
-        let Some((_, Some(given))) = named else {
-            return Err(Error::NoVersion(Quoted::new(field)));
+        let publications = self.publish(id, audience)?;
+        let effect = match hidden {
+            true => Effect::Hidden,
+            false => Effect::Delete,
         };
-        let field_type = self
-            .declaration
-            .declared_type(field)
-            .unwrap_or(FieldType::Int);
-        Ok(parse_version(&field_type.coerce(field, given.clone())?))
-    }
-
-    /// The version of the entity, or of its tombstone. Of a tombstone to which somebody has added fields it is the
-    /// greater one of the two.
-    fn known_version(&self, stored: &EntityState) -> Option<Version> {
-        let declared = self.declaration.version.as_ref()?;
-        match stored {
-            EntityState::Nothing => None,
-            EntityState::Tombstone(version) => Some(*version),
-            EntityState::Entity(snapshot) => {
-                own_version(snapshot, &declared.field).max(snapshot.buried_version)
-            }
-        }
+        Ok(self.done(id, effect, &changes, Some(write), publications))
     }
 
     /// What makes an ordinary entity of a tombstone to which somebody has added fields. Whoever is told of the
     /// entity, if only that nothing changes, must not lose it when the tombstone's time is up. The marker stays as
     /// long as only it holds the version that the entity was deleted with.
     fn exhume(&self, snapshot: &Snapshot) -> Option<Write<'a>> {
-        let declared = self.declaration.version.as_ref();
-        let is_needed = declared.is_some_and(|declared| {
-            snapshot.buried_version > own_version(snapshot, &declared.field)
-        });
+        let is_needed = self.is_buried(snapshot);
         snapshot.buried.then(|| Write::Change {
             replaces_tombstone: false,
             persist: true,
@@ -406,33 +490,11 @@ impl<'d, 'a> Planner<'d, 'a> {
     }
 }
 
-/// The version in the entity's own field.
-fn own_version(snapshot: &Snapshot, field: &[u8]) -> Option<Version> {
-    let (_, text) = snapshot.iter().find(|(name, _)| *name == field)?;
-    parse_version(text)
-}
-
-fn parse_version(text: &[u8]) -> Option<Version> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// Whether a FAKEDELETE field says that the entity counts as deleted.
-fn is_set(value: &Value) -> bool {
-    let text = match value {
-        None => return false,
-        // The only type whose zero is not written as `0`.
-        Some((FieldType::Decimal(Some(_)), text)) => {
-            return Number::parse(text).is_none_or(|number| !number.is_zero());
-        }
-        Some((_, text)) => text,
-    };
-    !text.is_empty() && **text != *b"0" && !text.eq_ignore_ascii_case(b"false")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entity::declaration::{Payload, Stream};
+    use crate::encoding::event;
+    use crate::entity::declaration::{Format, Payload, Stream};
     use crate::entity::field::Field;
     use crate::entity::operation::Operations;
     use crate::entity::value::InputValue;
@@ -476,7 +538,7 @@ mod tests {
             revision: None,
             stateless: false,
             version: None,
-            fake_delete: None,
+            soft_delete: None,
             types: Default::default(),
             streams: vec![Stream::new(b"all"), keys, triggered],
         }
@@ -574,7 +636,11 @@ mod tests {
                     "Insert [0, 1] set 1 unset 0 marker None",
                 ],
             ),
-            (vec![Touch], vec!["Touch [0, 1] -"]),
+            (vec![Touch], vec!["Touch [0, 1, 2] -"]),
+            (
+                vec![Delete(None), Touch],
+                vec!["Delete [0, 1] delete", "None [] -"],
+            ),
             (
                 vec![Seed(fields(&[("b", "3")])), Seed(fields(&[("b", "3")]))],
                 vec!["Seed [] set 1 unset 1 marker None", "None [] -"],
@@ -594,10 +660,6 @@ mod tests {
                 "EXISTS entity \"1\" exists with other values",
             ),
             (
-                vec![Delete(None), Touch],
-                "NOENTITY there is no entity \"1\"",
-            ),
-            (
                 vec![Delete(None), Update(vec![])],
                 "NOENTITY there is no entity \"1\"",
             ),
@@ -612,6 +674,179 @@ mod tests {
         ] {
             assert_eq!(planned(actions), Err(error.into()));
         }
+    }
+
+    /// An entity with SOFTDELETE and a stream for readers, one for FluxaORM v1: for each action on the entity 1 the
+    /// effect, and the operation that each of the two is told.
+    fn told(state: &[(&str, &str)], stateless: bool, action: Action) -> Result<String, String> {
+        let mut library = Stream::new(b"library");
+        library.format = Format::FluxaOrm1;
+        library.payload = Payload::Full;
+        let declaration = Declaration {
+            stateless,
+            soft_delete: Some(b"gone".to_vec()),
+            streams: vec![Stream::new(b"readers"), library],
+            ..declaration()
+        };
+        let mut fake = Fake::default();
+        if !state.is_empty() {
+            let pairs = state.iter().map(|(f, v)| (f.as_bytes(), v.as_bytes()));
+            fake.states.insert(b"1".to_vec(), pairs.collect());
+        }
+        let flush = all(vec![(b"1".as_slice(), action)]);
+        let (origin, limits) = (Origin::default(), Limits::NONE);
+        let plan = plan(&declaration, origin, limits, vec![flush], &mut fake);
+        let plan = plan.map_err(|error| error.to_string())?;
+        let step = plan.steps().next().expect("a step");
+        let told = |stream: usize| {
+            let publication = step.publications.iter().find(|p| p.stream == stream)?;
+            let entry = plan.entries.get(publication.entry)?;
+            let pairs: Vec<_> = entry.iter().map(|(f, v)| (&**f, v.as_slice())).collect();
+            Some(event::decode(&pairs)?.operation.name())
+        };
+        let [readers, library] = [0, 1].map(|stream| told(stream).unwrap_or("-"));
+        Ok(format!(
+            "{} {readers} {library}",
+            step.effect.name().to_str().unwrap()
+        ))
+    }
+
+    #[test]
+    fn readers_do_not_see_a_flagged_entity_and_fluxaorm_1_does() {
+        use Action::*;
+        let (live, flagged) = ([("a", "1")], [("a", "1"), ("gone", "1")]);
+        let none: &[(&str, &str)] = &[];
+        for (state, action, expected) in [
+            (none, Insert(fields(&live)), "insert insert insert"),
+            (none, Insert(fields(&flagged)), "hidden - insert"),
+            (none, Seed(fields(&flagged)), "seed - -"),
+            (&live, Snapshot(fields(&flagged)), "delete delete delete"),
+            (&live, Update(fields(&[("a", "2")])), "update update update"),
+            (
+                &live,
+                Update(fields(&[("gone", "0")])),
+                "update update update",
+            ),
+            (&live, Seed(fields(&[("a", "2")])), "seed - -"),
+            (&live, Delete(None), "delete delete delete"),
+            (&live, Touch, "touch update update"),
+            (&flagged, Snapshot(fields(&live)), "insert insert update"),
+            (
+                &flagged,
+                Update(fields(&[("gone", "0.0")])),
+                "insert insert update",
+            ),
+            (&flagged, Update(fields(&[("a", "2")])), "hidden - update"),
+            (&flagged, Update(fields(&[("gone", "1")])), "none - -"),
+            (&flagged, Seed(fields(&[("gone", "2")])), "seed - -"),
+            (&flagged, Delete(None), "hidden - delete"),
+            (&flagged, Touch, "none - update"),
+        ] {
+            let told = told(state, false, action.clone());
+            assert_eq!(told.as_deref(), Ok(expected), "{state:?} {action:?}");
+        }
+        let refused =
+            "ERR SEED cannot turn the field \"gone\" of SOFTDELETE: readers would not learn that \
+                       entity \"1\" comes or goes; use SNAPSHOT";
+        for (state, fields_of) in [(&live[..], &flagged[..]), (&flagged, &live)] {
+            let seeded = told(state, false, Seed(fields(fields_of)));
+            assert_eq!(seeded, Err(refused.into()), "{state:?}");
+        }
+        let replace = |old: &[(&'static str, &'static str)], new| Replace {
+            old: fields(old),
+            new: fields(new),
+        };
+        for (action, expected) in [
+            (Insert(fields(&flagged)), "hidden - insert"),
+            (replace(&live, &flagged), "delete delete delete"),
+            (replace(&flagged, &live), "insert insert update"),
+            (
+                replace(&flagged, &[("a", "2"), ("gone", "1")]),
+                "hidden - update",
+            ),
+            (replace(&live, &[("a", "2")]), "update update update"),
+            (Delete(Some(fields(&flagged))), "hidden - delete"),
+            (Delete(Some(fields(&live))), "delete delete delete"),
+            (Delete(None), "delete delete delete"),
+        ] {
+            let told = told(&[], true, action.clone());
+            assert_eq!(told.as_deref(), Ok(expected), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_back_what_grows_and_nothing_else() {
+        use Action::*;
+        let limits = Limits {
+            fields: 1,
+            ops: usize::MAX,
+            value_bytes: 1,
+            event_bytes: 1,
+        };
+        let mut images = Stream::new(b"images");
+        images.payload = Payload::Images;
+        let declaration = Declaration {
+            streams: vec![images],
+            ..declaration()
+        };
+        let planned = |actions: Vec<(&'static [u8], Action<'static>)>| {
+            let mut fake = Fake::default();
+            for id in [b"1", b"2"] {
+                let pairs = [("a", "xxx"), ("b", "y"), ("c", "z")];
+                let pairs = pairs.map(|(f, v)| (f.as_bytes(), v.as_bytes()));
+                fake.states.insert(id.to_vec(), pairs.into_iter().collect());
+            }
+            let empty = [(b"a".as_slice(), b"".as_slice())];
+            fake.states
+                .insert(b"3".to_vec(), empty.into_iter().collect());
+            let origin = Origin::default();
+            let plan = plan(&declaration, origin, limits, vec![all(actions)], &mut fake);
+            let effects = |plan: Plan| plan.steps().map(|step| step.effect).collect::<Vec<_>>();
+            plan.map(effects).map_err(|error| error.to_string())
+        };
+        let null = |field: &'static str| (field.as_bytes().into(), None);
+        for action in [
+            Delete(None),
+            Touch,
+            Snapshot(fields(&[("a", "xxx"), ("b", "y")])),
+            Snapshot(fields(&[("a", "xx"), ("b", "yy"), ("c", "z")])),
+            Update(vec![null("a"), null("b"), null("longer")]),
+            Update(fields(&[("a", "yyy")])),
+        ] {
+            let effects = planned(vec![(b"1", action.clone())]);
+            assert!(effects.is_ok(), "{action:?}: {effects:?}");
+        }
+        let fields_of =
+            |got| format!("LIMIT {got} fields of the entity \"1\", but dirty.max-fields is 1");
+        let events =
+            "LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1";
+        let long = "LIMIT 4 bytes in the value of \"a\", but dirty.max-value-bytes is 1";
+        for (actions, error) in [
+            (vec![Update(fields(&[("d", "")]))], fields_of(4)),
+            (
+                vec![Snapshot(fields(&[
+                    ("a", ""),
+                    ("b", ""),
+                    ("c", ""),
+                    ("d", ""),
+                ]))],
+                fields_of(4),
+            ),
+            (vec![Update(fields(&[("a", "xxxx")]))], long.to_string()),
+            (
+                vec![Update(fields(&[("b", ""), ("c", "zz")])), Touch],
+                events.into(),
+            ),
+            (vec![Update(vec![null("c")]), Delete(None)], events.into()),
+        ] {
+            let actions = actions.into_iter().map(|action| (b"1".as_slice(), action));
+            assert_eq!(planned(actions.collect()), Err(error));
+        }
+        // One that grows within the other limits is not excused.
+        let grows = vec![(b"3".as_slice(), Update(fields(&[("a", "x")])))];
+        assert_eq!(planned(grows), Err(events.into()));
+        let both = [b"1".as_slice(), b"2"].map(|id| (id, Delete(None)));
+        assert_eq!(planned(both.into()), Err(events.into()));
     }
 
     #[test]

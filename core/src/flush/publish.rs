@@ -2,15 +2,16 @@
 
 use super::diff::Types;
 use super::planner::{Planner, Publication};
-use crate::encoding::event;
-use crate::entity::declaration::{Format, Payload, Stream};
+use crate::encoding::event::debezium::Style;
+use crate::encoding::event::{self, Origin};
+use crate::entity::declaration::{Declaration, Format, Payload, Stream};
 use crate::entity::event::{Bytes, Change, Event, Image, Value, Version};
-use crate::entity::limits::EVENT_BYTES;
-use crate::entity::operation::{Operation, Operations};
+use crate::entity::limits::{EVENT_BYTES, MAX_EVENT_BYTES};
+use crate::entity::operation::Operation;
 use crate::entity::snapshot::Snapshot;
 use crate::error::Error;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// The overhead of an event in bytes: even the smallest one costs time and memory.
 const OVERHEAD: usize = 64;
@@ -20,9 +21,13 @@ pub struct Mutation<'s> {
     pub operation: Operation,
     /// Whether it is a TOUCH, which has no changes.
     pub touch: bool,
-    /// Whether FAKEDELETE made it a delete or an insert: the snapshot exists before and after.
-    pub fake: bool,
+    /// Whether SOFTDELETE makes it the insert of an entity that was stored before. It carries the whole state.
+    pub returns: bool,
+    /// Whether it is FluxaORM's soft delete: the entity stays, and only what changed is told.
+    pub soft: bool,
     pub changes: &'s [Change<'s>],
+    /// The fields that are named as null and are null before and after.
+    pub nulls: &'s [Bytes<'s>],
     pub images: Images<'s>,
     pub version: Option<Version>,
 }
@@ -32,38 +37,59 @@ impl<'s> Mutation<'s> {
         Mutation {
             operation,
             touch: false,
-            fake: false,
+            returns: false,
+            soft: false,
             changes: &[],
+            nulls: &[],
             images: Images::default(),
             version: None,
         }
     }
 
-    /// Whether an entity that counted as deleted is back.
-    pub fn is_return(&self) -> bool {
-        self.fake && self.operation == Operation::Insert
-    }
-
-    /// The changes that a payload carries. A return has changes of its own.
-    fn changes<'h>(&'h self, payload: Payload, returned: &'h [Change<'s>]) -> &'h [Change<'s>] {
+    /// The changes that a payload carries.
+    fn changes(&self, payload: Payload) -> &[Change<'s>] {
         match (payload, self.operation) {
-            (Payload::Full, _) if self.is_return() => returned,
             (Payload::Full, _) | (Payload::Changes, Operation::Update) => self.changes,
-            (Payload::Changes, Operation::Delete) if self.fake => self.changes,
+            (Payload::Changes, _) if self.returns => self.changes,
             (Payload::Changes, Operation::Insert | Operation::Delete) => &[],
             (Payload::Keys | Payload::Images, _) => &[],
         }
     }
 
-    /// A change from null for every field: all values are new to a reader that saw the entity deleted.
-    fn returned(&self) -> Vec<Change<'s>> {
-        let after = self.images.after.iter().filter(|_| self.is_return());
-        let changes = after.map(|(field, value)| Change {
-            field: field.clone(),
-            old: None,
-            new: value.clone(),
-        });
-        changes.collect()
+    /// Whether FluxaORM v1 writes all columns, also those that are null.
+    fn has_all_columns(&self) -> bool {
+        match self.operation {
+            Operation::Insert => true,
+            Operation::Update => self.touch,
+            Operation::Delete => !self.soft,
+        }
+    }
+
+    /// Adds the columns that are null, fields of TYPES and those that the flush names, to what lists all others.
+    #[inline(never)]
+    fn add_null_columns<'h>(
+        &'h self,
+        declaration: &'h Declaration,
+        changes: &mut Cow<'h, [Change<'h>]>,
+        after: &mut Image<'h>,
+    ) {
+        let declared = declaration.types.keys().map(Vec::as_slice);
+        let named = self.nulls.iter().map(|field| &**field);
+        let mut known: HashSet<&[u8]> = match self.touch {
+            true => after.iter().map(|(field, _)| &**field).collect(),
+            false => changes.iter().map(|change| &*change.field).collect(),
+        };
+        let columns = declared.chain(named);
+        let nulls: Vec<&[u8]> = columns.filter(|field| known.insert(field)).collect();
+        let nulls = nulls.into_iter().map(Bytes::from);
+        match self.touch {
+            true => after.to_mut().extend(nulls.map(|field| (field, None))),
+            false => changes.to_mut().extend(nulls.map(|field| Change {
+                field,
+                old: None,
+                new: None,
+            })),
+        }
     }
 
     /// The images that a stream carries.
@@ -108,6 +134,16 @@ impl<'s> Images<'s> {
         }
     }
 
+    /// A change from null for each field of the state afterwards: all of it is new to readers.
+    pub fn as_changes(&self) -> Vec<Change<'s>> {
+        let after = self.after.iter().map(|(field, value)| Change {
+            field: field.clone(),
+            old: None,
+            new: value.clone(),
+        });
+        after.collect()
+    }
+
     pub fn of_delete(self) -> Self {
         Images {
             after: Vec::new(),
@@ -116,7 +152,38 @@ impl<'s> Images<'s> {
     }
 }
 
+/// Those who are told of a mutation.
+pub struct Audience<'m, 's> {
+    /// The event for readers; `None` if for them nothing happens.
+    pub readers: Option<&'m Mutation<'s>>,
+    /// The event for FORMAT FLUXAORM1, to which SOFTDELETE hides nothing.
+    pub library: Option<&'m Mutation<'s>>,
+}
+
+impl<'m, 's> Audience<'m, 's> {
+    /// Everybody is told the same.
+    pub fn all(mutation: &'m Mutation<'s>) -> Self {
+        Audience {
+            readers: Some(mutation),
+            library: Some(mutation),
+        }
+    }
+
+    fn of(&self, stream: &Stream) -> Option<&'m Mutation<'s>> {
+        match stream.format {
+            Format::FluxaOrm1 => self.library,
+            _ => self.readers,
+        }
+    }
+}
+
 impl Planner<'_, '_> {
+    /// Whether a stream tells everything as FluxaORM v1 does.
+    pub fn has_library(&self) -> bool {
+        let mut streams = self.declaration.streams.iter();
+        streams.any(|stream| stream.format == Format::FluxaOrm1)
+    }
+
     /// Whether a stream with this property may get an event of this operation, by its OPS alone.
     fn wants(&self, operation: Operation, carries: impl Fn(&Stream) -> bool) -> bool {
         let takes = |stream: &Stream| match operation {
@@ -141,47 +208,74 @@ impl Planner<'_, '_> {
     ///
     /// META and images are copied into each event, so a short command could request more than the available
     /// memory. The server checks maxmemory only before the command, so the total size is limited here.
-    pub fn publish(&mut self, id: &[u8], mutation: &Mutation) -> Result<Vec<Publication>, Error> {
-        let changed = || mutation.changes.iter().map(|change| &*change.field);
-        let returned = mutation.returned();
+    ///
+    /// A delete, and an operation after which the entity is no larger than before, must not be held back by the
+    /// limit. Such an operation may exceed it if none before it has published: its events are bounded by the
+    /// entity that is stored already. The next operation that publishes is refused then.
+    pub fn publish(&mut self, id: &[u8], audience: Audience) -> Result<Vec<Publication>, Error> {
+        let told = [audience.readers, audience.library].into_iter().flatten();
+        let changes = told.map(|mutation| mutation.changes.len()).max();
         let streams = self.declaration.streams.len();
-        self.spend(streams.saturating_mul(mutation.changes.len().max(1)))?;
+        self.spend(streams.saturating_mul(changes.unwrap_or(0).max(1)))?;
+        let unlimited = self.lenient && self.bytes == 0;
         let max = self.limits.event_bytes;
-        let too_large = || Error::EventsTooLarge {
-            setting: EVENT_BYTES,
-            max,
+        let too_large = || match unlimited {
+            true => Error::EventTooLarge(MAX_EVENT_BYTES),
+            false => Error::EventsTooLarge {
+                setting: EVENT_BYTES,
+                max,
+            },
         };
         let mut publications: Vec<Publication> = Vec::new();
-        // Streams of one payload and format share an entry.
+        // Streams of one payload, format and style share an entry.
         let mut encoded = Vec::new();
         for (index, stream) in self.declaration.streams.iter().enumerate() {
+            let Some(mutation) = audience.of(stream) else {
+                continue;
+            };
+            let changed = mutation.changes.iter().map(|change| &*change.field);
             let wanted = match mutation.touch {
-                true => stream.operations.contains(Operations::UPDATE),
-                false => stream.publishes(mutation.operation, changed()),
+                true => stream.publishes_touch(),
+                false => stream.publishes(mutation.operation, changed),
             };
             if !wanted {
                 continue;
             }
-            let kind = (stream.payload, stream.format);
+            let style = Style {
+                id_field: stream.id_field.as_deref(),
+                safe_numbers: stream.safe_numbers,
+            };
+            let kind = (stream.payload, stream.format, style);
             let same = encoded.iter().find(|(earlier, _)| *earlier == kind);
             let entry = match same {
                 Some((_, entry)) => *entry,
                 None => {
-                    let (before, after) = mutation.images(stream);
+                    let (before, mut after) = mutation.images(stream);
+                    let mut changes = Cow::Borrowed(mutation.changes(stream.payload));
+                    if stream.format == Format::FluxaOrm1 && mutation.has_all_columns() {
+                        self.spend(self.declaration.types.len())?;
+                        mutation.add_null_columns(self.declaration, &mut changes, &mut after);
+                    }
                     let event = Event {
                         entity: self.declaration.name.as_slice().into(),
                         id: id.into(),
                         operation: mutation.operation,
-                        changes: mutation.changes(stream.payload, &returned).into(),
+                        changes,
                         before,
                         after,
                         touch: mutation.touch,
                         version: mutation.version,
                         meta: self.meta.as_slice().into(),
                     };
-                    debug_assert!(self.bytes <= max, "checked after each event");
-                    let max = max.saturating_sub(self.bytes);
-                    let entry = event::encode(stream.format, &event, self.origin, max);
+                    let max = match unlimited {
+                        true => MAX_EVENT_BYTES,
+                        false => max.saturating_sub(self.bytes),
+                    };
+                    let origin = Origin {
+                        style,
+                        ..self.origin
+                    };
+                    let entry = event::encode(stream.format, &event, origin, max);
                     let entry = entry.ok_or_else(too_large)?;
                     let index = self.plan.entries.len();
                     self.plan.entries.push(entry);
@@ -191,7 +285,7 @@ impl Planner<'_, '_> {
             };
             let bytes = self.plan.entries.get(entry).map_or(0, event::size);
             self.bytes = self.bytes.saturating_add(bytes).saturating_add(OVERHEAD);
-            if self.bytes > max {
+            if self.bytes > max && !unlimited {
                 return Err(too_large());
             }
             publications.push(Publication {

@@ -4,7 +4,8 @@ use super::action::Action;
 use super::diff::Types;
 use super::outcome::Effect;
 use super::planner::{Planner, Step};
-use super::publish::{Images, Mutation};
+use super::publish::{Audience, Images, Mutation};
+use super::soft_delete::OfReaders;
 use crate::entity::event::{Bytes, Change, Value};
 use crate::entity::field::Fields;
 use crate::entity::operation::Operation;
@@ -25,27 +26,52 @@ impl<'a> Planner<'_, 'a> {
             Action::Seed(_) => return Err(Error::NeedsSnapshots("SEED")),
             Action::Update(_) | Action::Touch => return Err(Error::Internal), // not parsed so, not sent here
         };
+        let nulls = match self.has_library() {
+            true => nulls(&old, &new),
+            false => Vec::new(),
+        };
         let (old, new) = (self.sorted(old)?, self.sorted(new)?);
         let changes = changes(&old, &new);
         if operation == Operation::Update && changes.is_empty() {
             return Ok(self.nothing(id, Effect::None));
         }
-        let turned = match operation {
-            Operation::Delete => None,
-            operation => self.turned(&changes, operation == Operation::Update),
-        };
-        let operation = turned.unwrap_or(operation);
+        let was_set = || self.is_any_flagged(&old);
+        let flag = self.flag(operation != Operation::Insert, &changes, was_set);
+        self.lenient = operation == Operation::Delete;
+        if flag.is_involved() && operation != Operation::Delete {
+            let lost = match flag.told() {
+                Some(Operation::Delete) => self::changes(&old, &SortedFields::new()),
+                _ => Vec::new(),
+            };
+            let images = Images {
+                before: old,
+                after: new,
+            };
+            let of_readers = OfReaders { images, lost };
+            let (effect, publications) =
+                self.tell_of_flagged(id, flag, None, of_readers, &changes, &nulls)?;
+            return Ok(self.done(id, effect, &changes, None, publications));
+        }
         let mutation = Mutation {
-            fake: turned.is_some(),
             changes: &changes,
+            nulls: &nulls,
             images: Images {
                 before: old,
                 after: new,
             },
             ..Mutation::new(operation)
         };
-        let publications = self.publish(id, &mutation)?;
-        Ok(self.done(id, operation.into(), &changes, None, publications))
+        let hidden = operation == Operation::Delete && flag.before;
+        let audience = Audience {
+            readers: Some(&mutation).filter(|_| !hidden),
+            library: Some(&mutation),
+        };
+        let publications = self.publish(id, audience)?;
+        let effect = match hidden {
+            true => Effect::Hidden,
+            false => operation.into(),
+        };
+        Ok(self.done(id, effect, &changes, None, publications))
     }
 
     fn sorted(&self, fields: Fields<'a>) -> Result<SortedFields<'a>, Error> {
@@ -67,6 +93,13 @@ impl<'a> Planner<'_, 'a> {
         sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         Ok(sorted)
     }
+}
+
+/// The fields that are named as null; of an update they may have been another value.
+fn nulls<'a>(old: &Fields<'a>, new: &Fields<'a>) -> Vec<Bytes<'a>> {
+    let fields = old.iter().chain(new);
+    let nulls = fields.filter(|(_, value)| value.is_none());
+    nulls.map(|(field, _)| field.clone()).collect()
 }
 
 /// The differences, sorted by name. Equal texts of two types are the same value: `5` equals `"5"`, as it does

@@ -22,10 +22,10 @@
 //! | part | type |
 //! | --- | --- |
 //! | outcome | array of 2: effect, details |
-//! | effect | str: `insert`, `update`, `delete`, `none`, `stale`, `touch` or `seed` |
+//! | effect | str: `insert`, `update`, `delete`, `none`, `stale`, `touch`, `seed`, `conflict` or `hidden` |
 //! | details | nil without WITHEVENTS, else array of 2: array of changed fields (bin), array of events |
 //! | event | array of 2: stream (bin), id |
-//! | id | array of 2: ms (uint), seq (uint) |
+//! | id | array of 2: ms (uint), seq (uint); nil if there is none |
 //!
 //! Integers and lengths take the fewest bytes.
 
@@ -145,6 +145,10 @@ fn write_outcome(out: &mut Vec<u8>, Outcome { effect, details }: &Outcome) {
     for (stream, id) in events {
         write_array(out, 2);
         write_bin(out, stream);
+        let Some(id) = id else {
+            write_nil(out);
+            continue;
+        };
         write_array(out, 2);
         write_number(out, id.ms.into());
         write_number(out, id.seq.into());
@@ -166,9 +170,12 @@ fn read_details(decoder: &mut Decoder) -> Option<Details> {
         events: decoder.list(|decoder| {
             decoder.array_of(2)?;
             let stream = decoder.text()?.to_vec();
-            decoder.array_of(2)?;
-            let (ms, seq) = (decoder.unsigned()?, decoder.unsigned()?);
-            Some((stream, EventId { ms, seq }))
+            let id = decoder.or_nil(|decoder| {
+                decoder.array_of(2)?;
+                let (ms, seq) = (decoder.unsigned()?, decoder.unsigned()?);
+                Some(EventId { ms, seq })
+            })?;
+            Some((stream, id))
         })?,
     })
 }
@@ -236,13 +243,16 @@ mod tests {
                 effect: Effect::Update,
                 details: Some(Details {
                     changed: vec![b"\xff".to_vec()],
-                    events: vec![(
-                        b"s".to_vec(),
-                        EventId {
-                            ms: 7,
-                            seq: u64::MAX,
-                        },
-                    )],
+                    events: vec![
+                        (
+                            b"s".to_vec(),
+                            Some(EventId {
+                                ms: 7,
+                                seq: u64::MAX,
+                            }),
+                        ),
+                        (b"t".to_vec(), None),
+                    ],
                 }),
             }]);
         for answer in [Answer::Deferred, Answer::Done(outcomes.collect())] {
@@ -285,6 +295,8 @@ mod tests {
             (Effect::Stale, "stale"),
             (Effect::Touch, "touch"),
             (Effect::Seed, "seed"),
+            (Effect::Conflict, "conflict"),
+            (Effect::Hidden, "hidden"),
         ] {
             let outcome = Outcome {
                 effect,
@@ -305,10 +317,10 @@ mod tests {
             changed: vec![b"\xff".to_vec()],
             events: vec![(
                 b"s".to_vec(),
-                EventId {
+                Some(EventId {
                     ms: 300,
                     seq: u64::MAX,
-                },
+                }),
             )],
         };
         let outcome = Outcome {

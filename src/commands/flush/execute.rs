@@ -21,6 +21,7 @@ pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
         key: &call.key,
         database: keys::current_database(call.ctx),
         now_ms: clock::now_ms(),
+        ..Origin::default()
     }
 }
 
@@ -46,6 +47,40 @@ pub fn execute<'c, C: Command>(
     let (writes, outcomes) = apply(ctx, declaration, plan, keys, publishers, origin.now_ms);
     stats::count(&stats::FLUSHES, outcomes.len());
     Ok((writes, outcomes))
+}
+
+/// The outcomes that flushes would have as one unit. Whatever would refuse them does so; nothing changes.
+pub fn dry_run<C: Command>(
+    call: &Call,
+    declaration: &Declaration,
+    flushes: Vec<flush::Flush>,
+) -> Result<Vec<Vec<Outcome>>, Error> {
+    let origin = origin(call);
+    let mut snapshots = SnapshotReader::new(call.ctx, &call.key, declaration);
+    let plan = plan(
+        declaration,
+        origin,
+        config::limits(),
+        flushes,
+        &mut snapshots,
+    )?;
+    prepare::<C>(call, declaration, &plan, origin)?;
+    let outcome = |step: Step| {
+        let streams = step.publications.iter();
+        let streams = streams.filter_map(|p| declaration.streams.get(p.stream));
+        let events = streams.map(|stream| (stream.key.clone(), None));
+        Outcome {
+            effect: step.effect,
+            details: step.changed.map(|changed| Details {
+                changed,
+                events: events.collect(),
+            }),
+        }
+    };
+    let flushes = plan.flushes.into_iter();
+    Ok(flushes
+        .map(|steps| steps.into_iter().map(outcome).collect())
+        .collect())
 }
 
 /// The streams that get events, by index of the declaration, each found fit to take them.
@@ -118,7 +153,7 @@ fn apply<'c, 'd>(
                 let id = publisher.append(&mut writes, args, now_ms);
                 if let (Some(details), Some(id)) = (&mut details, id) {
                     let stream = publisher.stream().to_vec();
-                    details.events.push((stream, id));
+                    details.events.push((stream, Some(id)));
                 }
                 stats::count(&stats::EVENTS, 1);
             }
@@ -157,7 +192,10 @@ pub fn reply(reply: Reply, answer: &Answer) {
         reply.array(events.len().saturating_mul(2));
         for (stream, id) in events {
             reply.bytes(stream);
-            reply.bytes(id.text());
+            match id {
+                Some(id) => reply.bytes(id.text()),
+                None => reply.null(),
+            }
         }
     }
 }

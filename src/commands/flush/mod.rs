@@ -1,6 +1,6 @@
 mod execute;
 
-pub use execute::{execute, reply};
+pub use execute::{dry_run, execute, reply};
 
 use crate::redis::clock;
 use crate::server::command::{Arity, Call, Command, KeyUse};
@@ -13,19 +13,20 @@ use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::stored;
-use dirty_streams_core::flush::{check, Answer, Request};
+use dirty_streams_core::flush::{check, plan, Answer, Options, Request};
 use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
 use std::ffi::CStr;
 
 /// ```text
-/// DIRTY.FLUSH key [META n name value [name value …]] [ONCE token [ms]] [DEFER token] [WITHEVENTS] op [op …]
+/// DIRTY.FLUSH key [META n name value [name value …]] [WITHEVENTS] [FORCE] [ONCE token [ms]]
+///             [DEFER token|DRYRUN] op [op …]
 ///
 /// op:      SNAPSHOT id fields     the whole state: insert if new, else update
 ///          INSERT id fields       EXISTS if there is a different one
 ///          UPDATE id fields       only these fields; NOENTITY if there is none
 ///          UPDATE id change       of a STATELESS type, which has no SNAPSHOT and SEED
 ///          DELETE id [fields]     no change if there is none; fields only for VERSION, or the last ones
-///          TOUCH id               publish an update without changes; NOENTITY if there is none
+///          TOUCH id               publish an update without changes; no change if there is none
 ///          SEED id fields         store the whole state and publish nothing
 ///
 /// fields:  n field value [field value …] [NULL n field [field …]]
@@ -38,8 +39,9 @@ use std::ffi::CStr;
 /// ```
 ///
 /// One unit: everything is checked first, then everything is applied, or nothing is. Replies an array
-/// with the effect of each op: `insert`, `update`, `delete`, `none`, `stale`, `touch` or `seed`; WITHEVENTS
-/// makes each element `[effect, [changed field …], [stream, event id, …]]`; DEFER replies `[deferred]`.
+/// with the effect of each op: `insert`, `update`, `delete`, `none`, `stale`, `conflict`, `hidden`, `touch` or
+/// `seed`; WITHEVENTS makes each element `[effect, [changed field …], [stream, event id, …]]`; DEFER replies
+/// `[deferred]`; DRYRUN only tells the effects.
 pub struct Flush;
 
 impl Command for Flush {
@@ -50,9 +52,14 @@ impl Command for Flush {
     const ARGS: &'static [Arg] = &[
         key(c"key"),
         option(c"META", block(c"meta", META)),
-        option(c"ONCE", block(c"once", ONCE)),
-        option(c"DEFER", text(c"token")),
         flag(c"withevents", c"WITHEVENTS"),
+        flag(c"force", c"FORCE"),
+        option(c"ONCE", block(c"once", ONCE)),
+        one_of(
+            c"mode",
+            &[text(c"token").after(c"DEFER"), word(c"dryrun", c"DRYRUN")],
+        )
+        .optional(),
         one_of(
             c"op",
             &[
@@ -71,26 +78,34 @@ impl Command for Flush {
 
     fn run(call: &Call) -> Result<(), Error> {
         let ctx = call.ctx;
+        let options = Options::parse(Args::new(call.args));
+        // A token that is known is answered, whatever else is wrong by now. If it is not, other faults go first.
+        let once = options.once().map(|asked| {
+            let once = Once::of(ctx, &call.key, asked.token)?;
+            let answer = first_answer(&once)?;
+            Ok((once, answer))
+        });
+        if let Some(Ok((_, Some(answer)))) = &once {
+            reply(call.reply(), answer);
+            return Ok(());
+        }
         let declaration = &*declarations::load(ctx, &call.key)?;
         cluster::check(ctx, &call.key, declaration)?;
-        let request = Request::parse(
-            Args::new(call.args),
-            declaration.stateless,
-            &config::limits(),
-        )?;
-        let once = match request.once {
-            None => None,
-            Some(asked) => {
-                let once = Once::of(ctx, &call.key, declaration, asked.token)?;
-                if let Some(answer) = first_answer(&once)? {
-                    reply(call.reply(), &answer);
-                    return Ok(());
-                }
+        let request = options.finish(declaration.stateless, &config::limits())?;
+        let once = match (once, request.once) {
+            (Some(once), Some(asked)) => {
+                let (once, _) = once?;
+                once.check(declaration)?;
                 Some((once, asked.lifetime_ms))
             }
+            _ => None,
         };
         let (writes, answer) = match request.defer {
             Some(token) => (None, defer(call, declaration, token, request)?),
+            None if request.dry_run => {
+                let mut done = dry_run::<Flush>(call, declaration, vec![request.flush])?;
+                (None, Answer::Done(done.pop().unwrap_or_default()))
+            }
             None => {
                 let (writes, mut done) = execute::<Flush>(call, declaration, vec![request.flush])?;
                 (Some(writes), Answer::Done(done.pop().unwrap_or_default()))
@@ -183,7 +198,17 @@ fn defer(
         }
     }
     let limits = config::limits();
-    check(declaration, execute::origin(call), limits, request.flush)?;
+    let origin = execute::origin(call);
+    if let Err(error) = check(declaration, origin, limits, request.flush) {
+        // The entity as it is stored may be larger still, and a flush that does not let it grow is not limited.
+        let args = Args::new(&request.kept);
+        let flush = Request::parse(args, declaration.stateless, &limits)?.flush;
+        let mut snapshots = SnapshotReader::new(call.ctx, &call.key, declaration);
+        let planned = plan(declaration, origin, limits, vec![flush], &mut snapshots);
+        if !error.is_of_a_setting() || planned.is_err_and(|error| error.is_of_a_setting()) {
+            return Err(error);
+        }
+    }
     let deferred = DeferredFlushes::of(call.ctx, &call.key)?;
     let (now_ms, stateless) = (clock::now_ms(), declaration.stateless);
     let value = stored::encode_deferred(now_ms, operations, stateless, &request.kept);

@@ -29,7 +29,7 @@ const fn lit(
 }
 
 /// Fields, the type they may be declared with, and values of it. The last two mean something if they are
-/// declared as FAKEDELETE and VERSION.
+/// declared as SOFTDELETE and VERSION.
 pub const FIELDS: [(&str, &str, &[Lit]); 7] = [
     (
         "a",
@@ -58,8 +58,8 @@ pub const FIELDS: [(&str, &str, &[Lit]); 7] = [
         "x",
         "float",
         &[
-            lit("1.5", "1.50", "1.50", b"\xca\x3f\xc0\x00\x00"),
-            lit("100", "1e2", "1e2", b"\xcb\x40\x59\x00\x00\x00\x00\x00\x00"),
+            lit("1.5", "1.50", "1.5", b"\xca\x3f\xc0\x00\x00"),
+            lit("100", "1e2", "100", b"\xcb\x40\x59\x00\x00\x00\x00\x00\x00"),
         ],
     ),
     (
@@ -123,7 +123,7 @@ pub struct Declared {
     pub version: bool,
     /// 0 or a day.
     pub tombstones: bool,
-    pub fake_delete: bool,
+    pub soft_delete: bool,
     pub typed: BTreeSet<&'static str>,
     pub streams: Vec<Stream>,
 }
@@ -152,6 +152,8 @@ pub enum Command {
 pub struct Flush {
     pub meta: bool,
     pub with_events: bool,
+    pub force: bool,
+    pub dry_run: bool,
     pub once: Option<&'static str>,
     pub defer: Option<&'static str>,
     pub ops: Vec<(&'static str, Op)>,
@@ -248,13 +250,13 @@ fn declared() -> impl Strategy<Value = Declared> {
         (stream(0), stream(1), 0usize..=2),
     )
         .prop_map(
-            move |(stateless, version, tombstones, fake_delete, typed, (first, second, count))| {
+            move |(stateless, version, tombstones, soft_delete, typed, (first, second, count))| {
                 let others = [first, second].into_iter().take(count);
                 Declared {
                     stateless,
                     version: version && !stateless,
                     tombstones,
-                    fake_delete,
+                    soft_delete,
                     typed: typed.into_iter().collect(),
                     streams: folded.iter().cloned().chain(others).collect(),
                 }
@@ -325,15 +327,20 @@ fn flush(declared: &Declared) -> impl Strategy<Value = Flush> {
         prop::bool::weighted(0.3),
         prop::option::weighted(0.15, token()),
         prop::option::weighted(0.15, token()),
+        (prop::bool::weighted(0.1), prop::bool::weighted(0.1)),
         ops,
     )
-        .prop_map(|(meta, with_events, once, defer, ops)| Flush {
-            meta,
-            with_events,
-            once,
-            defer,
-            ops,
-        })
+        .prop_map(
+            |(meta, with_events, once, defer, (force, dry_run), ops)| Flush {
+                meta,
+                with_events,
+                force,
+                dry_run,
+                once: once.filter(|_| !dry_run),
+                defer: defer.filter(|_| !dry_run),
+                ops,
+            },
+        )
 }
 
 fn command(declared: &Declared) -> impl Strategy<Value = Command> {
@@ -381,8 +388,8 @@ impl Declared {
             let ms = if self.tombstones { "86400000" } else { "0" };
             push(&mut words, &["VERSION", "v", "TOMBSTONE", ms]);
         }
-        if self.fake_delete {
-            push(&mut words, &["FAKEDELETE", "gone"]);
+        if self.soft_delete {
+            push(&mut words, &["SOFTDELETE", "gone"]);
         }
         let types: Vec<_> = FIELDS
             .iter()
@@ -451,6 +458,12 @@ impl Flush {
         }
         if self.with_events {
             push(words, &["WITHEVENTS"]);
+        }
+        if self.force {
+            push(words, &["FORCE"]);
+        }
+        if self.dry_run {
+            push(words, &["DRYRUN"]);
         }
         for (id, op) in &self.ops {
             let (name, given) = match op {

@@ -1,6 +1,7 @@
 //! What a history of commands means, said as simply as possible.
 
 use super::generate::{Command, Declared, Fields, Flush, Op, Stream};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Fields and their texts.
@@ -38,14 +39,30 @@ pub struct Told {
     pub details: Option<(BTreeSet<&'static str>, Events)>,
 }
 
-/// Streams and the seq of what they got.
-type Events = Vec<(String, usize)>;
+/// Streams and the seq of what they got, if it is known.
+type Events = Vec<(String, Option<usize>)>;
+
+impl Reply {
+    /// That of a DRYRUN.
+    fn without_ids(self) -> Reply {
+        let Reply::Effects(mut told) = self else {
+            return self;
+        };
+        for Told { details, .. } in &mut told {
+            let events = details.iter_mut().flat_map(|(_, events)| events);
+            events.for_each(|(_, seq)| *seq = None);
+        }
+        Reply::Effects(told)
+    }
+}
 
 /// What one operation does to its entity.
 struct Happened {
     effect: &'static str,
     /// I, U, D or T for a TOUCH, if it is published.
     operation: Option<char>,
+    /// The same for FORMAT FLUXAORM1, to which SOFTDELETE hides nothing.
+    library: Option<char>,
     changed: BTreeSet<&'static str>,
 }
 
@@ -65,6 +82,11 @@ impl Model {
     pub fn run(&mut self, command: &Command) -> Reply {
         let mut next = self.clone();
         let reply = match command {
+            Command::Flush(flush) if flush.dry_run => {
+                let reply = next.flush(flush).map(Reply::without_ids);
+                next = self.clone();
+                reply
+            }
             Command::Flush(flush) => next.flush(flush),
             Command::Commit(tokens) => next.commit(tokens),
             Command::Abort(tokens) => {
@@ -157,7 +179,7 @@ impl Model {
             self.check_op(id, op)?;
             let happened = match self.declared.stateless {
                 true => self.stateless(op),
-                false => self.stateful(id, op)?,
+                false => self.stateful(id, op, flush.force)?,
             };
             let events = self.publish(id, &happened);
             told.push(Told {
@@ -186,7 +208,12 @@ impl Model {
         self.happened(operation, &old, &new)
     }
 
-    fn stateful(&mut self, id: &'static str, op: &Op) -> Result<Happened, &'static str> {
+    fn stateful(
+        &mut self,
+        id: &'static str,
+        op: &Op,
+        force: bool,
+    ) -> Result<Happened, &'static str> {
         let old = self.entities.get(id).cloned();
         let known = match &old {
             Some(old) => old.get("v").and_then(|text| text.parse().ok()),
@@ -194,38 +221,48 @@ impl Model {
         }
         .filter(|_| self.declared.version);
         let given = match op {
-            Op::Touch if old.is_none() => return Err("NOENTITY"),
+            Op::Touch if old.is_none() => return Ok(unchanged("none")),
             Op::Touch => {
                 let old = old.unwrap_or_default();
                 return Ok(self.happened('T', &old, &old));
             }
             Op::Delete(given) => {
                 let given = given.as_ref().and_then(|given| version(&given.fields));
-                return Ok(self.delete(id, old, known, given));
+                return Ok(self.delete(id, known, given, force));
             }
             Op::Snapshot(given) | Op::Insert(given) | Op::Update(given) | Op::Seed(given) => given,
             Op::Replace(..) => panic!("a replacement of what is stored"),
         };
-        if self.declared.version && known.is_some() && version(&given.fields) <= known {
-            return Ok(unchanged("stale"));
-        }
+        // What the entity would be, whatever its version.
         let new = match (op, &old) {
-            (Op::Update(_), None) => return Err("NOENTITY"),
-            (Op::Update(given), Some(old)) => {
-                let mut new = old.clone();
-                for (name, value) in &given.fields {
-                    match value {
-                        Some(value) => new.insert(name, value.text),
-                        None => new.remove(name),
-                    };
-                }
-                new
-            }
-            (Op::Insert(given), Some(old)) if state(&given.fields) != *old => return Err("EXISTS"),
+            (Op::Update(given), Some(old)) => updated(old, &given.fields),
             _ => state(&given.fields),
         };
+        if let (Some(known), false) = (known.filter(|_| self.declared.version), force) {
+            let given = version(&given.fields).expect("checked before");
+            let effect = match (given.cmp(&known), &old) {
+                (Ordering::Greater, _) => None,
+                (Ordering::Equal, Some(old)) if *old == new => Some("none"),
+                (Ordering::Equal, Some(_)) => Some("conflict"),
+                (Ordering::Equal | Ordering::Less, _) => Some("stale"),
+            };
+            if let Some(effect) = effect {
+                return Ok(unchanged(effect));
+            }
+        }
+        match (op, &old) {
+            (Op::Update(_), None) => return Err("NOENTITY"),
+            (Op::Insert(_), Some(old)) if new != *old => return Err("EXISTS"),
+            _ => {}
+        }
         if old.as_ref() == Some(&new) {
             return Ok(unchanged("none"));
+        }
+        let turns = old
+            .as_ref()
+            .is_some_and(|old| self.is_set(old) != self.is_set(&new));
+        if matches!(op, Op::Seed(_)) && turns {
+            return Err("ERR");
         }
         self.tombstones.remove(id);
         self.entities.insert(id, new.clone());
@@ -235,6 +272,7 @@ impl Model {
             self.seeded = true;
             happened.effect = "seed";
             happened.operation = None;
+            happened.library = None;
         }
         Ok(happened)
     }
@@ -242,21 +280,20 @@ impl Model {
     fn delete(
         &mut self,
         id: &'static str,
-        old: Option<State>,
         known: Option<u64>,
         given: Option<u64>,
+        force: bool,
     ) -> Happened {
         let given = given.filter(|_| self.declared.version);
         // Of a delete and a snapshot of one version the delete wins.
-        if given.is_some_and(|given| known > Some(given))
-            || (old.is_none() && given.is_some() && known >= given)
-        {
+        if given.is_some_and(|given| known > Some(given)) && !force {
             return unchanged("stale");
         }
-        if old.is_none() && given.is_none() {
+        let is_buried = given.is_none() || given == known;
+        if is_buried && !self.entities.contains_key(id) {
             return unchanged("none");
         }
-        self.entities.remove(id);
+        let old = self.entities.remove(id);
         if let Some(version) = given.or(known).filter(|_| self.declared.tombstones) {
             self.tombstones.insert(id, version);
         }
@@ -272,37 +309,61 @@ impl Model {
             .filter(|name| old.get(*name) != new.get(*name))
             .copied()
             .collect();
-        let set = |state: &State| state.get("gone") == Some(&"1");
-        let operation = match (operation, set(old), set(new)) {
-            ('I' | 'U', false, true) if self.declared.fake_delete => 'D',
-            ('U', true, false) if self.declared.fake_delete => 'I',
+        let library = match (operation, self.is_set(old), self.is_set(new)) {
+            ('U', false, true) => 'D',
             ('U', ..) if changed.is_empty() => 'N',
             (operation, ..) => operation,
+        };
+        // To readers an entity whose flag is set is none.
+        let (was, is) = match operation {
+            'I' => (false, !self.is_set(new)),
+            'D' => (!self.is_set(old), false),
+            _ => (!self.is_set(old), !self.is_set(new)),
+        };
+        let operation = match (operation, was, is) {
+            ('T', true, _) => 'T',
+            (_, false, true) => 'I',
+            (_, true, false) => 'D',
+            ('U', ..) if changed.is_empty() => 'N',
+            (_, true, true) => 'U',
+            ('T', false, _) => 'N',
+            (_, false, false) => 'H',
         };
         let effect = match operation {
             'I' => "insert",
             'U' => "update",
             'D' => "delete",
             'T' => "touch",
+            'H' => "hidden",
             _ => "none",
         };
         Happened {
             effect,
-            operation: Some(operation).filter(|operation| *operation != 'N'),
+            operation: Some(operation).filter(|operation| !"NH".contains(*operation)),
+            library: Some(library).filter(|operation| *operation != 'N'),
             changed,
         }
     }
 
+    /// Whether the flag of SOFTDELETE is set.
+    fn is_set(&self, state: &State) -> bool {
+        self.declared.soft_delete && state.get("gone") == Some(&"1")
+    }
+
     fn publish(&mut self, id: &'static str, happened: &Happened) -> Events {
-        let Some(operation) = happened.operation else {
-            return Vec::new();
-        };
         let fields = self.entities.get(id).is_some_and(|state| !state.is_empty());
         let mut told = Vec::new();
         for (stream, events) in self.declared.streams.iter().zip(&mut self.events) {
+            let operation = match stream.format {
+                "FLUXAORM1" => happened.library,
+                _ => happened.operation,
+            };
+            let Some(operation) = operation else {
+                continue;
+            };
             let triggered = !stream.triggers.is_disjoint(&happened.changed);
             let wanted = match operation {
-                'T' => stream.ops.contains('U'),
+                'T' => stream.ops.contains('U') || !stream.triggers.is_empty(),
                 'U' => stream.ops.contains('U') || triggered,
                 operation => stream.ops.contains(operation),
             };
@@ -310,11 +371,12 @@ impl Model {
                 let op = match (operation, stream.format, stream.payload) {
                     ('T', "DEBEZIUM", _) => "touch",
                     ('T', _, "IMAGES") if fields => "touch",
-                    ('T', ..) => "update",
-                    _ => happened.effect,
+                    ('T', ..) | ('U', ..) => "update",
+                    ('I', ..) => "insert",
+                    _ => "delete",
                 };
                 events.push((id, op));
-                told.push((stream.name.clone(), events.len()));
+                told.push((stream.name.clone(), Some(events.len())));
             }
         }
         told
@@ -331,6 +393,12 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    /// The entities that readers see.
+    pub fn visible(&self) -> impl Iterator<Item = (&&'static str, &State)> {
+        let entities = self.entities.iter();
+        entities.filter(|(_, state)| !self.is_set(state))
     }
 
     /// How many entries each stream has.
@@ -373,8 +441,21 @@ fn unchanged(effect: &'static str) -> Happened {
     Happened {
         effect,
         operation: None,
+        library: None,
         changed: BTreeSet::new(),
     }
+}
+
+/// The fields of an entity after an update.
+fn updated(old: &State, fields: &Fields) -> State {
+    let mut new = old.clone();
+    for (name, value) in fields {
+        match value {
+            Some(value) => new.insert(name, value.text),
+            None => new.remove(name),
+        };
+    }
+    new
 }
 
 fn version(fields: &Fields) -> Option<u64> {

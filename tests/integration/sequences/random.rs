@@ -82,13 +82,15 @@ const WORDS: &[&str] = &[
 /// Templates of commands: `Random::fill` fills them.
 const DIRTY: &[&str] = &[
     "DIRTY.DECLARE user TYPES 2 n int j json STREAM s FIELDS 1 a STREAM t PAYLOAD FULL MAXLEN 20",
-    "DIRTY.DECLARE order VERSION v TOMBSTONE $later FAKEDELETE gone STREAM s PAYLOAD IMAGES",
+    "DIRTY.DECLARE order VERSION v TOMBSTONE $later SOFTDELETE gone STREAM s PAYLOAD IMAGES",
     "DIRTY.DECLARE row STATELESS STREAM t FORMAT DEBEZIUM STREAM u DB 1",
     "DIRTY.DECLARE doc STREAM u FORMAT FLUXAORM2 STREAM v FORMAT FLUXAORM1 MAXLEN 10 ONFULL REFUSE",
     "DIRTY.DECLARE seen PREFIX user: STREAM s MAXLEN ~ 10 ONFULL KEEP MAXAGE 50",
     "DIRTY.DECLARE $any STREAM $any FORMAT $value PREFIX $any",
     "DIRTY.DECLARE $any TAGS 2 ID dirty=A:add,B $field dirty=C STREAM dirty_A PAYLOAD KEYS",
     "DIRTY.FLUSH $key $ops",
+    "DIRTY.FLUSH $key FORCE $ops",
+    "DIRTY.FLUSH $key DRYRUN WITHEVENTS $ops",
     "DIRTY.FLUSH $key $ops",
     "DIRTY.FLUSH $key $ops",
     "DIRTY.FLUSH $key $ops",

@@ -10,14 +10,16 @@
 //! | --- | --- |
 //! | `before`, `after` | object: field's name → value, all fields (PAYLOAD IMAGES), null where only the other one has the field; or null |
 //! | `source` | `version` of the module, `connector` `"dirty"`, `name` (the declaration's key), `ts_ms`, `db` (the index as text), `table` (entity's name); `meta` (object: name → name) and `binary` (array of names) if not empty |
-//! | `op` | `c` insert, `u` update, `d` delete, `r` TOUCH |
+//! | `op` | `c` insert, `u` update, `d` delete; a TOUCH is a `u` whose images are equal |
 //! | `ts_ms` | when it happened; `source` says the same |
 //!
-//! An insert has no `before`, a delete no `after`, unless it is one by FAKEDELETE, whose entity stays.
+//! An insert has no `before`, a delete no `after`. With
+//! IDFIELD both images begin with the id under that name, as it stands in `key`; it takes the place of a field of
+//! that name.
 //!
 //! | type | value |
 //! | --- | --- |
-//! | int, uint | number |
+//! | int, uint | number; with SAFENUMBERS a string if it, or the id, is beyond 2^53 - 1, which a double may not hold |
 //! | float | number with a point or an exponent: `100.0` |
 //! | bool | true or false |
 //! | string, decimal, time, date, datetime, json | string |
@@ -29,7 +31,7 @@
 //!
 //! The decoder accepts members in any order and ignores unknown ones. Integers that fit are of type int, others
 //! of type uint; numbers with a point or an exponent are floats, and nested values are of type json. A null field
-//! is treated as a missing one. The entity's version is not carried.
+//! is treated as a missing one, the op `r` and a `u` with equal images as a TOUCH. The entity's version is not carried.
 
 use super::msgpack_io::{distinct, Pairs, Text};
 use super::{Entry, Origin};
@@ -55,16 +57,32 @@ const CONNECTOR: &str = "dirty";
 /// The prefix of names that are written as base64.
 const ESCAPE: &str = "base64:";
 
+/// How a stream has its entries written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style<'s> {
+    /// IDFIELD: the name of the id among the fields of the images.
+    pub id_field: Option<&'s [u8]>,
+    /// SAFENUMBERS: whether integers that a double may not hold are strings.
+    pub safe_numbers: bool,
+}
+
+/// The largest integer up to which doubles hold all of them.
+const SAFE: u64 = 9_007_199_254_740_991;
+
 /// Encodes an event; `None` if a value would exceed `max` bytes. An unprintable byte takes six.
 pub fn encode(event: &Event, origin: Origin, max: usize) -> Option<Entry> {
+    let Style {
+        id_field,
+        safe_numbers,
+    } = origin.style;
+    let id = Id {
+        id: &event.id,
+        safe_numbers,
+    };
     let (before, after) = match event.operation {
         Operation::Insert => (None, Some(&*event.after)),
         Operation::Update => (Some(&*event.before), Some(&*event.after)),
-        // A delete by FAKEDELETE has an image afterwards, since the entity still exists.
-        Operation::Delete => {
-            let after = Some(&*event.after).filter(|after| !after.is_empty());
-            (Some(&*event.before), after)
-        }
+        Operation::Delete => (Some(&*event.before), None),
     };
     let images = [before, after].into_iter().flatten();
     let binary: BTreeSet<&[u8]> = images.flat_map(binary).collect();
@@ -72,6 +90,8 @@ pub fn encode(event: &Event, origin: Origin, max: usize) -> Option<Entry> {
         image,
         other: other.unwrap_or_default(),
         binary: &binary,
+        id: id_field.map(|name| (name, id)),
+        safe_numbers,
     };
     let envelope = Envelope {
         before: before.map(|image| row(image, after)),
@@ -88,16 +108,16 @@ pub fn encode(event: &Event, origin: Origin, max: usize) -> Option<Entry> {
         },
         op: match event.operation {
             Operation::Insert => "c",
-            Operation::Update if event.touch => "r",
+            // Also a TOUCH: who counts rows without a key would count an `r` once more.
             Operation::Update => "u",
             Operation::Delete => "d",
         },
         ts_ms: origin.now_ms,
     };
-    let key = Key { id: Id(&event.id) };
+    let key = Key { id };
     Some(vec![
-        (KEY, json(&key, max)?),
-        (VALUE, json(&envelope, max)?),
+        (KEY.into(), json(&key, max)?),
+        (VALUE.into(), json(&envelope, max)?),
     ])
 }
 
@@ -173,13 +193,19 @@ struct Source<'e> {
     binary: Vec<Name<'e>>,
 }
 
-struct Id<'e>(&'e [u8]);
+#[derive(Clone, Copy)]
+struct Id<'e> {
+    id: &'e [u8],
+    safe_numbers: bool,
+}
 
 impl Serialize for Id<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match decimal::parse(self.0) {
-            Some(number) => serializer.serialize_u64(number),
-            None => Name(self.0).serialize(serializer),
+        match decimal::parse(self.id) {
+            Some(number) if number <= SAFE || !self.safe_numbers => {
+                serializer.serialize_u64(number)
+            }
+            _ => Name(self.id).serialize(serializer),
         }
     }
 }
@@ -220,6 +246,9 @@ struct Row<'e> {
     other: &'e [(Bytes<'e>, Value<'e>)],
     /// The fields whose strings are base64.
     binary: &'e BTreeSet<&'e [u8]>,
+    /// IDFIELD: the name of the id, and the id.
+    id: Option<(&'e [u8], Id<'e>)>,
+    safe_numbers: bool,
 }
 
 impl Serialize for Row<'_> {
@@ -228,10 +257,20 @@ impl Serialize for Row<'_> {
         let others = self.other.iter().map(|(field, _)| (field, &None));
         let nulls = others.filter(|(field, _)| !own.contains(&***field));
         let own = self.image.iter().map(|(field, value)| (field, value));
-        serializer.collect_map(own.chain(nulls).map(|(field, value)| {
-            let binary = self.binary.contains(&**field);
-            (Name(field), Cell { value, binary })
-        }))
+        let mut map = serializer.serialize_map(None)?;
+        if let Some((name, id)) = &self.id {
+            map.serialize_entry(&Name(name), id)?;
+        }
+        let is_id = |field: &[u8]| self.id.is_some_and(|(name, _)| *name == *field);
+        for (field, value) in own.chain(nulls).filter(|(field, _)| !is_id(field)) {
+            let cell = Cell {
+                value,
+                binary: self.binary.contains(&**field),
+                safe_numbers: self.safe_numbers,
+            };
+            map.serialize_entry(&Name(field), &cell)?;
+        }
+        map.end()
     }
 }
 
@@ -239,6 +278,8 @@ struct Cell<'e> {
     value: &'e Value<'e>,
     /// Strings are base64.
     binary: bool,
+    /// Integers that a double may not hold are strings.
+    safe_numbers: bool,
 }
 
 impl Serialize for Cell<'_> {
@@ -246,7 +287,9 @@ impl Serialize for Cell<'_> {
         let Some((field_type, text)) = self.value else {
             return serializer.serialize_none();
         };
-        if let Some(literal) = literal(*field_type, text) {
+        let literal = literal(*field_type, text);
+        let is_safe = |literal: &str| !self.safe_numbers || is_safe(*field_type, literal);
+        if let Some(literal) = literal.filter(|literal| is_safe(literal)) {
             let raw: Result<&RawValue, _> = serde_json::from_str(&literal);
             if let Ok(raw) = raw {
                 return raw.serialize(serializer);
@@ -256,6 +299,17 @@ impl Serialize for Cell<'_> {
             Ok(text) if !self.binary => serializer.serialize_str(text),
             _ => serializer.serialize_str(&STANDARD.encode(text)),
         }
+    }
+}
+
+/// Whether a double holds the integer and its neighbours; other types are numbers that a double holds anyway.
+fn is_safe(field_type: FieldType, literal: &str) -> bool {
+    match field_type {
+        FieldType::Int | FieldType::Uint => {
+            let size = literal.trim_start_matches('-').parse::<u64>();
+            size.is_ok_and(|size| size <= SAFE)
+        }
+        _ => true,
     }
 }
 
@@ -305,14 +359,17 @@ pub fn decode<'e>(key: &'e [u8], value: &'e [u8]) -> Option<Event<'e>> {
         }
         None => HashSet::new(),
     };
+    let before = image(value.get(b"before")?, &binary)?;
+    let after = image(value.get(b"after")?, &binary)?;
     Some(Event {
         entity: name(source.get(b"table")?)?,
         id: id(key.get(b"id")?)?,
         operation,
         changes: Cow::Borrowed(&[]),
-        before: image(value.get(b"before")?, &binary)?,
-        after: image(value.get(b"after")?, &binary)?,
-        touch,
+        // An update changes something.
+        touch: touch || (operation == Operation::Update && before == after),
+        before,
+        after,
         version: None,
         meta: match source.get(b"meta") {
             Some(pairs) => meta(pairs)?,
@@ -403,6 +460,10 @@ mod tests {
         key: b"shop:user",
         database: 3,
         now_ms: 1_700_000_000_123,
+        style: Style {
+            id_field: None,
+            safe_numbers: false,
+        },
     };
 
     fn source(more: &str) -> String {
@@ -413,11 +474,11 @@ mod tests {
     }
 
     fn encoded(event: &Event, origin: Origin) -> (String, String) {
-        let [key, value]: [(&[u8], Vec<u8>); 2] = encode(event, origin, usize::MAX)
+        let [key, value]: [(Cow<[u8]>, Vec<u8>); 2] = encode(event, origin, usize::MAX)
             .unwrap()
             .try_into()
             .unwrap();
-        assert_eq!((key.0, value.0), (&b"key"[..], &b"value"[..]));
+        assert_eq!((&*key.0, &*value.0), (&b"key"[..], &b"value"[..]));
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(key.1), text(value.1))
     }
@@ -434,11 +495,10 @@ mod tests {
             ("u", "1", "2", r#"{"a":"1"}"#, r#"{"a":"2"}"#),
             ("u", "1", "", r#"{"a":"1"}"#, r#"{"a":null}"#),
             ("u", "", "2", r#"{"a":null}"#, r#"{"a":"2"}"#),
-            ("r", "1", "1", r#"{"a":"1"}"#, r#"{"a":"1"}"#),
-            ("r", "", "", "{}", "{}"),
+            ("u", "1", "1", r#"{"a":"1"}"#, r#"{"a":"1"}"#),
+            ("u", "", "", "{}", "{}"),
             ("d", "1", "", r#"{"a":"1"}"#, "null"),
             ("d", "", "", "{}", "null"),
-            ("d", "1", "2", r#"{"a":"1"}"#, r#"{"a":"2"}"#),
         ] {
             let image = |text: &'static str| -> Image {
                 let a = [(b"a".into(), string(text.as_bytes()))];
@@ -451,7 +511,7 @@ mod tests {
                     "d" => Operation::Delete,
                     _ => Operation::Update,
                 },
-                touch: op == "r",
+                touch: op == "u" && before == after,
                 before: image(before),
                 after: image(after),
                 ..event(b"42")
@@ -464,6 +524,90 @@ mod tests {
             );
             assert_eq!(value, expected);
             assert_eq!(read(&key, &value), Some(event));
+        }
+    }
+
+    #[test]
+    fn a_touch_is_an_update_that_changes_nothing_and_a_delete_has_no_after() {
+        let image = [(b"a".into(), string(b"1"))];
+        let touch = Event {
+            touch: true,
+            before: image.as_slice().into(),
+            after: image.as_slice().into(),
+            ..event(b"42")
+        };
+        let (key, value) = encoded(&touch, ORIGIN);
+        assert!(value.contains(r#""op":"u""#), "{value}");
+        assert_eq!(read(&key, &value).unwrap().op(), "touch");
+        let value = value.replace(r#""op":"u""#, r#""op":"r""#);
+        assert!(read(&key, &value).unwrap().touch);
+        let delete = Event {
+            operation: Operation::Delete,
+            touch: false,
+            ..touch
+        };
+        let (_, value) = encoded(&delete, ORIGIN);
+        assert!(
+            value.starts_with(r#"{"before":{"a":"1"},"after":null,"#),
+            "{value}"
+        );
+    }
+
+    #[test]
+    fn the_id_is_a_field_of_the_images_and_large_numbers_are_strings_where_a_stream_says_so() {
+        use FieldType::*;
+        let number = |field_type, text: &'static str| Some((field_type, text.as_bytes().into()));
+        let after = [
+            (b"f".into(), number(Float, "9007199254740993000")),
+            (b"id".into(), string(b"another")),
+            (b"n".into(), number(Int, "-9007199254740992")),
+            (b"s".into(), number(Int, "-9007199254740991")),
+            (b"u".into(), number(Uint, "18446744073709551615")),
+        ];
+        let update = |id: &'static [u8]| Event {
+            after: after.as_slice().into(),
+            ..event(id)
+        };
+        let plain = r#""f":9007199254740993000.0,"id":"another","n":-9007199254740992,"s":-9007199254740991,"u":18446744073709551615}"#;
+        let id_field = Some(&b"id"[..]);
+        for (id, id_field, safe_numbers, key, before, after) in [
+            (&b"7"[..], None, false, r#"{"id":7}"#, r#"{"f":null,"#, format!("{{{plain}")),
+            (
+                b"7",
+                id_field,
+                false,
+                r#"{"id":7}"#,
+                r#"{"id":7,"f":null,"n":null"#,
+                format!(r#"{{"id":7,{}"#, plain.replace(r#""id":"another","#, "")),
+            ),
+            (
+                b"9007199254740992",
+                id_field,
+                true,
+                r#"{"id":"9007199254740992"}"#,
+                r#"{"id":"9007199254740992","f":null,"#,
+                r#"{"id":"9007199254740992","f":9007199254740993000.0,"n":"-9007199254740992","s":-9007199254740991,"u":"18446744073709551615"}"#.into(),
+            ),
+            (
+                b"9007199254740991",
+                Some(b"\xff"),
+                true,
+                r#"{"id":9007199254740991}"#,
+                r#"{"base64:/w==":9007199254740991,"f":null,"#,
+                r#"{"base64:/w==":9007199254740991,"f":9007199254740993000.0,"id":"another","#.into(),
+            ),
+        ] {
+            let style = Style {
+                id_field,
+                safe_numbers,
+            };
+            let event = update(id);
+            let (told, value) = encoded(&event, Origin { style, ..ORIGIN });
+            assert_eq!(told, key);
+            assert!(value.starts_with(&format!(r#"{{"before":{before}"#)), "{value}");
+            assert!(value.contains(&format!(r#""after":{after}"#)), "{value}");
+            let read = read(&told, &value).unwrap();
+            assert_eq!(read.id, event.id);
         }
     }
 

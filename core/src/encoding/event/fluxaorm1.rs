@@ -9,18 +9,19 @@
 //!
 //! | operation | action | fields of the map |
 //! | --- | --- | --- |
-//! | insert | `add` | `ID`, every field and its value |
+//! | insert | `add` | `ID`, every field and its value, and the nulls |
 //! | update | `edit` | the changed fields and their new values |
-//! | delete | `delete` | `ID`, every field and its last value |
-//! | delete by FAKEDELETE | `delete` | the changed fields and their new values |
-//! | TOUCH | `edit` | every field and its value |
+//! | delete | `delete` | `ID`, every field and its last value, and the nulls |
+//! | delete by SOFTDELETE | `delete` | the changed fields and their new values; the flag is the id |
+//! | TOUCH | `edit` | `ID`, every field and its value, and the nulls |
 //!
-//! `ID` is the id as a number, and comes first; an entity's own field of that name takes its place.
+//! `ID` is the id as a number, and comes first; an entity's own field of that name takes its place. Which nulls
+//! there are is for the event to say: a change from null to null, or a null of an image.
 //!
 //! | type | value |
 //! | --- | --- |
-//! | int, uint | the smallest integer |
-//! | float | 64-bit float |
+//! | int, uint | the smallest integer, in an unsigned form if it is not negative |
+//! | float | str with 8 digits behind the point; a zero is `0`, but `0.00000000` in an update |
 //! | bool | bool |
 //! | null | nil |
 //! | string, json, decimal, date | str, UTF-8 or not |
@@ -28,7 +29,7 @@
 //!
 //! The format does not carry all of an event. Updates and TOUCH have no old values; they are decoded as null. An
 //! `ID` that equals the entry's id is not a change, and neither is a null where all fields are listed. Integers
-//! that fit are of type int, and texts are strings. A delete without `ID` is one by FAKEDELETE. META and the
+//! that fit are of type int, and texts are strings. A delete without `ID` is one by SOFTDELETE. META and the
 //! entity's version are not carried.
 
 use super::msgpack::FIELD;
@@ -38,7 +39,7 @@ use crate::entity::decimal;
 use crate::entity::event::{Change, Event, Value};
 use crate::entity::operation::Operation;
 use crate::entity::value::FieldType;
-use rmp::encode::{write_bool, write_f64, write_nil, write_sint, write_uint};
+use rmp::encode::{write_bool, write_nil, write_sint, write_uint};
 use serde::de::{Error, Visitor};
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -62,10 +63,10 @@ pub fn encode(event: &Event) -> Entry {
         Operation::Delete => b"delete",
     };
     vec![
-        (FIELD, bind(event)),
-        (ACTION, action.to_vec()),
-        (ENTITY, event.entity.to_vec()),
-        (ID, event.id.to_vec()),
+        (FIELD.into(), bind(event)),
+        (ACTION.into(), action.to_vec()),
+        (ENTITY.into(), event.entity.to_vec()),
+        (ID.into(), event.id.to_vec()),
     ]
 }
 
@@ -82,8 +83,8 @@ fn bind(event: &Event) -> Vec<u8> {
         true => after.collect(),
         false => changes.collect(),
     };
-    let with_id = (event.operation == Operation::Insert || last_values)
-        && fields.iter().all(|(field, _)| *field != ID_FIELD);
+    let all_fields = event.operation == Operation::Insert || last_values || event.touch;
+    let with_id = all_fields && fields.iter().all(|(field, _)| *field != ID_FIELD);
     let mut bytes = Vec::with_capacity(128);
     write_map(&mut bytes, fields.len().saturating_add(with_id.into()));
     if with_id {
@@ -93,21 +94,40 @@ fn bind(event: &Event) -> Vec<u8> {
     }
     for (field, value) in fields {
         write_text(&mut bytes, field);
-        write_value(&mut bytes, value);
+        write_value(&mut bytes, value, all_fields);
     }
     bytes
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value) {
+/// A zero float is written in another way where all fields are.
+fn write_value(out: &mut Vec<u8>, value: &Value, all_fields: bool) {
     let Some((field_type, text)) = value else {
         let _ = write_nil(out);
         return;
     };
     match field_type {
         FieldType::Time | FieldType::DateTime => write_text(out, &wall_clock(text)),
+        FieldType::Float => write_text(out, &float(text, all_fields)),
         _ if write_number(out, *field_type, text).is_some() => {}
         _ => write_text(out, text),
     }
+}
+
+/// A float with 8 digits behind the point, rounded as a float, which moves large ones: the library does not know
+/// better.
+fn float(text: &[u8], short_zero: bool) -> Cow<'_, [u8]> {
+    const SCALE: f64 = 1e8;
+    let number = std::str::from_utf8(text).ok();
+    let number = number.and_then(|text| text.parse::<f64>().ok());
+    let Some(number) = number.filter(|number| number.is_finite()) else {
+        return text.into();
+    };
+    if number == 0.0 && short_zero {
+        return b"0".into();
+    }
+    let rounded = (number * SCALE).round() / SCALE;
+    let rounded = if rounded.is_finite() { rounded } else { number };
+    format!("{rounded:.8}").into_bytes().into()
 }
 
 /// `2026-01-02 03:04:05`: no fraction, no `T` and no zone, which is UTC where there is one.
@@ -124,12 +144,9 @@ fn write_number(out: &mut Vec<u8>, field_type: FieldType, text: &[u8]) -> Option
     let written = match field_type {
         FieldType::Int => write_sint(out, utf8?.parse().ok()?).is_ok(),
         FieldType::Uint => write_uint(out, utf8?.parse().ok()?).is_ok(),
-        FieldType::Float => {
-            let number: f64 = utf8?.parse().ok()?;
-            number.is_finite() && write_f64(out, number).is_ok()
-        }
         FieldType::Bool => write_bool(out, bool_of(text)?).is_ok(),
         FieldType::String
+        | FieldType::Float
         | FieldType::Decimal(_)
         | FieldType::Time
         | FieldType::Date
@@ -330,7 +347,7 @@ mod tests {
                 (b"id", vector.id.as_bytes()),
             ];
             let encoded = encode(&event);
-            let encoded: Vec<_> = encoded.iter().map(|(f, v)| (*f, &**v)).collect();
+            let encoded: Vec<_> = encoded.iter().map(|(f, v)| (&**f, &**v)).collect();
             assert_eq!(encoded, entry, "{name}");
             assert_eq!(super::super::decode(&entry), Some(event), "{name}");
         }
@@ -400,7 +417,7 @@ mod tests {
             ..event(b"42")
         };
         let entry = encode(&touch);
-        assert_eq!(entry[0].1, b"\x82\xa1b\x01\xa1a\xa1x");
+        assert_eq!(entry[0].1, b"\x83\xa2ID\x2a\xa1b\x01\xa1a\xa1x");
         assert_eq!(entry[1].1, b"edit");
     }
 
@@ -415,7 +432,14 @@ mod tests {
             (Int, "-129", b"\xd1\xff\x7f"),
             (Int, "-9223372036854775808", b"\xd3\x80\0\0\0\0\0\0\0"),
             (Uint, "65536", b"\xce\0\x01\0\0"),
-            (Float, "1", b"\xcb\x3f\xf0\0\0\0\0\0\0"),
+            (Float, "1", b"\xaa1.00000000"),
+            (Float, "0", b"\xaa0.00000000"),
+            (Float, "-0.0", b"\xab-0.00000000"),
+            (Float, "1e-9", b"\xaa0.00000000"),
+            (Float, "0.000000005", b"\xaa0.00000001"),
+            (Float, "-1.50", b"\xab-1.50000000"),
+            (Float, "123456789.123456789", b"\xb2123456789.12345681"),
+            (Float, "1e20", b"\xbe100000000000000000000.00000000"),
             (Bool, "0", b"\xc2"),
             (Time, "2026", b"\xa42026"),
             (Json, "[1]", b"\xa3[1]"),
@@ -427,12 +451,26 @@ mod tests {
             (Bool, "yes", b"\xa3yes"),
         ] {
             let mut out = Vec::new();
-            write_value(&mut out, &Some((field_type, text.as_bytes().into())));
+            write_value(&mut out, &Some((field_type, text.as_bytes().into())), false);
             assert_eq!(out, expected, "{field_type:?} {text}");
         }
         let mut out = Vec::new();
-        write_value(&mut out, &Some((Int, b"\xff".into())));
+        write_value(&mut out, &Some((Int, b"\xff".into())), false);
         assert_eq!(out, b"\xa1\xff");
+        for (text, expected) in [
+            ("0", &b"\xa10"[..]),
+            ("-0.0", b"\xa10"),
+            ("1e-9", b"\xaa0.00000000"),
+        ] {
+            let mut out = Vec::new();
+            write_value(&mut out, &Some((Float, text.as_bytes().into())), true);
+            assert_eq!(out, expected, "{text}");
+        }
+        // A float that cannot be rounded has all the digits that Go gives it.
+        let mut out = Vec::new();
+        write_value(&mut out, &Some((Float, b"1e308".into())), true);
+        assert!(out.starts_with(b"\xda\x01\x3e1000000000000000010979"));
+        assert_eq!(out.len(), 321);
     }
 
     #[test]

@@ -8,9 +8,17 @@
 //! | `ft` | 1 insert, 2 update, 3 delete |
 //! | `ch,omitempty` | map: field → `{"o": param, "n": param}`; nil if there are none |
 //!
-//! A param is a map of `n,omitempty` (bool: it is null), `t,omitempty` (type, one of `s i u f b t j`)
-//! and `v,omitempty` (text); both texts are empty for null. A decimal, date or datetime is a string. Texts are str, UTF-8 or not. Images, META,
-//! the entity's version and what tells a TOUCH from an update have no place in it.
+//! A param is a map of `n,omitempty` (bool: it is null), `t,omitempty` (type) and `v,omitempty` (text); both texts
+//! are empty for null. Texts are str, UTF-8 or not.
+//!
+//! | type | `t` | `v` |
+//! | --- | --- | --- |
+//! | string, decimal, date, datetime | `s` | the canonical text |
+//! | int, uint, bool, json | `i` `u` `b` `j` | the canonical text |
+//! | float | `f` | as Go prints it: shortest digits, with an exponent (a sign, two digits or more) below 1e-4 and from 1e6 |
+//! | time | `t` | the canonical text without its fraction |
+//!
+//! Images, META, the entity's version and what tells a TOUCH from an update have no place in it.
 //!
 //! The decoder of MSGPACK also decodes this format.
 
@@ -20,6 +28,7 @@ use crate::entity::decimal;
 use crate::entity::event::{Event, Value};
 use crate::entity::value::FieldType;
 use rmp::encode::{write_bool, write_nil};
+use std::borrow::Cow;
 
 /// The value of the entry's field.
 pub fn encode(event: &Event) -> Vec<u8> {
@@ -57,9 +66,42 @@ fn write_param(out: &mut Vec<u8>, value: &Value) {
     let letter = value.as_ref().map(|(field_type, _)| letter(*field_type));
     write_text(out, b"t,omitempty");
     write_text(out, letter.as_slice());
-    let text = value.as_ref().map(|(_, text)| &**text);
     write_text(out, b"v,omitempty");
-    write_text(out, text.unwrap_or_default());
+    match value {
+        Some((FieldType::Float, text)) => write_text(out, &float(text)),
+        Some((FieldType::Time, text)) => write_text(out, &whole_seconds(text)),
+        Some((_, text)) => write_text(out, text),
+        None => write_text(out, b""),
+    }
+}
+
+/// A float as Go's `fmt.Sprint` prints it, if exponents begin at 1e6.
+fn float(text: &[u8]) -> Cow<'_, [u8]> {
+    let number = std::str::from_utf8(text).ok();
+    let Some(number) = number.and_then(|text| text.parse::<f64>().ok()) else {
+        return text.into();
+    };
+    // The shortest digits that read back the same, and the exponent that goes with them.
+    let shortest = format!("{number:e}");
+    let Some((digits, exponent)) = shortest.split_once('e') else {
+        return text.into(); // infinite, or not a number
+    };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    match exponent {
+        -4..=5 => number.to_string(),
+        ..=-5 => format!("{digits}e-{:02}", exponent.unsigned_abs()),
+        6.. => format!("{digits}e+{exponent:02}"),
+    }
+    .into_bytes()
+    .into()
+}
+
+/// A time in UTC without its fraction.
+fn whole_seconds(text: &[u8]) -> Cow<'_, [u8]> {
+    match (text.get(..19), text.get(19)) {
+        (Some(seconds), Some(b'.')) => [seconds, b"Z"].concat().into(),
+        _ => text.into(),
+    }
 }
 
 /// The library has no letters for decimals, dates and datetimes: to it they are strings.
@@ -146,6 +188,111 @@ mod tests {
             assert_eq!(encode(&event), unhex(&s_hex), "{name}");
             assert_eq!(decode(&unhex(&s_hex)), Some(event), "{name}");
         }
+    }
+
+    #[derive(Deserialize)]
+    struct Params {
+        vectors: Vec<ParamVector>,
+    }
+
+    /// A Go value and the param that the library made of it.
+    #[derive(Deserialize)]
+    struct ParamVector {
+        name: String,
+        go_value: String,
+        null: bool,
+        r#type: String,
+        #[serde(default)]
+        text: Option<String>,
+        #[serde(default)]
+        text_hex: Option<String>,
+        hex: String,
+        back: String,
+    }
+
+    impl ParamVector {
+        /// The value as a snapshot holds it; `None` if no snapshot can hold it.
+        fn stored(&self) -> Option<Value<'static>> {
+            if self.null {
+                return Some(None);
+            }
+            let field_type = FieldType::from_letter(self.r#type.as_bytes()).unwrap();
+            let text = match (&self.text, &self.text_hex) {
+                (Some(text), _) => text.clone().into_bytes(),
+                (None, Some(hex)) => unhex(hex),
+                (None, None) => panic!("{}", self.name),
+            };
+            let text = match field_type {
+                FieldType::Float => {
+                    let bits = self.back.strip_prefix("float64 bits ").unwrap();
+                    let number = f64::from_bits(u64::from_str_radix(bits, 16).unwrap());
+                    // A float field has no minus zero; a number in JSON keeps its digits, and has one.
+                    let canonical = match number == 0.0 {
+                        true => Some(number.to_string()),
+                        false => crate::entity::value::canonical_float(number),
+                    };
+                    canonical?.into_bytes()
+                }
+                FieldType::Time => {
+                    let given = match self.go_value.as_str() {
+                        "time.Time{}" => "0001-01-01 00:00:00 UTC".into(),
+                        "time.Unix(0, 0)" => "1970-01-01 00:00:00 UTC".into(),
+                        other => other.replace("sql.NullTime{", "").replace(", true}", ""),
+                    };
+                    let given = given
+                        .replace(" UTC", "Z")
+                        .replace(" +", "+")
+                        .replacen(' ', "T", 1);
+                    FieldType::Time.canonical(given.as_bytes())?.into_owned()
+                }
+                _ => text,
+            };
+            Some(Some((field_type, text.into())))
+        }
+    }
+
+    /// No snapshot holds these: a float is finite, and a time has a year of four digits.
+    const NOT_STORED: [&str; 5] = [
+        "math.NaN()",
+        "math.Inf(1)",
+        "math.Inf(-1)",
+        "10000-01-01 00:00:00 UTC",
+        "-0001-01-01 00:00:00 UTC",
+    ];
+
+    #[test]
+    fn values_have_the_texts_that_go_gives_them() {
+        let vectors = include_str!("../../../../tests/vectors/fluxaorm-v2-params.json");
+        let vectors: Params = serde_json::from_str(vectors).unwrap();
+        assert_eq!(vectors.vectors.len(), 102);
+        let mut not_stored = Vec::new();
+        for vector in &vectors.vectors {
+            let Some(value) = vector.stored() else {
+                not_stored.push(vector.go_value.as_str());
+                continue;
+            };
+            let mut param = Vec::new();
+            write_param(&mut param, &value);
+            assert_eq!(param, unhex(&vector.hex), "{} {value:?}", vector.name);
+            let change = [Change {
+                field: b"f".into(),
+                old: None,
+                new: value,
+            }];
+            let event = Event {
+                changes: change.as_slice().into(),
+                ..event(b"1")
+            };
+            let bytes = encode(&event);
+            let read = decode(&bytes).unwrap();
+            let (read, given) = (&read.changes[0].new, &change[0].new);
+            let number = |value: &Value| -> Option<f64> {
+                let (_, text) = value.as_ref().filter(|(t, _)| *t == FieldType::Float)?;
+                std::str::from_utf8(text).unwrap().parse().ok()
+            };
+            assert_eq!(number(read), number(given), "{}", vector.name);
+        }
+        assert_eq!(not_stored, NOT_STORED);
     }
 
     #[test]

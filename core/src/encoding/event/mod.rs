@@ -1,6 +1,7 @@
 //! Events as stream entries, in each FORMAT.
 
 pub mod debezium;
+pub mod flat;
 pub mod fluxaorm1;
 pub mod fluxaorm2;
 pub mod msgpack;
@@ -8,11 +9,12 @@ pub(crate) mod msgpack_io;
 
 use crate::entity::declaration::Format;
 use crate::entity::event::Event;
+use std::borrow::Cow;
 
 /// An entry's fields and values.
-pub type Entry = Vec<(&'static [u8], Vec<u8>)>;
+pub type Entry = Vec<(Cow<'static, [u8]>, Vec<u8>)>;
 
-/// The place and time of a flush, for formats that carry them.
+/// The place and time of a flush, for formats that carry them, and the options of the stream that has the event.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin<'o> {
     /// The declaration's key.
@@ -21,19 +23,23 @@ pub struct Origin<'o> {
     pub database: i32,
     /// The time, in milliseconds since 1970.
     pub now_ms: u64,
+    /// The options of FORMAT DEBEZIUM.
+    pub style: debezium::Style<'o>,
 }
 
 /// Encodes an event; `None` if the entry would exceed `max` bytes, in most cases without encoding it.
 pub fn encode(format: Format, event: &Event, origin: Origin, max: usize) -> Option<Entry> {
-    // A format may leave out old values and shorten numbers, but it never shrinks an event to an eighth.
-    if event.size() / 8 > max {
+    // A format may leave out old values and shorten numbers, but it never shrinks an event to an eighth. Only FLAT
+    // leaves out a whole image.
+    if format != Format::Flat && event.size() / 8 > max {
         return None;
     }
     let entry = match format {
-        Format::MsgPack => vec![(msgpack::FIELD, msgpack::encode(event))],
-        Format::FluxaOrm2 => vec![(msgpack::FIELD, fluxaorm2::encode(event))],
+        Format::MsgPack => vec![(msgpack::FIELD.into(), msgpack::encode(event))],
+        Format::FluxaOrm2 => vec![(msgpack::FIELD.into(), fluxaorm2::encode(event))],
         Format::FluxaOrm1 => fluxaorm1::encode(event),
         Format::Debezium => debezium::encode(event, origin, max)?,
+        Format::Flat => flat::encode(event, origin.now_ms, max)?,
     };
     (size(&entry) <= max).then_some(entry)
 }
@@ -55,17 +61,18 @@ pub fn decode<'e>(fields: &[(&'e [u8], &'e [u8])]) -> Option<Event<'e>> {
             .find(|(field, _)| *field == name)
             .map(|(_, value)| *value)
     };
-    // The number of fields and the presence of each name exclude unknown and repeated fields.
+    // The number of fields and the presence of each name exclude unknown and repeated fields. FLAT alone has fields
+    // of any name, and three of its own, which the others lack.
     match fields.len() {
         1 => msgpack::decode(value(msgpack::FIELD)?),
         2 => debezium::decode(value(debezium::KEY)?, value(debezium::VALUE)?),
-        4 => fluxaorm1::decode(
+        4 if value(flat::OPERATION).is_none() => fluxaorm1::decode(
             value(msgpack::FIELD)?,
             value(fluxaorm1::ACTION)?,
             value(fluxaorm1::ENTITY)?,
             value(fluxaorm1::ID)?,
         ),
-        _ => None,
+        _ => flat::decode(fields),
     }
 }
 
@@ -79,11 +86,12 @@ mod tests {
     use std::borrow::Cow;
     use std::collections::BTreeMap;
 
-    const FORMATS: [Format; 4] = [
+    const FORMATS: [Format; 5] = [
         Format::MsgPack,
         Format::FluxaOrm2,
         Format::FluxaOrm1,
         Format::Debezium,
+        Format::Flat,
     ];
 
     /// An update of a user without anything else.
@@ -110,7 +118,7 @@ mod tests {
 
     fn borrowed(entry: &Entry) -> Vec<(&[u8], &[u8])> {
         let fields = entry.iter();
-        fields.map(|(field, value)| (*field, &**value)).collect()
+        fields.map(|(field, value)| (&**field, &**value)).collect()
     }
 
     /// A value of each type, with what is hard to write.
@@ -241,18 +249,51 @@ mod tests {
             FieldType::Decimal(_) | FieldType::Date | FieldType::DateTime => {
                 (FieldType::String, text)
             }
+            FieldType::Time => {
+                let text = [&text[..19], b"Z"].concat();
+                (FieldType::Time, text.into())
+            }
             same => (same, text),
         })
     }
 
-    /// The value as FluxaORM v1 has it, which tells times to the second.
+    /// The value as FluxaORM v1 has it, which tells times to the second, and floats as texts.
     fn of_first_library<'v>(value: &Value<'v>) -> Value<'v> {
         let text = match value {
             Some((FieldType::Time | FieldType::DateTime, text)) => text,
+            Some((FieldType::Float, text)) => return Some((FieldType::String, text.clone())),
             _ => return native(value),
         };
         let text = std::str::from_utf8(&text[..19]).unwrap().replace('T', " ");
         Some((FieldType::String, text.into_bytes().into()))
+    }
+
+    /// Without what the formats of FluxaORM do not carry of floats: v2 writes the same number in other digits, v1
+    /// eight digits behind the point. Their own tests have the texts.
+    fn without_floats<'e>(format: Format, event: Event<'e>) -> Event<'e> {
+        if !format.has_numeric_ids() {
+            return event;
+        }
+        let plain = |value: Value<'e>| match value {
+            Some((FieldType::Float, _)) => Some((FieldType::Float, Bytes::from(&b"0"[..]))),
+            Some((FieldType::String, text)) if format == Format::FluxaOrm1 && is_float(&text) => {
+                Some((FieldType::String, Bytes::from(&b"0"[..])))
+            }
+            same => same,
+        };
+        let changes = event.changes.iter().cloned().map(|change| Change {
+            old: plain(change.old),
+            new: plain(change.new),
+            ..change
+        });
+        Event {
+            changes: changes.collect(),
+            ..event
+        }
+    }
+
+    fn is_float(text: &[u8]) -> bool {
+        FieldType::Float.canonical(text).is_some()
     }
 
     /// A copy that borrows nothing; a `Cow` of borrowed things cannot simply be taken for one of longer lives.
@@ -354,19 +395,63 @@ mod tests {
             }
             Format::FluxaOrm1 => carried_by_first_library(event),
             Format::Debezium => {
-                let before = match event.operation {
-                    Operation::Insert => none(),
-                    _ => native_image(&event.before),
+                let (before, after) = match event.operation {
+                    Operation::Insert => (none(), native_image(&event.after)),
+                    Operation::Update => (native_image(&event.before), native_image(&event.after)),
+                    Operation::Delete => (native_image(&event.before), none()),
                 };
                 Event {
                     changes: Cow::Borrowed(&[]),
+                    touch: event.operation == Operation::Update && before == after,
                     before,
-                    after: native_image(&event.after),
+                    after,
                     version: None,
                     ..event
                 }
             }
+            Format::Flat => {
+                let text = |(field, value): &(Bytes<'e>, Value<'e>)| {
+                    let (_, text) = value.clone()?;
+                    Some((field.clone(), text))
+                };
+                let fields = event.after.iter().filter_map(text);
+                let mut pairs: Vec<Pair> = match event.operation {
+                    Operation::Delete => Vec::new(),
+                    _ => fields.collect(),
+                };
+                for (name, value) in event.meta.iter() {
+                    match pairs.iter_mut().find(|pair| pair.0 == *name) {
+                        Some(pair) => pair.1 = value.clone(),
+                        None => pairs.push((name.clone(), value.clone())),
+                    }
+                }
+                let is_delete = event.operation == Operation::Delete;
+                let (meta, fields) = pairs.into_iter().partition::<Vec<_>, _>(|_| is_delete);
+                let fields = fields.into_iter();
+                Event {
+                    changes: Cow::Borrowed(&[]),
+                    before: none(),
+                    after: fields
+                        .map(|(field, text)| (field, Some((FieldType::String, text))))
+                        .collect(),
+                    touch: false,
+                    version: None,
+                    meta: meta.into(),
+                    ..event
+                }
+            }
         }
+    }
+
+    /// The event with the fields that a reversed entry has.
+    fn reversed(format: Format, event: Event<'static>) -> Event<'static> {
+        if format != Format::Flat {
+            return event;
+        }
+        let mut event = event;
+        event.after.to_mut().reverse();
+        event.meta.to_mut().reverse();
+        event
     }
 
     fn config() -> ProptestConfig {
@@ -390,12 +475,17 @@ mod tests {
                 if format.has_numeric_ids() {
                     event.id = number.to_string().into_bytes().into();
                 }
-                let origin = Origin { key: &key, database: 0, now_ms: number };
+                let origin = Origin { key: &key, now_ms: number, ..Origin::default() };
                 let entry = encode(format, &event, origin, usize::MAX).unwrap();
                 let mut fields = borrowed(&entry);
-                prop_assert_eq!(decode(&fields).map(owned), Some(carried(format, &event)), "{:?}", format);
+                let expected = Some(without_floats(format, carried(format, &event)));
+                let read = |fields: &[(&[u8], &[u8])]| {
+                    decode(fields).map(|event| without_floats(format, owned(event)))
+                };
+                prop_assert_eq!(read(&fields), expected.clone(), "{:?}", format);
                 fields.reverse();
-                prop_assert_eq!(decode(&fields).map(owned), Some(carried(format, &event)), "{:?}", format);
+                let expected = expected.map(|event| reversed(format, owned(event)));
+                prop_assert_eq!(read(&fields), expected, "{:?}", format);
             }
         }
 
@@ -404,7 +494,11 @@ mod tests {
             for format in FORMATS {
                 let entry = encode(format, &event, Origin::default(), usize::MAX).unwrap();
                 let fields = borrowed(&entry);
-                for index in 0..fields.len() {
+                let own = match format {
+                    Format::Flat => 3, // without the others it is another event
+                    _ => fields.len(),
+                };
+                for index in 0..own {
                     let mut fewer = fields.clone();
                     fewer.remove(index);
                     prop_assert_eq!(decode(&fewer), None);
@@ -414,6 +508,9 @@ mod tests {
                     let (name, value) = fields[index];
                     if [fluxaorm1::ENTITY, fluxaorm1::ID].contains(&name) {
                         continue; // any text is one
+                    }
+                    if format == Format::Flat {
+                        continue; // has tests of its own
                     }
                     for end in 0..value.len() {
                         let mut cut = fields.clone();

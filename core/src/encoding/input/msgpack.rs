@@ -562,6 +562,22 @@ mod tests {
         })
     }
 
+    /// Whether serde_json writes each double as this crate does. Where two texts are equally short and equally near, as
+    /// with 822850541293149.25, either is right.
+    fn has_one_text(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::Number(number) if number.is_f64() => {
+                let own = format!("{:e}", number.as_f64().unwrap());
+                let canonical =
+                    |text: &str| FieldType::Json.canonical(text.as_bytes()).unwrap().to_vec();
+                canonical(&own) == canonical(&number.to_string())
+            }
+            serde_json::Value::Array(items) => items.iter().all(has_one_text),
+            serde_json::Value::Object(members) => members.values().all(has_one_text),
+            _ => true,
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_fields_or_an_error(bytes in vec(any::<u8>(), 0..64)) {
@@ -580,6 +596,7 @@ mod tests {
         fn what_others_encode_is_the_same_in_json(value in json()) {
             let bytes = rmp_serde::to_vec(&serde_json::json!({ "f": [value] })).unwrap();
             let fields = decode(&bytes).unwrap();
+            prop_assume!(has_one_text(&value));
             let text = serde_json::json!([value]).to_string();
             let canonical = FieldType::Json.canonical(text.as_bytes());
             prop_assert_eq!(Some(fields[0].1.as_ref().unwrap().text()), canonical.as_deref());

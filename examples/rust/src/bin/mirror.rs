@@ -47,10 +47,11 @@ fn read_event(json: &str) -> Result<Envelope<Value>> {
 fn apply(sql: &Connection, event: &Envelope<Value>) -> Result<()> {
     let change = (event, &SimpleTable::new("user", &["id", "name", "email", "version"], &[0]));
     let changes: ChangeSet<_, String, Vec<u8>> = match event.op {
+        Op::Update if event.before == event.after => return Ok(()), // a TOUCH, which changes nothing
         Op::Create => ChangeSet::new().insert(change.try_into()?),
         Op::Update => ChangeSet::new().update(change.try_into()?),
         Op::Delete => ChangeSet::new().delete(change.try_into()?),
-        _ => return Ok(()), // `r` of a TOUCH, which changes nothing
+        _ => return Ok(()), // none that the module writes
     };
     let no_filter = None::<fn(&str) -> bool>;
     sql.apply_strm(&mut changes.build().as_slice(), no_filter, |_, _| ConflictAction::SQLITE_CHANGESET_ABORT)?;
