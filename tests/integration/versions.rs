@@ -654,6 +654,68 @@ fn what_becomes_of_a_touched_tombstone_is_replicated_and_told() {
     }
 }
 
+/// Operations, in this order, and what the flush of each replicates.
+const EFFECTS: &[(&str, &[&str])] = &[
+    (
+        "DELETE 1 1 v 1",
+        &["MULTI", "HSET user:1 @ 1", "PEXPIREAT user:1 MS", "EXEC"],
+    ),
+    ("DELETE 1 1 v 1", &[]),
+    ("SNAPSHOT 1 1 v 1", &[]),
+    ("DELETE 1", &[]),
+    ("UPDATE 1 1 v 2", &[]),
+    (
+        "DELETE 1 1 v 2",
+        &[
+            "MULTI",
+            "DEL user:1",
+            "HSET user:1 @ 2",
+            "PEXPIREAT user:1 MS",
+            "EXEC",
+        ],
+    ),
+    (
+        "SNAPSHOT 1 2 v 3 a x",
+        &[
+            "MULTI",
+            "DEL user:1",
+            "HSET user:1 v 3 a x",
+            "XADD s ms-1 s BYTES",
+            "EXEC",
+        ],
+    ),
+    ("INSERT 1 2 v 3 a y", &[]),
+    ("DELETE 1 1 v 2", &[]),
+    ("DRYRUN FORCE SNAPSHOT 1 2 v 1 a y", &[]),
+    (
+        "FORCE SNAPSHOT 1 2 v 3 a y",
+        &["MULTI", "HSET user:1 a y", "XADD s ms-2 s BYTES", "EXEC"],
+    ),
+    (
+        "DELETE 1",
+        &[
+            "MULTI",
+            "DEL user:1",
+            "HSET user:1 @ 3",
+            "PEXPIREAT user:1 MS",
+            "XADD s ms-3 s BYTES",
+            "EXEC",
+        ],
+    ),
+    ("DELETE 1 1 v 3", &[]),
+    (
+        "FORCE DELETE 1 1 v 2",
+        &[
+            "MULTI",
+            "DEL user:1",
+            "HSET user:1 @ 2",
+            "PEXPIREAT user:1 MS",
+            "EXEC",
+        ],
+    ),
+    ("TOUCH 1", &[]),
+];
+
 #[test]
 fn each_command_replicates_exactly_its_effects() {
     let server = Server::with(&AOF);
@@ -667,70 +729,11 @@ fn each_command_replicates_exactly_its_effects() {
              TYPES 1 v int STREAM s OPS IUD PAYLOAD KEYS FORMAT MSGPACK"
         )
     );
-    for (operations, expected) in [
-        (
-            "DELETE 1 1 v 1",
-            vec!["MULTI", "HSET user:1 @ 1", "PEXPIREAT user:1 MS", "EXEC"],
-        ),
-        ("DELETE 1 1 v 1", vec![]),
-        ("SNAPSHOT 1 1 v 1", vec![]),
-        ("DELETE 1", vec![]),
-        ("UPDATE 1 1 v 2", vec![]),
-        (
-            "DELETE 1 1 v 2",
-            vec![
-                "MULTI",
-                "DEL user:1",
-                "HSET user:1 @ 2",
-                "PEXPIREAT user:1 MS",
-                "EXEC",
-            ],
-        ),
-        (
-            "SNAPSHOT 1 2 v 3 a x",
-            vec![
-                "MULTI",
-                "DEL user:1",
-                "HSET user:1 v 3 a x",
-                "XADD s ms-1 s BYTES",
-                "EXEC",
-            ],
-        ),
-        ("INSERT 1 2 v 3 a y", vec![]),
-        ("DELETE 1 1 v 2", vec![]),
-        ("DRYRUN FORCE SNAPSHOT 1 2 v 1 a y", vec![]),
-        (
-            "FORCE SNAPSHOT 1 2 v 3 a y",
-            vec!["MULTI", "HSET user:1 a y", "XADD s ms-2 s BYTES", "EXEC"],
-        ),
-        (
-            "DELETE 1",
-            vec![
-                "MULTI",
-                "DEL user:1",
-                "HSET user:1 @ 3",
-                "PEXPIREAT user:1 MS",
-                "XADD s ms-3 s BYTES",
-                "EXEC",
-            ],
-        ),
-        ("DELETE 1 1 v 3", vec![]),
-        (
-            "FORCE DELETE 1 1 v 2",
-            vec![
-                "MULTI",
-                "DEL user:1",
-                "HSET user:1 @ 2",
-                "PEXPIREAT user:1 MS",
-                "EXEC",
-            ],
-        ),
-        ("TOUCH 1", vec![]),
-    ] {
+    for (operations, expected) in EFFECTS {
         redis.run(&format!("DIRTY.FLUSH user {operations}"));
         let (commands, end) = appended(&server, start);
         let commands: Vec<String> = commands.into_iter().map(without_time).collect();
-        assert_eq!(commands, expected, "{operations}");
+        assert_eq!(commands, *expected, "{operations}");
         start = end;
     }
 }

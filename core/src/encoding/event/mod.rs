@@ -367,6 +367,38 @@ mod tests {
         }
     }
 
+    fn carried_flat<'e>(event: Event<'e>) -> Event<'e> {
+        let text = |(field, value): &(Bytes<'e>, Value<'e>)| {
+            let (_, text) = value.clone()?;
+            Some((field.clone(), text))
+        };
+        let fields = event.after.iter().filter_map(text);
+        let mut pairs: Vec<Pair> = match event.operation {
+            Operation::Delete => Vec::new(),
+            _ => fields.collect(),
+        };
+        for (name, value) in event.meta.iter() {
+            match pairs.iter_mut().find(|pair| pair.0 == *name) {
+                Some(pair) => pair.1 = value.clone(),
+                None => pairs.push((name.clone(), value.clone())),
+            }
+        }
+        let is_delete = event.operation == Operation::Delete;
+        let (meta, fields) = pairs.into_iter().partition::<Vec<_>, _>(|_| is_delete);
+        let fields = fields.into_iter();
+        Event {
+            changes: Cow::Borrowed(&[]),
+            before: Cow::Borrowed(&[]),
+            after: fields
+                .map(|(field, text)| (field, Some((FieldType::String, text))))
+                .collect(),
+            touch: false,
+            version: None,
+            meta: meta.into(),
+            ..event
+        }
+    }
+
     /// What a format carries of an event.
     fn carried<'e>(format: Format, event: &Event<'e>) -> Event<'e> {
         let none = || Cow::Borrowed(&[] as &[(Bytes, Value)]);
@@ -409,37 +441,7 @@ mod tests {
                     ..event
                 }
             }
-            Format::Flat => {
-                let text = |(field, value): &(Bytes<'e>, Value<'e>)| {
-                    let (_, text) = value.clone()?;
-                    Some((field.clone(), text))
-                };
-                let fields = event.after.iter().filter_map(text);
-                let mut pairs: Vec<Pair> = match event.operation {
-                    Operation::Delete => Vec::new(),
-                    _ => fields.collect(),
-                };
-                for (name, value) in event.meta.iter() {
-                    match pairs.iter_mut().find(|pair| pair.0 == *name) {
-                        Some(pair) => pair.1 = value.clone(),
-                        None => pairs.push((name.clone(), value.clone())),
-                    }
-                }
-                let is_delete = event.operation == Operation::Delete;
-                let (meta, fields) = pairs.into_iter().partition::<Vec<_>, _>(|_| is_delete);
-                let fields = fields.into_iter();
-                Event {
-                    changes: Cow::Borrowed(&[]),
-                    before: none(),
-                    after: fields
-                        .map(|(field, text)| (field, Some((FieldType::String, text))))
-                        .collect(),
-                    touch: false,
-                    version: None,
-                    meta: meta.into(),
-                    ..event
-                }
-            }
+            Format::Flat => carried_flat(event),
         }
     }
 
