@@ -68,6 +68,7 @@ mod stateless;
 mod stats;
 mod stored;
 mod support;
+mod tombstones;
 mod values;
 mod versions;
 mod waiting;
