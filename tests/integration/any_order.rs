@@ -1,8 +1,8 @@
 //! Writers of a VERSION type whose flushes come in any order, some of them twice.
 
-use super::events::{decode, events};
-use super::flush::declared;
-use super::replication::AOF;
+use super::support::entities::declared;
+use super::support::entries::{decode, events};
+use super::support::replication::AOF;
 use super::support::{Conn, Server};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -108,28 +108,24 @@ fn whatever_the_order_of_flushes_the_highest_version_stays() {
         assert!(versions.iter().all(Option::is_some), "{id}: {versions:?}");
         assert!(versions.is_sorted_by(|a, b| a < b), "{id}: {versions:?}");
     }
-    // It is the same everywhere, tombstones' times to live among it.
-    let digest = redis.digest();
-    let expires = |redis: &mut Conn| -> Vec<String> {
-        (1..=id)
-            .map(|id| redis.run(&format!("PEXPIRETIME user:{id}")))
-            .collect()
+    is_the_same_everywhere(&mut primary, &replica, id);
+}
+
+/// Tombstones' times to live among it.
+fn is_the_same_everywhere(primary: &mut Server, replica: &Server, entities: u64) {
+    let state = |redis: &mut Conn| -> (String, Vec<String>) {
+        let expires = (1..=entities).map(|id| redis.run(&format!("PEXPIRETIME user:{id}")));
+        let expires = expires.collect();
+        (redis.digest(), expires)
     };
-    let times = expires(&mut redis);
-    primary.wait_for_replica(&replica);
-    let mut follower = replica.connect();
-    assert_eq!(
-        (follower.digest(), expires(&mut follower)),
-        (digest.clone(), times.clone())
-    );
-    redis.run("DEBUG RELOAD");
-    assert_eq!(
-        (redis.digest(), expires(&mut redis)),
-        (digest.clone(), times.clone())
-    );
-    primary.restart();
     let mut redis = primary.connect();
-    assert_eq!((redis.digest(), expires(&mut redis)), (digest, times));
+    let before = state(&mut redis);
+    primary.wait_for_replica(replica);
+    assert_eq!(state(&mut replica.connect()), before);
+    redis.run("DEBUG RELOAD");
+    assert_eq!(state(&mut redis), before);
+    primary.restart();
+    assert_eq!(state(&mut primary.connect()), before);
 }
 
 /// The fields of a hash in the order of names, however it stores them.

@@ -1,6 +1,6 @@
 //! BLOCK: a reader waits, the server does not.
 
-use super::consume::consume;
+use super::support::readers::{consume, reply, waiting};
 use super::support::{wait_until, words, Conn, Server};
 use std::time::{Duration, Instant};
 
@@ -11,28 +11,6 @@ fn server() -> (Server, Conn) {
     let mut redis = server.connect();
     redis.run("DIRTY.DECLARE user STREAM s");
     (server, redis)
-}
-
-/// A connection that waits in DIRTY.CONSUME.
-pub fn waiting(server: &Server, reader: &str, block: &str) -> Conn {
-    let mut redis = server.connect();
-    let before = blocked(server);
-    let command = format!("DIRTY.CONSUME s {reader} BLOCK {block}");
-    redis.send(&words(&command)).unwrap();
-    server.wait_for_blocked(before + 1);
-    redis
-}
-
-pub fn blocked(server: &Server) -> usize {
-    let info = server.connect().run("INFO clients");
-    let line = info
-        .split("\\r\\n")
-        .find_map(|line| line.strip_prefix("blocked_clients:"));
-    line.unwrap().parse().unwrap()
-}
-
-pub fn reply(redis: &mut Conn) -> String {
-    super::support::text(&redis.receive().unwrap())
 }
 
 #[test]

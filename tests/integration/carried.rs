@@ -1,22 +1,7 @@
 //! What a flush sends along with its events and gets back: META, IMAGES, WITHEVENTS.
 
-use super::flush::declared;
-
-/// The events that a cursor reads of a stream, each without id and entity, as RESP3 has them.
-pub fn read_all(server: &super::support::Server, stream: &str) -> Vec<String> {
-    let read = format!("DIRTY.CONSUME {stream} CURSOR c COUNT 1000");
-    let reply = server.connect_resp3().run(&read);
-    let events = reply.split("{id: ").skip(1).map(|event| {
-        let (_, event) = event.split_once(", entity: user, ").expect("an event");
-        let event = event.split("], position: ").next().unwrap_or_default();
-        event
-            .trim_end()
-            .strip_suffix('}')
-            .expect("its end")
-            .to_string()
-    });
-    events.collect()
-}
+use super::support::entities::declared;
+use super::support::readers::{read_all, without_ms};
 
 /// Those of `s`, one a line.
 fn read(server: &super::support::Server) -> String {
@@ -124,14 +109,4 @@ fn with_events_the_reply_names_what_changed_and_what_was_published() {
         last.split(' ').next().map(|id| id.trim_start_matches('[')),
         id
     );
-}
-
-/// `1795247741340-1]]` as `ID-1]]`.
-pub fn without_ms(word: &str) -> String {
-    match word.split_once('-') {
-        Some((ms, seq)) if ms.len() == 13 && ms.bytes().all(|byte| byte.is_ascii_digit()) => {
-            format!("ID-{seq}")
-        }
-        _ => word.to_string(),
-    }
 }

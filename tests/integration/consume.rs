@@ -1,76 +1,7 @@
 //! DIRTY.CONSUME and DIRTY.ACK: groups and cursors, and what their replies look like.
 
-use super::support::{text, Conn, Server};
-use redis::Value;
-
-/// A stream `s` with inserts of the entities 1 to n, and a connection.
-pub fn stream_of(server: &Server, n: usize) -> Conn {
-    let mut redis = server.connect();
-    redis.run("DIRTY.DECLARE user STREAM s");
-    for id in 1..=n {
-        redis.run(&format!("DIRTY.FLUSH user INSERT {id} 0"));
-    }
-    redis
-}
-
-/// The parts of a reply that tests look at.
-#[derive(Debug, PartialEq)]
-pub struct Read {
-    /// entity_id of each event, or `raw`, with its deliveries where it has some: `7`, `7x2`.
-    pub events: Vec<String>,
-    pub ids: Vec<String>,
-    pub position: String,
-    pub missed: String,
-}
-
-pub fn consume(redis: &mut Conn, arguments: &str) -> Read {
-    let reply = redis.value(&super::support::words(&format!(
-        "DIRTY.CONSUME {arguments}"
-    )));
-    read(&reply)
-}
-
-/// Of a map, as either protocol writes it.
-pub fn field(of: &Value, name: &str) -> Option<Value> {
-    match of {
-        Value::Array(flat) => {
-            let at = flat.iter().step_by(2).position(|key| text(key) == name)?;
-            Some(flat[2 * at + 1].clone())
-        }
-        Value::Map(pairs) => {
-            let (_, value) = pairs.iter().find(|(key, _)| text(key) == name)?;
-            Some(value.clone())
-        }
-        other => panic!("{}", text(other)),
-    }
-}
-
-pub fn read(reply: &Value) -> Read {
-    let Some(Value::Array(events)) = field(reply, "events") else {
-        panic!("{}", text(reply));
-    };
-    let event = |event: &Value| {
-        let id = field(event, "entity_id").map_or("raw".into(), |id| text(&id));
-        match field(event, "deliveries") {
-            Some(Value::Int(1)) | None => id,
-            Some(deliveries) => format!("{id}x{}", text(&deliveries).trim_matches(['(', ')'])),
-        }
-    };
-    let part = |name| text(&field(reply, name).expect(name));
-    Read {
-        events: events.iter().map(event).collect(),
-        ids: events
-            .iter()
-            .map(|event| text(&field(event, "id").unwrap()))
-            .collect(),
-        position: part("position"),
-        missed: part("missed"),
-    }
-}
-
-pub fn events(redis: &mut Conn, arguments: &str) -> String {
-    consume(redis, arguments).events.join(" ")
-}
+use super::support::readers::{consume, events, stream_of};
+use super::support::Server;
 
 #[test]
 fn replies_are_right_in_both_protocols() {

@@ -1,18 +1,9 @@
 //! The declaration as a value of its own type: saved, loaded, copied, forged, freed.
 
-use super::declaration::{names_of_type, started};
+use super::support::dumps::{crc64, dump, forgeries};
+use super::support::entities::{names_of_type, started, HARD_ONES};
 use super::support::{cases, wait_until, words, Conn, Server};
 use redis::Value;
-/// Declarations that are hard to keep: odd names, every option, sizes.
-pub const HARD_ONES: &str = r#"
-DIRTY.DECLARE plain STREAM s => OK
-DIRTY.DECLARE full NAME n PREFIX p TYPES 2 a int b json REVISION 9223372036854775807
-  STREAM s OPS DI FIELDS 2 x y MAXLEN ~ 5 PAYLOAD FULL STREAM t OPS NONE DB 3 MAXLEN = 0 PAYLOAD KEYS => OK
-DIRTY.DECLARE \x00\xff\x0d\x0a NAME \x00 PREFIX \xff STREAM \x0d\x0a FIELDS 2 "" \x00 => OK
-DIRTY.DECLARE revised REVISION 0 STREAM s OPS NONE FIELDS 1 a => OK
-DIRTY.DECLARE words NAME STREAM PREFIX NAME TYPES 1 TYPES int STREAM STREAM FIELDS 1 OPS => OK
-DIRTY.DECLARE tags TAGS 2 ID dirty=All,New:add|delete Age dirty=Age => OK
-"#;
 
 /// Declares the hard ones and a large one, and gives their keys.
 fn declare_hard_ones(redis: &mut Conn) -> Vec<String> {
@@ -400,19 +391,6 @@ DEBUG SET-SKIP-CHECKSUM-VALIDATION 1 => OK
     assert!(!server.log().contains("panic"), "{}", server.log());
 }
 
-/// The checksum of a DUMP payload: CRC-64 of Jones, as Redis takes it.
-pub fn crc64(bytes: &[u8]) -> u64 {
-    let mut crc = 0u64;
-    for byte in bytes {
-        crc ^= u64::from(*byte);
-        for _ in 0..8 {
-            let carry = if crc & 1 == 1 { 0x95ac9329ac4bc9b5 } else { 0 };
-            crc = crc >> 1 ^ carry;
-        }
-    }
-    crc
-}
-
 /// What a client sends that may do nothing but RESTORE: the checksum is right, whatever is in it.
 #[test]
 fn a_forged_payload_with_the_right_checksum_does_no_harm_either() {
@@ -455,44 +433,4 @@ DIRTY.DECLARE user NAME n PREFIX p VERSION v TOMBSTONE 5 SOFTDELETE f REVISION 7
         "{refused} refused, {restored} restored"
     );
     assert!(!server.log().contains("panic"), "{}", server.log());
-}
-
-/// Each byte changed, left out and doubled, every length, and two bytes changed at a time.
-pub fn forgeries(body: &[u8]) -> Vec<Vec<u8>> {
-    let mut forged = Vec::new();
-    let mut push = |parts: &[&[u8]]| forged.push(parts.concat());
-    for at in 0..body.len() {
-        let (before, byte, after) = (&body[..at], body[at], &body[at + 1..]);
-        let flipped = (0..8).map(|bit| byte ^ 1 << bit);
-        for other in flipped.chain([0, 0x7f, 0x80, 0x81, 0xff]) {
-            push(&[before, &[other], after]);
-        }
-        push(&[before]);
-        push(&[before, after]);
-        push(&[before, &[byte, byte], after]);
-    }
-    // Numbers as random as need be, the same in every run.
-    let mut seed = 1u64;
-    let mut random = |below: usize| {
-        seed = seed
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        (seed >> 33) as usize % below
-    };
-    for _ in 0..2000 {
-        let mut body = body.to_vec();
-        for _ in 0..2 {
-            let at = random(body.len());
-            body[at] = random(256) as u8;
-        }
-        push(&[&body]);
-    }
-    forged
-}
-
-pub fn dump(redis: &mut Conn, key: &str) -> Vec<u8> {
-    match redis.value(&words(&format!("DUMP {key}"))) {
-        Value::BulkString(payload) => payload,
-        other => panic!("{other:?}"),
-    }
 }

@@ -1,11 +1,9 @@
 //! The life of a poisoned event, from its first failure to its return: FAIL, the dead stream, REDRIVE,
 //! LEAVE.
 
-use super::blocking::{reply, waiting};
-use super::consume::{consume, events, stream_of};
-use super::groups::{both, held, seqs};
-use super::support::{text, Conn, Server};
-use redis::Value;
+use super::support::entries::{at_place, ids, newest, seqs};
+use super::support::readers::{both, consume, events, held, reply, stream_of, waiting};
+use super::support::{Conn, Server};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const FAILURES: &str = "s:failures";
@@ -19,29 +17,21 @@ fn sleep(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }
 
-/// The last entry of a stream, its fields in their order.
-pub fn newest(redis: &mut Conn, stream: &str) -> Vec<(String, String)> {
-    let Value::Array(entries) = redis.value(&["XREVRANGE", stream, "+", "-", "COUNT", "1"]) else {
-        panic!("no {stream}");
-    };
-    let Some(Value::Array(entry)) = entries.first() else {
-        panic!("nothing in {stream}");
-    };
-    let Value::Array(fields) = &entry[1] else {
-        panic!("{entry:?}");
-    };
-    let pairs = fields.chunks(2);
-    pairs.map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
-}
-
-/// The ids of a stream's entries.
-fn ids(redis: &mut Conn, stream: &str) -> Vec<String> {
-    let entries = redis.run(&format!("XRANGE {stream} - +"));
-    let words = entries.split("[[").flat_map(|part| part.split("] ["));
-    let ids = words.filter_map(|part| part.trim_matches('[').split(' ').next());
-    ids.filter(|id| id.len() > 14 && id.contains('-'))
-        .map(str::to_string)
-        .collect()
+/// What the last entry of the dead stream has besides its own fields: id, group, consumer, error and
+/// deliveries, and the times of the first and the last failure.
+fn newest_dead(redis: &mut Conn, own: &[(String, String)]) -> (Vec<String>, Vec<u64>) {
+    let dead = newest(redis, "s:dead");
+    let (fields, why) = dead.split_at(dead.len() - 7);
+    assert_eq!(fields, own, "its own fields");
+    let names: Vec<&str> = why.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        names.join(" "),
+        "dead-id dead-group dead-consumer dead-error dead-deliveries dead-first dead-last"
+    );
+    let mut values: Vec<String> = why.iter().map(|(_, value)| value.clone()).collect();
+    let times = values.split_off(5);
+    let times = times.iter().map(|ms| ms.parse().unwrap());
+    (values, times.collect())
 }
 
 #[test]
@@ -86,28 +76,9 @@ fn a_poisoned_event_fails_is_tried_again_dies_and_comes_back() {
         assert_eq!(held(&mut redis, "g"), "2:b:1");
         assert_eq!(redis.run("EXISTS s:failures"), "(0)");
         assert_eq!(seqs(&mut redis, "s"), "1 2", "other groups still read it");
-        let dead = newest(&mut redis, "s:dead");
-        let why = &dead[dead.len() - 7..];
-        assert_eq!(dead[..dead.len() - 7], own, "its own fields");
-        let names = [
-            "id",
-            "group",
-            "consumer",
-            "error",
-            "deliveries",
-            "first",
-            "last",
-        ];
-        assert!(
-            why.iter()
-                .zip(names)
-                .all(|(field, name)| field.0 == format!("dead-{name}")),
-            "{why:?}"
-        );
-        let values: Vec<&str> = why.iter().map(|(_, value)| value.as_str()).collect();
+        let (values, times) = newest_dead(&mut redis, &own);
         let error = message.escape_ascii().to_string();
-        assert_eq!(values[..5], [&id, "g", r"c\xc3", &error, "3"]);
-        let times: Vec<u64> = values[5..].iter().map(|ms| ms.parse().unwrap()).collect();
+        assert_eq!(values, [&*id, "g", r"c\xc3", &*error, "3"]);
         assert!((first_at..=between).contains(&times[0]), "{times:?}");
         assert!((last_at..=now_ms()).contains(&times[1]), "{times:?}");
         // No longer this group's, until it comes back as a new event like any other.
@@ -127,24 +98,6 @@ fn a_poisoned_event_fails_is_tried_again_dies_and_comes_back() {
         assert_eq!(reader.run("DIRTY.REDRIVE s"), "(0)");
         assert_eq!(seqs(&mut redis, "s"), "1 2 3");
     }
-}
-
-/// The fields of a stream's entry at a place.
-pub fn at_place(redis: &mut Conn, stream: &str, place: usize) -> Vec<(String, String)> {
-    let id = ids(redis, stream)[place].clone();
-    let Value::Array(entries) = redis.value(&["XRANGE", stream, &id, &id]) else {
-        panic!("no {id}");
-    };
-    let Value::Array(entry) = &entries[0] else {
-        panic!("{entries:?}");
-    };
-    let Value::Array(fields) = &entry[1] else {
-        panic!("{entry:?}");
-    };
-    fields
-        .chunks(2)
-        .map(|pair| (text(&pair[0]), text(&pair[1])))
-        .collect()
 }
 
 #[test]

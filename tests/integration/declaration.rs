@@ -1,6 +1,7 @@
 //! DIRTY.DECLARE and DIRTY.INFO, the decision table through a running server, and the declaration as a
 //! data type of the server's.
 
+use super::support::entities::{names_of_type, started};
 use super::support::{cases, text, words, Conn, Server};
 use redis::Value;
 use serde::Deserialize;
@@ -434,19 +435,6 @@ fn streams_and_lengths(redis: &mut Conn) -> Vec<String> {
     lengths.collect()
 }
 
-pub fn names_of_type(redis: &mut Conn, kind: &str) -> Vec<String> {
-    let found = redis.value(&["SCAN", "0", "COUNT", "1000", "TYPE", kind]);
-    let Value::Array(found) = found else {
-        panic!("{found:?}");
-    };
-    let [_, Value::Array(names)] = found.as_slice() else {
-        panic!("{found:?}");
-    };
-    let mut names: Vec<String> = names.iter().map(text).collect();
-    names.sort();
-    names
-}
-
 /// Fields of this value, and one that never changes.
 fn fields(changed: &[String], value: &str) -> String {
     let pairs: String = changed
@@ -587,10 +575,4 @@ fn who_watches_waits_and_listens_in_another_database_is_told() {
         "__keyspace@0__:near xadd]",
     ];
     assert_eq!(notices, expected);
-}
-
-pub fn started() -> (Server, Conn) {
-    let server = Server::start();
-    let redis = server.connect();
-    (server, redis)
 }

@@ -1,7 +1,7 @@
 //! DEFER and COMMIT: a flush that waits for the database, and what comes of it then.
 
-use super::carried::{read_all, without_ms};
-use super::flush::declared;
+use super::support::entities::declared;
+use super::support::readers::{read_all, without_ms};
 use super::support::{cases, words, Server};
 use std::time::{Duration, Instant};
 

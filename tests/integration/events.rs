@@ -1,20 +1,13 @@
 //! Events as they stand in streams: their bytes, who gets them, and when they go.
 
-use super::flush::declared;
-use super::support::{cases, text, Conn, Server};
-use redis::Value;
-use serde::Deserialize;
-use std::collections::BTreeMap;
+use super::support::entities::declared;
+use super::support::entries::{events, sequence};
+use super::support::{cases, Conn, Server};
 
-#[test]
-fn an_event_has_the_bytes_of_the_contract() {
-    let (_server, mut redis) = declared(
-        "TYPES 6 i int u uint f float b bool t time j json \
-         STREAM keys PAYLOAD KEYS STREAM changes PAYLOAD CHANGES STREAM full PAYLOAD FULL",
-    );
-    // What the streams get: KEYS, CHANGES, FULL.
-    type Row = (&'static str, &'static [u8], &'static [u8], &'static [u8]);
-    let table: &[Row] = &[
+type Row = (&'static str, &'static [u8], &'static [u8], &'static [u8]);
+
+/// Operations, and the events that the streams `keys`, `changes` and `full` get of each.
+const OF_THE_CONTRACT: &[Row] = &[
         (
             "INSERT 42 2 a x i 5 NULL 1 c",
             b"\x83\xa2et\xa4user\xa2id\x2a\xa2ft\x01",
@@ -83,8 +76,15 @@ fn an_event_has_the_bytes_of_the_contract() {
               \xa1t\x82\xa1o\x81\xa1n\xc3\xa1n\x82\xa1t\xa1t\xa1v\xb42026-01-02T03:04:05Z\
               \xa1u\x82\xa1o\x81\xa1n\xc3\xa1n\x82\xa1t\xa1u\xa1v\xa19",
         ),
-    ];
-    for (operation, keys, changes, full) in table {
+];
+
+#[test]
+fn an_event_has_the_bytes_of_the_contract() {
+    let (_server, mut redis) = declared(
+        "TYPES 6 i int u uint f float b bool t time j json \
+         STREAM keys PAYLOAD KEYS STREAM changes PAYLOAD CHANGES STREAM full PAYLOAD FULL",
+    );
+    for (operation, keys, changes, full) in OF_THE_CONTRACT {
         redis.run(&format!("DIRTY.FLUSH user {operation}"));
         for (stream, expected) in [("keys", keys), ("changes", changes), ("full", full)] {
             let events = events(&mut redis, stream);
@@ -92,7 +92,10 @@ fn an_event_has_the_bytes_of_the_contract() {
             assert_eq!(last, Some(*expected), "{operation} {stream}");
         }
     }
-    assert_eq!(redis.run("XLEN keys"), format!("({})", table.len()));
+    assert_eq!(
+        redis.run("XLEN keys"),
+        format!("({})", OF_THE_CONTRACT.len())
+    );
 }
 
 #[test]
@@ -335,67 +338,4 @@ XLEN all => (5001)
 XLEN few => (4)
 "#,
     );
-}
-
-/// What the tests need of an event, read by another decoder than the module's.
-#[derive(Deserialize)]
-pub struct Event {
-    pub id: u64,
-    #[serde(default)]
-    pub v: Option<i64>,
-    #[serde(default)]
-    pub ch: BTreeMap<String, Change>,
-}
-
-#[derive(Deserialize)]
-pub struct Change {
-    pub o: Param,
-    pub n: Param,
-}
-
-#[derive(Deserialize)]
-pub struct Param {
-    pub v: Option<String>,
-}
-
-pub fn decode(event: &[u8]) -> Event {
-    rmp_serde::from_slice(event).expect("an event")
-}
-
-/// The bytes of a stream's events, whose entries have nothing else.
-pub fn events(redis: &mut Conn, stream: &str) -> Vec<Vec<u8>> {
-    entries(redis, stream)
-        .into_iter()
-        .map(|(_, event)| event)
-        .collect()
-}
-
-/// The seqs of a stream's entries.
-pub fn sequence(redis: &mut Conn, stream: &str) -> Vec<usize> {
-    let seq = |(id, _): (String, _)| id.split_once('-').and_then(|(_, seq)| seq.parse().ok());
-    let seqs: Option<Vec<usize>> = entries(redis, stream).into_iter().map(seq).collect();
-    seqs.expect("ids")
-}
-
-/// Each entry's id, and the value of its one field.
-pub fn entries(redis: &mut Conn, stream: &str) -> Vec<(String, Vec<u8>)> {
-    let Value::Array(entries) = redis.value(&["XRANGE", stream, "-", "+"]) else {
-        panic!("no stream {stream}");
-    };
-    let entry = |entry: &Value| {
-        let Value::Array(parts) = entry else {
-            panic!("{entry:?}");
-        };
-        match parts.as_slice() {
-            [id, Value::Array(fields)] => match fields.as_slice() {
-                [field, Value::BulkString(value)] => {
-                    assert!(["s", "a"].contains(&text(field).as_str()));
-                    (text(id), value.clone())
-                }
-                other => panic!("{other:?}"),
-            },
-            other => panic!("{other:?}"),
-        }
-    };
-    entries.iter().map(entry).collect()
 }

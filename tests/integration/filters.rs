@@ -1,8 +1,6 @@
 //! WHERE in groups: what a reader wants of every format; what it does not is acknowledged at once.
 
-use super::blocking::{blocked, reply, waiting};
-use super::consume::{consume, field};
-use super::groups::{both, held};
+use super::support::readers::{blocked, both, consume, field, held, reply, waiting};
 use super::support::{text, words, Conn, Server};
 
 /// Five events: inserts 1 and 4, updates of `a` and `b`, a delete.

@@ -1,6 +1,7 @@
 //! DIRTY.FLUSH: what each operation stores, replies and publishes.
 
-use super::events::{decode, events, sequence};
+use super::support::entities::{declared, expect_operations};
+use super::support::entries::{decode, events, sequence};
 use super::support::{cases, words, Conn, Server};
 use redis::Value;
 use std::time::{Duration, Instant};
@@ -582,43 +583,10 @@ fn what_has_expired_is_gone_even_if_the_server_has_not_swept_it_yet() {
     assert_eq!(redis.run("XLEN s"), "(1)");
 }
 
-/// Lines `operations => effects or an error | fields of entity 1 afterwards | events in the stream
-/// afterwards`. The entity exists if it has fields, be it the marker alone; a marker with a version in it
-/// is a deleted one's.
-pub fn expect_operations(redis: &mut Conn, table: &str) {
-    for (operations, outcome) in cases(table) {
-        let outcome: Vec<&str> = outcome.split('|').map(str::trim).collect();
-        let [effects, fields, events] = outcome.as_slice() else {
-            panic!("{operations}: {outcome:?}");
-        };
-        let expected = match effects.starts_with(char::is_uppercase) {
-            true => effects.to_string(),
-            false => format!("[{effects}]"),
-        };
-        let reply = redis.run(&format!("DIRTY.FLUSH user {operations}"));
-        assert_eq!(reply, expected, "{operations}");
-        let hash = redis.run("HGETALL user:1");
-        assert_eq!(hash, format!("[{fields}]"), "{operations}");
-        assert_eq!(redis.run("XLEN s"), format!("({events})"), "{operations}");
-        let exists = redis.run("DIRTY.GET user 1") != "[nil]";
-        let tombstone = fields.starts_with("@ ") && *fields != "@ \"\"";
-        assert_eq!(exists, !fields.is_empty() && !tombstone, "{operations}");
-    }
-}
-
 pub fn bulk(bytes: &[u8]) -> Value {
     Value::BulkString(bytes.to_vec())
 }
 
 pub fn flush<'a>(operations: &[&'a [u8]]) -> Vec<&'a [u8]> {
     [&[b"DIRTY.FLUSH".as_slice(), b"user"], operations].concat()
-}
-
-/// A server with the entity type `user`.
-pub fn declared(declaration: &str) -> (Server, Conn) {
-    let server = Server::start();
-    let mut redis = server.connect();
-    let declare = format!("DIRTY.DECLARE user {declaration}");
-    assert_eq!(redis.run(&declare), "OK", "{declare}");
-    (server, redis)
 }

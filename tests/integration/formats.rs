@@ -1,6 +1,6 @@
 //! Each FORMAT as readers of the stream find it: FluxaORM's own bytes, Debezium's envelope.
 
-use super::flush::declared;
+use super::support::entities::declared;
 use super::support::{text, Conn, Server};
 use redis::Value;
 use serde::Deserialize;
@@ -98,6 +98,19 @@ fn flush(redis: &mut Conn, effect: &str, words: &[&str]) {
     );
 }
 
+fn type_of(V2Change { old, new }: &V2Change) -> &'static str {
+    let given = if new.null { old } else { new };
+    match given.letter.as_str() {
+        "s" => "string",
+        "i" => "int",
+        "u" => "uint",
+        "f" => "float",
+        "b" => "bool",
+        "t" => "time",
+        other => panic!("{other}"),
+    }
+}
+
 #[test]
 fn fluxaorm_entries_have_the_bytes_of_the_library() {
     let vectors: V2 =
@@ -111,19 +124,7 @@ fn fluxaorm_entries_have_the_bytes_of_the_library() {
         let changes = event.changes.unwrap_or_default();
         let types: Vec<String> = changes
             .iter()
-            .flat_map(|(field, V2Change { old, new })| {
-                let given = if new.null { old } else { new };
-                let field_type = match given.letter.as_str() {
-                    "s" => "string",
-                    "i" => "int",
-                    "u" => "uint",
-                    "f" => "float",
-                    "b" => "bool",
-                    "t" => "time",
-                    other => panic!("{other}"),
-                };
-                [field.clone(), field_type.to_string()]
-            })
+            .flat_map(|(field, change)| [field.clone(), type_of(change).to_string()])
             .collect();
         let count = changes.len().to_string();
         let mut declare = vec![
@@ -456,6 +457,51 @@ fn debezium_entries_are_the_documented_envelope() {
     }
 }
 
+/// Operations, and the key, `op` and the images of each in the streams `plain`, `keyed` and `safe`.
+const STYLES: &[(&str, [&str; 3])] = &[
+    (
+        "INSERT 18446744073709551615 2 n -9007199254740992 u 9007199254740991",
+        [
+            r#"{"id":18446744073709551615} "c" null {"n":-9007199254740992,"u":9007199254740991}"#,
+            r#"{"id":18446744073709551615} "c" null {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991}"#,
+            r#"{"id":"18446744073709551615"} "c" null {"n":"18446744073709551615","u":9007199254740991}"#,
+        ],
+    ),
+    (
+        "TOUCH 18446744073709551615",
+        [
+            r#"{"id":18446744073709551615} "u" {"n":-9007199254740992,"u":9007199254740991} {"n":-9007199254740992,"u":9007199254740991}"#,
+            r#"{"id":18446744073709551615} "u" {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991} {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991}"#,
+            r#"{"id":"18446744073709551615"} "u" {"n":"18446744073709551615","u":9007199254740991} {"n":"18446744073709551615","u":9007199254740991}"#,
+        ],
+    ),
+    (
+        "INSERT a 0",
+        [
+            r#"{"id":"a"} "c" null {}"#,
+            r#"{"id":"a"} "c" null {"pk":"a"}"#,
+            r#"{"id":"a"} "c" null {"n":"a"}"#,
+        ],
+    ),
+    (
+        "DELETE a",
+        [
+            r#"{"id":"a"} "d" {} null"#,
+            r#"{"id":"a"} "d" {"pk":"a"} null"#,
+            r#"{"id":"a"} "d" {"n":"a"} null"#,
+        ],
+    ),
+    // A delete that leaves the entity there has no row afterwards either.
+    (
+        "UPDATE 18446744073709551615 1 gone 1",
+        [
+            r#"{"id":18446744073709551615} "d" {"n":-9007199254740992,"u":9007199254740991} null"#,
+            r#"{"id":18446744073709551615} "d" {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991} null"#,
+            r#"{"id":"18446744073709551615"} "d" {"n":"18446744073709551615","u":9007199254740991} null"#,
+        ],
+    ),
+];
+
 #[test]
 fn each_stream_of_debezium_has_its_own_style_also_after_a_restart() {
     let mut server = Server::with(&["--appendonly", "yes"]);
@@ -474,52 +520,10 @@ fn each_stream_of_debezium_has_its_own_style_also_after_a_restart() {
         })
     };
     let mut restarted = false;
-    for (operation, expected) in [
-        (
-            "INSERT 18446744073709551615 2 n -9007199254740992 u 9007199254740991",
-            [
-                r#"{"id":18446744073709551615} "c" null {"n":-9007199254740992,"u":9007199254740991}"#,
-                r#"{"id":18446744073709551615} "c" null {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991}"#,
-                r#"{"id":"18446744073709551615"} "c" null {"n":"18446744073709551615","u":9007199254740991}"#,
-            ],
-        ),
-        (
-            "TOUCH 18446744073709551615",
-            [
-                r#"{"id":18446744073709551615} "u" {"n":-9007199254740992,"u":9007199254740991} {"n":-9007199254740992,"u":9007199254740991}"#,
-                r#"{"id":18446744073709551615} "u" {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991} {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991}"#,
-                r#"{"id":"18446744073709551615"} "u" {"n":"18446744073709551615","u":9007199254740991} {"n":"18446744073709551615","u":9007199254740991}"#,
-            ],
-        ),
-        (
-            "INSERT a 0",
-            [
-                r#"{"id":"a"} "c" null {}"#,
-                r#"{"id":"a"} "c" null {"pk":"a"}"#,
-                r#"{"id":"a"} "c" null {"n":"a"}"#,
-            ],
-        ),
-        (
-            "DELETE a",
-            [
-                r#"{"id":"a"} "d" {} null"#,
-                r#"{"id":"a"} "d" {"pk":"a"} null"#,
-                r#"{"id":"a"} "d" {"n":"a"} null"#,
-            ],
-        ),
-        // A delete that leaves the entity there has no row afterwards either.
-        (
-            "UPDATE 18446744073709551615 1 gone 1",
-            [
-                r#"{"id":18446744073709551615} "d" {"n":-9007199254740992,"u":9007199254740991} null"#,
-                r#"{"id":18446744073709551615} "d" {"n":-9007199254740992,"pk":18446744073709551615,"u":9007199254740991} null"#,
-                r#"{"id":"18446744073709551615"} "d" {"n":"18446744073709551615","u":9007199254740991} null"#,
-            ],
-        ),
-    ] {
+    for (operation, expected) in STYLES {
         let reply = redis.run(&format!("DIRTY.FLUSH user {operation}"));
         assert!(reply.starts_with('['), "{operation}: {reply}");
-        assert_eq!(images(&mut redis), expected, "{operation}");
+        assert_eq!(images(&mut redis), *expected, "{operation}");
         if !restarted {
             // What is declared is in the AOF, and in what it is rewritten to.
             server.rewrite_aof();

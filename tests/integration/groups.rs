@@ -1,10 +1,9 @@
-//! Groups: CLAIM, MAXPENDING, MAXDELIVERIES, ACK … DELETE and WHERE, beside native clients.
+//! Groups: CLAIM, MAXPENDING, MAXDELIVERIES and WHERE, beside native clients.
 
-use super::blocking::{reply, waiting};
-use super::consume::{consume, events, stream_of};
-use super::rights::user;
+use super::support::entries::seqs;
+use super::support::readers::{both, consume, events, held, reply, stream_of, waiting};
+use super::support::users::user;
 use super::support::{text, wait_until, Conn, Server};
-use redis::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -13,34 +12,6 @@ fn pending(redis: &mut Conn, group: &str) -> usize {
     let summary = redis.run(&format!("XPENDING s {group}"));
     let count = summary[2..].split(')').next();
     count.unwrap().parse().unwrap()
-}
-
-/// The seqs of what is pending, of whom and how often delivered: `1:a:2`.
-pub fn held(redis: &mut Conn, group: &str) -> String {
-    let rows = redis.run(&format!("XPENDING s {group} - + 100"));
-    let rows = rows.split('[').filter(|row| row.contains('-'));
-    let row = |row: &str| {
-        let words: Vec<&str> = row.split([' ', ']']).collect();
-        let seq = words[0].split('-').nth(1).unwrap();
-        format!("{seq}:{}:{}", words[1], words[3].trim_matches(['(', ')']))
-    };
-    rows.map(row).collect::<Vec<_>>().join(" ")
-}
-
-/// The seqs of a stream's entries.
-pub fn seqs(redis: &mut Conn, stream: &str) -> String {
-    let Value::Array(entries) = redis.value(&["XRANGE", stream, "-", "+"]) else {
-        panic!("no stream {stream}");
-    };
-    let seq = |entry: &Value| match entry {
-        Value::Array(parts) => text(&parts[0]).split('-').nth(1).unwrap().to_string(),
-        other => panic!("{other:?}"),
-    };
-    entries.iter().map(seq).collect::<Vec<_>>().join(" ")
-}
-
-pub fn both(server: &Server) -> [Conn; 2] {
-    [server.connect(), server.connect_resp3()]
 }
 
 #[test]
@@ -294,66 +265,6 @@ fn a_named_dead_key_needs_rights_and_the_default_one_comes_with_its_stream() {
 }
 
 #[test]
-fn an_entry_acknowledged_with_delete_goes_when_every_group_and_cursor_is_done_with_it() {
-    for protocol in 0..2 {
-        let server = Server::start();
-        let mut redis = stream_of(&server, 5);
-        let replica = Server::replica_of(&server);
-        let reader = &mut both(&server)[protocol];
-        let ids = consume(reader, "s GROUP g c").ids;
-        assert_eq!(events(reader, "s GROUP h c COUNT 3"), "1 2 3");
-        assert_eq!(events(reader, "s CURSOR k COUNT 1"), "1");
-        for (command, left) in [
-            ("DIRTY.ACK s GROUP g DELETE 1 2", "1 2 3 4 5"), // pending in h, and k is before it
-            ("DIRTY.ACK s CURSOR k 4", "1 2 3 4 5"),
-            (
-                "DIRTY.CONSUME s GROUP h c ACK 1 2 DELETE COUNT 1",
-                "1 3 4 5",
-            ), // this reads 4
-            ("DIRTY.ACK s GROUP h DELETE 3", "1 3 4 5"), // pending in g
-            ("DIRTY.CONSUME s GROUP g c ACK 1 3 DELETE", "1 4 5"),
-            ("DIRTY.ACK s GROUP h 1", "4 5"), // g has asked for it
-            ("DIRTY.ACK s GROUP g DELETE 1", "4 5"),
-            ("DIRTY.CONSUME s GROUP g c ACK 1 4", "4 5"), // nobody has asked
-            ("DIRTY.CONSUME s GROUP g c ACK 1 5 DELETE", "4 5"), // h has not read it
-            ("DIRTY.CONSUME s GROUP h c COUNT 1", "4 5"),
-            ("DIRTY.ACK s GROUP h DELETE 4", "5"),
-            ("DIRTY.ACK s GROUP h 5", "5"), // k has acknowledged 4 only
-            ("DIRTY.ACK s CURSOR k 5", ""),
-        ] {
-            let id = |word: &str| match word.parse::<usize>() {
-                // Neither counts nor protocol numbers: those are the words after ACK and COUNT.
-                Ok(seq) => ids[seq - 1].clone(),
-                Err(_) => word.to_string(),
-            };
-            let mut words: Vec<String> = command.split(' ').map(id).collect();
-            for (at, word) in command.split(' ').enumerate() {
-                let is_count = word == "COUNT" || (word == "ACK" && at > 0);
-                if is_count {
-                    words[at + 1] = command.split(' ').nth(at + 1).unwrap().to_string();
-                }
-            }
-            let reply = reader.raw(&words);
-            assert!(!reply.starts_with("ERR"), "{words:?}: {reply}");
-            assert_eq!(seqs(&mut redis, "s"), left, "{command}");
-        }
-        server.wait_for_replica(&replica);
-        assert_eq!(seqs(&mut replica.connect(), "s"), "");
-        assert_eq!(replica.connect().digest(), redis.digest());
-        // Nobody has missed what all were done with.
-        redis.run("DIRTY.FLUSH user INSERT 6 0");
-        for group in ["GROUP g c", "GROUP h c", "CURSOR k"] {
-            let read = consume(reader, &format!("s {group}"));
-            assert_eq!(
-                (read.events, &*read.missed),
-                (vec!["6".into()], "(0)"),
-                "{group}"
-            );
-        }
-    }
-}
-
-#[test]
 fn native_clients_and_readers_work_on_one_group_each_seeing_what_the_other_did() {
     let server = Server::start();
     let mut redis = stream_of(&server, 8);
@@ -534,58 +445,6 @@ fn what_failed_now_is_anybodys_that_claims_or_asks_for_what_is_pending() {
     }
 }
 
-#[test]
-fn somebody_elses_key_in_the_place_of_deletions_is_refused_before_anything_changes() {
-    let server = Server::start();
-    let mut redis = stream_of(&server, 1);
-    let id = consume(&mut redis, "s GROUP g a").ids.remove(0);
-    redis.run("SET s:done mine");
-    let before = redis.digest();
-    for command in [
-        format!("DIRTY.ACK s GROUP g DELETE {id}"),
-        format!("DIRTY.CONSUME s GROUP g a ACK 1 {id} DELETE"),
-    ] {
-        let refused = "WRONGTYPE the key \"s:done\" does not hold a sorted set";
-        assert_eq!(redis.run(&command), refused);
-    }
-    assert_eq!(redis.digest(), before);
-    assert_eq!(redis.run(&format!("DIRTY.ACK s GROUP g {id}")), "(1)");
-}
-
-#[test]
-fn deletions_that_were_asked_for_outlive_a_restart_and_wait_for_what_there_is_only() {
-    let mut server = Server::with(&["--appendonly", "yes"]);
-    let mut redis = stream_of(&server, 3);
-    for group in ["g", "h"] {
-        consume(&mut redis, &format!("s GROUP {group} a"));
-    }
-    let ids = consume(&mut redis, "s CURSOR look").ids;
-    redis.run(&format!("DIRTY.ACK s CURSOR look {}", ids[2]));
-    // Not there, trimmed, and not read yet.
-    redis.run(&format!("XDEL s {}", ids[0]));
-    redis.run("DIRTY.FLUSH user INSERT 4 0");
-    let ack = format!(
-        "DIRTY.ACK s GROUP g DELETE 1-1 {} 9999999999999-9 {}",
-        ids[0], ids[1]
-    );
-    assert_eq!(redis.run(&ack), "(2)");
-    assert_eq!(redis.run("ZCARD s:done"), "(1)");
-    assert_eq!(redis.run(&ack), "(0)", "sent again");
-    let ttl: i64 = redis
-        .run("PTTL s:done")
-        .trim_matches(['(', ')'])
-        .parse()
-        .unwrap();
-    assert!((604_000_000..=604_800_000).contains(&ttl), "{ttl}");
-    server.restart();
-    let mut redis = server.connect();
-    assert_eq!(redis.run(&format!("DIRTY.ACK s GROUP h {}", ids[1])), "(1)");
-    assert_eq!(
-        (seqs(&mut redis, "s"), redis.run("EXISTS s:done")),
-        ("3 4".into(), "(0)".into())
-    );
-}
-
 /// Who fails it for good, and who claims it, makes room as an acknowledgement does.
 #[test]
 fn room_that_is_made_in_other_ways_is_announced_too() {
@@ -674,52 +533,4 @@ fn the_one_that_is_claimable_first_wakes_wherever_it_stands() {
     assert_eq!(claimed.ids, ["1-2500"]);
     let taken = start.elapsed();
     assert!(taken < Duration::from_millis(3900), "{taken:?}");
-}
-
-#[test]
-fn wishes_to_delete_are_kept_as_long_as_they_can_come_true_only() {
-    let server = Server::start();
-    let mut redis = server.connect();
-    let count = |redis: &mut Conn| redis.run("ZCARD s:done");
-    // Trimmed before the other group has read them.
-    redis.run("XGROUP CREATE s h $ MKSTREAM");
-    for n in 1..=50 {
-        redis.run(&format!("XADD s MAXLEN 10 1-{n} a b"));
-        let id = consume(&mut redis, "s GROUP g a").ids.remove(0);
-        redis.run(&format!("DIRTY.ACK s GROUP g DELETE {id}"));
-    }
-    assert_eq!(count(&mut redis), "(10)");
-    // The one that held them up reads on without acknowledging, or is gone.
-    for (way, left) in [
-        ("DIRTY.SEEK s GROUP h 1-45", "(5)"),
-        ("XGROUP DESTROY s h", "(0)"),
-    ] {
-        redis.run(way);
-        redis.run("DIRTY.ACK s GROUP g DELETE 1-50");
-        assert_eq!(
-            (count(&mut redis), redis.run("XLEN s")),
-            (left.to_string(), left.into()),
-            "{way}"
-        );
-    }
-}
-
-#[test]
-fn a_cursor_that_passes_many_wishes_at_once_grants_them_all() {
-    let server = Server::start();
-    let mut redis = server.connect();
-    redis.raw(&[
-        "EVAL",
-        "for i=1,3500 do redis.call('XADD','s','1-'..i,'a','b') end",
-        "0",
-    ]);
-    redis.run("DIRTY.SEEK s CURSOR k 0");
-    let ids = consume(&mut redis, "s GROUP g a COUNT 3500").ids.join(" ");
-    redis.run(&format!("DIRTY.ACK s GROUP g DELETE {ids}"));
-    assert_eq!(redis.run("ZCARD s:done"), "(3500)");
-    redis.run("DIRTY.ACK s CURSOR k 1-3400");
-    assert_eq!(
-        (redis.run("XLEN s"), redis.run("ZCARD s:done")),
-        ("(100)".into(), "(100)".into())
-    );
 }

@@ -1,6 +1,6 @@
 //! Keyspace notifications, WATCH and client-side caching see the writes like those of any command.
 
-use super::flush::declared;
+use super::support::entities::declared;
 use super::support::{cases, text, Conn, Server};
 use redis::{PushKind, Value};
 

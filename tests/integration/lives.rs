@@ -1,11 +1,10 @@
 //! What replicas and files know of pending, failed and dead events: each step replicates its effects, and
 //! readers go on with the same lives after a failover or a restart.
 
-use super::consume::{consume, events, stream_of};
-use super::dead::{at_place, newest};
-use super::groups::held;
-use super::replication::{appended, AOF};
-use super::support::{Conn, Server};
+use super::support::entries::{at_place, newest};
+use super::support::readers::{consume, events, held, stream_of};
+use super::support::replication::{appended, AOF};
+use super::support::{cases, Conn, Server};
 
 /// Times and ids as `ms`, so that what was appended can be compared.
 fn effects(server: &Server, start: usize) -> (Vec<String>, usize) {
@@ -25,6 +24,32 @@ fn effects(server: &Server, start: usize) -> (Vec<String>, usize) {
     (commands.iter().map(command).collect(), end)
 }
 
+/// Lines `command => what it replicates`, in this order; `#1` is the id of the first event. All of them but `-`,
+/// which is nothing, are one transaction.
+const EFFECTS: &str = r"
+DIRTY.FAIL s GROUP g #1 why => MULTI | HSET s:failures ms-1 g ms ms 1 a why | PEXPIREAT s:failures ms | EXEC
+DIRTY.FAIL s GROUP g #1 why NOW
+  => MULTI | HSET s:failures ms-1 g ms ms 1 a why | PEXPIREAT s:failures ms
+  | XCLAIM s g dirty:left 0 ms-1 TIME 0 RETRYCOUNT 1 FORCE JUSTID LASTID ms-3 | EXEC
+DIRTY.FAIL s GROUP g #1 why MAXDELIVERIES 1
+  => MULTI | XADD s:dead ms-1 s BYTES dead-id ms-1 dead-group g dead-consumer a dead-error why dead-deliveries 1
+  dead-first ms dead-last ms | XACK s g ms-1 | HDEL s:failures ms-1 g | EXEC
+DIRTY.REDRIVE s => MULTI | XADD s ms-5 s BYTES | XDEL s:dead ms-1 | EXEC
+DIRTY.REDRIVE s => -
+DIRTY.LEAVE s GROUP g nobody => -
+DIRTY.LEAVE s GROUP g a
+  => MULTI | XCLAIM s g dirty:left 0 ms-2 TIME 0 RETRYCOUNT 1 FORCE JUSTID LASTID ms-3
+  | XCLAIM s g dirty:left 0 ms-3 TIME 0 RETRYCOUNT 1 FORCE JUSTID LASTID ms-3 | XGROUP DELCONSUMER s g a | EXEC
+DIRTY.CONSUME s GROUP g b CLAIM 0 COUNT 2
+  => MULTI | XCLAIM s g b 0 ms-2 TIME ms RETRYCOUNT 2 FORCE JUSTID LASTID ms-3
+  | XCLAIM s g b 0 ms-3 TIME ms RETRYCOUNT 2 FORCE JUSTID LASTID ms-3 | EXEC
+DIRTY.CONSUME s GROUP g b ACK 1 #2 DELETE CLAIM 60000 MAXPENDING 1
+  => MULTI | XACK s g ms-2 | ZADD s:done 0 0ms-2 | PEXPIREAT s:done ms | EXEC
+# The cursor k was before it.
+DIRTY.ACK s CURSOR k #3 => MULTI | XGROUP SETID s k ms-3 | XDEL s ms-2 | ZREM s:done 0ms-2 | EXEC
+DIRTY.ACK s GROUP g DELETE #2 #3 => MULTI | XACK s g ms-2 ms-3 | XDEL s ms-2 ms-3 | EXEC
+";
+
 #[test]
 fn each_step_replicates_exactly_its_effects() {
     let server = Server::with(&AOF);
@@ -38,77 +63,13 @@ fn each_step_replicates_exactly_its_effects() {
             c.replace(&format!("#{}", n + 1), id)
         })
     };
-    let claim = |to: &str, seq: u64, time: &str, count: u64| {
-        format!(
-            "XCLAIM s g {to} 0 ms-{seq} TIME {time} RETRYCOUNT {count} FORCE JUSTID LASTID ms-3"
-        )
-    };
-    let died = "dead-group g dead-consumer a dead-error why dead-deliveries";
-    let transaction = |commands: &[String]| -> Vec<String> {
-        let (first, last) = (["MULTI".to_string()], ["EXEC".to_string()]);
-        [&first[..], commands, &last[..]].concat()
-    };
-    let failure = [
-        "HSET s:failures ms-1 g ms ms 1 a why".to_string(),
-        "PEXPIREAT s:failures ms".into(),
-    ];
-    for (command, expected) in [
-        ("DIRTY.FAIL s GROUP g #1 why", transaction(&failure)),
-        (
-            "DIRTY.FAIL s GROUP g #1 why NOW",
-            transaction(&[&failure[..], &[claim("dirty:left", 1, "0", 1)]].concat()),
-        ),
-        (
-            "DIRTY.FAIL s GROUP g #1 why MAXDELIVERIES 1",
-            transaction(&[
-                format!(
-                    "XADD s:dead ms-1 s BYTES dead-id ms-1 {died} 1 dead-first ms dead-last ms"
-                ),
-                "XACK s g ms-1".into(),
-                "HDEL s:failures ms-1 g".into(),
-            ]),
-        ),
-        (
-            "DIRTY.REDRIVE s",
-            transaction(&["XADD s ms-5 s BYTES".into(), "XDEL s:dead ms-1".into()]),
-        ),
-        ("DIRTY.REDRIVE s", vec![]),
-        ("DIRTY.LEAVE s GROUP g nobody", vec![]),
-        (
-            "DIRTY.LEAVE s GROUP g a",
-            transaction(&[
-                claim("dirty:left", 2, "0", 1),
-                claim("dirty:left", 3, "0", 1),
-                "XGROUP DELCONSUMER s g a".into(),
-            ]),
-        ),
-        (
-            "DIRTY.CONSUME s GROUP g b CLAIM 0 COUNT 2",
-            transaction(&[claim("b", 2, "ms", 2), claim("b", 3, "ms", 2)]),
-        ),
-        (
-            "DIRTY.CONSUME s GROUP g b ACK 1 #2 DELETE CLAIM 60000 MAXPENDING 1",
-            transaction(&[
-                "XACK s g ms-2".into(),
-                "ZADD s:done 0 0ms-2".into(), // k is before it
-                "PEXPIREAT s:done ms".into(),
-            ]),
-        ),
-        (
-            "DIRTY.ACK s CURSOR k #3",
-            transaction(&[
-                "XGROUP SETID s k ms-3".into(),
-                "XDEL s ms-2".into(),
-                "ZREM s:done 0ms-2".into(),
-            ]),
-        ),
-        (
-            "DIRTY.ACK s GROUP g DELETE #2 #3",
-            transaction(&["XACK s g ms-2 ms-3".into(), "XDEL s ms-2 ms-3".into()]),
-        ),
-    ] {
-        let reply = redis.run(&fill(command));
+    for (command, expected) in cases(EFFECTS) {
+        let reply = redis.run(&fill(&command));
         let (commands, end) = effects(&server, start);
+        let commands = match commands.join(" | ") {
+            none if none.is_empty() => "-".to_string(),
+            commands => commands,
+        };
         assert_eq!(commands, expected, "{command}: {reply}");
         start = end;
     }

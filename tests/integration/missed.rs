@@ -2,8 +2,7 @@
 
 mod histories;
 
-use super::blocking::waiting;
-use super::consume::{consume, read, stream_of};
+use super::support::readers::{consume, read, stream_of, waiting};
 use super::support::{text, Conn, Server};
 
 const READERS: [&str; 2] = ["GROUP g c", "CURSOR c"];

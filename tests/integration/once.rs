@@ -1,8 +1,8 @@
 //! ONCE: the same token again gives the first reply again and does nothing.
 
-use super::events::sequence;
-use super::flush::declared;
-use super::replication::{appended, AOF};
+use super::support::entities::declared;
+use super::support::entries::sequence;
+use super::support::replication::{appended, AOF};
 use super::support::{words, Conn, Server};
 use std::io::{Read, Write};
 use std::net::TcpStream;

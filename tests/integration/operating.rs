@@ -260,7 +260,7 @@ DIRTY.FLUSH user UPDATE 3 0 => NOENTITY there is no entity \"3\"
 fn every_field_of_info_is_in_the_manual() {
     let server = Server::start();
     let told: BTreeSet<String> = fields(&mut server.connect(), "dirty").into_keys().collect();
-    let manual = super::command_docs::manual().concat();
+    let manual = super::support::manual::manual().concat();
     let untold: Vec<&String> = told
         .iter()
         .filter(|field| !manual.contains(&format!("`{field}`")))

@@ -279,6 +279,63 @@ fn a_module_that_panics_while_it_is_loaded_is_refused() {
     assert!(!log.contains("BUG REPORT"), "{log}");
 }
 
+/// The reply to a command that is followed by another write, both as they are or in a transaction or a script.
+fn run_within(client: &mut Conn, around: &str, command: &str) -> String {
+    let after = "SET here text";
+    match around {
+        "plain" => {
+            let got = client.run(command);
+            client.run(after);
+            got
+        }
+        "MULTI" => {
+            client.run("MULTI");
+            client.run(command);
+            client.run(after);
+            let got = client.run("EXEC");
+            let got = got
+                .strip_prefix('[')
+                .and_then(|got| got.strip_suffix(" OK]"));
+            got.expect("two replies").to_string()
+        }
+        _ => {
+            let script = "local got = redis.pcall(unpack(ARGV)) redis.call('SET', KEYS[1], 'text') return got";
+            let mut words = vec!["EVAL", script, "1", "here"];
+            words.extend(command.split(' '));
+            client.raw(&words)
+        }
+    }
+}
+
+/// The events of keys that were told, up to the message `end`.
+fn heard_until_the_end(listener: &mut Conn) -> String {
+    let mut events: Vec<String> = Vec::new();
+    loop {
+        let message = super::support::text(&listener.receive().expect("a message"));
+        let message = message.trim_matches([' ', ']', ')', '"']);
+        match message.rsplit([' ', '"']).next().expect("an event") {
+            "end" => return events.join(" "),
+            event => events.push(event.to_string()),
+        }
+    }
+}
+
+/// A command, which time that it goes to the other database panics, its reply, and the keys that listeners hear of.
+const ELSEWHERE: &[(&str, usize, &str, &str)] = &[
+    ("DIRTY.DECLARE other STREAM o DB 3", 0, INTERNAL, ""),
+    ("DIRTY.FLUSH user SNAPSHOT 1 1 a 2", 0, INTERNAL, ""),
+    ("DIRTY.FLUSH user SNAPSHOT 1 1 a 2", 1, INTERNAL, "hset"),
+    ("DIRTY.FLUSH user SNAPSHOT 1 1 a 2", 2, "[update]", "hset"),
+    (
+        "DIRTY.FLUSH user SNAPSHOT 1 1 a 2",
+        3,
+        "[update]",
+        "hset xadd",
+    ),
+    ("DIRTY.COMMIT user t", 0, INTERNAL, ""),
+    ("DIRTY.COMMIT user t", 1, INTERNAL, "hset"),
+];
+
 /// A panic while a command is in the database of its stream: at the look at the stream, as its event is
 /// appended, as listeners are told.
 #[test]
@@ -286,20 +343,7 @@ fn a_panic_in_another_database_leaves_the_client_in_its_own() {
     let (mut server, mut redis) = started(&["--appendonly", "yes"]);
     redis.expect("CONFIG SET notify-keyspace-events KA => OK");
     // The nth time that the command goes there panics, its reply, and the keys that listeners hear of.
-    for (command, passes, reply, heard) in [
-        ("DIRTY.DECLARE other STREAM o DB 3", 0, INTERNAL, ""),
-        ("DIRTY.FLUSH user SNAPSHOT 1 1 a 2", 0, INTERNAL, ""),
-        ("DIRTY.FLUSH user SNAPSHOT 1 1 a 2", 1, INTERNAL, "hset"),
-        ("DIRTY.FLUSH user SNAPSHOT 1 1 a 2", 2, "[update]", "hset"),
-        (
-            "DIRTY.FLUSH user SNAPSHOT 1 1 a 2",
-            3,
-            "[update]",
-            "hset xadd",
-        ),
-        ("DIRTY.COMMIT user t", 0, INTERNAL, ""),
-        ("DIRTY.COMMIT user t", 1, INTERNAL, "hset"),
-    ] {
+    for &(command, passes, reply, heard) in ELSEWHERE {
         for own in [0, 5] {
             for around in ["plain", "MULTI", "script"] {
                 let case = format!("{command} in {own}, {around}, {passes}");
@@ -319,30 +363,7 @@ fn a_panic_in_another_database_leaves_the_client_in_its_own() {
                 ]);
                 listener.receive().expect("the second");
                 redis.run(&format!("DIRTY.PANIC another\\_database {passes}"));
-                let after = "SET here text";
-                let got = match around {
-                    "plain" => {
-                        let got = client.run(command);
-                        client.run(after);
-                        got
-                    }
-                    "MULTI" => {
-                        client.run("MULTI");
-                        client.run(command);
-                        client.run(after);
-                        let got = client.run("EXEC");
-                        let got = got
-                            .strip_prefix('[')
-                            .and_then(|got| got.strip_suffix(" OK]"));
-                        got.expect("two replies").to_string()
-                    }
-                    _ => {
-                        let script = "local got = redis.pcall(unpack(ARGV)) redis.call('SET', KEYS[1], 'text') return got";
-                        let mut words = vec!["EVAL", script, "1", "here"];
-                        words.extend(command.split(' '));
-                        client.raw(&words)
-                    }
-                };
+                let got = run_within(&mut client, around, command);
                 assert_eq!(got, reply, "{case}");
                 arm(&mut redis, "nothing");
                 // The client is where it was, and so is what it wrote since.
@@ -352,17 +373,7 @@ fn a_panic_in_another_database_leaves_the_client_in_its_own() {
                 redis.expect("SELECT 3 => OK");
                 assert_eq!(redis.run("EXISTS here user:1"), "(0)", "{case}");
                 redis.expect("PUBLISH __keyspace@3__:s end => (1)");
-                let mut events = Vec::new();
-                while events.last().is_none_or(|event| event != "end") {
-                    let message = super::support::text(&listener.receive().expect("a message"));
-                    let event = message
-                        .trim_matches([' ', ']', ')', '"'])
-                        .rsplit([' ', '"'])
-                        .next();
-                    events.push(event.expect("an event").to_string());
-                }
-                events.pop();
-                assert_eq!(events.join(" "), heard, "{case}");
+                assert_eq!(heard_until_the_end(&mut listener), heard, "{case}");
                 // And nothing was written that replicas do not hear of.
                 let digest = client.digest();
                 assert_eq!(client.run("DEBUG LOADAOF"), "OK", "{case}");

@@ -1,7 +1,7 @@
 //! What is on disk is what was in memory: RDB, AOF with and without preamble, after a stop and after a
 //! kill.
 
-use super::replication::{history, AOF};
+use super::support::replication::{history, AOF};
 use super::support::Server;
 
 #[test]

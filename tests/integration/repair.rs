@@ -1,8 +1,8 @@
 //! What puts a stored state right: FORCE, DRYRUN, a token of ONCE that is answered first, TOUCH of anything.
 
-use super::carried::read_all;
-use super::flush::declared;
-use super::replication::{appended, AOF};
+use super::support::entities::declared;
+use super::support::readers::read_all;
+use super::support::replication::{appended, AOF};
 use super::support::{cases, Conn, Server};
 
 /// What a flush may change here and elsewhere.

@@ -1,141 +1,88 @@
 //! Effects are replicated, not commands: what replicas and the AOF get is native writes with the ids
 //! that were given, as one transaction, and nothing for a flush that failed or changed nothing.
 
-use super::support::{Conn, Server};
+use super::support::replication::{appended, history, AOF};
+use super::support::Server;
 
-/// The commands in the append-only file from `start` on, one a line, ids shortened to `ms-seq`.
-pub fn appended(server: &Server, start: usize) -> (Vec<String>, usize) {
-    let dir = server.dir.path().join("appendonlydir");
-    let file = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.to_string_lossy().ends_with(".incr.aof"))
-        .unwrap();
-    let bytes = std::fs::read(file).unwrap();
-    let mut rest = &bytes[start..];
-    let mut commands = Vec::new();
-    while !rest.is_empty() {
-        let words = number(&mut rest, b'*');
-        let words: Vec<String> = (0..words).map(|_| word(&mut rest)).collect();
-        commands.push(words.join(" "));
-    }
-    (commands, bytes.len())
-}
+const DECLARE: &str = "DIRTY.DECLARE user NAME user PREFIX user: STREAM s OPS IUD MAXLEN = 4 ONFULL TRIM PAYLOAD CHANGES \
+        FORMAT MSGPACK STREAM t OPS NONE FIELDS 1 status PAYLOAD CHANGES FORMAT MSGPACK";
 
-fn number(rest: &mut &[u8], sign: u8) -> usize {
-    assert_eq!(rest[0], sign);
-    let end = rest.iter().position(|&byte| byte == b'\r').unwrap();
-    let number = std::str::from_utf8(&rest[1..end]).unwrap().parse().unwrap();
-    *rest = &rest[end + 2..];
-    number
-}
-
-fn word(rest: &mut &[u8]) -> String {
-    let length = number(rest, b'$');
-    let word = &rest[..length];
-    *rest = &rest[length + 2..];
-    let is_id = |text: &str| match text.split_once('-') {
-        Some((ms, seq)) => {
-            ms.len() == 13 && ms.bytes().chain(seq.bytes()).all(|b| b.is_ascii_digit())
-        }
-        None => false,
-    };
-    match std::str::from_utf8(word) {
-        Ok(text) if is_id(text) => format!("ms-{}", text.split_once('-').unwrap().1),
-        Ok(text) if !text.bytes().any(|byte| byte.is_ascii_control()) => text.to_string(),
-        _ => "BYTES".into(),
-    }
-}
-
-/// An append-only file that is written at once, without its preamble.
-pub const AOF: [&str; 6] = [
-    "--appendonly",
-    "yes",
-    "--appendfsync",
-    "always",
-    "--aof-use-rdb-preamble",
-    "no",
+/// Commands, in this order, and what each of them replicates.
+const EFFECTS: &[(&str, &[&str])] = &[
+    // A select precedes the first command of all.
+    ("SET x 1", &["SELECT 0", "SET x 1"]),
+    (
+        "DIRTY.DECLARE user STREAM s MAXLEN 4 STREAM t OPS none FIELDS 1 status",
+        &[DECLARE],
+    ),
+    (
+        "DIRTY.DECLARE user STREAM s MAXLEN 4 STREAM t OPS none FIELDS 1 status",
+        &[],
+    ),
+    (
+        "DIRTY.FLUSH user SNAPSHOT 1 2 name A status on",
+        &[
+            "MULTI",
+            "HSET user:1 name A status on",
+            "XADD s ms-1 s BYTES",
+            "EXEC",
+        ],
+    ),
+    ("DIRTY.FLUSH user SNAPSHOT 1 2 name A status on", &[]),
+    ("DIRTY.FLUSH user INSERT 1 1 name B", &[]),
+    ("DIRTY.FLUSH user UPDATE 2 1 name B", &[]),
+    ("DIRTY.FLUSH user DELETE 2 DELETE 3", &[]),
+    ("DIRTY.FLUSH user UPDATE 1 1 name B UPDATE 9 0", &[]),
+    (
+        "DIRTY.FLUSH user SNAPSHOT 1 1 status off",
+        &[
+            "MULTI",
+            "HSET user:1 status off",
+            "HDEL user:1 name",
+            "XADD s ms-2 s BYTES",
+            "XADD t ms-1 s BYTES",
+            "EXEC",
+        ],
+    ),
+    ("DIRTY.FLUSH user SEED 2 1 name C", &["HSET user:2 name C"]),
+    (
+        "DIRTY.FLUSH user TOUCH 2",
+        &[
+            "MULTI",
+            "XADD s ms-3 s BYTES",
+            "XADD t ms-2 s BYTES",
+            "EXEC",
+        ],
+    ),
+    (
+        "DIRTY.FLUSH user UPDATE 2 0 NULL 1 name INSERT 3 0 DELETE 1",
+        &[
+            "MULTI",
+            "HSET user:2 @ ",
+            "HDEL user:2 name",
+            "XADD s ms-4 s BYTES",
+            "HSET user:3 @ ",
+            "XADD s ms-5 s BYTES",
+            "DEL user:1",
+            "XADD s ms-6 s BYTES",
+            "XTRIM s MAXLEN = 4",
+            "EXEC",
+        ],
+    ),
+    ("DIRTY.GET user 1 2", &[]),
+    ("DIRTY.INFO user", &[]),
 ];
 
 #[test]
 fn each_command_replicates_exactly_its_effects() {
     let server = Server::with(&AOF);
     let mut redis = server.connect();
-    let declare =
-        "DIRTY.DECLARE user NAME user PREFIX user: STREAM s OPS IUD MAXLEN = 4 ONFULL TRIM PAYLOAD CHANGES \
-        FORMAT MSGPACK STREAM t OPS NONE FIELDS 1 status PAYLOAD CHANGES FORMAT MSGPACK";
     redis.run("SELECT 0");
     let (_, mut start) = appended(&server, 0);
-    for (command, expected) in [
-        // A select precedes the first command of all.
-        ("SET x 1", vec!["SELECT 0", "SET x 1"]),
-        (
-            "DIRTY.DECLARE user STREAM s MAXLEN 4 STREAM t OPS none FIELDS 1 status",
-            vec![declare],
-        ),
-        (
-            "DIRTY.DECLARE user STREAM s MAXLEN 4 STREAM t OPS none FIELDS 1 status",
-            vec![],
-        ),
-        (
-            "DIRTY.FLUSH user SNAPSHOT 1 2 name A status on",
-            vec![
-                "MULTI",
-                "HSET user:1 name A status on",
-                "XADD s ms-1 s BYTES",
-                "EXEC",
-            ],
-        ),
-        ("DIRTY.FLUSH user SNAPSHOT 1 2 name A status on", vec![]),
-        ("DIRTY.FLUSH user INSERT 1 1 name B", vec![]),
-        ("DIRTY.FLUSH user UPDATE 2 1 name B", vec![]),
-        ("DIRTY.FLUSH user DELETE 2 DELETE 3", vec![]),
-        ("DIRTY.FLUSH user UPDATE 1 1 name B UPDATE 9 0", vec![]),
-        (
-            "DIRTY.FLUSH user SNAPSHOT 1 1 status off",
-            vec![
-                "MULTI",
-                "HSET user:1 status off",
-                "HDEL user:1 name",
-                "XADD s ms-2 s BYTES",
-                "XADD t ms-1 s BYTES",
-                "EXEC",
-            ],
-        ),
-        (
-            "DIRTY.FLUSH user SEED 2 1 name C",
-            vec!["HSET user:2 name C"],
-        ),
-        (
-            "DIRTY.FLUSH user TOUCH 2",
-            vec![
-                "MULTI",
-                "XADD s ms-3 s BYTES",
-                "XADD t ms-2 s BYTES",
-                "EXEC",
-            ],
-        ),
-        (
-            "DIRTY.FLUSH user UPDATE 2 0 NULL 1 name INSERT 3 0 DELETE 1",
-            vec![
-                "MULTI",
-                "HSET user:2 @ ",
-                "HDEL user:2 name",
-                "XADD s ms-4 s BYTES",
-                "HSET user:3 @ ",
-                "XADD s ms-5 s BYTES",
-                "DEL user:1",
-                "XADD s ms-6 s BYTES",
-                "XTRIM s MAXLEN = 4",
-                "EXEC",
-            ],
-        ),
-        ("DIRTY.GET user 1 2", vec![]),
-        ("DIRTY.INFO user", vec![]),
-    ] {
+    for (command, expected) in EFFECTS {
         redis.run(command);
         let (commands, end) = appended(&server, start);
-        assert_eq!(commands, expected, "{command}");
+        assert_eq!(commands, *expected, "{command}");
         start = end;
     }
 }
@@ -198,29 +145,6 @@ fn everything_within_one_transaction_or_script_is_one_transaction() {
     expected.extend(insert(3));
     expected.push("EXEC".into());
     assert_eq!(commands, expected);
-}
-
-/// A history with everything in it, among it bytes of all kinds.
-pub fn history(redis: &mut Conn) {
-    for command in [
-        "DIRTY.DECLARE user TYPES 1 age int STREAM s MAXLEN ~ 100 STREAM t OPS NONE FIELDS 1 age",
-        "DIRTY.DECLARE order{1} STREAM s PAYLOAD FULL STREAM u DB 3 PAYLOAD KEYS",
-        "DIRTY.FLUSH user SNAPSHOT 1 3 name A age 007 x\\x00\\xff \\x0d\\x0a SNAPSHOT \\x00\\xfe 0",
-        "DIRTY.FLUSH user SNAPSHOT 1 1 age 8 UPDATE 1 1 b c INSERT 5 1 age 1 DELETE 5",
-        "DIRTY.FLUSH user DELETE 1 SEED 7 1 a b TOUCH 7",
-        "DIRTY.FLUSH order{1} INSERT 1 2 a b c d",
-        "DIRTY.FLUSH order{1} DELETE 1",
-        "DIRTY.FLUSH user UPDATE 9 0",
-        "DIRTY.CONSUME s GROUP g c COUNT 2",
-        "DIRTY.CONSUME s CURSOR k",
-        "DIRTY.CONSUME new GROUP g c",
-        "DIRTY.CONSUME t GROUP g c PENDING CLAIM 0",
-    ] {
-        redis.run(command);
-    }
-    for n in 0..300 {
-        redis.run(&format!("DIRTY.FLUSH user SNAPSHOT {} 1 age {n}", n % 10));
-    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Who may declare, flush and read what.
 
-use super::errors::{seeded, state};
+use super::support::users::{is_no_key, user};
+use super::support::wrong::{seeded, state};
 use super::support::{cases, skipped, Conn, Server};
 use std::fmt::Write;
 use std::process::Command;
@@ -412,15 +413,6 @@ fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
 
 const BY_THE_SERVER: &str = "NOPERM in the server's own words";
 
-/// Whether the server itself has refused a command for its key; 7.0 and later ones word it differently.
-pub fn is_no_key(reply: &str) -> bool {
-    [
-        "NOPERM this user has no permissions to access one of the keys used as arguments",
-        "NOPERM No permissions to access a key",
-    ]
-    .contains(&reply)
-}
-
 /// All categories that there are, and the commands of ours that are in one of them, if it is there.
 const CATEGORIES: [(&str, &str); 9] = [
     (
@@ -500,18 +492,4 @@ fn a_user_in_the_configuration_may_have_the_category() {
 
 fn has_own_category(admin: &mut Conn) -> bool {
     admin.run("ACL CAT").contains(" dirty")
-}
-
-/// A connection of a user `app` with these rights and no others.
-pub fn user(server: &Server, rights: &str) -> Conn {
-    named(server, "app", rights)
-}
-
-pub fn named(server: &Server, name: &str, rights: &str) -> Conn {
-    let mut admin = server.connect();
-    let setuser = format!("ACL SETUSER {name} reset on >secret {rights}");
-    assert_eq!(admin.run(&setuser), "OK");
-    let mut user = server.connect();
-    user.ok(&["AUTH", name, "secret"]);
-    user
 }

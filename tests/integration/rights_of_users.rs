@@ -1,8 +1,8 @@
 //! What users with few rights can do, command by command, and what ACL LOG tells of what they cannot.
 
-use super::blocking::{blocked, reply as reply_to};
-use super::errors::{seeded, state};
-use super::rights::{is_no_key, named, user};
+use super::support::readers::{blocked, reply as reply_to};
+use super::support::users::{is_no_key, named, user};
+use super::support::wrong::{seeded, state};
 use super::support::{wait_until, words, Conn, Server};
 use std::fmt::Write;
 
@@ -63,6 +63,32 @@ XADD s:dead * a b                               | command   | command   | comman
 DEL user                                        | command   | command   | command
 ";
 
+/// Whether a reply is the one of the table, and what ACL LOG is to have of it.
+fn judged(expected: &str, reply: &str, name: &str, key: &str, user: &str) -> (bool, String) {
+    match expected {
+        "command" => (
+            is_no_command(reply, name, user),
+            format!("command context toplevel object {name} username {user}"),
+        ),
+        "key" => (
+            is_no_key(reply),
+            format!("key context toplevel object {key} username {user}"),
+        ),
+        "key other" => (
+            reply == "NOPERM this user may not write the key \"other\"",
+            format!("key context module object other username {user}"),
+        ),
+        "prefix other" => (
+            reply.starts_with("NOPERM this user may not write all keys with the prefix \"other\""),
+            format!("key context module object other* username {user}"),
+        ),
+        expected => match expected.strip_suffix('…') {
+            Some(start) => (reply.starts_with(start), String::new()),
+            None => (reply == expected, String::new()),
+        },
+    }
+}
+
 #[test]
 fn who_may_only_flush_or_read_or_declare_can_do_no_more() {
     let server = Server::start();
@@ -106,30 +132,7 @@ fn who_may_only_flush_or_read_or_declare_can_do_no_more() {
             let reply = app.run(command);
             let log = denied(&mut admin);
             let name = name.to_lowercase();
-            let (is_right, logged) = match expected {
-                "command" => (
-                    is_no_command(&reply, &name, user),
-                    format!("command context toplevel object {name} username {user}"),
-                ),
-                "key" => (
-                    is_no_key(&reply),
-                    format!("key context toplevel object {key} username {user}"),
-                ),
-                "key other" => (
-                    reply == "NOPERM this user may not write the key \"other\"",
-                    format!("key context module object other username {user}"),
-                ),
-                "prefix other" => (
-                    reply.starts_with(
-                        "NOPERM this user may not write all keys with the prefix \"other\"",
-                    ),
-                    format!("key context module object other* username {user}"),
-                ),
-                expected => match expected.strip_suffix('…') {
-                    Some(start) => (reply.starts_with(start), String::new()),
-                    None => (reply == expected, String::new()),
-                },
-            };
+            let (is_right, logged) = judged(expected, &reply, &name, key, user);
             if !is_right || log != logged {
                 let _ = writeln!(wrong, "{user}: {command}: {reply}; ACL LOG: {log}");
             }

@@ -96,3 +96,92 @@ fn no_folder_imports_one_that_imports_it() {
         }
     }
 }
+
+const MAX_LINES: usize = 70;
+
+/// The functions of a source, as their first lines and how many lines they have.
+fn functions(text: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let is_function = |line: &str| {
+        let words = line.split_whitespace();
+        let mut words = words.skip_while(|word| word.starts_with("pub") || *word == "const");
+        words.next() == Some("fn")
+    };
+    let starts = (0..lines.len()).filter(|start| is_function(lines[*start]));
+    let function = |start: usize| {
+        let first = lines[start];
+        let ends = |line: &&str| match std::ptr::eq(*line, first) {
+            true => line.ends_with(['}', ';']),
+            false => line.trim() == "}" && indent(line) == indent(first),
+        };
+        let end = lines[start..].iter().position(ends);
+        (first.trim(), end.expect("rustfmt puts its end there") + 1)
+    };
+    starts.map(function).collect()
+}
+
+#[test]
+fn no_test_and_no_helper_of_tests_has_more_than_70_lines() {
+    for folder in ["tests/integration", "core/src"] {
+        let mut count = 0;
+        for (path, text) in sources(folder) {
+            let tests = match folder {
+                "core/src" => text
+                    .split_once("mod tests {")
+                    .map_or("", |(_, tests)| tests),
+                _ => &text,
+            };
+            for (function, lines) in functions(tests) {
+                let path = path.display();
+                assert!(lines <= MAX_LINES, "{path}: {lines} lines: {function}");
+                count += 1;
+            }
+        }
+        assert!(count > 100, "{folder}: {count} functions were seen");
+    }
+}
+
+/// What the tests of several subjects need stands in `support`.
+#[test]
+fn no_test_imports_another_subject() {
+    let tests = root().join("tests/integration");
+    let mut count = 0;
+    for (path, text) in sources("tests/integration") {
+        let inner = path.strip_prefix(&tests).expect("it is there");
+        let mut names = inner
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy());
+        let subject = names.next().expect("a name");
+        let subject = subject.trim_end_matches(".rs");
+        if subject == "rooms" {
+            continue; // It has such paths in its strings.
+        }
+        // `super` is the root of all subjects in a subject's own file, its own subject further down.
+        let is_root = match (names.next(), names.next()) {
+            (None, _) => true,
+            (Some(name), None) => name == "mod.rs",
+            _ => false,
+        };
+        let roots: &[&str] = match is_root {
+            true => &["crate::", "super::"],
+            false => &["crate::", "super::super::"],
+        };
+        for line in code(&text) {
+            for root in roots {
+                for (at, _) in line.match_indices(root) {
+                    let rest = &line[at + root.len()..];
+                    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+                    let name = &rest[..end.unwrap_or(rest.len())];
+                    assert!(
+                        name == subject || name == "support",
+                        "{}: {line}",
+                        inner.display()
+                    );
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count > 50, "{count} imports were seen");
+}

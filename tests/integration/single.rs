@@ -1,8 +1,6 @@
 //! SINGLE: one active consumer of a group, in order, one at a time, with failover.
 
-use super::blocking::{reply, waiting};
-use super::consume::{consume, events, stream_of};
-use super::groups::held;
+use super::support::readers::{consume, events, held, reply, stream_of, waiting};
 use super::support::{wait_until, Conn, Server};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::Mutex;
@@ -10,6 +8,82 @@ use std::time::{Duration, Instant};
 
 /// What a consumer has handled: its name, the event's seq, and whether it got it again.
 type Handled = (&'static str, usize, bool);
+
+/// What three consumers on threads know of each other.
+#[derive(Default)]
+struct Shift {
+    handled: Mutex<Vec<Handled>>,
+    at_work: AtomicUsize,
+    /// How many consumers may have died by now.
+    may_die: AtomicUsize,
+    /// Who died, when, and the first event that it held.
+    deaths: Mutex<Vec<(&'static str, Instant, usize)>>,
+    takeovers: Mutex<Vec<(&'static str, Instant)>>,
+    done: AtomicBool,
+    at_the_end: AtomicBool,
+}
+
+impl Shift {
+    fn work(&self, name: &'static str, mut conn: Conn, block: &str) {
+        let (mut ack, mut was_active) = (String::new(), false);
+        while !self.done.load(SeqCst) {
+            let arguments = format!("s GROUP g {name} {ack} SINGLE 400 COUNT 5 BLOCK {block}");
+            let batch = consume(&mut conn, &arguments);
+            ack.clear();
+            if batch.ids.is_empty() {
+                continue;
+            }
+            assert_eq!(self.at_work.fetch_add(1, SeqCst), 0, "two are at work");
+            if !std::mem::replace(&mut was_active, true) {
+                let mut takeovers = self.takeovers.lock().unwrap();
+                takeovers.push((name, Instant::now()));
+            }
+            let seqs: Vec<usize> = (batch.ids.iter())
+                .map(|id| id.split('-').nth(1).unwrap().parse().unwrap())
+                .collect();
+            if self.deaths.lock().unwrap().len() < self.may_die.load(SeqCst) {
+                drop(conn); // between delivery and acknowledgement
+                let mut deaths = self.deaths.lock().unwrap();
+                deaths.push((name, Instant::now(), seqs[0]));
+                self.at_work.fetch_sub(1, SeqCst);
+                return;
+            }
+            for (seq, event) in seqs.into_iter().zip(&batch.events) {
+                std::thread::sleep(Duration::from_millis(1));
+                let mut handled = self.handled.lock().unwrap();
+                handled.push((name, seq, event.contains('x')));
+            }
+            ack = format!("ACK {} {}", batch.ids.len(), batch.ids.join(" "));
+            self.at_work.fetch_sub(1, SeqCst);
+        }
+        self.at_the_end.store(true, SeqCst);
+    }
+
+    /// Lets the consumer that is active die, and waits until another goes on.
+    fn let_one_die(&self, redis: &mut Conn) {
+        let handled = || self.handled.lock().unwrap().len();
+        let before = handled();
+        let dead = 1 + self.may_die.fetch_add(1, SeqCst);
+        wait_until("events handled after a death", || {
+            redis.run("DIRTY.FLUSH user TOUCH 1");
+            handled() > before + 10 && self.deaths.lock().unwrap().len() == dead
+        });
+    }
+
+    fn end(&self, redis: &mut Conn) {
+        wait_until("all to be handled", || {
+            let groups = redis.run("XINFO GROUPS s");
+            let last = redis.run("XREVRANGE s + - COUNT 1");
+            groups.contains("pending (0)") && groups.contains(&last[2..20])
+        });
+        self.done.store(true, SeqCst);
+        // Who waits for ever is woken, and those that have the turn no longer see the end.
+        while !self.at_the_end.load(SeqCst) {
+            redis.run("DIRTY.FLUSH user TOUCH 1");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
 
 /// Three consumers on threads. Whoever is active when the signal comes vanishes with what it was
 /// delivered; before and after that, one at a time handles events.
@@ -20,98 +94,36 @@ fn when_the_active_consumer_dies_another_goes_on_with_what_it_held_in_order() {
     let server = Server::start();
     let mut redis = stream_of(&server, 0);
     redis.run("XGROUP CREATE s g 0 MKSTREAM");
-    let log: Mutex<Vec<Handled>> = Mutex::default();
-    let (at_work, may_die) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let deaths: Mutex<Vec<(&str, Instant, String)>> = Mutex::default();
-    let takeovers: Mutex<Vec<(&str, Instant)>> = Mutex::default();
-    let (done, at_the_end) = (AtomicBool::new(false), AtomicBool::new(false));
-    let work = |name: &'static str, mut conn: Conn, block: &str| {
-        let (mut ack, mut was_active) = (String::new(), false);
-        while !done.load(SeqCst) {
-            let arguments = format!("s GROUP g {name} {ack} SINGLE 400 COUNT 5 BLOCK {block}");
-            let batch = consume(&mut conn, &arguments);
-            ack.clear();
-            if batch.ids.is_empty() {
-                continue;
-            }
-            assert_eq!(at_work.fetch_add(1, SeqCst), 0, "two are at work");
-            if !std::mem::replace(&mut was_active, true) {
-                takeovers.lock().unwrap().push((name, Instant::now()));
-            }
-            let seqs: Vec<usize> = (batch.ids.iter())
-                .map(|id| id.split('-').nth(1).unwrap().parse().unwrap())
-                .collect();
-            if may_die.load(SeqCst) > 0 && deaths.lock().unwrap().len() < may_die.load(SeqCst) {
-                let first = seqs[0].to_string();
-                drop(conn); // between delivery and acknowledgement
-                deaths.lock().unwrap().push((name, Instant::now(), first));
-                at_work.fetch_sub(1, SeqCst);
-                return;
-            }
-            for (seq, event) in seqs.into_iter().zip(&batch.events) {
-                std::thread::sleep(Duration::from_millis(1));
-                log.lock().unwrap().push((name, seq, event.contains('x')));
-            }
-            ack = format!("ACK {} {}", batch.ids.len(), batch.ids.join(" "));
-            at_work.fetch_sub(1, SeqCst);
-        }
-        at_the_end.store(true, SeqCst);
-    };
+    let shift = Shift::default();
     std::thread::scope(|scope| {
-        let work = &work;
+        let shift = &shift;
         // One polls, the others wait; one speaks RESP3.
         let (a, b, c) = (server.connect(), server.connect_resp3(), server.connect());
-        scope.spawn(move || work("a", a, "0"));
-        scope.spawn(move || work("b", b, "5000"));
-        scope.spawn(move || work("c", c, "20"));
+        scope.spawn(move || shift.work("a", a, "0"));
+        scope.spawn(move || shift.work("b", b, "5000"));
+        scope.spawn(move || shift.work("c", c, "20"));
         for id in 1..=EVENTS {
             redis.run(&format!("DIRTY.FLUSH user INSERT {id} 0"));
             if id % 50 == 0 && id < EVENTS {
-                let handled = || log.lock().unwrap().len();
-                let before = handled();
-                may_die.fetch_add(1, SeqCst);
-                wait_until("events handled after a death", || {
-                    redis.run("DIRTY.FLUSH user TOUCH 1");
-                    handled() > before + 10 && deaths.lock().unwrap().len() == may_die.load(SeqCst)
-                });
+                shift.let_one_die(&mut redis);
             }
         }
-        wait_until("all to be handled", || {
-            redis.run("XINFO GROUPS s").contains("pending (0)")
-                && redis
-                    .run("XINFO GROUPS s")
-                    .contains(&redis.run("XREVRANGE s + - COUNT 1")[2..20])
-        });
-        done.store(true, SeqCst);
-        // Who waits for ever is woken, and those that have the turn no longer see the end.
-        while !at_the_end.load(SeqCst) {
-            redis.run("DIRTY.FLUSH user TOUCH 1");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        shift.end(&mut redis);
     });
-    let (log, deaths, takeovers) = (
-        log.into_inner().unwrap(),
-        deaths.into_inner().unwrap(),
-        takeovers.into_inner().unwrap(),
-    );
-    let seqs: Vec<usize> = log.iter().map(|(_, seq, _)| *seq).collect();
+    let handled = shift.handled.into_inner().unwrap();
+    let deaths = shift.deaths.into_inner().unwrap();
+    let takeovers = shift.takeovers.into_inner().unwrap();
+    let seqs: Vec<usize> = handled.iter().map(|(_, seq, _)| *seq).collect();
     let all: Vec<usize> = (1..=seqs.len()).collect();
     assert_eq!(seqs, all, "each once and in order");
     assert_eq!((deaths.len(), takeovers.len()), (2, 3));
-    for (number, (dead, died, first)) in deaths.iter().enumerate() {
-        let (heir, took_over) = takeovers[number + 1];
-        assert_ne!(*dead, heir);
+    for ((dead, died, first), (heir, took_over)) in deaths.iter().zip(&takeovers[1..]) {
+        assert_ne!(dead, heir);
         let after = took_over.duration_since(*died);
         assert!((LEASE / 2..LEASE * 5).contains(&after), "{after:?}");
-        let (by, _, again) = log
-            .iter()
-            .find(|(_, seq, _)| seq.to_string() == *first)
-            .unwrap();
-        assert_eq!(
-            (*by, *again),
-            (heir, true),
-            "what the dead one held comes first"
-        );
+        let held = handled.iter().find(|(_, seq, _)| seq == first);
+        // What the dead one held comes first.
+        assert_eq!(held, Some(&(*heir, *first, true)));
     }
 }
 

@@ -3,7 +3,9 @@
 //!
 //! `SOAK_SECONDS=600` goes on for longer.
 
-use super::support::{text, Server};
+use super::support::dice::Dice;
+use super::support::readers::{first_times, get};
+use super::support::{text, Conn, Server};
 use redis::{Connection, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 
 const WRITERS: u64 = 2;
 const ENTITIES: u64 = 20;
+const SHARDS: [&str; 4] = ["shard0", "shard1", "shard2", "shard3"];
 
 /// What a reader has handled: of each entity its numbers, in the order of delivery.
 type Handled = BTreeMap<String, Vec<u64>>;
@@ -82,26 +85,6 @@ impl Client {
 
 fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_string).collect()
-}
-
-/// A number that looks random: xorshift.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
-
-pub fn get<'v>(map: &'v Value, name: &str) -> &'v Value {
-    let Value::Array(items) = map else {
-        panic!("no map: {}", text(map))
-    };
-    let pair = items.chunks_exact(2).find(|pair| text(&pair[0]) == name);
-    pair.map_or(&Value::Nil, |pair| &pair[1])
 }
 
 /// Ids of the events in a reply, each with its entity and number.
@@ -230,16 +213,66 @@ impl Soak {
             ack = format!("ACK {position}");
         }
     }
+
+    /// Every reader got every number of every entity, in order where that is promised.
+    fn check(&self, kills: u64) {
+        let written = self.written.lock().unwrap();
+        let mut handled = self.handled.lock().unwrap();
+        let shards: Vec<Handled> = SHARDS
+            .iter()
+            .filter_map(|shard| handled.remove(*shard))
+            .collect();
+        let mut of_shards = Handled::new();
+        for (entity, numbers) in shards.into_iter().flatten() {
+            // Each entity is one shard's alone.
+            assert_eq!(of_shards.insert(entity, numbers), None);
+        }
+        handled.insert("shards".into(), of_shards);
+        let total: u64 = written.values().sum();
+        println!(
+            "{total} events, {kills} kills, {} crashes of readers",
+            self.crashes.load(SeqCst)
+        );
+        assert!(total > 100 && kills > 0, "{total} events, {kills} kills");
+        let readers: Vec<&str> = handled.keys().map(String::as_str).collect();
+        assert_eq!(
+            readers,
+            ["all", "filtered", "lag", "shards", "single", "workers"]
+        );
+        for (reader, handled) in handled.iter() {
+            for (entity, last) in written.iter() {
+                let numbers = handled
+                    .get(entity)
+                    .map(|numbers| first_times(numbers))
+                    .unwrap_or_default();
+                let all: Vec<u64> = (1..=*last).collect();
+                if ["workers", "filtered"].contains(&reader.as_str()) {
+                    // Claimed work is in no order, but complete.
+                    let numbers: BTreeSet<u64> = numbers.into_iter().collect();
+                    assert_eq!(
+                        numbers,
+                        all.into_iter().collect(),
+                        "{reader}, entity {entity}"
+                    );
+                } else {
+                    assert_eq!(numbers, all, "{reader}, entity {entity}");
+                }
+            }
+        }
+    }
 }
 
-/// Repeats taken away: the order in which numbers came for the first time.
-pub fn first_times(numbers: &[u64]) -> Vec<u64> {
-    let mut seen = BTreeSet::new();
-    numbers
-        .iter()
-        .copied()
-        .filter(|n| seen.insert(*n))
-        .collect()
+fn nothing_is_stuck(redis: &mut Conn) {
+    let stats = redis.ok(&["DIRTY.STATS", "s"]);
+    let Value::Array(groups) = get(&stats, "groups") else {
+        panic!("no groups")
+    };
+    for group in groups {
+        let name = text(get(group, "name"));
+        for (field, expected) in [("lag", "(0)"), ("pending", "(0)"), ("missed", "(0)")] {
+            assert_eq!(text(get(group, field)), expected, "{field} of {name}");
+        }
+    }
 }
 
 #[test]
@@ -251,8 +284,7 @@ fn nothing_is_lost_stuck_or_out_of_order_however_often_everything_crashes() {
         .run("DIRTY.DECLARE user TYPES 1 n int STREAM s PAYLOAD FULL MAXLEN = 300 ONFULL KEEP");
     assert_eq!(declared, "OK");
     // Who is there from the start misses nothing.
-    let cursors = ["all", "lag", "shard0", "shard1", "shard2", "shard3"];
-    for cursor in cursors {
+    for cursor in ["all", "lag"].into_iter().chain(SHARDS) {
         assert_eq!(redis.run(&format!("DIRTY.SEEK s CURSOR {cursor} 0")), "OK");
     }
     for group in ["workers", "single", "filtered"] {
@@ -295,58 +327,7 @@ fn nothing_is_lost_stuck_or_out_of_order_however_often_everything_crashes() {
         }
         soak.is_ending.store(true, SeqCst);
     });
-    let written = soak.written.lock().unwrap();
-    let mut handled = soak.handled.lock().unwrap();
-    let shards: Vec<Handled> = cursors[2..]
-        .iter()
-        .filter_map(|c| handled.remove(*c))
-        .collect();
-    let mut of_shards = Handled::new();
-    for (entity, numbers) in shards.into_iter().flatten() {
-        // Each entity is one shard's alone.
-        assert_eq!(of_shards.insert(entity, numbers), None);
-    }
-    handled.insert("shards".into(), of_shards);
-    let total: u64 = written.values().sum();
-    println!(
-        "{total} events, {kills} kills, {} crashes of readers",
-        soak.crashes.load(SeqCst)
-    );
-    assert!(total > 100 && kills > 0, "{total} events, {kills} kills");
-    let readers: Vec<&str> = handled.keys().map(String::as_str).collect();
-    assert_eq!(
-        readers,
-        ["all", "filtered", "lag", "shards", "single", "workers"]
-    );
-    for (reader, handled) in handled.iter() {
-        for (entity, last) in written.iter() {
-            let numbers = handled
-                .get(entity)
-                .map(|numbers| first_times(numbers))
-                .unwrap_or_default();
-            let all: Vec<u64> = (1..=*last).collect();
-            if ["workers", "filtered"].contains(&reader.as_str()) {
-                // Claimed work is in no order, but complete.
-                let numbers: BTreeSet<u64> = numbers.into_iter().collect();
-                assert_eq!(
-                    numbers,
-                    all.into_iter().collect(),
-                    "{reader}, entity {entity}"
-                );
-            } else {
-                assert_eq!(numbers, all, "{reader}, entity {entity}");
-            }
-        }
-    }
-    // Nothing is stuck.
-    let stats = server.connect().ok(&["DIRTY.STATS", "s"]);
-    let Value::Array(groups) = get(&stats, "groups") else {
-        panic!("no groups")
-    };
-    for group in groups {
-        let name = text(get(group, "name"));
-        for (field, expected) in [("lag", "(0)"), ("pending", "(0)"), ("missed", "(0)")] {
-            assert_eq!(text(get(group, field)), expected, "{field} of {name}");
-        }
-    }
+    soak.check(kills);
+    let mut redis = server.connect();
+    nothing_is_stuck(&mut redis);
 }

@@ -1,8 +1,8 @@
 //! SOFTDELETE: an entity whose flag is set is stored, and does not exist for readers.
 
-use super::carried::read_all;
-use super::flush::{declared, expect_operations};
-use super::replication::{appended, AOF};
+use super::support::entities::{declared, expect_operations};
+use super::support::readers::read_all;
+use super::support::replication::{appended, AOF};
 use super::support::{cases, text, Server};
 use redis::Value;
 

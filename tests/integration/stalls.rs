@@ -33,29 +33,32 @@ fn calls(redis: &mut Conn, command: &str) -> u64 {
     calls.map_or(0, |calls| calls.parse().expect("a number"))
 }
 
+/// Who asks, and what becomes of the entries before; PING leaves them.
+const STALLS: &[(&str, &str)] = &[
+    ("GROUP g me CLAIM 0 COUNT 1", "XTRIM s MAXLEN 0"),
+    ("GROUP g other PENDING COUNT 1", "XTRIM s MAXLEN 0"),
+    ("GROUP g other PENDING CLAIM 0 COUNT 1", "XTRIM s MAXLEN 0"),
+    ("GROUP g me CLAIM 0 COUNT 1", "XTRIM s MAXLEN 1"),
+    (
+        "GROUP g me CLAIM 0 COUNT 7 MAXDELIVERIES 5",
+        "XTRIM s MAXLEN 7",
+    ),
+    ("GROUP g me SINGLE 1 COUNT 1", "XTRIM s MAXLEN 1"),
+    ("GROUP g me SINGLE 1 CLAIM 0 COUNT 1", "XTRIM s MAXLEN 1"),
+    ("GROUP g me CLAIM 0 COUNT 1 WHERE ENTITY none", "PING"),
+    ("GROUP g other PENDING COUNT 1 WHERE ENTITY none", "PING"),
+    ("GROUP g me SINGLE 1 COUNT 1 WHERE META a b", "PING"),
+    (
+        "GROUP g me CLAIM 0 COUNT 3 MAXDELIVERIES 1",
+        "XTRIM s MAXLEN 3",
+    ),
+];
+
 #[test]
 fn what_is_pending_and_gone_or_unwanted_is_listed_once_for_all_that_is_taken() {
     let server = Server::start();
     // Who asks, the consumer that holds the entries, what becomes of them, and how many are left for it.
-    for (reader, gone) in [
-        ("GROUP g me CLAIM 0 COUNT 1", "XTRIM s MAXLEN 0"),
-        ("GROUP g other PENDING COUNT 1", "XTRIM s MAXLEN 0"),
-        ("GROUP g other PENDING CLAIM 0 COUNT 1", "XTRIM s MAXLEN 0"),
-        ("GROUP g me CLAIM 0 COUNT 1", "XTRIM s MAXLEN 1"),
-        (
-            "GROUP g me CLAIM 0 COUNT 7 MAXDELIVERIES 5",
-            "XTRIM s MAXLEN 7",
-        ),
-        ("GROUP g me SINGLE 1 COUNT 1", "XTRIM s MAXLEN 1"),
-        ("GROUP g me SINGLE 1 CLAIM 0 COUNT 1", "XTRIM s MAXLEN 1"),
-        ("GROUP g me CLAIM 0 COUNT 1 WHERE ENTITY none", "PING"),
-        ("GROUP g other PENDING COUNT 1 WHERE ENTITY none", "PING"),
-        ("GROUP g me SINGLE 1 COUNT 1 WHERE META a b", "PING"),
-        (
-            "GROUP g me CLAIM 0 COUNT 3 MAXDELIVERIES 1",
-            "XTRIM s MAXLEN 3",
-        ),
-    ] {
+    for &(reader, gone) in STALLS {
         let case = format!("{gone}, {reader}");
         let mut redis = pending(&server);
         redis.run(gone);

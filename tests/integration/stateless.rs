@@ -1,9 +1,9 @@
 //! STATELESS: each flush brings its own old values, and nothing but events is kept.
 
-use super::carried::{read_all, without_ms};
-use super::events::decode;
-use super::flush::declared;
-use super::replication::{appended, AOF};
+use super::support::entities::declared;
+use super::support::entries::decode;
+use super::support::readers::{read_all, without_ms};
+use super::support::replication::{appended, AOF};
 use super::support::{cases, Server};
 
 /// Lines `operations => effects or an error | how many events`.
@@ -199,7 +199,7 @@ fn what_others_keep_at_a_snapshots_key_is_theirs() {
             "{make}"
         );
         assert_eq!(redis.run("DIRTY.GET user 1"), "[nil]", "{make}");
-        let ids: Vec<u64> = super::events::events(&mut redis, "s")
+        let ids: Vec<u64> = super::support::entries::events(&mut redis, "s")
             .iter()
             .map(|event| decode(event).id)
             .collect();

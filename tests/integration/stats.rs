@@ -1,7 +1,7 @@
 //! DIRTY.STATS: what the native commands say of a stream and its groups, and what they cannot say.
 
-use super::consume::{consume, stream_of};
-use super::history::rand;
+use super::support::dice::rand;
+use super::support::readers::{consume, stream_of};
 use super::support::{text, words, Conn, Server};
 use redis::Value;
 use std::collections::BTreeMap;

@@ -4,7 +4,8 @@
 //! `tests/vectors/encoding-1.rdb` was saved by version 0.1.0 on Redis 7.0.15, and `encoding-1.txt` has what it
 //! answered then. Neither is ever written again: whoever makes encoding 2 adds files of that.
 
-use super::data_type::{crc64, dump, HARD_ONES};
+use super::support::dumps::{crc64, dump};
+use super::support::entities::HARD_ONES;
 use super::support::{cases, module, output_of_one_that_ends, server, Conn, Server};
 use std::path::{Path, PathBuf};
 
@@ -93,6 +94,34 @@ DIRTY.FLUSH plain SNAPSHOT 1 1 a b
 DIRTY.FLUSH full SNAPSHOT 1 2 a 5 x y
 ";
 
+/// The questions and the answers of a server that has loaded the file, as ever after.
+fn answers(rdb: &[u8], declared: Vec<String>, ids: &[String]) -> String {
+    let server = loaded(rdb);
+    let mut redis = server.connect();
+    let mut questions = Vec::new();
+    for key in declared {
+        let payload: String = dump(&mut redis, &key)
+            .iter()
+            .map(|byte| format!("\\x{byte:02x}"))
+            .collect();
+        questions.push(format!("DIRTY.INFO {key}"));
+        questions.push(format!("RESTORE restored 0 {payload} REPLACE"));
+        questions.push("DIRTY.INFO restored".into());
+    }
+    questions.extend(QUESTIONS.trim().lines().map(String::from));
+    // What was to be deleted as soon as all have acknowledged it.
+    let [asked, ..] = ids else {
+        panic!("no events");
+    };
+    questions.push(format!("XRANGE order-changes {asked} {asked}"));
+    questions.push(format!("DIRTY.ACK order-changes GROUP other {asked}"));
+    questions.push(format!("XRANGE order-changes {asked} {asked}"));
+    let answers = questions
+        .iter()
+        .map(|question| format!("{question} => {}\n", redis.run(question)));
+    answers.collect()
+}
+
 /// Once for each encoding: `cargo test --test integration write_the_files -- --ignored`.
 #[test]
 #[ignore = "it writes the files that the others read"]
@@ -142,32 +171,7 @@ fn write_the_files_of_this_encoding() {
     redis.expect("PERSIST order-changes:failures => (1)\nPERSIST order-changes:done => (1)");
     redis.ok(&["SAVE"]);
     let rdb = std::fs::read(server.dir.path().join("dump.rdb")).expect("the file");
-    // Asked of what has loaded it, as ever after.
-    let server = loaded(&rdb);
-    let mut redis = server.connect();
-    let mut questions = Vec::new();
-    for key in declared {
-        let payload: String = dump(&mut redis, &key)
-            .iter()
-            .map(|byte| format!("\\x{byte:02x}"))
-            .collect();
-        questions.push(format!("DIRTY.INFO {key}"));
-        questions.push(format!("RESTORE restored 0 {payload} REPLACE"));
-        questions.push("DIRTY.INFO restored".into());
-    }
-    questions.extend(QUESTIONS.trim().lines().map(String::from));
-    // What was to be deleted as soon as all have acknowledged it.
-    let [asked, ..] = &ids[..] else {
-        panic!("no events");
-    };
-    questions.push(format!("XRANGE order-changes {asked} {asked}"));
-    questions.push(format!("DIRTY.ACK order-changes GROUP other {asked}"));
-    questions.push(format!("XRANGE order-changes {asked} {asked}"));
-    let answers: String = questions
-        .iter()
-        .map(|question| format!("{question} => {}\n", redis.run(question)))
-        .collect();
-    std::fs::write(vector("encoding-1.txt"), answers).expect("a file");
+    std::fs::write(vector("encoding-1.txt"), answers(&rdb, declared, &ids)).expect("a file");
     std::fs::write(written, rdb).expect("a file");
 }
 

@@ -1,7 +1,7 @@
 //! Values in every notation and every type: one value has one text, wherever it comes from, and no digit of
 //! a number is lost on the way.
 
-use super::flush::declared;
+use super::support::entities::declared;
 use super::support::{Conn, Server};
 use redis::Value;
 

@@ -1,9 +1,9 @@
 //! What waits for its COMMIT, as a hash of the declaration's own: listed, dropped, kept, replicated.
 
-use super::carried::read_all;
-use super::data_type::forgeries;
-use super::flush::declared;
-use super::replication::{appended, AOF};
+use super::support::dumps::forgeries;
+use super::support::entities::declared;
+use super::support::readers::read_all;
+use super::support::replication::{appended, AOF};
 use super::support::{cases, words, Conn, Server};
 use redis::Value;
 use std::time::Duration;

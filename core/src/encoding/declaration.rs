@@ -522,9 +522,8 @@ mod tests {
         decode(b"user", Args::new(&words))
     }
 
-    #[test]
-    fn a_declaration_is_the_arguments_that_make_it() {
-        for (typed, canonical) in [
+    /// Arguments as they are typed, and those that make the same declaration.
+    const CANONICAL: &[(&str, &str)] = &[
             ("STREAM s", "NAME user PREFIX user: STREAM s OPS IUD PAYLOAD CHANGES FORMAT MSGPACK"),
             (
                 "stream s ops d fields 2 b a maxlen 10 payload full name N prefix p: types 2 z int a bool",
@@ -585,7 +584,11 @@ mod tests {
                 "NAME user PREFIX user: VERSION v TOMBSTONE 86400000 TYPES 1 v uint \
                  STREAM s OPS IUD PAYLOAD CHANGES FORMAT MSGPACK",
             ),
-        ] {
+    ];
+
+    #[test]
+    fn a_declaration_is_the_arguments_that_make_it() {
+        for &(typed, canonical) in CANONICAL {
             let declaration = parse(typed).unwrap();
             let args = encode(&declaration);
             let words: Vec<_> = args.iter().map(|w| String::from_utf8_lossy(w)).collect();

@@ -137,6 +137,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         Ok(step)
     }
 
+    #[inline(always)]
     fn decide(
         &mut self,
         id: &'a [u8],
@@ -774,9 +775,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn limits_hold_back_what_grows_and_nothing_else() {
-        use Action::*;
+    /// The effects of flushes where one field of one byte, and an event of one, are all that a flush may have.
+    fn limited(actions: Vec<(&'static [u8], Action<'static>)>) -> Result<Vec<Effect>, String> {
         let limits = Limits {
             fields: 1,
             ops: usize::MAX,
@@ -789,21 +789,24 @@ mod tests {
             streams: vec![images],
             ..declaration()
         };
-        let planned = |actions: Vec<(&'static [u8], Action<'static>)>| {
-            let mut fake = Fake::default();
-            for id in [b"1", b"2"] {
-                let pairs = [("a", "xxx"), ("b", "y"), ("c", "z")];
-                let pairs = pairs.map(|(f, v)| (f.as_bytes(), v.as_bytes()));
-                fake.states.insert(id.to_vec(), pairs.into_iter().collect());
-            }
-            let empty = [(b"a".as_slice(), b"".as_slice())];
-            fake.states
-                .insert(b"3".to_vec(), empty.into_iter().collect());
-            let origin = Origin::default();
-            let plan = plan(&declaration, origin, limits, vec![all(actions)], &mut fake);
-            let effects = |plan: Plan| plan.steps().map(|step| step.effect).collect::<Vec<_>>();
-            plan.map(effects).map_err(|error| error.to_string())
-        };
+        let mut fake = Fake::default();
+        for id in [b"1", b"2"] {
+            let pairs = [("a", "xxx"), ("b", "y"), ("c", "z")];
+            let pairs = pairs.map(|(f, v)| (f.as_bytes(), v.as_bytes()));
+            fake.states.insert(id.to_vec(), pairs.into_iter().collect());
+        }
+        let empty = [(b"a".as_slice(), b"".as_slice())];
+        fake.states
+            .insert(b"3".to_vec(), empty.into_iter().collect());
+        let origin = Origin::default();
+        let plan = plan(&declaration, origin, limits, vec![all(actions)], &mut fake);
+        let effects = |plan: Plan| plan.steps().map(|step| step.effect).collect::<Vec<_>>();
+        plan.map(effects).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn limits_hold_back_what_grows_and_nothing_else() {
+        use Action::*;
         let null = |field: &'static str| (field.as_bytes().into(), None);
         for action in [
             Delete(None),
@@ -813,7 +816,7 @@ mod tests {
             Update(vec![null("a"), null("b"), null("longer")]),
             Update(fields(&[("a", "yyy")])),
         ] {
-            let effects = planned(vec![(b"1", action.clone())]);
+            let effects = limited(vec![(b"1", action.clone())]);
             assert!(effects.is_ok(), "{action:?}: {effects:?}");
         }
         let fields_of =
@@ -840,13 +843,13 @@ mod tests {
             (vec![Update(vec![null("c")]), Delete(None)], events.into()),
         ] {
             let actions = actions.into_iter().map(|action| (b"1".as_slice(), action));
-            assert_eq!(planned(actions.collect()), Err(error));
+            assert_eq!(limited(actions.collect()), Err(error));
         }
         // One that grows within the other limits is not excused.
         let grows = vec![(b"3".as_slice(), Update(fields(&[("a", "x")])))];
-        assert_eq!(planned(grows), Err(events.into()));
+        assert_eq!(limited(grows), Err(events.into()));
         let both = [b"1".as_slice(), b"2"].map(|id| (id, Delete(None)));
-        assert_eq!(planned(both.into()), Err(events.into()));
+        assert_eq!(limited(both.into()), Err(events.into()));
     }
 
     #[test]

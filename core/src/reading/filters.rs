@@ -106,126 +106,66 @@ mod tests {
         }
     }
 
+    fn entity(name: &str) -> Filter<'_> {
+        Filter {
+            entity: Some(name.as_bytes()),
+            ..Filter::default()
+        }
+    }
+
+    fn operations(letters: &str) -> Filter<'_> {
+        Filter {
+            operations: Some(Operations::from_letters(letters.as_bytes()).unwrap()),
+            ..Filter::default()
+        }
+    }
+
+    fn fields<'a>(names: &[&'a str]) -> Filter<'a> {
+        Filter {
+            fields: Some(names.iter().map(|name| name.as_bytes()).collect()),
+            ..Filter::default()
+        }
+    }
+
+    fn meta<'a>(pairs: &[(&'a str, &'a str)]) -> Filter<'a> {
+        let pairs = pairs.iter();
+        Filter {
+            meta: pairs
+                .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+                .collect(),
+            ..Filter::default()
+        }
+    }
+
+    fn shard(index: u64, count: u64) -> Filter<'static> {
+        Filter {
+            shard: Some(Shard { index, count }),
+            ..Filter::default()
+        }
+    }
+
     #[test]
     fn an_event_is_taken_if_all_of_the_filter_holds() {
-        let all = Filter::default;
-        let fields = |names: &[&'static str]| Some(names.iter().map(|n| n.as_bytes()).collect());
-        fn pairs(
-            pairs: &[(&'static str, &'static str)],
-        ) -> BTreeSet<(&'static [u8], &'static [u8])> {
-            let bytes =
-                |(name, value): &(&'static str, &'static str)| (name.as_bytes(), value.as_bytes());
-            pairs.iter().map(bytes).collect()
-        }
         // The checksum of the id is 0x31c3.
-        let shard = |index| Some(Shard { index, count: 16 });
+        let of_other = Filter {
+            shard: shard(3, 16).shard,
+            ..entity("other")
+        };
         for (filter, inserted, updated) in [
-            (all(), true, true),
-            (
-                Filter {
-                    entity: Some(b"user"),
-                    ..all()
-                },
-                true,
-                true,
-            ),
-            (
-                Filter {
-                    entity: Some(b"use"),
-                    ..all()
-                },
-                false,
-                false,
-            ),
-            (
-                Filter {
-                    operations: Some(Operations::UPDATE),
-                    ..all()
-                },
-                false,
-                true,
-            ),
-            (
-                Filter {
-                    operations: Operations::from_letters(b"DI"),
-                    ..all()
-                },
-                true,
-                false,
-            ),
-            (
-                Filter {
-                    fields: fields(&["b", "a"]),
-                    ..all()
-                },
-                true,
-                true,
-            ),
-            (
-                Filter {
-                    fields: fields(&["b"]),
-                    ..all()
-                },
-                true,
-                false,
-            ),
-            (
-                Filter {
-                    fields: fields(&[]),
-                    ..all()
-                },
-                true,
-                false,
-            ),
-            (
-                Filter {
-                    meta: pairs(&[("actor", "me")]),
-                    ..all()
-                },
-                true,
-                true,
-            ),
-            (
-                Filter {
-                    meta: pairs(&[("actor", "you")]),
-                    ..all()
-                },
-                false,
-                false,
-            ),
-            (
-                Filter {
-                    meta: pairs(&[("actor", "me"), ("x", "")]),
-                    ..all()
-                },
-                false,
-                false,
-            ),
-            (
-                Filter {
-                    shard: shard(3),
-                    ..all()
-                },
-                true,
-                true,
-            ),
-            (
-                Filter {
-                    shard: shard(2),
-                    ..all()
-                },
-                false,
-                false,
-            ),
-            (
-                Filter {
-                    shard: shard(3),
-                    entity: Some(b"other"),
-                    ..all()
-                },
-                false,
-                false,
-            ),
+            (Filter::default(), true, true),
+            (entity("user"), true, true),
+            (entity("use"), false, false),
+            (operations("U"), false, true),
+            (operations("DI"), true, false),
+            (fields(&["b", "a"]), true, true),
+            (fields(&["b"]), true, false),
+            (fields(&[]), true, false),
+            (meta(&[("actor", "me")]), true, true),
+            (meta(&[("actor", "you")]), false, false),
+            (meta(&[("actor", "me"), ("x", "")]), false, false),
+            (shard(3, 16), true, true),
+            (shard(2, 16), false, false),
+            (of_other, false, false),
         ] {
             let taken =
                 [Operation::Insert, Operation::Update].map(|o| filter.takes(Some(&event(o))));
@@ -235,25 +175,15 @@ mod tests {
 
     #[test]
     fn entries_of_other_writers_pass_empty_filters_and_the_first_shard_only() {
-        let shard = |index| Filter {
-            shard: Some(Shard { index, count: 4 }),
-            ..Filter::default()
-        };
         for (filter, taken) in [
             (Filter::default(), true),
-            (
-                Filter {
-                    entity: Some(b"user"),
-                    ..Filter::default()
-                },
-                false,
-            ),
-            (shard(0), true),
-            (shard(1), false),
+            (entity("user"), false),
+            (shard(0, 4), true),
+            (shard(1, 4), false),
             (
                 Filter {
                     operations: Some(Operations::all()),
-                    ..shard(0)
+                    ..shard(0, 4)
                 },
                 false,
             ),

@@ -84,6 +84,16 @@ fn asked(node: &mut Node) -> Vec<String> {
         .collect()
 }
 
+/// That of the last entry of the stream.
+fn last_seq(node: &mut Node) -> u64 {
+    let read = node.redis.run("XREVRANGE s{7} + - COUNT 1");
+    let seq = read
+        .split_once('-')
+        .and_then(|(_, rest)| rest.split(' ').next());
+    let seq = seq.and_then(|seq| seq.parse().ok());
+    seq.expect("an entry")
+}
+
 #[test]
 fn a_slot_that_is_moved_as_a_whole_takes_everything_along_and_back() {
     if !is_possible() {
@@ -108,15 +118,7 @@ fn a_slot_that_is_moved_as_a_whole_takes_everything_along_and_back() {
         assert!(moved.starts_with("MOVED"), "{moved}");
         pair.swap();
         // What both sides remember of the stream is of no harm.
-        let last = |pair: &mut Pair| {
-            let read = pair.source.redis.run("XREVRANGE s{7} + - COUNT 1");
-            let seq = read
-                .split_once('-')
-                .and_then(|(_, rest)| rest.split(' ').next());
-            seq.and_then(|seq| seq.parse::<u64>().ok())
-                .expect("an entry")
-        };
-        let seq = last(&mut pair);
+        let seq = last_seq(&mut pair.source);
         for _ in 0..3 {
             let flush = format!("DIRTY.FLUSH user{{7}} SNAPSHOT {next} 1 v 1");
             assert_eq!(pair.source.redis.run(&flush), "[insert]");
@@ -139,7 +141,7 @@ fn a_slot_that_is_moved_as_a_whole_takes_everything_along_and_back() {
         pair.source.redis.run("SELECT 0");
         assert_eq!(far.matches("op insert").count(), turn + 2, "{far}");
         assert!(far.ends_with("missed (0)]"), "{far}");
-        assert_eq!(last(&mut pair), seq + 3);
+        assert_eq!(last_seq(&mut pair.source), seq + 3);
         let read = pair
             .source
             .redis

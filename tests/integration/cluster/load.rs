@@ -5,7 +5,8 @@
 
 use super::atomic::is_possible;
 use super::nodes::{Mover, Nodes};
-use crate::soak::{first_times, get, Dice};
+use crate::support::dice::Dice;
+use crate::support::readers::{first_times, get};
 use crate::support::text;
 use redis::cluster::ClusterConnection;
 use redis::{ConnectionLike, ErrorKind, RedisError, Value};

@@ -15,8 +15,8 @@ DIRTY.FLUSH user ONCE token SNAPSHOT 1 2 v 2 a c => [update]
 DIRTY.FLUSH user DEFER waiting SNAPSHOT 1 2 v 3 a d => [deferred]
 "#,
     );
-    let read = crate::consume::consume(redis, "s GROUP g me COUNT 4");
-    crate::consume::consume(redis, "s GROUP h me");
+    let read = crate::support::readers::consume(redis, "s GROUP g me COUNT 4");
+    crate::support::readers::consume(redis, "s GROUP h me");
     let ids = &read.ids;
     for command in [
         format!("DIRTY.FAIL s GROUP g {} first MAXDELIVERIES 1", ids[0]),

@@ -5,10 +5,11 @@
 mod generate;
 mod model;
 
+use super::support::dice::runner;
 use super::support::{text, Conn, Server};
 use generate::{history, Command, Declared, Stream};
 use model::{Model, Reply, Told};
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+use proptest::test_runner::TestError;
 use redis::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -312,27 +313,4 @@ fn every_history_does_what_the_model_says() {
             .collect();
         panic!("SEED={seed}: {why}, after\n{}", commands.join("\n"));
     }
-}
-
-/// Runs as many cases as HISTORIES says, those of SEED or others, which it tells.
-pub fn runner() -> (u64, TestRunner) {
-    let number = |name: &str| {
-        let text = std::env::var(name).ok();
-        text.map(|text| text.parse::<u64>().expect("a number"))
-    };
-    let seed = number("SEED").unwrap_or_else(rand);
-    let config = Config {
-        cases: number("HISTORIES").map_or(200, |cases| u32::try_from(cases).expect("fewer")),
-        failure_persistence: None,
-        ..Config::default()
-    };
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    (seed, TestRunner::new_with_rng(config, rng))
-}
-
-pub fn rand() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    u64::try_from(now.expect("after 1970").as_nanos() & u128::from(u64::MAX)).expect("64 bits")
 }

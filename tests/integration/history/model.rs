@@ -215,59 +215,27 @@ impl Model {
         force: bool,
     ) -> Result<Happened, &'static str> {
         let old = self.entities.get(id).cloned();
-        let unchanged = |effect| {
-            Ok(Happened {
-                effect,
-                operation: None,
-                library: None,
-                changed: BTreeSet::new(),
-            })
-        };
         let known = match &old {
             Some(old) => old.get("v").and_then(|text| text.parse().ok()),
             None => self.tombstones.get(id).copied(),
         }
         .filter(|_| self.declared.version);
         let given = match op {
-            Op::Touch if old.is_none() => return unchanged("none"),
+            Op::Touch if old.is_none() => return Ok(unchanged("none")),
             Op::Touch => {
                 let old = old.unwrap_or_default();
                 return Ok(self.happened('T', &old, &old));
             }
             Op::Delete(given) => {
                 let given = given.as_ref().and_then(|given| version(&given.fields));
-                let given = given.filter(|_| self.declared.version);
-                // Of a delete and a snapshot of one version the delete wins.
-                if given.is_some_and(|given| known > Some(given)) && !force {
-                    return unchanged("stale");
-                }
-                if old.is_none() && (given.is_none() || given == known) {
-                    return unchanged("none");
-                }
-                self.entities.remove(id);
-                if let Some(version) = given.or(known).filter(|_| self.declared.tombstones) {
-                    self.tombstones.insert(id, version);
-                }
-                return match old {
-                    None => unchanged("none"),
-                    Some(old) => Ok(self.happened('D', &old, &State::new())),
-                };
+                return Ok(self.delete(id, known, given, force));
             }
             Op::Snapshot(given) | Op::Insert(given) | Op::Update(given) | Op::Seed(given) => given,
             Op::Replace(..) => panic!("a replacement of what is stored"),
         };
         // What the entity would be, whatever its version.
         let new = match (op, &old) {
-            (Op::Update(given), Some(old)) => {
-                let mut new = old.clone();
-                for (name, value) in &given.fields {
-                    match value {
-                        Some(value) => new.insert(name, value.text),
-                        None => new.remove(name),
-                    };
-                }
-                new
-            }
+            (Op::Update(given), Some(old)) => updated(old, &given.fields),
             _ => state(&given.fields),
         };
         if let (Some(known), false) = (known.filter(|_| self.declared.version), force) {
@@ -279,7 +247,7 @@ impl Model {
                 (Ordering::Equal | Ordering::Less, _) => Some("stale"),
             };
             if let Some(effect) = effect {
-                return unchanged(effect);
+                return Ok(unchanged(effect));
             }
         }
         match (op, &old) {
@@ -288,7 +256,7 @@ impl Model {
             _ => {}
         }
         if old.as_ref() == Some(&new) {
-            return unchanged("none");
+            return Ok(unchanged("none"));
         }
         let turns = old
             .as_ref()
@@ -307,6 +275,32 @@ impl Model {
             happened.library = None;
         }
         Ok(happened)
+    }
+
+    fn delete(
+        &mut self,
+        id: &'static str,
+        known: Option<u64>,
+        given: Option<u64>,
+        force: bool,
+    ) -> Happened {
+        let given = given.filter(|_| self.declared.version);
+        // Of a delete and a snapshot of one version the delete wins.
+        if given.is_some_and(|given| known > Some(given)) && !force {
+            return unchanged("stale");
+        }
+        let is_buried = given.is_none() || given == known;
+        if is_buried && !self.entities.contains_key(id) {
+            return unchanged("none");
+        }
+        let old = self.entities.remove(id);
+        if let Some(version) = given.or(known).filter(|_| self.declared.tombstones) {
+            self.tombstones.insert(id, version);
+        }
+        match old {
+            None => unchanged("none"),
+            Some(old) => self.happened('D', &old, &State::new()),
+        }
     }
 
     fn happened(&self, operation: char, old: &State, new: &State) -> Happened {
@@ -441,6 +435,27 @@ fn state(fields: &Fields) -> State {
     fields
         .filter_map(|(name, value)| Some((*name, (*value)?.text)))
         .collect()
+}
+
+fn unchanged(effect: &'static str) -> Happened {
+    Happened {
+        effect,
+        operation: None,
+        library: None,
+        changed: BTreeSet::new(),
+    }
+}
+
+/// The fields of an entity after an update.
+fn updated(old: &State, fields: &Fields) -> State {
+    let mut new = old.clone();
+    for (name, value) in fields {
+        match value {
+            Some(value) => new.insert(name, value.text),
+            None => new.remove(name),
+        };
+    }
+    new
 }
 
 fn version(fields: &Fields) -> Option<u64> {

@@ -3,7 +3,7 @@
 //!
 //! `HISTORIES=1000` tries more of them, `SEED=n` those of a run that failed.
 
-use crate::consume::{consume, Read};
+use crate::support::readers::{consume, Read};
 use crate::support::{text, Conn, Server};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -116,6 +116,34 @@ impl Model {
         between - alive as u64
     }
 
+    /// The consumer's own pending events and their deliveries, and how many of them are gone.
+    fn read_pending(&self, at: &mut Position, reading: &Reading) -> (Vec<(u64, u64)>, u64) {
+        let (mut events, mut missed) = (Vec::new(), 0);
+        let own = at.pending.iter();
+        let own = own.filter(|(_, held)| held.0 == reading.consumer);
+        let own: Vec<u64> = own.map(|(seq, _)| *seq).collect();
+        for seq in own {
+            if events.len() == reading.count {
+                break;
+            }
+            match self.alive.get(&seq) {
+                None => {
+                    at.pending.remove(&seq);
+                    missed += 1;
+                }
+                Some(even) if reading.even && !even => {
+                    at.pending.remove(&seq);
+                }
+                Some(_) => {
+                    let held = at.pending.get_mut(&seq).unwrap();
+                    held.1 += 1;
+                    events.push((seq, held.1));
+                }
+            }
+        }
+        (events, missed)
+    }
+
     /// Events and their deliveries, and how many are told missed.
     fn read(&mut self, reading: &Reading) -> (Vec<(u64, u64)>, u64) {
         let is_group = reading.reader < 2;
@@ -133,27 +161,8 @@ impl Model {
         let (mut events, mut missed, mut left) = (Vec::new(), 0, reading.count);
         let takes = |seq: &u64| !reading.even || self.alive[seq];
         if is_group && reading.pending {
-            let own = at
-                .pending
-                .iter()
-                .filter(|(_, held)| held.0 == reading.consumer);
-            let own: Vec<u64> = own.map(|(seq, _)| *seq).collect();
-            for seq in own {
-                if left == 0 {
-                    break;
-                }
-                if !self.alive.contains_key(&seq) {
-                    at.pending.remove(&seq);
-                    missed += 1;
-                } else if !takes(&seq) {
-                    at.pending.remove(&seq);
-                } else {
-                    let held = at.pending.get_mut(&seq).unwrap();
-                    held.1 += 1;
-                    events.push((seq, held.1));
-                    left -= 1;
-                }
-            }
+            (events, missed) = self.read_pending(&mut at, reading);
+            left -= events.len();
         }
         let mut position = at.seq;
         let mut new = Vec::new();
@@ -377,7 +386,7 @@ fn check(redis: &mut Conn, max: Option<usize>, history: &[Step]) {
 
 #[test]
 fn every_event_is_got_or_missed_by_every_reader() {
-    let (seed, mut runner) = crate::history::runner();
+    let (seed, mut runner) = crate::support::dice::runner();
     let server = Server::start();
     let redis = std::cell::RefCell::new(server.connect());
     let result = runner.run(&history(), |(max, history)| {

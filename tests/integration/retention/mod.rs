@@ -2,8 +2,8 @@
 
 mod tables;
 
-use super::events::entries;
-use super::replication::{appended, AOF};
+use super::support::entries::entries;
+use super::support::replication::{appended, AOF};
 use super::support::{cases, text, words, Conn, Server};
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -59,16 +59,8 @@ fn one_command_that_adds_hundreds_of_nodes_leaves_what_is_to_stay() {
     assert_eq!(replica.connect().digest(), redis.digest());
 }
 
-/// The exact words, and that a refused command leaves everything as it was: in its own stream, in others,
-/// in databases that had nothing yet.
-#[test]
-fn a_flush_for_which_a_stream_has_no_room_is_refused_as_a_whole() {
-    // A primary's own pings move the offset, too.
-    let server = Server::with(&["--repl-ping-replica-period", "3600"]);
-    let replica = Server::replica_of(&server);
-    let mut redis = server.connect();
-    redis.expect(
-        r#"
+/// Streams that have no room: a group has read none of their entries.
+const FULL_STREAMS: &str = r#"
 DIRTY.DECLARE user STREAM before PAYLOAD KEYS STREAM s OPS ID MAXLEN 2 ONFULL REFUSE
   STREAM after MAXLEN 1 STREAM new OPS D => OK
 DIRTY.DECLARE far STREAM s DB 3 MAXLEN 1 ONFULL REFUSE STREAM t\xff\x0a MAXLEN 1 ONFULL REFUSE => OK
@@ -82,26 +74,38 @@ XGROUP CREATE s g 0 MKSTREAM => OK
 SELECT 0 => OK
 DIRTY.FLUSH user SNAPSHOT 1 1 a x => [insert]
 DIRTY.FLUSH both SNAPSHOT 1 1 a x => [insert]
-"#,
-    );
+"#;
+
+/// All that a refused flush could have changed.
+fn all(redis: &mut Conn) -> Vec<String> {
+    let streams = ["before", "s", "after", "a", "b"];
+    let mut all = vec![
+        redis.digest(),
+        redis.replicated(),
+        redis.run("INFO keyspace"),
+    ];
+    all.extend(streams.map(|stream| redis.run(&format!("XINFO STREAM {stream} FULL"))));
+    all
+}
+
+fn full(stream: &str, events: usize, most: usize) -> String {
+    format!(
+        "FULL the stream {stream} cannot take {events} more: \
+         at most {most} entries may wait until every group has acknowledged them"
+    )
+}
+
+/// The exact words, and that a refused command leaves everything as it was: in its own stream, in others,
+/// in databases that had nothing yet.
+#[test]
+fn a_flush_for_which_a_stream_has_no_room_is_refused_as_a_whole() {
+    // A primary's own pings move the offset, too.
+    let server = Server::with(&["--repl-ping-replica-period", "3600"]);
+    let replica = Server::replica_of(&server);
+    let mut redis = server.connect();
+    redis.expect(FULL_STREAMS);
     server.wait_for_replica(&replica);
-    let all = |redis: &mut Conn| {
-        let streams = ["before", "s", "after", "a", "b"];
-        let mut all = vec![
-            redis.digest(),
-            redis.replicated(),
-            redis.run("INFO keyspace"),
-        ];
-        all.extend(streams.map(|stream| redis.run(&format!("XINFO STREAM {stream} FULL"))));
-        all
-    };
     let before = all(&mut redis);
-    let full = |stream: &str, events: usize, most: usize| {
-        format!(
-            "FULL the stream {stream} cannot take {events} more: \
-             at most {most} entries may wait until every group has acknowledged them"
-        )
-    };
     for (command, reply) in [
         // The first two fit, all three do not.
         (
@@ -157,6 +161,42 @@ DIRTY.FLUSH far SNAPSHOT 1 0 => [insert]
     assert_eq!(replica.connect().digest(), redis.digest());
 }
 
+/// Lines `command -> what it replicates => what listeners are told`; OLD is a time longer ago than MAXAGE.
+const GONE: &str = r"
+XADD s OLD-1 a b -> XADD s ms-1 a b => xadd
+XADD s OLD-2 a b -> XADD s ms-2 a b => xadd
+XGROUP CREATE s g 0 -> XGROUP CREATE s g 0 => xgroup-create
+# Too old and too many, but nobody has read them.
+DIRTY.FLUSH user TOUCH 1 -> XADD s ms-3 s BYTES => xadd
+XGROUP SETID s g OLD-1 -> XGROUP SETID s g ms-1 => xgroup-setid
+# One of them was read; the next one is where age must stop.
+DIRTY.FLUSH user TOUCH 1 -> MULTI | XADD s ms-4 s BYTES | XTRIM s MINID = ms-2 | EXEC => xadd xtrim
+XGROUP DESTROY s g -> XGROUP DESTROY s g => xgroup-destroy
+# Another is too old, and then there is still one too many.
+DIRTY.FLUSH user TOUCH 1 TOUCH 1 -> MULTI | XADD s ms-5 s BYTES | XADD s ms-6 s BYTES
+  | XTRIM s MINID = ms-0 | XTRIM s MAXLEN = 2 | EXEC => xadd xadd xtrim xtrim
+DIRTY.FLUSH user TOUCH 1 -> MULTI | XADD s ms-7 s BYTES | XTRIM s MAXLEN = 2 | EXEC => xadd xtrim
+DEL s -> DEL s => del
+XADD s OLD-8 a b -> XADD s ms-8 a b => xadd
+DIRTY.FLUSH user TOUCH 1 -> MULTI | XADD s ms-9 s BYTES | XTRIM s MINID = ms-0 | EXEC => xadd xtrim
+# Neither too old nor too many.
+DIRTY.FLUSH user TOUCH 1 -> XADD s ms-10 s BYTES => xadd
+";
+
+/// The events of the key `s` that were told, up to a message on the channel `done`.
+fn told(heard: &mut Conn) -> String {
+    let mut told = Vec::new();
+    loop {
+        let message = text(&heard.receive().expect("a message"));
+        if message == "[message done x]" {
+            return told.join(" ");
+        }
+        let notice = message.strip_prefix("[pmessage __keyevent@* __keyevent@0__:");
+        let notice = notice.and_then(|notice| notice.strip_suffix(" s]"));
+        told.push(notice.unwrap_or_else(|| panic!("{message}")).to_string());
+    }
+}
+
 #[test]
 fn what_goes_is_replicated_and_told_and_nothing_else_is() {
     let options = [AOF.as_slice(), &["--notify-keyspace-events", "KEA"]].concat();
@@ -168,88 +208,15 @@ fn what_goes_is_replicated_and_told_and_nothing_else_is() {
     heard.ok(&["SUBSCRIBE", "done"]);
     let old = now_ms() - 600_001;
     let (_, mut start) = appended(&server, 0);
-    let xadd = |seq| format!("XADD s {old}-{seq} a b");
-    let touch = "DIRTY.FLUSH user TOUCH 1";
-    for (command, effects, notices) in [
-        (xadd(1).as_str(), &["XADD s ms-1 a b"][..], &["xadd"][..]),
-        (xadd(2).as_str(), &["XADD s ms-2 a b"], &["xadd"]),
-        (
-            "XGROUP CREATE s g 0",
-            &["XGROUP CREATE s g 0"],
-            &["xgroup-create"],
-        ),
-        // Too old and too many, but nobody has read them.
-        (touch, &["XADD s ms-3 s BYTES"], &["xadd"]),
-        (
-            &format!("XGROUP SETID s g {old}-1"),
-            &["XGROUP SETID s g ms-1"],
-            &["xgroup-setid"],
-        ),
-        // One of them was read; the next one is where age must stop.
-        (
-            touch,
-            &[
-                "MULTI",
-                "XADD s ms-4 s BYTES",
-                "XTRIM s MINID = ms-2",
-                "EXEC",
-            ],
-            &["xadd", "xtrim"],
-        ),
-        (
-            "XGROUP DESTROY s g",
-            &["XGROUP DESTROY s g"],
-            &["xgroup-destroy"],
-        ),
-        // Another is too old, and then there is still one too many.
-        (
-            "DIRTY.FLUSH user TOUCH 1 TOUCH 1",
-            &[
-                "MULTI",
-                "XADD s ms-5 s BYTES",
-                "XADD s ms-6 s BYTES",
-                "XTRIM s MINID = ms-0",
-                "XTRIM s MAXLEN = 2",
-                "EXEC",
-            ],
-            &["xadd", "xadd", "xtrim", "xtrim"],
-        ),
-        (
-            touch,
-            &["MULTI", "XADD s ms-7 s BYTES", "XTRIM s MAXLEN = 2", "EXEC"],
-            &["xadd", "xtrim"],
-        ),
-        ("DEL s", &["DEL s"], &["del"]),
-        (xadd(8).as_str(), &["XADD s ms-8 a b"], &["xadd"]),
-        (
-            touch,
-            &[
-                "MULTI",
-                "XADD s ms-9 s BYTES",
-                "XTRIM s MINID = ms-0",
-                "EXEC",
-            ],
-            &["xadd", "xtrim"],
-        ),
-        // Neither too old nor too many.
-        (touch, &["XADD s ms-10 s BYTES"], &["xadd"]),
-    ] {
-        redis.run(command);
+    for (line, notices) in cases(GONE) {
+        let (command, effects) = line.split_once(" -> ").expect("effects");
+        let command = command.replace("OLD", &old.to_string());
+        redis.run(&command);
         let (commands, end) = appended(&server, start);
-        assert_eq!(commands, effects, "{command}");
+        assert_eq!(commands.join(" | "), effects, "{command}");
         start = end;
         redis.ok(&["PUBLISH", "done", "x"]);
-        let mut told = Vec::new();
-        loop {
-            let message = text(&heard.receive().expect("a message"));
-            if message == "[message done x]" {
-                break;
-            }
-            let notice = message.strip_prefix("[pmessage __keyevent@* __keyevent@0__:");
-            let notice = notice.and_then(|notice| notice.strip_suffix(" s]"));
-            told.push(notice.unwrap_or_else(|| panic!("{message}")).to_string());
-        }
-        assert_eq!(told, notices, "{command}");
+        assert_eq!(told(&mut heard), notices, "{command}");
     }
 }
 

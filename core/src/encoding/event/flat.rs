@@ -181,61 +181,63 @@ mod tests {
         words.collect::<Vec<_>>().join(" ")
     }
 
+    /// An operation, the fields afterwards, META, and the entry.
+    const ENTRIES: &[(Operation, &[&str], &[&str], &str)] = &[
+        (
+            Operation::Insert,
+            &["name", "Alice"],
+            &[],
+            "operation user.create id 42 occurred_at 2026-01-02T03:04:05.12Z name Alice",
+        ),
+        (
+            Operation::Update,
+            &["a", "", "b", "2"],
+            &["actor", "me"],
+            "operation user.update id 42 occurred_at 2026-01-02T03:04:05.12Z a  b 2 actor me",
+        ),
+        (
+            Operation::Delete,
+            &["a", "1"],
+            &["actor", "me"],
+            "operation user.remove id 42 occurred_at 2026-01-02T03:04:05.12Z actor me",
+        ),
+        // META replaces where the name stands.
+        (
+            Operation::Update,
+            &["a", "1", "b", "2"],
+            &[
+                "b",
+                "x",
+                "operation",
+                "user.update_b",
+                "id",
+                "7",
+                "occurred_at",
+                "2026-01-02T03:04:05Z",
+            ],
+            "operation user.update_b id 7 occurred_at 2026-01-02T03:04:05Z a 1 b x",
+        ),
+        // Fields with the names of the event's own are left out.
+        (
+            Operation::Insert,
+            &[
+                "id",
+                "43",
+                "occurred_at",
+                "never",
+                "operation",
+                "x",
+                "z",
+                "1",
+            ],
+            &[],
+            "operation user.create id 42 occurred_at 2026-01-02T03:04:05.12Z z 1",
+        ),
+    ];
+
     #[test]
     fn an_entry_has_the_operation_the_id_the_time_and_the_fields_by_name() {
-        use Operation::*;
-        for (operation, after, meta, expected) in [
-            (
-                Insert,
-                &["name", "Alice"][..],
-                &[][..],
-                "operation user.create id 42 occurred_at 2026-01-02T03:04:05.12Z name Alice",
-            ),
-            (
-                Update,
-                &["a", "", "b", "2"],
-                &["actor", "me"],
-                "operation user.update id 42 occurred_at 2026-01-02T03:04:05.12Z a  b 2 actor me",
-            ),
-            (
-                Delete,
-                &["a", "1"],
-                &["actor", "me"],
-                "operation user.remove id 42 occurred_at 2026-01-02T03:04:05.12Z actor me",
-            ),
-            // META replaces where the name stands.
-            (
-                Update,
-                &["a", "1", "b", "2"],
-                &[
-                    "b",
-                    "x",
-                    "operation",
-                    "user.update_b",
-                    "id",
-                    "7",
-                    "occurred_at",
-                    "2026-01-02T03:04:05Z",
-                ],
-                "operation user.update_b id 7 occurred_at 2026-01-02T03:04:05Z a 1 b x",
-            ),
-            // Fields with the names of the event's own are left out.
-            (
-                Insert,
-                &[
-                    "id",
-                    "43",
-                    "occurred_at",
-                    "never",
-                    "operation",
-                    "x",
-                    "z",
-                    "1",
-                ],
-                &[],
-                "operation user.create id 42 occurred_at 2026-01-02T03:04:05.12Z z 1",
-            ),
-        ] {
+        for &(operation, after, meta, expected) in ENTRIES {
             let after: Vec<_> = fields(after)
                 .into_iter()
                 .map(|(f, v)| (f, text(v)))

@@ -330,6 +330,75 @@ mod tests {
             .collect()
     }
 
+    fn carried_by_first_library(event: Event) -> Event {
+        let fake = event.changes.iter().any(|change| change.new.is_some());
+        let last_values = event.operation == Operation::Delete && !fake;
+        let touch = || {
+            let fields = event.after.iter().cloned();
+            fields
+                .map(|(field, new)| Change {
+                    field,
+                    old: None,
+                    new,
+                })
+                .collect()
+        };
+        let fields: Vec<Change> = match event.touch {
+            true => touch(),
+            false => event.changes.to_vec(),
+        };
+        let changes = fields.into_iter().map(|change| Change {
+            old: of_first_library(&change.old).filter(|_| last_values),
+            new: of_first_library(&change.new),
+            ..change
+        });
+        let all_fields = event.operation == Operation::Insert || last_values;
+        let null = |change: &Change| change.old.is_none() && change.new.is_none();
+        Event {
+            changes: changes
+                .filter(|change| !all_fields || !null(change))
+                .collect(),
+            before: Cow::Borrowed(&[]),
+            after: Cow::Borrowed(&[]),
+            touch: false,
+            version: None,
+            meta: Cow::Borrowed(&[]),
+            ..event
+        }
+    }
+
+    fn carried_flat<'e>(event: Event<'e>) -> Event<'e> {
+        let text = |(field, value): &(Bytes<'e>, Value<'e>)| {
+            let (_, text) = value.clone()?;
+            Some((field.clone(), text))
+        };
+        let fields = event.after.iter().filter_map(text);
+        let mut pairs: Vec<Pair> = match event.operation {
+            Operation::Delete => Vec::new(),
+            _ => fields.collect(),
+        };
+        for (name, value) in event.meta.iter() {
+            match pairs.iter_mut().find(|pair| pair.0 == *name) {
+                Some(pair) => pair.1 = value.clone(),
+                None => pairs.push((name.clone(), value.clone())),
+            }
+        }
+        let is_delete = event.operation == Operation::Delete;
+        let (meta, fields) = pairs.into_iter().partition::<Vec<_>, _>(|_| is_delete);
+        let fields = fields.into_iter();
+        Event {
+            changes: Cow::Borrowed(&[]),
+            before: Cow::Borrowed(&[]),
+            after: fields
+                .map(|(field, text)| (field, Some((FieldType::String, text))))
+                .collect(),
+            touch: false,
+            version: None,
+            meta: meta.into(),
+            ..event
+        }
+    }
+
     /// What a format carries of an event.
     fn carried<'e>(format: Format, event: &Event<'e>) -> Event<'e> {
         let none = || Cow::Borrowed(&[] as &[(Bytes, Value)]);
@@ -356,42 +425,7 @@ mod tests {
                     ..event
                 }
             }
-            Format::FluxaOrm1 => {
-                let fake = event.changes.iter().any(|change| change.new.is_some());
-                let last_values = event.operation == Operation::Delete && !fake;
-                let touch = || {
-                    let fields = event.after.iter().cloned();
-                    fields
-                        .map(|(field, new)| Change {
-                            field,
-                            old: None,
-                            new,
-                        })
-                        .collect()
-                };
-                let fields: Vec<Change> = match event.touch {
-                    true => touch(),
-                    false => event.changes.to_vec(),
-                };
-                let changes = fields.into_iter().map(|change| Change {
-                    old: of_first_library(&change.old).filter(|_| last_values),
-                    new: of_first_library(&change.new),
-                    ..change
-                });
-                let all_fields = event.operation == Operation::Insert || last_values;
-                let null = |change: &Change| change.old.is_none() && change.new.is_none();
-                Event {
-                    changes: changes
-                        .filter(|change| !all_fields || !null(change))
-                        .collect(),
-                    before: none(),
-                    after: none(),
-                    touch: false,
-                    version: None,
-                    meta: no_meta(),
-                    ..event
-                }
-            }
+            Format::FluxaOrm1 => carried_by_first_library(event),
             Format::Debezium => {
                 let (before, after) = match event.operation {
                     Operation::Insert => (none(), native_image(&event.after)),
@@ -407,37 +441,7 @@ mod tests {
                     ..event
                 }
             }
-            Format::Flat => {
-                let text = |(field, value): &(Bytes<'e>, Value<'e>)| {
-                    let (_, text) = value.clone()?;
-                    Some((field.clone(), text))
-                };
-                let fields = event.after.iter().filter_map(text);
-                let mut pairs: Vec<Pair> = match event.operation {
-                    Operation::Delete => Vec::new(),
-                    _ => fields.collect(),
-                };
-                for (name, value) in event.meta.iter() {
-                    match pairs.iter_mut().find(|pair| pair.0 == *name) {
-                        Some(pair) => pair.1 = value.clone(),
-                        None => pairs.push((name.clone(), value.clone())),
-                    }
-                }
-                let is_delete = event.operation == Operation::Delete;
-                let (meta, fields) = pairs.into_iter().partition::<Vec<_>, _>(|_| is_delete);
-                let fields = fields.into_iter();
-                Event {
-                    changes: Cow::Borrowed(&[]),
-                    before: none(),
-                    after: fields
-                        .map(|(field, text)| (field, Some((FieldType::String, text))))
-                        .collect(),
-                    touch: false,
-                    version: None,
-                    meta: meta.into(),
-                    ..event
-                }
-            }
+            Format::Flat => carried_flat(event),
         }
     }
 

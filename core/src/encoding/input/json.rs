@@ -173,64 +173,67 @@ mod tests {
         }
     }
 
+    /// A value as it is written, and the type and the text that it has.
+    const VALUES: &[(&str, FieldType, &str)] = &[
+        (r#""""#, FieldType::String, ""),
+        (r#""5""#, FieldType::String, "5"),
+        (r#"" a ""#, FieldType::String, " a "),
+        (
+            r#""\"\\\/\b\f\n\r\t""#,
+            FieldType::String,
+            "\"\\/\u{8}\u{c}\n\r\t",
+        ),
+        (
+            r#""\u00e9é\ud83d\ude00\u0000""#,
+            FieldType::String,
+            "éé😀\0",
+        ),
+        ("true", Bool, "1"),
+        ("false", Bool, "0"),
+        ("0", Int, "0"),
+        ("-0", FieldType::String, "-0"),
+        ("-1", Int, "-1"),
+        ("9223372036854775807", Int, "9223372036854775807"),
+        ("-9223372036854775808", Int, "-9223372036854775808"),
+        ("9223372036854775808", Uint, "9223372036854775808"),
+        ("18446744073709551615", Uint, "18446744073709551615"),
+        ("1.0", Float, "1.0"),
+        ("1.50", Float, "1.50"),
+        ("-0.0", Float, "-0.0"),
+        ("1e2", Float, "1e2"),
+        ("1E2", Float, "1E2"),
+        ("1e21", Float, "1e21"),
+        ("-2.5E-7", Float, "-2.5E-7"),
+        (
+            "18446744073709551616.0",
+            FieldType::String,
+            "18446744073709551616.0",
+        ),
+        ("0.1", Float, "0.1"),
+        ("1.7976931348623157e308", Float, "1.7976931348623157e308"),
+        ("1e-999", FieldType::String, "1e-999"),
+        (
+            "0.9999999999999999999999",
+            Decimal(None),
+            "0.9999999999999999999999",
+        ),
+        (
+            "18446744073709551616",
+            Decimal(None),
+            "18446744073709551616",
+        ),
+        ("[]", Json, "[]"),
+        ("{ }", Json, "{}"),
+        (
+            r#"{ "b" : [ 1e999 , "\u0061 b" ] , "a" : null }"#,
+            Json,
+            r#"{"b":[1e999,"\u0061 b"],"a":null}"#,
+        ),
+    ];
+
     #[test]
     fn each_value_has_its_type_and_text() {
-        for (raw, field_type, text) in [
-            (r#""""#, FieldType::String, ""),
-            (r#""5""#, FieldType::String, "5"),
-            (r#"" a ""#, FieldType::String, " a "),
-            (
-                r#""\"\\\/\b\f\n\r\t""#,
-                FieldType::String,
-                "\"\\/\u{8}\u{c}\n\r\t",
-            ),
-            (
-                r#""\u00e9é\ud83d\ude00\u0000""#,
-                FieldType::String,
-                "éé😀\0",
-            ),
-            ("true", Bool, "1"),
-            ("false", Bool, "0"),
-            ("0", Int, "0"),
-            ("-0", FieldType::String, "-0"),
-            ("-1", Int, "-1"),
-            ("9223372036854775807", Int, "9223372036854775807"),
-            ("-9223372036854775808", Int, "-9223372036854775808"),
-            ("9223372036854775808", Uint, "9223372036854775808"),
-            ("18446744073709551615", Uint, "18446744073709551615"),
-            ("1.0", Float, "1.0"),
-            ("1.50", Float, "1.50"),
-            ("-0.0", Float, "-0.0"),
-            ("1e2", Float, "1e2"),
-            ("1E2", Float, "1E2"),
-            ("1e21", Float, "1e21"),
-            ("-2.5E-7", Float, "-2.5E-7"),
-            (
-                "18446744073709551616.0",
-                FieldType::String,
-                "18446744073709551616.0",
-            ),
-            ("0.1", Float, "0.1"),
-            ("1.7976931348623157e308", Float, "1.7976931348623157e308"),
-            ("1e-999", FieldType::String, "1e-999"),
-            (
-                "0.9999999999999999999999",
-                Decimal(None),
-                "0.9999999999999999999999",
-            ),
-            (
-                "18446744073709551616",
-                Decimal(None),
-                "18446744073709551616",
-            ),
-            ("[]", Json, "[]"),
-            ("{ }", Json, "{}"),
-            (
-                r#"{ "b" : [ 1e999 , "\u0061 b" ] , "a" : null }"#,
-                Json,
-                r#"{"b":[1e999,"\u0061 b"],"a":null}"#,
-            ),
-        ] {
+        for &(raw, field_type, text) in VALUES {
             for text_of_all in [
                 format!("{{\"f\":{raw}}}"),
                 format!(" \r\n\t{{ \"f\"\n: {raw}\t}}\n"),
@@ -284,86 +287,89 @@ mod tests {
         }
     }
 
+    /// A text, the byte where it goes wrong, and why.
+    const MALFORMED: &[(&[u8], usize, &str)] = &[
+        (b"", 0, "EOF while parsing a value"),
+        (b" \n", 2, "EOF while parsing a value"),
+        (b"{", 1, "EOF while parsing an object"),
+        (b"{\"a", 3, "EOF while parsing a string"),
+        (b"{\"a\"", 4, "EOF while parsing an object"),
+        (b"{\"a\":", 5, "EOF while parsing a value"),
+        (b"{\"a\":[1,\n", 9, "EOF while parsing a value"),
+        (b"{\"a\":[\n", 7, "EOF while parsing a list"),
+        (b"{\"a\":1", 6, "EOF while parsing an object"),
+        (b"5", 0, "expected an object"),
+        (b" \"{}\"", 1, "expected an object"),
+        (b"\n\n[{}]", 2, "expected an object"),
+        (b"null", 0, "expected an object"),
+        (b"\xef\xbb\xbf{}", 0, "expected an object"),
+        (b"\x0b{}", 0, "expected an object"),
+        (b"{} x", 3, "trailing characters"),
+        (b"{}\n\n {}", 5, "trailing characters"),
+        (b"{}\0", 2, "trailing characters"),
+        (b"{\"a\":1,}", 7, "trailing comma"),
+        (b"{\"a\":1,\n}", 8, "trailing comma"),
+        (b"{\"a\":[1,]}", 8, "expected value"),
+        (b"{,}", 1, "key must be a string"),
+        (b"{a:1}", 1, "key must be a string"),
+        (b"{\"a\":1 \"b\":2}", 7, "expected `,` or `}`"),
+        (b"{\"a\":[1 2]}", 8, "expected `,` or `]`"),
+        (b"{\"a\" 1}", 5, "expected `:`"),
+        (b"{\"a\":nul}", 8, "expected ident"),
+        (b"{\"a\":NaN}", 5, "expected value"),
+        (b"{\"a\":'x'}", 5, "expected value"),
+        (b"{\"a\":01}", 6, "invalid number"),
+        (b"{\"a\":-x}", 6, "invalid number"),
+        (b"{\"a\":1.}", 7, "invalid number"),
+        (b"{\"a\":1e\n}", 7, "invalid number"),
+        (b"{\"a\":+1}", 5, "expected value"),
+        // The second line; characters of two bytes before it, and an error on a line feed itself.
+        (
+            b"{\n\"\xc3\xa9\":\"\xc3\xa9\",x}",
+            12,
+            "key must be a string",
+        ),
+        (
+            b"{\"a\":1,\r\n\r\n  \"b\":2\n  \"c\":3}",
+            21,
+            "expected `,` or `}`",
+        ),
+        (b"{\"a\"\n\n:\n1.\n}", 10, "invalid number"),
+        (b"{\"\\x\":1}", 3, "invalid escape"),
+        (b"{\"a\":\n\"\\x\"}", 8, "invalid escape"),
+        (
+            b"{\"a\nb\":1}",
+            3,
+            "control character (\\u0000-\\u001F) found while parsing a string",
+        ),
+        (
+            b"{\n\"a\":\"b\x7f\n\"}",
+            9,
+            "control character (\\u0000-\\u001F) found while parsing a string",
+        ),
+        (
+            b"{\"a\":\"\x01\n\"}",
+            6,
+            "control character (\\u0000-\\u001F) found while parsing a string",
+        ),
+        (
+            b"{\n\"a\":1,\n\"b\":\"\\ud800\"}",
+            20,
+            "unexpected end of hex escape",
+        ),
+        (
+            b"{\"\\udc00\":1}",
+            7,
+            "lone leading surrogate in hex escape",
+        ),
+        (b"{\"a\":\"x\xff\"}", 7, "it is not UTF-8"),
+        (b"{\"a\":\"\xed\xa0\x80\"}", 6, "it is not UTF-8"),
+        (b"{\"a\":\"\xc3", 6, "it is not UTF-8"),
+    ];
+
     #[test]
     fn malformed_text_is_told_with_the_byte_where_it_goes_wrong() {
-        for (text, offset, why) in [
-            (b"".as_slice(), 0, "EOF while parsing a value"),
-            (b" \n", 2, "EOF while parsing a value"),
-            (b"{", 1, "EOF while parsing an object"),
-            (b"{\"a", 3, "EOF while parsing a string"),
-            (b"{\"a\"", 4, "EOF while parsing an object"),
-            (b"{\"a\":", 5, "EOF while parsing a value"),
-            (b"{\"a\":[1,\n", 9, "EOF while parsing a value"),
-            (b"{\"a\":[\n", 7, "EOF while parsing a list"),
-            (b"{\"a\":1", 6, "EOF while parsing an object"),
-            (b"5", 0, "expected an object"),
-            (b" \"{}\"", 1, "expected an object"),
-            (b"\n\n[{}]", 2, "expected an object"),
-            (b"null", 0, "expected an object"),
-            (b"\xef\xbb\xbf{}", 0, "expected an object"),
-            (b"\x0b{}", 0, "expected an object"),
-            (b"{} x", 3, "trailing characters"),
-            (b"{}\n\n {}", 5, "trailing characters"),
-            (b"{}\0", 2, "trailing characters"),
-            (b"{\"a\":1,}", 7, "trailing comma"),
-            (b"{\"a\":1,\n}", 8, "trailing comma"),
-            (b"{\"a\":[1,]}", 8, "expected value"),
-            (b"{,}", 1, "key must be a string"),
-            (b"{a:1}", 1, "key must be a string"),
-            (b"{\"a\":1 \"b\":2}", 7, "expected `,` or `}`"),
-            (b"{\"a\":[1 2]}", 8, "expected `,` or `]`"),
-            (b"{\"a\" 1}", 5, "expected `:`"),
-            (b"{\"a\":nul}", 8, "expected ident"),
-            (b"{\"a\":NaN}", 5, "expected value"),
-            (b"{\"a\":'x'}", 5, "expected value"),
-            (b"{\"a\":01}", 6, "invalid number"),
-            (b"{\"a\":-x}", 6, "invalid number"),
-            (b"{\"a\":1.}", 7, "invalid number"),
-            (b"{\"a\":1e\n}", 7, "invalid number"),
-            (b"{\"a\":+1}", 5, "expected value"),
-            // The second line; characters of two bytes before it, and an error on a line feed itself.
-            (
-                b"{\n\"\xc3\xa9\":\"\xc3\xa9\",x}",
-                12,
-                "key must be a string",
-            ),
-            (
-                b"{\"a\":1,\r\n\r\n  \"b\":2\n  \"c\":3}",
-                21,
-                "expected `,` or `}`",
-            ),
-            (b"{\"a\"\n\n:\n1.\n}", 10, "invalid number"),
-            (b"{\"\\x\":1}", 3, "invalid escape"),
-            (b"{\"a\":\n\"\\x\"}", 8, "invalid escape"),
-            (
-                b"{\"a\nb\":1}",
-                3,
-                "control character (\\u0000-\\u001F) found while parsing a string",
-            ),
-            (
-                b"{\n\"a\":\"b\x7f\n\"}",
-                9,
-                "control character (\\u0000-\\u001F) found while parsing a string",
-            ),
-            (
-                b"{\"a\":\"\x01\n\"}",
-                6,
-                "control character (\\u0000-\\u001F) found while parsing a string",
-            ),
-            (
-                b"{\n\"a\":1,\n\"b\":\"\\ud800\"}",
-                20,
-                "unexpected end of hex escape",
-            ),
-            (
-                b"{\"\\udc00\":1}",
-                7,
-                "lone leading surrogate in hex escape",
-            ),
-            (b"{\"a\":\"x\xff\"}", 7, "it is not UTF-8"),
-            (b"{\"a\":\"\xed\xa0\x80\"}", 6, "it is not UTF-8"),
-            (b"{\"a\":\"\xc3", 6, "it is not UTF-8"),
-        ] {
+        for &(text, offset, why) in MALFORMED {
             let expected = format!("BADVALUE malformed JSON at byte {offset}: {why}");
             let shown = String::from_utf8_lossy(text);
             assert_eq!(error(text), expected, "{shown:?}");

@@ -1,7 +1,8 @@
-//! A redis-server of one's own, and commands and replies as short texts.
+//! A redis-server of one's own, with the module loaded.
 
-use redis::{Client, Connection, RedisConnectionInfo, Value};
-use std::io::Write;
+use super::conn::{open, Conn};
+use super::wait_until;
+use redis::{Client, RedisConnectionInfo};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -16,16 +17,6 @@ pub struct Server {
     options: Vec<String>,
     module: PathBuf,
     start: Start,
-}
-
-/// How the server's process begins.
-#[derive(Clone, Copy)]
-enum Start {
-    Plain,
-    /// A write beyond the limit of a file's size is an error, and not the process's end.
-    SurvivesLargeFiles,
-    /// In valgrind's machine, which is no slower or faster for what else the real one does.
-    CountingInstructions,
 }
 
 impl Server {
@@ -188,22 +179,14 @@ impl Drop for Server {
     }
 }
 
-/// A RESP2 connection to a server that somebody else has started.
-pub fn connect(port: u16) -> Conn {
-    open(port, RedisConnectionInfo::default())
-}
-
-fn open(port: u16, info: RedisConnectionInfo) -> Conn {
-    let address = redis::ConnectionAddr::Tcp("127.0.0.1".into(), port);
-    let info = redis::IntoConnectionInfo::into_connection_info(address)
-        .expect("an address")
-        .set_redis_settings(info);
-    let client = Client::open(info).expect("a client");
-    let connection = client.get_connection().expect("a connection");
-    // A reply that does not come is a failure, not a test that hangs.
-    let patience = Some(Duration::from_secs(30));
-    connection.set_read_timeout(patience).expect("a timeout");
-    Conn { connection }
+/// How the server's process begins.
+#[derive(Clone, Copy)]
+enum Start {
+    Plain,
+    /// A write beyond the limit of a file's size is an error, and not the process's end.
+    SurvivesLargeFiles,
+    /// In valgrind's machine, which is no slower or faster for what else the real one does.
+    CountingInstructions,
 }
 
 pub fn free_port() -> u16 {
@@ -316,200 +299,4 @@ pub fn output_of_one_that_ends(command: &mut Command) -> Output {
         std::thread::sleep(Duration::from_millis(10));
     }
     child.wait_with_output().expect("its output")
-}
-
-/// Says that a test has tried nothing here, and why. The test runner hides what passing tests print, but
-/// not what goes past it.
-pub fn skipped(why: &str) {
-    let test = std::thread::current();
-    let name = test.name().unwrap_or("a test");
-    let _ = writeln!(std::io::stderr(), "skipped {name}: {why}");
-}
-
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "waited in vain for {what}"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-pub struct Conn {
-    pub connection: Connection,
-}
-
-impl Conn {
-    /// `None` if nobody is there.
-    pub fn try_to(port: u16) -> Option<Conn> {
-        let client = Client::open(("127.0.0.1", port)).ok()?;
-        let connection = client.get_connection().ok()?;
-        let patience = Some(Duration::from_secs(10));
-        connection.set_read_timeout(patience).ok()?;
-        Some(Conn { connection })
-    }
-
-    /// Runs a command as `words` splits it and gives the reply as `text` writes it.
-    pub fn run(&mut self, command: &str) -> String {
-        self.raw(&words(command))
-    }
-
-    /// As `run`, of words given as bytes.
-    pub fn raw(&mut self, words: &[impl AsRef<[u8]>]) -> String {
-        text(&self.value(words))
-    }
-
-    /// Runs a command that must not fail.
-    pub fn ok(&mut self, words: &[&str]) -> Value {
-        match self.value(words) {
-            Value::ServerError(error) => panic!("{words:?}: {error:?}"),
-            value => value,
-        }
-    }
-
-    pub fn value(&mut self, words: &[impl AsRef<[u8]>]) -> Value {
-        match self.try_run(words) {
-            Ok(value) => value,
-            Err(error) => panic!("the connection fails: {error}"),
-        }
-    }
-
-    /// Errors the server answers come as values, others (a lost connection) as errors.
-    pub fn try_run(&mut self, words: &[impl AsRef<[u8]>]) -> redis::RedisResult<Value> {
-        self.send(words)?;
-        self.receive()
-    }
-
-    /// Sends without waiting for the reply.
-    pub fn send(&mut self, words: &[impl AsRef<[u8]>]) -> redis::RedisResult<()> {
-        let mut command = redis::Cmd::new();
-        for word in words {
-            command.arg(word.as_ref());
-        }
-        self.connection
-            .send_packed_command(&command.get_packed_command())
-    }
-
-    pub fn receive(&mut self) -> redis::RedisResult<Value> {
-        self.connection.recv_response()
-    }
-
-    /// A field of INFO.
-    pub fn info(&mut self, field: &str) -> String {
-        let info = self.run("INFO");
-        let prefix = format!("{field}:");
-        let value = info
-            .split("\\r\\n")
-            .find_map(|line| line.strip_prefix(&prefix));
-        value
-            .unwrap_or_else(|| panic!("{field} in {info}"))
-            .to_string()
-    }
-
-    /// How many bytes were replicated so far.
-    pub fn replicated(&mut self) -> String {
-        self.info("master_repl_offset")
-    }
-
-    pub fn used_memory(&mut self) -> i64 {
-        self.info("used_memory").parse().expect("bytes")
-    }
-
-    /// Runs a table of `cases` and compares every reply.
-    pub fn expect(&mut self, table: &str) {
-        for (command, reply) in cases(table) {
-            assert_eq!(self.run(&command), reply, "{command}");
-        }
-    }
-
-    /// `PING` answers, and the data set is as it was.
-    pub fn digest(&mut self) -> String {
-        assert_eq!(self.run("PING"), "PONG");
-        self.run("DEBUG DIGEST")
-    }
-}
-
-/// A table of lines `command => reply`. An indented line goes on with the one before; `#` begins a
-/// comment.
-pub fn cases(table: &str) -> Vec<(String, String)> {
-    let mut lines: Vec<String> = Vec::new();
-    for line in table
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty())
-    {
-        match (line.strip_prefix(' '), lines.last_mut()) {
-            (Some(more), Some(last)) => *last = format!("{last} {}", more.trim_start()),
-            _ => lines.push(line.into()),
-        }
-    }
-    let case = |line: &String| {
-        let (command, reply) = line
-            .split_once(" => ")
-            .unwrap_or_else(|| panic!("no => in {line}"));
-        (command.into(), reply.into())
-    };
-    lines.iter().map(case).collect()
-}
-
-/// Splits at spaces; `""` is an empty word, `\xHH` any byte, `\_` a space.
-pub fn words(line: &str) -> Vec<Vec<u8>> {
-    line.split_whitespace().map(word).collect()
-}
-
-fn word(text: &str) -> Vec<u8> {
-    if text == "\"\"" {
-        return Vec::new();
-    }
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    loop {
-        rest = match rest {
-            [] => return bytes,
-            [b'\\', b'x', high, low, rest @ ..] => {
-                let hex = [*high, *low];
-                let hex = std::str::from_utf8(&hex).expect("hex digits");
-                bytes.push(u8::from_str_radix(hex, 16).expect("hex digits"));
-                rest
-            }
-            [b'\\', b'_', rest @ ..] => {
-                bytes.push(b' ');
-                rest
-            }
-            [byte, rest @ ..] => {
-                bytes.push(*byte);
-                rest
-            }
-        }
-    }
-}
-
-/// A reply on one line: `[a b]` arrays, `{k: v}` maps, `nil`, `1.5` doubles, `true`; `(42)` integers, so
-/// that they differ from the text `42`; errors as the server writes them; other bytes escaped.
-pub fn text(value: &Value) -> String {
-    let join = |items: &[Value]| items.iter().map(text).collect::<Vec<_>>().join(" ");
-    match value {
-        Value::Nil => "nil".into(),
-        Value::Int(number) => format!("({number})"),
-        Value::BulkString(bytes) if bytes.is_empty() => "\"\"".into(),
-        Value::BulkString(bytes) => bytes.escape_ascii().to_string(),
-        Value::SimpleString(status) => status.clone(),
-        Value::Okay => "OK".into(),
-        Value::Array(items) => format!("[{}]", join(items)),
-        Value::Map(pairs) => {
-            let pairs: Vec<String> = pairs
-                .iter()
-                .map(|(key, value)| format!("{}: {}", text(key), text(value)))
-                .collect();
-            format!("{{{}}}", pairs.join(", "))
-        }
-        Value::Double(number) => number.to_string(),
-        Value::Boolean(truth) => truth.to_string(),
-        Value::ServerError(error) => match error.details() {
-            Some(details) => format!("{} {details}", error.code()),
-            None => error.code().into(),
-        },
-        other => format!("{other:?}"),
-    }
 }

@@ -1,0 +1,368 @@
+//! Random commands, of words that mean something to the module and to Redis.
+
+const KEYS: &[&str] = &["user", "order", "row", "doc", "seen"];
+
+const STREAMS: &[&str] = &["s", "t", "u", "s:dead", "s:failures"];
+
+const OTHERS: &[&str] = &[
+    "user:1",
+    "order:1",
+    "user@deferred",
+    "user@once:k",
+    "row@deferred",
+    "",
+    "other",
+    "\u{0}\u{ff}",
+];
+
+const IDS: &[&str] = &[
+    "1",
+    "2",
+    "3",
+    "42",
+    "x",
+    "",
+    "18446744073709551615",
+    "\r\n%n%s\0",
+];
+
+const FIELDS: &[&str] = &["a", "b", "n", "v", "gone", "j", "", "@", "%n", "\0"];
+
+const VALUES: &[&str] = &[
+    "",
+    "0",
+    "1",
+    "2",
+    "7",
+    "-5",
+    "x",
+    "true",
+    "1.50",
+    "1e400",
+    "{\"k\":[1,null]}",
+    "[[[[[[]]]]]]",
+    "18446744073709551615",
+    "2026-01-02T04:04:05+01:00",
+    "%s%n",
+    "\u{1}\r\n\0",
+    "9223372036854775808",
+];
+
+const NUMBERS: &[&str] = &[
+    "0",
+    "1",
+    "2",
+    "3",
+    "5",
+    "10",
+    "100",
+    "4294967296",
+    "9007199254740992",
+    "9223372036854775807",
+    "18446744073709551615",
+    "18446744073709551616",
+    "-1",
+    "",
+    "1.5",
+    "0x10",
+    "+1",
+    "007",
+];
+
+const GROUPS: &[&str] = &["g", "h", "c", "dirty:left", ""];
+
+const TOKENS: &[&str] = &["k", "l", "", "\0"];
+
+const WORDS: &[&str] = &[
+    "NULL", "JSON", "MSGPACK", "GROUP", "CURSOR", "ACK", "BLOCK", "COUNT", "WHERE", "STREAM",
+    "META", "SNAPSHOT", "DELETE", "ONCE", "DEFER", "FROM", "$", "0", "1-1", "-", "1", "5", "DEAD",
+    "TAGS",
+];
+
+/// Templates of commands: `Random::fill` fills them.
+const DIRTY: &[&str] = &[
+    "DIRTY.DECLARE user TYPES 2 n int j json STREAM s FIELDS 1 a STREAM t PAYLOAD FULL MAXLEN 20",
+    "DIRTY.DECLARE order VERSION v TOMBSTONE $later SOFTDELETE gone STREAM s PAYLOAD IMAGES",
+    "DIRTY.DECLARE row STATELESS STREAM t FORMAT DEBEZIUM STREAM u DB 1",
+    "DIRTY.DECLARE doc STREAM u FORMAT FLUXAORM2 STREAM v FORMAT FLUXAORM1 MAXLEN 10 ONFULL REFUSE",
+    "DIRTY.DECLARE seen PREFIX user: STREAM s MAXLEN ~ 10 ONFULL KEEP MAXAGE 50",
+    "DIRTY.DECLARE $any STREAM $any FORMAT $value PREFIX $any",
+    "DIRTY.DECLARE $any TAGS 2 ID dirty=A:add,B $field dirty=C STREAM dirty_A PAYLOAD KEYS",
+    "DIRTY.FLUSH $key $ops",
+    "DIRTY.FLUSH $key FORCE $ops",
+    "DIRTY.FLUSH $key DRYRUN WITHEVENTS $ops",
+    "DIRTY.FLUSH $key $ops",
+    "DIRTY.FLUSH $key $ops",
+    "DIRTY.FLUSH $key $ops",
+    "DIRTY.FLUSH $key WITHEVENTS META 1 $field $value $ops",
+    "DIRTY.FLUSH $key ONCE $token $later $ops",
+    "DIRTY.FLUSH $key DEFER $token $ops",
+    "DIRTY.FLUSH $key DEFER $token $ops",
+    "DIRTY.FLUSH $any $ops",
+    "DIRTY.COMMIT $key $token $token",
+    "DIRTY.COMMIT $key $token",
+    "DIRTY.ABORT $key $token",
+    "DIRTY.DEFERRED $key MINAGE $n",
+    "DIRTY.GET $key $id $id",
+    "DIRTY.GET $any $id",
+    "DIRTY.INFO $any",
+    "DIRTY.CONSUME $stream GROUP $group $group $options",
+    "DIRTY.CONSUME $stream GROUP g c $options",
+    "DIRTY.CONSUME s GROUP g c CLAIM 0 MAXDELIVERIES 1",
+    "DIRTY.CONSUME $stream CURSOR $group $options",
+    "DIRTY.CONSUME $any CURSOR k $options",
+    "DIRTY.ACK $stream GROUP $group $event",
+    "DIRTY.ACK $stream CURSOR $group $event",
+    "DIRTY.SEEK $stream GROUP $group $start",
+    "DIRTY.SEEK $stream CURSOR $group $start",
+    "DIRTY.FAIL $stream GROUP $group $event $value NOW",
+    "DIRTY.FAIL s GROUP g $event $value MAXDELIVERIES $n",
+    "DIRTY.LEAVE $stream GROUP $group c",
+    "DIRTY.REDRIVE $stream COUNT $n",
+    "DIRTY.REDRIVE $stream DEAD $any",
+    "DIRTY.STATS $any",
+];
+
+const NATIVE: &[&str] = &[
+    "DEL $any",
+    "UNLINK $stream",
+    "RENAME $any $any",
+    "COPY $any $any REPLACE",
+    "SET $any $value",
+    "HSET $any $field $value",
+    "HSET user:1 $field $value",
+    "HDEL user:1 $field",
+    "HSET user@deferred $token $value",
+    "PEXPIRE $any $later",
+    "PERSIST $any",
+    "XADD $stream * $field $value",
+    "XADD $stream * s $value",
+    "XADD $stream $event a b",
+    "XTRIM $stream MAXLEN $n",
+    "XDEL $stream $event",
+    "XGROUP CREATE $stream $group $start MKSTREAM",
+    "XGROUP DESTROY $stream $group",
+    "XGROUP SETID $stream $group $start",
+    "XGROUP DELCONSUMER $stream $group c",
+    "XREADGROUP GROUP g c COUNT 3 STREAMS s >",
+    "XACK $stream $group $event",
+    "XAUTOCLAIM $stream $group d 0 0 COUNT 2",
+    "XCLAIM $stream $group d 0 $event",
+    "XSETID $stream $event",
+    "MOVE $any 1",
+    "TYPE $any",
+    "DUMP $key",
+    "MEMORY USAGE $any",
+    "DEBUG DIGEST-VALUE $any",
+    "INFO dirty",
+    "OBJECT ENCODING $any",
+    "SELECT 0",
+    "SWAPDB 0 1",
+    "BGREWRITEAOF",
+    "COMMAND GETKEYS DIRTY.FLUSH $any 1",
+    "CONFIG SET dirty.max-fields $n",
+    "CONFIG SET dirty.max-ops 10000",
+    "CONFIG SET dirty.max-value-bytes $n",
+    "CONFIG SET dirty.max-value-bytes 16mb",
+    "CONFIG SET dirty.max-fields 10000",
+    "CONFIG SET dirty.max-event-bytes 200",
+    "CONFIG SET dirty.max-event-bytes 64mb",
+];
+
+pub type Words = Vec<Vec<u8>>;
+
+/// Numbers as random as need be.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, n: usize) -> usize {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545F4914F6CDD1D) >> 33) as usize % n
+    }
+
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    pub fn of<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.below(words.len())]
+    }
+
+    /// One that is short and mostly one of the first.
+    pub fn number(&mut self) -> &'static str {
+        let most = if self.one_in(8) { NUMBERS.len() } else { 7 };
+        NUMBERS[self.below(most)]
+    }
+
+    /// A template: a space between words, `$x` something of a kind.
+    pub fn fill(&mut self, template: &str) -> Words {
+        let mut words: Words = Vec::new();
+        for word in template.split(' ') {
+            let bytes = match word {
+                "$key" => self.of(KEYS).into(),
+                "$stream" => self.of(STREAMS).into(),
+                "$any" => self.any_key().into(),
+                "$id" => self.of(IDS).into(),
+                "$field" => self.of(FIELDS).into(),
+                "$value" => self.of(VALUES).into(),
+                "$n" => self.number().into(),
+                "$ms" => self.of(&["0", "1", "5", "20"]).into(),
+                "$wait" => self.of(&["1", "5", "20", "40"]).into(),
+                "$later" => self.of(&["1", "5", "10000000"]).into(),
+                "$group" => self.of(GROUPS).into(),
+                "$token" => self.of(TOKENS).into(),
+                "$event" => {
+                    format!("{}-{}", self.of(&["0", "1", "5"]), self.below(40)).into_bytes()
+                }
+                "$start" => self
+                    .of(&["0", "$", "1", "0-3", "1-1", "99999999999999"])
+                    .into(),
+                "$fields" => {
+                    words.extend(self.fields());
+                    continue;
+                }
+                "$ops" => {
+                    for _ in 0..1 + self.below(3) {
+                        let op = self.operation();
+                        words.extend(op);
+                    }
+                    continue;
+                }
+                "$options" => {
+                    let options = self.options();
+                    words.extend(options);
+                    continue;
+                }
+                word => word.as_bytes().to_vec(),
+            };
+            words.push(bytes);
+        }
+        words
+    }
+
+    pub fn any_key(&mut self) -> &'static str {
+        let kinds = [KEYS, STREAMS, OTHERS];
+        let kind = kinds[self.below(3)];
+        self.of(kind)
+    }
+
+    pub fn fields(&mut self) -> Words {
+        match self.below(8) {
+            0 => self.fill("JSON {\"a\":1,\"j\":[true],\"v\":5}"),
+            1 => vec![b"MSGPACK".into(), b"\x83\xa1a\xc0\xa1n\x07\xa1v\x09".into()],
+            2 => self.fill("JSON $value"),
+            3 => self.fill("0"),
+            4 => self.fill("1 $field $value NULL 1 $field"),
+            _ => {
+                let count = 1 + self.below(3);
+                let mut words: Words = vec![count.to_string().into_bytes()];
+                for _ in 0..count {
+                    words.extend(self.fill("$field $value"));
+                }
+                words
+            }
+        }
+    }
+
+    pub fn operation(&mut self) -> Words {
+        let template = self.of(&[
+            "SNAPSHOT $id $fields",
+            "SNAPSHOT $id $fields",
+            "SNAPSHOT 1 $fields",
+            "INSERT $id $fields",
+            "UPDATE 1 $fields",
+            "UPDATE $id $fields",
+            "DELETE $id",
+            "DELETE 1 1 v $value",
+            "TOUCH $id",
+            "SEED $id $fields",
+            "UPDATE 1 1 a $value $value",
+            "UPDATE 1 JSON {} {\"a\":1}",
+        ]);
+        self.fill(template)
+    }
+
+    pub fn options(&mut self) -> Words {
+        let mut words = Vec::new();
+        for _ in 0..self.below(4) {
+            let template = self.of(&[
+                "ACK 1 $event",
+                "ACK $event",
+                "ACK 2 $event $event DELETE",
+                "PENDING",
+                "CLAIM $ms",
+                "MAXDELIVERIES $n",
+                "MAXDELIVERIES 1 DEAD $any",
+                "SINGLE $n",
+                "MAXPENDING $n",
+                "FROM $start",
+                "COUNT $n",
+                "BLOCK $wait",
+                "RAW",
+                "WHERE OPS IU",
+                "LAG $ms",
+                "SHARD 0 2",
+                "WHERE FIELDS 1 $field META $field $value",
+                "WHERE ENTITY $key",
+            ]);
+            words.extend(self.fill(template));
+        }
+        words
+    }
+
+    pub fn command(&mut self) -> Words {
+        let native = self.one_in(3);
+        // What clears everything is rare, or nothing would ever be there.
+        if self.one_in(400) {
+            let all = self.of(&["FLUSHALL", "FLUSHDB ASYNC"]);
+            return self.fill(all);
+        }
+        let template = self.of(if native { NATIVE } else { DIRTY });
+        let words = self.fill(template);
+        let mut words = match self.below(10) {
+            0 => self.mutated(words),
+            1 if !native => {
+                let mut words: Words = words[..1].to_vec();
+                for _ in 0..self.below(8) {
+                    let kinds = [WORDS, NUMBERS, FIELDS, VALUES, KEYS, STREAMS];
+                    let kind = kinds[self.below(kinds.len())];
+                    words.push(self.of(kind).into());
+                }
+                words
+            }
+            _ => words,
+        };
+        // This client has no time to wait for long.
+        let block = words
+            .iter()
+            .position(|word| word.eq_ignore_ascii_case(b"BLOCK"));
+        if let Some(ms) = block.and_then(|at| words.get_mut(at + 1)) {
+            *ms = b"5".into();
+        }
+        words
+    }
+
+    /// With a word left out, doubled, changed or moved; never the command's own.
+    pub fn mutated(&mut self, mut words: Words) -> Words {
+        if words.len() < 3 {
+            return words;
+        }
+        for _ in 0..1 + self.below(2) {
+            let at = 1 + self.below(words.len() - 1);
+            match self.below(5) {
+                0 if words.len() > 2 => drop(words.remove(at)),
+                1 => words.insert(at, words[at].clone()),
+                2 => words[at] = self.of(WORDS).into(),
+                3 => words[at] = self.number().into(),
+                _ => {
+                    let other = 1 + self.below(words.len() - 1);
+                    words.swap(at, other);
+                }
+            }
+        }
+        words
+    }
+}
