@@ -7,6 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 pub struct Allocator;
 
@@ -19,8 +20,12 @@ const KEPT: usize = 16;
 
 const SIZES: usize = SMALL / STEP;
 
-/// The alignment of every block that the server gives, in bytes.
-const ALIGN: usize = 16;
+/// Every allocator aligns its blocks to this many bytes, at least.
+const LEAST_ALIGN: usize = 8;
+
+/// The alignment of the server's blocks, in bytes. It is 16 with jemalloc; a server that is built with the C library's
+/// allocator, and without a way to ask for a block's size, puts the size in front of it.
+static ALIGN: AtomicUsize = AtomicUsize::new(LEAST_ALIGN);
 
 thread_local! {
     /// `None` on threads that the server frees values on, or saves on: they run no commands.
@@ -80,10 +85,28 @@ fn size(layout: Layout) -> usize {
     }
 }
 
-/// Whether the server can be asked for it. Nothing in the module is aligned to more; if ever something is, it
-/// comes from the C library, uncounted.
+/// Whether the server can be asked for it. What needs a greater alignment comes from the C library, uncounted.
 fn is_ours(layout: Layout) -> bool {
-    layout.align() <= ALIGN
+    layout.align() <= LEAST_ALIGN || layout.align() <= ALIGN.load(Relaxed)
+}
+
+/// Finds out how the server aligns its blocks. Call it once, before anything else allocates: what comes from the
+/// server must go back to it.
+pub fn probe() {
+    const ALIGNED: usize = 16;
+    let sizes = [STEP, 2 * STEP, SMALL, 4096, 1 << 20];
+    let is_aligned = sizes.into_iter().all(|size| {
+        // SAFETY: takes a size; the block is given back at once.
+        unsafe {
+            let block = api!(RedisModule_Alloc(size));
+            let is_aligned = block.addr().is_multiple_of(ALIGNED);
+            api!(RedisModule_Free(block));
+            is_aligned
+        }
+    });
+    if is_aligned {
+        ALIGN.store(ALIGNED, Relaxed);
+    }
 }
 
 // SAFETY: blocks are the server's, of at least the size asked for, and a block is in a list or with its

@@ -49,6 +49,8 @@ pub unsafe fn enter(
         unsafe { refuse(ctx, missing) };
         return refused;
     }
+    #[cfg(not(test))]
+    super::allocator::probe();
     guard::log_panics();
     let loaded = guard::catch("loading the module", || {
         let args = redis_module::decode_args(ctx, argv, argc);
