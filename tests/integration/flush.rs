@@ -440,8 +440,16 @@ fn flushes_do_not_grow_the_memory() {
     };
     memory_after(700);
     let before = memory_after(7);
-    let grown = memory_after(7_000) - before;
-    assert!(grown < 20_000, "{grown} bytes");
+    let mut grown = memory_after(7_000) - before;
+    // The server gives the buffers of clients back only now and then; what leaks stays.
+    for _ in 0..50 {
+        if grown < 20_000 {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        grown = memory_after(0) - before;
+    }
+    panic!("{grown} bytes");
 }
 
 #[test]
