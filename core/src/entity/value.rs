@@ -200,10 +200,11 @@ impl FieldType {
             FieldType::Decimal(None) => "a number of at most 1000 digits",
             FieldType::Decimal(Some(scale)) => {
                 let behind = format!("at most {scale} of them behind the point");
-                return format!("a number of at most 1000 digits, {behind}").into();
+                return format!("a number whose canonical text has at most 1000 digits, {behind}")
+                    .into();
             }
             FieldType::Bool => "1, 0, true or false",
-            FieldType::Time => "an RFC 3339 time with its zone (datetime takes one without a zone)",
+            FieldType::Time => "an RFC 3339 time with its zone, such as 2026-01-02T03:04:05Z",
             FieldType::Date => "a date, YYYY-MM-DD",
             FieldType::DateTime => "a date and time without a zone, YYYY-MM-DDThh:mm:ss",
             FieldType::Json => json::EXPECTED,
@@ -310,9 +311,13 @@ impl FieldType {
     }
 
     fn refuse(self, field: &[u8], value: &InputValue) -> Error {
+        let lacks_zone = self == FieldType::Time && canonical_datetime(value.text()).is_some();
         Error::BadValue {
             field: Quoted::new(field),
-            expected: self.expected(),
+            expected: match lacks_zone {
+                true => "an RFC 3339 time with its zone (datetime takes one without a zone)".into(),
+                false => self.expected(),
+            },
             got: value.quoted(),
         }
     }
@@ -842,8 +847,10 @@ plain x => x - - - - - - - -
         let time = "2026-01-02T03:04:05";
         for (field_type, value, expected) in [
             (FieldType::Int, number("1.5"), "a 64-bit signed integer, not \"1.5\""),
-            (FieldType::Decimal(Some(2)), number("0.125"), "a number of at most 1000 digits, at most 2 of them behind the point, not \"0.125\""),
+            (FieldType::Decimal(Some(2)), number("0.125"), "a number whose canonical text has at most 1000 digits, at most 2 of them behind the point, not \"0.125\""),
             (FieldType::Time, plain(time), "an RFC 3339 time with its zone (datetime takes one without a zone), not \"2026-01-02T03:04:05\""),
+            (FieldType::Time, plain("yesterday"), "an RFC 3339 time with its zone, such as 2026-01-02T03:04:05Z, not \"yesterday\""),
+            (FieldType::Time, plain("2026-02-30T03:04:05"), "an RFC 3339 time with its zone, such as 2026-01-02T03:04:05Z, not \"2026-02-30T03:04:05\""),
             (FieldType::String, InputValue::Bool(true), "a string, not \"true\""),
             (FieldType::Date, InputValue::Bool(false), "a date, YYYY-MM-DD, not \"false\""),
         ] {
