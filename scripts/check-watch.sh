@@ -17,7 +17,7 @@ expect() { cat >"$folder/expected"; }
 start
 flush() { cli -e DIRTY.FLUSH "$@" >/dev/null; }
 cli -e DIRTY.DECLARE user TYPES 3 age int vip bool score float STREAM changes STREAM full PAYLOAD FULL STREAM images PAYLOAD IMAGES \
-    STREAM cdc FORMAT DEBEZIUM >/dev/null
+    STREAM cdc FORMAT DEBEZIUM STREAM flat FORMAT FLAT >/dev/null
 cli -e DIRTY.DECLARE tag TYPES 1 n int STREAM v2 FORMAT FLUXAORM2 STREAM v1 FORMAT FLUXAORM1 >/dev/null
 
 # Each format and payload; the fields in the order in which the event has them.
@@ -43,6 +43,26 @@ watch full --no-follow | shows 'PAYLOAD FULL'
 sed -i -e '2s/\(  vip.*\)\(  score.*\)/\2\1/' -e '3s/update/touch /' "$folder/expected"
 watch images --no-follow | shows 'PAYLOAD IMAGES'
 watch cdc --no-follow | shows 'FORMAT DEBEZIUM'
+expect <<'END'
+insert  user:42  age: null → "31"  name: null → "Zoë"  score: null → "1.5"  vip: null → "1"  actor: null → "Jane Doe"
+update  user:42  age: → "32"  name: → "Zoë"  vip: → "0"
+update  user:42  age: → "32"  name: → "Zoë"  vip: → "0"
+delete  user:42
+END
+watch flat --no-follow | shows 'FORMAT FLAT'
+# A delete has META alone. Other writers' operations have more behind the word; one of another kind, or no time, is no event.
+cli -e DIRTY.DECLARE other NAME user STREAM flat FORMAT FLAT >/dev/null
+flush other META 1 actor me INSERT 43 0 DELETE 43
+cli -e XADD flat '*' operation thing.update_group_and_profile id t1 occurred_at 2026-01-02T03:04:05.000000001Z group_id g1 >/dev/null
+cli -e XADD flat '*' operation thing.moved id t1 occurred_at 2026-01-02T03:04:05Z >/dev/null
+cli -e XADD flat '*' operation thing.create id t1 occurred_at yesterday >/dev/null
+expect <<'END'
+delete  user:43  (actor="me")
+update  thing:t1  group_id: → "g1"
+entry   operation: "thing.moved"  id: "t1"  occurred_at: "2026-01-02T03:04:05Z"
+entry   operation: "thing.create"  id: "t1"  occurred_at: "yesterday"
+END
+watch flat --last 4 --no-follow | shows 'FORMAT FLAT of others'
 flush tag INSERT 7 2 n 1 name red UPDATE 7 1 name blue NULL 1 n DELETE 7
 expect <<'END'
 insert  tag:7
@@ -160,7 +180,7 @@ fixed = [
 ]
 for fields in fixed:
     send('XADD', 'broken', '*', *fields)
-sources = [true_event(stream) for stream in (b'hostile', b'full', b'images', b'cdc', b'v1', b'v2')]
+sources = [true_event(stream) for stream in (b'hostile', b'full', b'images', b'cdc', b'flat', b'v1', b'v2')]
 for _ in range(4000):
     fields = list(random.choice(sources))
     for at in random.sample(range(1, len(fields), 2), random.randrange(1, len(fields) // 2 + 1)):

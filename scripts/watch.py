@@ -22,6 +22,7 @@ Python's standard library is all it needs.
 import argparse
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -162,14 +163,14 @@ def msgpack_event(fields):
             return Typed('true' if text == b'1' else 'false')
         return Typed(text) if kind in (b'i', b'u', b'f') else decoded(text)
 
-    changes = event.get(b'ch')
+    changes, before, after = event.get(b'ch'), event.get(b'b'), event.get(b'a')
     if changes is not None:
         told = [(field, value(both.get(b'o')), value(both.get(b'n'))) for field, both in changes]
     else:
-        images = [image and [(field, value(map)) for field, map in image] for image in (event.get(b'b'), event.get(b'a'))]
+        images = [image and [(field, value(map)) for field, map in image] for image in (before, after)]
         told = compared(*images)
     op = OPS[event.get(b'ft')]
-    if op == 'update' and not told and event.get(b'a') is not None:
+    if op == 'update' and changes is None and before and before == after:
         op = 'touch'
     return Event(op, event.get(b'et'), event.get(b'id'), told, event.get(b'm') or ())
 
@@ -188,6 +189,8 @@ def fluxaorm1_event(fields):
         return native(decoded(data) if isinstance(data, bytes) else data)
 
     pairs = [(field, value(data)) for field, data in unpacked(fields[b's']) if field != b'ID']
+    if op != 'update':  # they have all columns, also those that are null
+        pairs = [(field, data) for field, data in pairs if data is not None]
     if op == 'delete':
         told = [(field, data, None) for field, data in pairs]
     else:
@@ -204,9 +207,30 @@ def debezium_event(fields):
     images = [
         image and [(field, native(data)) for field, data in image.items()] for image in (value['before'], value['after'])
     ]
+    if op == 'update' and images[0] == images[1]:
+        op = 'touch'
     source, entity_id = value['source'], key['id']
     entity_id = entity_id.text if isinstance(entity_id, Typed) else entity_id
     return Event(op, source['table'], entity_id, compared(*images), list(source.get('meta', {}).items()))
+
+
+TIME = re.compile(rb'(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)', re.ASCII)
+FLAT = {b'operation', b'id', b'occurred_at'}
+
+
+def flat_event(fields):
+    """The entry's other fields are the entity's and META's: nothing tells them apart but in a delete, which has no others."""
+    entity, word = fields[b'operation'].rsplit(b'.', 1)
+    op = {b'create': 'insert', b'update': 'update', b'remove': 'delete'}[word.split(b'_', 1)[0]]
+    time = TIME.fullmatch(fields[b'occurred_at'])
+    if not time:
+        raise ValueError('no time')
+    datetime.strptime(decoded(time[1] + b' ' + time[2]), '%Y-%m-%d %H:%M:%S')
+    others = [(field, decoded(data)) for field, data in fields.items() if field not in FLAT]
+    if op == 'delete':
+        return Event(op, entity, fields[b'id'], [], others)
+    old = ABSENT if op == 'update' else None
+    return Event(op, entity, fields[b'id'], [(field, old, data) for field, data in others])
 
 
 def native(value):
@@ -218,14 +242,20 @@ def native(value):
     return json.dumps(value, ensure_ascii=False, default=lambda typed: typed.text)
 
 
-FORMATS = [({b's'}, msgpack_event), ({b's', b'action', b'entity', b'id'}, fluxaorm1_event), ({b'key', b'value'}, debezium_event)]
+FORMATS = [
+    ({b's'}, msgpack_event),
+    ({b's', b'action', b'entity', b'id'}, fluxaorm1_event),
+    ({b'key', b'value'}, debezium_event),
+    (FLAT, flat_event),
+]
 
 
 def understood(pairs):
     """The event in an entry, or None: anybody may append anything."""
     fields = dict(pairs)
     for names, read in FORMATS:
-        if set(fields) == names and len(pairs) == len(names):
+        fits = names <= set(fields) if names is FLAT else names == set(fields)
+        if fits and len(pairs) == len(fields):
             try:
                 return read(fields)
             except BAD:

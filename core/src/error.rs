@@ -127,10 +127,11 @@ pub enum Error {
     #[error("ERR stream {0} is declared twice")]
     DuplicateStream(Quoted),
     /// FIELDS of a stream that gets every update anyway.
-    #[error(
-        "ERR FIELDS of the stream {0} filter nothing, since its OPS have U: leave OPS out, or U"
-    )]
-    FieldsBesideUpdates(Quoted),
+    #[error("ERR FIELDS of the stream {stream} would filter nothing beside U in OPS; {remedy}")]
+    FieldsBesideUpdates {
+        stream: Quoted,
+        remedy: &'static str,
+    },
     /// A declaration differs from the one that stands, but has the same revision.
     #[error("ERR the revision {revision} of {key} is declared with other content; give the new one a higher REVISION")]
     SameRevision { revision: u64, key: Quoted },

@@ -22,7 +22,8 @@ pub struct Deferred;
 
 impl Command for Deferred {
     const NAME: &'static CStr = c"dirty.deferred";
-    const SUMMARY: &'static CStr = c"Lists flushes that wait for their COMMIT.";
+    const SUMMARY: &'static CStr =
+        c"Lists flushes that wait for their COMMIT, with their operations.";
     const COMPLEXITY: &'static CStr = c"O(N log N) for all N flushes that wait at this key, and O(S) for the S bytes of those that are told.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[

@@ -27,10 +27,10 @@ DIRTY.DECLARE user TYPES 7 a STRING b Int c uint d FLOAT e Bool f time g JSON ST
   => {name: user, prefix: user:, types: {a: string, b: int, c: uint, d: float, e: bool,
   f: time, g: json}, streams: [S(s)]}
 DIRTY.DECLARE user TYPES 0 STREAM s => {name: user, prefix: user:, types: {}, streams: [S(s)]}
-# A field may have any name but @.
-DIRTY.DECLARE user TYPES 3 STREAM int "" bool \x00\xff\x0d\x0a float STREAM s FIELDS 2 OPS ""
-  => {name: user, prefix: user:, types: {"": bool, \x00\xff\r\n: float, STREAM: int},
-  streams: [S(s ops=ID fields=[""_OPS])]}
+# A field may have any name but @ and an empty one.
+DIRTY.DECLARE user TYPES 3 STREAM int \x00 bool \x00\xff\x0d\x0a float STREAM s FIELDS 2 OPS \x00
+  => {name: user, prefix: user:, types: {\x00: bool, \x00\xff\r\n: float, STREAM: int},
+  streams: [S(s ops=ID fields=[\x00_OPS])]}
 # Each option of a stream.
 DIRTY.DECLARE user STREAM s OPS I => {name: user, prefix: user:, types: {}, streams: [S(s ops=I)]}
 DIRTY.DECLARE user STREAM s OPS du

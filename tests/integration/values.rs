@@ -426,12 +426,13 @@ fn a_number_without_a_type_keeps_its_digits_and_each_of_them_is_a_change() {
             );
             before = Some(digits);
         }
-        // A MessagePack float has the text of type float.
+        // A MessagePack float that is an integer has all its digits, another the shortest text.
         for (float, text) in [
             ("cb8000000000000000", "0"),
-            ("cb43b0000000000000", "1152921504606847000"),
+            ("cb43b0000000000000", "1152921504606846976"),
             ("ca3dcccccd", "0.10000000149011612"),
             ("cb444b1ae4d6e2ef50", "1e21"),
+            ("cb44b52d02c7e14af6", "9.9999999999999991611392e22"),
         ] {
             assert_eq!(
                 flush(&mut redis, "SNAPSHOT", MsgPack, &[float]),
@@ -475,6 +476,16 @@ fn numbers_in_json_have_one_text_nested_or_not() {
         ("[1e16]", "91cb4341c37937e08000", "[10000000000000000]"),
         ("{\"a\":1e21}", "81a161cb444b1ae4d6e2ef50", "{\"a\":1e21}"),
         ("1e21", "cb444b1ae4d6e2ef50", "1e21"),
+        (
+            "1152921504606846976.0",
+            "cb43b0000000000000",
+            "1152921504606846976",
+        ),
+        (
+            "[1152921504606846976]",
+            "91cb43b0000000000000",
+            "[1152921504606846976]",
+        ),
         ("[1.0,1e0]", "92cb3ff000000000000001", "[1,1]"),
         ("[0.00000010]", "91cb3e7ad7f29abcaf48", "[1e-7]"),
     ] {

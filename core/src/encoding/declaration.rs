@@ -32,7 +32,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 pub fn decode(key: &[u8], args: Args) -> Result<Declaration, Error> {
     let request = Request::parse(args)?;
     if let Some(stream) = request.streams.iter().find(|stream| stream.filters_all()) {
-        return Err(Error::FieldsBesideUpdates(Quoted::new(stream.key)));
+        return Err(Error::FieldsBesideUpdates {
+            stream: Quoted::new(stream.key),
+            remedy: match stream.operations {
+                Some(Operations::UPDATE) => "for updates of these fields alone give OPS NONE",
+                _ => "leave U out of OPS",
+            },
+        });
     }
     declare(key, request)
 }
@@ -293,7 +299,7 @@ impl<'a> Request<'a> {
             } else if args.keyword("TAGS") {
                 set(&mut request.tags, "TAGS", tags(&mut args)?)?;
             } else if args.keyword("POOL") {
-                let code = args.next("POOL", "a code")?;
+                let code = args.name("POOL", "a code")?;
                 let database = database(&mut args, "POOL")?;
                 if request.pools.insert(code, database).is_some() {
                     return Err(Error::DuplicatePool(Quoted::new(code)));
@@ -432,7 +438,7 @@ fn set<T>(option: &mut Option<T>, name: &'static str, value: T) -> Result<(), Er
 }
 
 fn field<'a>(args: &mut Args<'a>, of: &'static str) -> Result<&'a [u8], Error> {
-    match args.next(of, "a field")? {
+    match args.name(of, "a field")? {
         MARKER => Err(Error::ReservedField),
         field => Ok(field),
     }
@@ -604,12 +610,17 @@ mod tests {
         let stored = encode(&tagged);
         let stored: Vec<&[u8]> = stored.iter().map(Vec::as_slice).collect();
         assert_eq!(decode_stored(b"other", Args::new(&stored)), Ok(tagged));
-        for line in [
-            "STREAM s OPS U FIELDS 1 a",
-            "STREAM s FIELDS 1 a OPS iud",
-            "STREAM t STREAM s OPS DU FIELDS 2 a b",
+        let (none, without) = (
+            "for updates of these fields alone give OPS NONE",
+            "leave U out of OPS",
+        );
+        for (line, remedy) in [
+            ("STREAM s OPS U FIELDS 1 a", none),
+            ("STREAM s FIELDS 1 a OPS iud", without),
+            ("STREAM t STREAM s OPS DU FIELDS 2 a b", without),
         ] {
-            let refused = Error::FieldsBesideUpdates(Quoted::new(b"s"));
+            let stream = Quoted::new(b"s");
+            let refused = Error::FieldsBesideUpdates { stream, remedy };
             assert_eq!(parse(line), Err(refused), "{line}");
         }
     }

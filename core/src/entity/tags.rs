@@ -9,8 +9,8 @@
 //! of both.
 //!
 //! A tag may be the whole content of `orm:"…"`: parts separated by `;`, of which only these two are read. It may also
-//! be all that stands behind the field in the source, `orm:"…" json:"…"`, with backquotes or without. Any other quote
-//! is an error.
+//! be all that stands behind the field in the source, `orm:"…" json:"…"`, with backquotes or without. Any other double
+//! quote or backquote is an error.
 
 use super::declaration::{Format, Payload, Stream};
 use super::operation::Operations;

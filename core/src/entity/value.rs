@@ -17,7 +17,7 @@ pub enum InputValue<'a> {
     Text(Bytes<'a>),
     /// A number as JSON writes it; the digits of a MessagePack integer.
     Number(Bytes<'a>),
-    /// A MessagePack float, as the text of type float, which reads back as the same double.
+    /// A MessagePack float, as [`double_text`] writes it.
     Float(Bytes<'a>),
     Bool(bool),
     /// A MessagePack timestamp, as the canonical text of type time.
@@ -200,10 +200,11 @@ impl FieldType {
             FieldType::Decimal(None) => "a number of at most 1000 digits",
             FieldType::Decimal(Some(scale)) => {
                 let behind = format!("at most {scale} of them behind the point");
-                return format!("a number of at most 1000 digits, {behind}").into();
+                return format!("a number whose canonical text has at most 1000 digits, {behind}")
+                    .into();
             }
             FieldType::Bool => "1, 0, true or false",
-            FieldType::Time => "an RFC 3339 time with its zone (datetime takes one without a zone)",
+            FieldType::Time => "an RFC 3339 time with its zone, such as 2026-01-02T03:04:05Z",
             FieldType::Date => "a date, YYYY-MM-DD",
             FieldType::DateTime => "a date and time without a zone, YYYY-MM-DDThh:mm:ss",
             FieldType::Json => json::EXPECTED,
@@ -264,9 +265,12 @@ impl FieldType {
     pub fn holds(self, text: &[u8]) -> bool {
         match self {
             FieldType::Float => {
-                let canonical = self.canonical(text);
-                let same = canonical.map(|same| Number::parse(&same) == Number::parse(text));
-                same.unwrap_or_default()
+                let Some(double) = double(text) else {
+                    return false;
+                };
+                let texts = [canonical_float(double), double_text(double)];
+                let mut texts = texts.iter().flatten();
+                texts.any(|same| Number::parse(same.as_bytes()) == Number::parse(text))
             }
             _ => self
                 .canonical(text)
@@ -292,11 +296,7 @@ impl FieldType {
             (FieldType::Bool, InputValue::Bool(value)) => return Ok(bool_text(value).into()),
             // It would become 1 or 0, which nobody means by true or false.
             (_, value @ InputValue::Bool(_)) => return Err(self.refuse(field, &value)),
-            (FieldType::Float, InputValue::Float(text)) => return Ok(text),
             (FieldType::Time, InputValue::Time(text)) => return Ok(text),
-            (FieldType::Int | FieldType::Uint | FieldType::Decimal(_), InputValue::Float(text)) => {
-                exact_integer(&text).map_or(text, |digits| digits.into_bytes().into())
-            }
             (_, value) => value.into_text(),
         };
         let bad = |text: &[u8]| self.refuse(field, &InputValue::Plain(text));
@@ -311,9 +311,13 @@ impl FieldType {
     }
 
     fn refuse(self, field: &[u8], value: &InputValue) -> Error {
+        let lacks_zone = self == FieldType::Time && canonical_datetime(value.text()).is_some();
         Error::BadValue {
             field: Quoted::new(field),
-            expected: self.expected(),
+            expected: match lacks_zone {
+                true => "an RFC 3339 time with its zone (datetime takes one without a zone)".into(),
+                false => self.expected(),
+            },
             got: value.quoted(),
         }
     }
@@ -328,7 +332,7 @@ impl<'a> InputValue<'a> {
             }
             InputValue::Number(Cow::Borrowed(number)) => json::canonical_number(number),
             InputValue::Number(number) => json::canonical_number(number).into_owned().into(),
-            // The texts of floats are those of JSON.
+            // The texts of doubles are those of JSON.
             InputValue::Float(text) | InputValue::Json(text) => text.clone(),
             InputValue::Bool(true) => b"true".as_slice().into(),
             InputValue::Bool(false) => b"false".as_slice().into(),
@@ -344,12 +348,17 @@ fn integer(text: &[u8]) -> Option<i128> {
     Number::parse(text)?.to_integer()
 }
 
-/// All digits of a double that is an integer. Others are known by their shortest text: what somebody meant
-/// who wrote 0.1 is not 0.1000000000000000055511151231257827.
-fn exact_integer(text: &[u8]) -> Option<String> {
-    let double: f64 = utf8(text)?.parse().ok()?;
+/// A double as JSON writes numbers, unless it is infinite or not a number. One that is an integer has all its
+/// digits. Others are known by their shortest text: what somebody meant who wrote 0.1 is not
+/// 0.1000000000000000055511151231257827.
+pub fn double_text(double: f64) -> Option<String> {
+    // Up to here the shortest digits are all digits, and beyond it every double is an integer.
+    const SHORT: f64 = 9_007_199_254_740_992.0;
+    if double.abs() <= SHORT || !double.is_finite() {
+        return canonical_float(double);
+    }
     // Rust writes the shortest digits and then zeros; with a precision it writes all of them.
-    (double.fract() == 0.0).then(|| format!("{double:.0}"))
+    Number::parse(format!("{double:.0}").as_bytes())?.to_json()
 }
 
 /// The nearest double. It may be infinite or not a number.
@@ -711,7 +720,7 @@ mod tests {
     }
 
     fn float(double: f64) -> InputValue<'static> {
-        InputValue::Float(canonical_float(double).unwrap().into_bytes().into())
+        InputValue::Float(double_text(double).unwrap().into_bytes().into())
     }
 
     const TYPES: [FieldType; 9] = [
@@ -754,15 +763,18 @@ float 0.1 => 0.1 - - 0.1 0.1 0.10 - - 0.1
 number 1e-400 => 1e-400 - - 0 0.{399}1 - - - 1e-400
 number 1e400 => 1e400 - - - 1{400} 1{400}.00 - - 1e400
 number 1e999999999 => 1e999999999 - - - - - - - 1e999999999
-# 2^60: the shortest text that is the same double, or all digits of the number that it is.
-float 1152921504606846976 => 1152921504606847000 1152921504606846976 1152921504606846976 1152921504606847000
-  1152921504606846976 1152921504606846976.00 - - 1152921504606847000
+# 2^60: all digits, but for type float the shortest text that is the same double.
+float 1152921504606846976 => 1152921504606846976 1152921504606846976 1152921504606846976 1152921504606847000
+  1152921504606846976 1152921504606846976.00 - - 1152921504606846976
 number 1152921504606846976 => 1152921504606846976 1152921504606846976 1152921504606846976 1152921504606847000
   1152921504606846976 1152921504606846976.00 - - 1152921504606846976
 number 12345678901234567.89 => 12345678901234567.89 - - 12345678901234568
   12345678901234567.89 12345678901234567.89 - - 12345678901234567.89
-float 9223372036854775808 => 9223372036854776000 - 9223372036854775808 9223372036854776000
-  9223372036854775808 9223372036854775808.00 - - 9223372036854776000
+float 9223372036854775808 => 9223372036854775808 - 9223372036854775808 9223372036854776000
+  9223372036854775808 9223372036854775808.00 - - 9223372036854775808
+float 1e21 => 1e21 - - 1e21 1000000000000000000000 1000000000000000000000.00 - - 1e21
+float 1e23 => 9.9999999999999991611392e22 - - 1e23
+  99999999999999991611392 99999999999999991611392.00 - - 9.9999999999999991611392e22
 float 1e16 => 10000000000000000 10000000000000000 10000000000000000 10000000000000000
   10000000000000000 10000000000000000.00 - - 10000000000000000
 float 1e-7 => 1e-7 - - 1e-7 0.0000001 - - - 1e-7
@@ -792,7 +804,7 @@ plain x => x - - - - - - - -
             .replace("{399}", &"0".repeat(399))
             .replace("{400}", &"0".repeat(400));
         let lines: Vec<&str> = table.lines().filter(|line| line.contains(" => ")).collect();
-        assert_eq!(lines.len(), 27);
+        assert_eq!(lines.len(), 29);
         for line in lines {
             let (value, expected) = line.split_once(" => ").unwrap();
             let (notation, text) = value.split_once(' ').unwrap();
@@ -819,6 +831,8 @@ plain x => x - - - - - - - -
             ("0.1", FieldType::Float),
             ("1e2", FieldType::Float),
             ("1e300", FieldType::Float),
+            ("1152921504606846976.0", FieldType::Float),
+            ("1152921504606846977.0", FieldType::String),
             ("12345678901234567.89", FieldType::Decimal(None)),
             ("12345678901234567.890", FieldType::String),
             ("1e999", FieldType::String),
@@ -833,8 +847,10 @@ plain x => x - - - - - - - -
         let time = "2026-01-02T03:04:05";
         for (field_type, value, expected) in [
             (FieldType::Int, number("1.5"), "a 64-bit signed integer, not \"1.5\""),
-            (FieldType::Decimal(Some(2)), number("0.125"), "a number of at most 1000 digits, at most 2 of them behind the point, not \"0.125\""),
+            (FieldType::Decimal(Some(2)), number("0.125"), "a number whose canonical text has at most 1000 digits, at most 2 of them behind the point, not \"0.125\""),
             (FieldType::Time, plain(time), "an RFC 3339 time with its zone (datetime takes one without a zone), not \"2026-01-02T03:04:05\""),
+            (FieldType::Time, plain("yesterday"), "an RFC 3339 time with its zone, such as 2026-01-02T03:04:05Z, not \"yesterday\""),
+            (FieldType::Time, plain("2026-02-30T03:04:05"), "an RFC 3339 time with its zone, such as 2026-01-02T03:04:05Z, not \"2026-02-30T03:04:05\""),
             (FieldType::String, InputValue::Bool(true), "a string, not \"true\""),
             (FieldType::Date, InputValue::Bool(false), "a date, YYYY-MM-DD, not \"false\""),
         ] {
@@ -857,7 +873,7 @@ plain x => x - - - - - - - -
             all.push(InputValue::Number(text.into_bytes().into()));
         }
         let double = integer as f64;
-        if double.abs() < 9e15 {
+        if double as i128 == i128::from(integer) {
             all.push(float(double));
         }
         all
@@ -888,8 +904,11 @@ plain x => x - - - - - - - -
 
         #[test]
         fn the_texts_of_floats_are_those_of_json(double in proptest::num::f64::NORMAL) {
-            let text = canonical_float(double).unwrap();
-            prop_assert_eq!(&*json::canonical_number(text.as_bytes()), text.as_bytes());
+            for text in [canonical_float(double).unwrap(), double_text(double).unwrap()] {
+                prop_assert_eq!(&*json::canonical_number(text.as_bytes()), text.as_bytes());
+                prop_assert_eq!(text.parse(), Ok(double));
+                prop_assert!(FieldType::Float.holds(text.as_bytes()), "{}", text);
+            }
         }
     }
 }

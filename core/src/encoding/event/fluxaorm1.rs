@@ -37,6 +37,7 @@ use super::msgpack_io::{read_map, write_map, write_text, Pairs};
 use super::Entry;
 use crate::entity::decimal;
 use crate::entity::event::{Change, Event, Value};
+use crate::entity::number::Number;
 use crate::entity::operation::Operation;
 use crate::entity::value::FieldType;
 use rmp::encode::{write_bool, write_nil, write_sint, write_uint};
@@ -99,7 +100,7 @@ fn bind(event: &Event) -> Vec<u8> {
     bytes
 }
 
-/// A zero float is written in another way where all fields are.
+/// A zero of a float or decimal is written in another way where all fields are.
 fn write_value(out: &mut Vec<u8>, value: &Value, all_fields: bool) {
     let Some((field_type, text)) = value else {
         let _ = write_nil(out);
@@ -108,6 +109,7 @@ fn write_value(out: &mut Vec<u8>, value: &Value, all_fields: bool) {
     match field_type {
         FieldType::Time | FieldType::DateTime => write_text(out, &wall_clock(text)),
         FieldType::Float => write_text(out, &float(text, all_fields)),
+        FieldType::Decimal(_) if all_fields && is_zero(text) => write_text(out, b"0"),
         _ if write_number(out, *field_type, text).is_some() => {}
         _ => write_text(out, text),
     }
@@ -128,6 +130,10 @@ fn float(text: &[u8], short_zero: bool) -> Cow<'_, [u8]> {
     let rounded = (number * SCALE).round() / SCALE;
     let rounded = if rounded.is_finite() { rounded } else { number };
     format!("{rounded:.8}").into_bytes().into()
+}
+
+fn is_zero(text: &[u8]) -> bool {
+    Number::parse(text).is_some_and(|number| number.is_zero())
 }
 
 /// `2026-01-02 03:04:05`: no fraction, no `T` and no zone, which is UTC where there is one.
@@ -465,6 +471,20 @@ mod tests {
             let mut out = Vec::new();
             write_value(&mut out, &Some((Float, text.as_bytes().into())), true);
             assert_eq!(out, expected, "{text}");
+        }
+        for (text, all_fields, expected) in [
+            ("0.00", true, &b"\xa10"[..]),
+            ("0.00", false, b"\xa40.00"),
+            ("0.01", true, b"\xa40.01"),
+            ("x", true, b"\xa1x"),
+        ] {
+            let mut out = Vec::new();
+            write_value(
+                &mut out,
+                &Some((Decimal(Some(2)), text.as_bytes().into())),
+                all_fields,
+            );
+            assert_eq!(out, expected, "{text} {all_fields}");
         }
         // A float that cannot be rounded has all the digits that Go gives it.
         let mut out = Vec::new();
