@@ -11,7 +11,7 @@ use crate::entity::operation::Operation;
 use crate::entity::snapshot::Snapshot;
 use crate::error::Error;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The overhead of an event in bytes: even the smallest one costs time and memory.
 const OVERHEAD: usize = 64;
@@ -32,6 +32,38 @@ fn meta_bytes(format: Format, meta: &[Pair]) -> usize {
         texts.saturating_mul(factor).saturating_add(PAIR_OVERHEAD)
     });
     sizes.fold(0, usize::saturating_add)
+}
+
+/// The properties of a stream that its events depend on.
+type Kind<'k> = (Payload, Format, Style<'k>);
+
+/// The entries of one mutation by kind. Most types have a few kinds of streams, which are searched; each stream may
+/// have an IDFIELD of its own, though.
+#[derive(Default)]
+struct Encoded<'k> {
+    few: Vec<(Kind<'k>, usize)>,
+    more: HashMap<Kind<'k>, usize>,
+}
+
+impl<'k> Encoded<'k> {
+    const FEW: usize = 8;
+
+    fn find(&self, kind: &Kind<'k>) -> Option<usize> {
+        let known = self.few.iter().find(|(known, _)| known == kind);
+        match known {
+            Some((_, entry)) => Some(*entry),
+            None if self.more.is_empty() => None,
+            None => self.more.get(kind).copied(),
+        }
+    }
+
+    fn add(&mut self, kind: Kind<'k>, entry: usize) {
+        if self.few.len() < Self::FEW {
+            self.few.push((kind, entry));
+        } else {
+            self.more.insert(kind, entry);
+        }
+    }
 }
 
 /// A mutation of an entity, with all the fields that any stream publishes.
@@ -253,7 +285,7 @@ impl Planner<'_, '_> {
         let mut counted = self.bytes;
         let mut publications: Vec<Publication> = Vec::new();
         // Streams of one payload, format and style share an entry.
-        let mut encoded = Vec::new();
+        let mut encoded = Encoded::default();
         for (index, stream) in self.declaration.streams.iter().enumerate() {
             let Some(mutation) = audience.of(stream) else {
                 continue;
@@ -278,9 +310,8 @@ impl Planner<'_, '_> {
                 safe_numbers: stream.safe_numbers,
             };
             let kind = (stream.payload, stream.format, style);
-            let same = encoded.iter().find(|(earlier, _)| *earlier == kind);
-            let entry = match same {
-                Some((_, entry)) => *entry,
+            let entry = match encoded.find(&kind) {
+                Some(entry) => entry,
                 None => {
                     let (before, mut after) = mutation.images(stream);
                     let mut changes = Cow::Borrowed(mutation.changes(stream.payload));
@@ -311,7 +342,7 @@ impl Planner<'_, '_> {
                     let entry = entry.ok_or_else(|| too_large(is_excused))?;
                     let index = self.plan.entries.len();
                     self.plan.entries.push(entry);
-                    encoded.push((kind, index));
+                    encoded.add(kind, index);
                     index
                 }
             };
@@ -330,5 +361,31 @@ impl Planner<'_, '_> {
             });
         }
         Ok(publications)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_found_by_kind_however_many_there_are() {
+        let names: Vec<_> = (0..100).map(|n| n.to_string().into_bytes()).collect();
+        let kind = |name| {
+            let style = Style {
+                id_field: Some(name),
+                safe_numbers: false,
+            };
+            (Payload::Images, Format::Debezium, style)
+        };
+        let mut encoded = Encoded::default();
+        for (index, name) in names.iter().enumerate() {
+            assert_eq!(encoded.find(&kind(name)), None);
+            encoded.add(kind(name), index);
+        }
+        for (index, name) in names.iter().enumerate() {
+            assert_eq!(encoded.find(&kind(name)), Some(index));
+        }
+        assert!(encoded.few.len() <= Encoded::FEW);
     }
 }
