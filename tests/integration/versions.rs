@@ -424,16 +424,7 @@ const EFFECTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("DELETE 1 1 v 3", &[]),
-    (
-        "FORCE DELETE 1 1 v 2",
-        &[
-            "MULTI",
-            "DEL user:1",
-            "HSET user:1 @ 2",
-            "PEXPIREAT user:1 MS",
-            "EXEC",
-        ],
-    ),
+    ("FORCE DELETE 1 1 v 2", &[]),
     ("TOUCH 1", &[]),
 ];
 
