@@ -74,7 +74,8 @@ DIRTY.FLUSH stateless UPDATE 1 3 a 1 2 b 1 2 c 1 2 => [update]
 DIRTY.FLUSH stateless UPDATE 1 4 a 1 2 b 1 2 c 1 2 d 1 2 => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
 DIRTY.FLUSH stateless UPDATE 1 JSON {"a":1,"b":1,"c":1} {"d":1} => [update]
 DIRTY.FLUSH stateless UPDATE 1 JSON {} {"a":1,"b":1,"c":1,"d":1} => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
-DIRTY.FLUSH stateless DELETE 1 4 a 1 b 1 c 1 d 1 => [delete]
+DIRTY.FLUSH stateless DELETE 1 3 a 1 b 1 c 1 => [delete]
+DIRTY.FLUSH stateless DELETE 1 4 a 1 b 1 c 1 d 1 => LIMIT 4 fields of the entity "1", but dirty.max-fields is 3
 # Pairs of META.
 DIRTY.FLUSH user META 3 a 1 b 1 c 1 TOUCH 1 => [touch]
 DIRTY.FLUSH user META 4 a 1 b 1 c 1 d 1 TOUCH 1 => LIMIT 4 pairs of META, but dirty.max-fields is 3
@@ -228,7 +229,7 @@ SNAPSHOT 1 4 a xxxx b yyyy c zzzz d 111 => [update]
 SNAPSHOT 1 3 a xxxxxx b yyyyyy c zzz NULL 2 d e => [update]
 UPDATE 1 2 a yyyyyy b xxxxxx => [update]
 UPDATE 1 0 NULL 4 c p q r => [update]
-TOUCH 1 => [touch]
+TOUCH 1 => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
 SNAPSHOT 1 3 a y b x name "" => LIMIT 3 fields of the entity "1", but dirty.max-fields is 2
 UPDATE 1 1 a yyyyyyy => LIMIT 7 bytes in the value of "a", but dirty.max-value-bytes is 3
 # It may grow again as far as the limits allow; its event is not excused then.
@@ -237,6 +238,9 @@ UPDATE 1 1 a yy => LIMIT the events of this command are larger than dirty.max-ev
 # One by one, all can be deleted; together they are what a command may not publish.
 DELETE 2 DELETE 3 => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
 TOUCH 1 DELETE 2 => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
+# META comes from the command.
+META 1 m x DELETE 2 => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
+META 1 m x UPDATE 2 0 NULL 1 a => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
 SEED 1 1 a y DELETE 2 => [seed delete]
 DELETE 3 => [delete]
 DELETE 3 => [none]
@@ -285,6 +289,11 @@ DIRTY.FLUSH soft UPDATE 1 1 gone 1 => [delete]
 CONFIG SET dirty.max-fields 2 => OK
 DIRTY.FLUSH soft UPDATE 1 0 NULL 1 gone => [insert]
 DIRTY.FLUSH soft UPDATE 1 1 b 1
+  => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
+DIRTY.DECLARE given STATELESS SOFTDELETE gone STREAM s PAYLOAD IMAGES => OK
+DIRTY.FLUSH given UPDATE 1 1 gone 0 1
+  => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
+DIRTY.FLUSH given DELETE 1 1 a x
   => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1
 "#,
     );

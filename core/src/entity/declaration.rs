@@ -96,7 +96,7 @@ impl Keyword for OnFull {
 }
 
 /// The contents of an event besides entity, id and operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Payload {
     /// Nothing else.
     Keys,
@@ -119,7 +119,7 @@ impl Keyword for Payload {
 }
 
 /// The encoding of an event as an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// A MessagePack map, the module's own format.
     MsgPack,

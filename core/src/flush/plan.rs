@@ -125,7 +125,6 @@ impl<'d, 'a> Planner<'d, 'a> {
         stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         self.check_id(id)?;
-        self.lenient = false;
         let given = action.fields().map(Vec::len);
         let given = given.fold(0, usize::saturating_add);
         let known = stored.entity().map_or(0, Snapshot::len);
@@ -150,9 +149,7 @@ impl<'d, 'a> Planner<'d, 'a> {
                 self.touch(id, stored)
             }
             action if self.declaration.stateless => {
-                if !matches!(action, Action::Delete(_)) {
-                    self.check_given(id, &action)?;
-                }
+                self.check_given(id, &action)?;
                 self.stateless(id, action)
             }
             Action::Delete(fields) => self.delete(id, fields, stored),
@@ -207,7 +204,6 @@ impl<'d, 'a> Planner<'d, 'a> {
             version: self.known_version(stored),
             ..Mutation::new(Operation::Update)
         };
-        self.lenient = true;
         let audience = Audience {
             readers: Some(&mutation).filter(|_| !hidden),
             library: Some(&mutation),
@@ -266,7 +262,6 @@ impl<'d, 'a> Planner<'d, 'a> {
         let mut publications = Vec::new();
         let mut effect = Effect::Seed;
         if storing != Storing::Seed {
-            self.lenient = state.is_some() && !diff.grows();
             (effect, publications) = self.tell(id, flag, version, &types, state, &diff)?;
         } else if flag.turns() {
             let field = self.declaration.soft_delete.as_deref();
@@ -303,6 +298,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         diff: &Diff<'s, 's>,
     ) -> Result<(Effect, Vec<Publication>), Error> {
         let changes = diff.changes.as_slice();
+        let shrinks = state.is_some() && !diff.grows();
         let told = flag.told();
         let returns = told == Some(Operation::Insert) && flag.existed;
         let images = match told {
@@ -318,7 +314,12 @@ impl<'d, 'a> Planner<'d, 'a> {
                 }
                 _ => Vec::new(),
             };
-            let of_readers = OfReaders { images, lost };
+            let of_readers = OfReaders {
+                images,
+                lost,
+                is_lost_stored: true,
+                shrinks,
+            };
             return self.tell_of_flagged(id, flag, version, of_readers, changes, &diff.nulls);
         };
         let mutation = Mutation {
@@ -326,6 +327,7 @@ impl<'d, 'a> Planner<'d, 'a> {
             version,
             changes,
             nulls: &diff.nulls,
+            excused: shrinks,
             ..Mutation::new(operation)
         };
         let publications = self.publish(id, Audience::all(&mutation))?;
@@ -342,7 +344,12 @@ impl<'d, 'a> Planner<'d, 'a> {
         changes: &[Change<'s>],
         nulls: &[Bytes<'s>],
     ) -> Result<(Effect, Vec<Publication>), Error> {
-        let OfReaders { images, lost } = of_readers;
+        let OfReaders {
+            images,
+            lost,
+            is_lost_stored,
+            shrinks,
+        } = of_readers;
         let told = flag.told();
         let returns = told == Some(Operation::Insert) && flag.existed;
         let found = if returns { images.as_changes() } else { lost };
@@ -350,6 +357,8 @@ impl<'d, 'a> Planner<'d, 'a> {
             returns,
             version,
             changes: &found,
+            // Setting the flag is a delete, which no limit holds back.
+            excused: shrinks || (is_lost_stored && operation == Operation::Delete),
             images: match operation {
                 Operation::Delete => images.of_delete(),
                 Operation::Insert | Operation::Update => images,
@@ -366,10 +375,9 @@ impl<'d, 'a> Planner<'d, 'a> {
             soft: operation == Operation::Delete,
             changes: &for_library,
             nulls,
+            excused: shrinks,
             ..Mutation::new(operation)
         };
-        // Setting the flag is a delete, which no limit holds back.
-        self.lenient |= told == Some(Operation::Delete);
         let audience = Audience {
             readers: for_readers.as_ref(),
             library: Some(&library),
@@ -427,13 +435,13 @@ impl<'d, 'a> Planner<'d, 'a> {
         let changes = self.changes_of_delete(state);
         let mut mutation = Mutation {
             version,
+            excused: true,
             ..Mutation::new(Operation::Delete)
         };
         if self.wants_images(Operation::Delete, false) {
             mutation.images = self.images(&types, Some(state), &[])?.of_delete();
         }
         mutation.changes = &changes;
-        self.lenient = true;
         let hidden = self.is_flagged(state);
         let audience = Audience {
             readers: Some(&mutation).filter(|_| !hidden),
@@ -810,7 +818,6 @@ mod tests {
         let null = |field: &'static str| (field.as_bytes().into(), None);
         for action in [
             Delete(None),
-            Touch,
             Snapshot(fields(&[("a", "xxx"), ("b", "y")])),
             Snapshot(fields(&[("a", "xx"), ("b", "yy"), ("c", "z")])),
             Update(vec![null("a"), null("b"), null("longer")]),
@@ -841,6 +848,7 @@ mod tests {
                 events.into(),
             ),
             (vec![Update(vec![null("c")]), Delete(None)], events.into()),
+            (vec![Touch], events.into()),
         ] {
             let actions = actions.into_iter().map(|action| (b"1".as_slice(), action));
             assert_eq!(limited(actions.collect()), Err(error));
@@ -850,6 +858,105 @@ mod tests {
         assert_eq!(limited(grows), Err(events.into()));
         let both = [b"1".as_slice(), b"2"].map(|id| (id, Delete(None)));
         assert_eq!(limited(both.into()), Err(events.into()));
+    }
+
+    #[test]
+    fn the_bytes_of_a_command_are_counted_whatever_it_does() {
+        use Action::*;
+        let long: &'static str = "x".repeat(1000).leak();
+        let limits = Limits {
+            event_bytes: 500,
+            ..Limits::NONE
+        };
+        let run = |formats: &[Format], stateless: bool, meta: &'static str, action: &Action| {
+            let streams = formats.iter().map(|format| Stream {
+                format: *format,
+                payload: match format {
+                    Format::FluxaOrm1 => Payload::Full,
+                    _ => Payload::Images,
+                },
+                ..Stream::new(b"s")
+            });
+            let declaration = Declaration {
+                stateless,
+                soft_delete: Some(b"gone".to_vec()),
+                streams: streams.collect(),
+                ..declaration()
+            };
+            let mut fake = Fake::default();
+            let pairs = [("a", long), ("b", long)].map(|(f, v)| (f.as_bytes(), v.as_bytes()));
+            let state = pairs.into_iter().collect();
+            fake.states.insert(b"1".to_vec(), state);
+            let flush = Flush {
+                meta: match meta {
+                    "" => Vec::new(),
+                    meta => vec![(b"m".into(), meta.as_bytes().into())],
+                },
+                ..all(vec![(b"1", action.clone())])
+            };
+            let plan = plan(
+                &declaration,
+                Origin::default(),
+                limits,
+                vec![flush],
+                &mut fake,
+            );
+            plan.map(|_| ()).map_err(|error| error.to_string())
+        };
+        let shrink = || Update(vec![(b"a".into(), None)]);
+        let flag_and_grow = || Update(fields(&[("gone", "1"), ("c", long)]));
+        let flagged = fields(&[("gone", "1")]);
+        let replace = Replace {
+            old: fields(&[("a", long)]),
+            new: flagged.clone(),
+        };
+        let some: &'static str = "y".repeat(200).leak();
+        use Format::{Debezium, Flat, FluxaOrm1, MsgPack};
+        let refused =
+            "LIMIT the events of this command are larger than dirty.max-event-bytes, which \
+                       is 500";
+        for (formats, stateless, meta, action, passes) in [
+            (&[MsgPack; 20][..], false, "", Delete(None), true),
+            (&[MsgPack; 20], false, "", shrink(), true),
+            (&[Debezium; 20], false, "", Delete(None), true),
+            (&[Debezium, FluxaOrm1], false, "", Delete(None), true),
+            (&[MsgPack; 20], false, "", flag_and_grow(), true),
+            (&[MsgPack, FluxaOrm1], false, "", Update(flagged), true),
+            // META counts for each stream, in JSON as its longest form.
+            (&[MsgPack; 2], false, some, Delete(None), true),
+            (&[MsgPack; 3], false, some, Delete(None), false),
+            (&[Flat; 3], false, some, Delete(None), false),
+            (&[Debezium], false, some, Delete(None), false),
+            (&[FluxaOrm1; 3], false, some, Delete(None), true),
+            (&[MsgPack; 3], false, some, shrink(), false),
+            // An operation that changes nothing.
+            (&[MsgPack], false, "", Touch, false),
+            // Values that are not stored.
+            (&[FluxaOrm1, MsgPack], false, "", flag_and_grow(), false),
+            (&[MsgPack], true, "", replace, false),
+            (
+                &[MsgPack],
+                true,
+                "",
+                Delete(Some(fields(&[("a", long)]))),
+                false,
+            ),
+            (
+                &[MsgPack],
+                true,
+                "",
+                Delete(Some(fields(&[("a", "x")]))),
+                true,
+            ),
+        ] {
+            let expected = if passes {
+                Ok(())
+            } else {
+                Err(refused.to_string())
+            };
+            let case = format!("{formats:?} {stateless} {} {action:?}", meta.len());
+            assert_eq!(run(formats, stateless, meta, &action), expected, "{case}");
+        }
     }
 
     #[test]

@@ -60,8 +60,6 @@ pub(super) struct Planner<'d, 'a> {
     /// Whether limits hold for the fields that the current flush gives. Those of a flush that waited were checked
     /// when it came.
     pub limited: bool,
-    /// Whether the current operation may exceed the limit of events if no earlier one has published.
-    pub lenient: bool,
     /// A stream whose format has numeric ids only.
     pub numeric: Option<&'d Stream>,
     pub plan: Plan<'a>,
@@ -87,7 +85,6 @@ impl<'d, 'a> Planner<'d, 'a> {
             with_events: false,
             force: false,
             limited: true,
-            lenient: false,
             numeric: streams.find(|stream| stream.format.has_numeric_ids()),
             plan: Plan::default(),
             bytes: 0,

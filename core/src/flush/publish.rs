@@ -5,16 +5,66 @@ use super::planner::{Planner, Publication};
 use crate::encoding::event::debezium::Style;
 use crate::encoding::event::{self, Origin};
 use crate::entity::declaration::{Declaration, Format, Payload, Stream};
-use crate::entity::event::{Bytes, Change, Event, Image, Value, Version};
+use crate::entity::event::{Bytes, Change, Event, Image, Pair, Value, Version};
 use crate::entity::limits::{EVENT_BYTES, MAX_EVENT_BYTES};
 use crate::entity::operation::Operation;
 use crate::entity::snapshot::Snapshot;
 use crate::error::Error;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The overhead of an event in bytes: even the smallest one costs time and memory.
 const OVERHEAD: usize = 64;
+
+/// The most bytes that a format adds to the texts of a pair of META.
+const PAIR_OVERHEAD: usize = 20;
+
+/// The most bytes that META takes in one event. JSON writes some bytes as six, as `\u0000`, and every format adds a
+/// few to each pair.
+fn meta_bytes(format: Format, meta: &[Pair]) -> usize {
+    let factor: usize = match format {
+        Format::MsgPack | Format::Flat => 1,
+        Format::Debezium => 6,
+        Format::FluxaOrm1 | Format::FluxaOrm2 => return 0,
+    };
+    let sizes = meta.iter().map(|(name, value)| {
+        let texts = name.len().saturating_add(value.len());
+        texts.saturating_mul(factor).saturating_add(PAIR_OVERHEAD)
+    });
+    sizes.fold(0, usize::saturating_add)
+}
+
+/// The properties of a stream that its events depend on.
+type Kind<'k> = (Payload, Format, Style<'k>);
+
+/// The entries of one mutation by kind. Most types have a few kinds of streams, which are searched; each stream may
+/// have an IDFIELD of its own, though.
+#[derive(Default)]
+struct Encoded<'k> {
+    few: Vec<(Kind<'k>, usize)>,
+    more: HashMap<Kind<'k>, usize>,
+}
+
+impl<'k> Encoded<'k> {
+    const FEW: usize = 8;
+
+    fn find(&self, kind: &Kind<'k>) -> Option<usize> {
+        let known = self.few.iter().find(|(known, _)| known == kind);
+        match known {
+            Some((_, entry)) => Some(*entry),
+            None if self.more.is_empty() => None,
+            None => self.more.get(kind).copied(),
+        }
+    }
+
+    fn add(&mut self, kind: Kind<'k>, entry: usize) {
+        if self.few.len() < Self::FEW {
+            self.few.push((kind, entry));
+        } else {
+            self.more.insert(kind, entry);
+        }
+    }
+}
 
 /// A mutation of an entity, with all the fields that any stream publishes.
 pub struct Mutation<'s> {
@@ -30,6 +80,9 @@ pub struct Mutation<'s> {
     pub nulls: &'s [Bytes<'s>],
     pub images: Images<'s>,
     pub version: Option<Version>,
+    /// Whether the limit of events does not hold it back: its values are stored already, or take the place of such
+    /// and are no larger. Values that a client gives beyond that are never excused.
+    pub excused: bool,
 }
 
 impl<'s> Mutation<'s> {
@@ -43,6 +96,7 @@ impl<'s> Mutation<'s> {
             nulls: &[],
             images: Images::default(),
             version: None,
+            excused: false,
         }
     }
 
@@ -209,26 +263,29 @@ impl Planner<'_, '_> {
     /// META and images are copied into each event, so a short command could request more than the available
     /// memory. The server checks maxmemory only before the command, so the total size is limited here.
     ///
-    /// A delete, and an operation after which the entity is no larger than before, must not be held back by the
-    /// limit. Such an operation may exceed it if none before it has published: its events are bounded by the
-    /// entity that is stored already. The next operation that publishes is refused then.
+    /// A delete of a stored entity, and an operation after which it is no larger than before, must not be held back
+    /// by the limit. Their events may exceed it if no operation has published before: the stored entity bounds
+    /// them. The next operation that publishes is refused then. META comes from the command and counts in any case,
+    /// for each stream.
     pub fn publish(&mut self, id: &[u8], audience: Audience) -> Result<Vec<Publication>, Error> {
         let told = [audience.readers, audience.library].into_iter().flatten();
         let changes = told.map(|mutation| mutation.changes.len()).max();
         let streams = self.declaration.streams.len();
         self.spend(streams.saturating_mul(changes.unwrap_or(0).max(1)))?;
-        let unlimited = self.lenient && self.bytes == 0;
+        let is_first = self.bytes == 0;
         let max = self.limits.event_bytes;
-        let too_large = || match unlimited {
+        let too_large = |is_excused| match is_excused {
             true => Error::EventTooLarge(MAX_EVENT_BYTES),
             false => Error::EventsTooLarge {
                 setting: EVENT_BYTES,
                 max,
             },
         };
+        // The bytes so far without those that are excused.
+        let mut counted = self.bytes;
         let mut publications: Vec<Publication> = Vec::new();
         // Streams of one payload, format and style share an entry.
-        let mut encoded = Vec::new();
+        let mut encoded = Encoded::default();
         for (index, stream) in self.declaration.streams.iter().enumerate() {
             let Some(mutation) = audience.of(stream) else {
                 continue;
@@ -241,14 +298,20 @@ impl Planner<'_, '_> {
             if !wanted {
                 continue;
             }
+            let is_excused = mutation.excused && is_first;
+            if is_excused {
+                counted = counted.saturating_add(meta_bytes(stream.format, &self.meta));
+                if counted > max {
+                    return Err(too_large(false));
+                }
+            }
             let style = Style {
                 id_field: stream.id_field.as_deref(),
                 safe_numbers: stream.safe_numbers,
             };
             let kind = (stream.payload, stream.format, style);
-            let same = encoded.iter().find(|(earlier, _)| *earlier == kind);
-            let entry = match same {
-                Some((_, entry)) => *entry,
+            let entry = match encoded.find(&kind) {
+                Some(entry) => entry,
                 None => {
                     let (before, mut after) = mutation.images(stream);
                     let mut changes = Cow::Borrowed(mutation.changes(stream.payload));
@@ -267,26 +330,30 @@ impl Planner<'_, '_> {
                         version: mutation.version,
                         meta: self.meta.as_slice().into(),
                     };
-                    let max = match unlimited {
+                    let max = match is_excused {
                         true => MAX_EVENT_BYTES,
-                        false => max.saturating_sub(self.bytes),
+                        false => max.saturating_sub(counted),
                     };
                     let origin = Origin {
                         style,
                         ..self.origin
                     };
                     let entry = event::encode(stream.format, &event, origin, max);
-                    let entry = entry.ok_or_else(too_large)?;
+                    let entry = entry.ok_or_else(|| too_large(is_excused))?;
                     let index = self.plan.entries.len();
                     self.plan.entries.push(entry);
-                    encoded.push((kind, index));
+                    encoded.add(kind, index);
                     index
                 }
             };
             let bytes = self.plan.entries.get(entry).map_or(0, event::size);
-            self.bytes = self.bytes.saturating_add(bytes).saturating_add(OVERHEAD);
-            if self.bytes > max && !unlimited {
-                return Err(too_large());
+            let bytes = bytes.saturating_add(OVERHEAD);
+            self.bytes = self.bytes.saturating_add(bytes);
+            if !is_excused {
+                counted = counted.saturating_add(bytes);
+                if counted > max {
+                    return Err(too_large(false));
+                }
             }
             publications.push(Publication {
                 stream: index,
@@ -294,5 +361,31 @@ impl Planner<'_, '_> {
             });
         }
         Ok(publications)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_found_by_kind_however_many_there_are() {
+        let names: Vec<_> = (0..100).map(|n| n.to_string().into_bytes()).collect();
+        let kind = |name| {
+            let style = Style {
+                id_field: Some(name),
+                safe_numbers: false,
+            };
+            (Payload::Images, Format::Debezium, style)
+        };
+        let mut encoded = Encoded::default();
+        for (index, name) in names.iter().enumerate() {
+            assert_eq!(encoded.find(&kind(name)), None);
+            encoded.add(kind(name), index);
+        }
+        for (index, name) in names.iter().enumerate() {
+            assert_eq!(encoded.find(&kind(name)), Some(index));
+        }
+        assert!(encoded.few.len() <= Encoded::FEW);
     }
 }

@@ -66,6 +66,10 @@ pub struct OfReaders<'s> {
     pub images: Images<'s>,
     /// A change to null for each field that they lose, if it is a delete.
     pub lost: Vec<Change<'s>>,
+    /// Whether what they lose is stored, so that no client can make a delete of it large.
+    pub is_lost_stored: bool,
+    /// Whether the entity is stored and does not grow.
+    pub shrinks: bool,
 }
 
 impl Planner<'_, '_> {

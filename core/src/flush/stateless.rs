@@ -37,7 +37,6 @@ impl<'a> Planner<'_, 'a> {
         }
         let was_set = || self.is_any_flagged(&old);
         let flag = self.flag(operation != Operation::Insert, &changes, was_set);
-        self.lenient = operation == Operation::Delete;
         if flag.is_involved() && operation != Operation::Delete {
             let lost = match flag.told() {
                 Some(Operation::Delete) => self::changes(&old, &SortedFields::new()),
@@ -47,7 +46,12 @@ impl<'a> Planner<'_, 'a> {
                 before: old,
                 after: new,
             };
-            let of_readers = OfReaders { images, lost };
+            let of_readers = OfReaders {
+                images,
+                lost,
+                is_lost_stored: false,
+                shrinks: false,
+            };
             let (effect, publications) =
                 self.tell_of_flagged(id, flag, None, of_readers, &changes, &nulls)?;
             return Ok(self.done(id, effect, &changes, None, publications));

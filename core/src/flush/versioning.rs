@@ -71,14 +71,16 @@ impl<'a> Planner<'_, 'a> {
     }
 
     /// The effect of a DELETE with this version, if it changes nothing. Of a delete and a snapshot of one version
-    /// the delete wins, whichever comes first.
+    /// the delete wins, whichever comes first. A tombstone keeps its version against a lower one, also with FORCE:
+    /// there is no entity to delete, and a late snapshot would come back below it.
     pub fn outdated_delete(&self, stored: &EntityState, given: Option<Version>) -> Option<Effect> {
         let exists = stored.entity().is_some();
         match given?.cmp(&self.known_version(stored)?) {
             Ordering::Greater => None,
             Ordering::Equal if exists => None,
             Ordering::Equal => Some(Effect::None),
-            Ordering::Less if self.force => None,
+            Ordering::Less if self.force && exists => None,
+            Ordering::Less if self.force => Some(Effect::None),
             Ordering::Less => Some(Effect::Stale),
         }
     }
@@ -154,7 +156,7 @@ mod tests {
                 Some(Stale),
                 Some(Stale),
                 None,
-                None,
+                Some(Same),
             ),
         ] {
             let mut planner = Planner::new(&declaration, Origin::default(), Limits::NONE);

@@ -58,7 +58,7 @@ const CONNECTOR: &str = "dirty";
 const ESCAPE: &str = "base64:";
 
 /// How a stream has its entries written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Style<'s> {
     /// IDFIELD: the name of the id among the fields of the images.
     pub id_field: Option<&'s [u8]>,
