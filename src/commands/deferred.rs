@@ -4,10 +4,8 @@ use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::declarations;
 use crate::store::deferred::DeferredFlushes;
 use dirty_streams_core::args::Args;
-use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::stored::{self, DeferredFlush};
-use dirty_streams_core::flush::Request;
 use dirty_streams_core::syntax::{integer, key, option, Arg};
 use std::ffi::CStr;
 
@@ -24,7 +22,7 @@ impl Command for Deferred {
     const NAME: &'static CStr = c"dirty.deferred";
     const SUMMARY: &'static CStr =
         c"Lists flushes that wait for their COMMIT, with their operations.";
-    const COMPLEXITY: &'static CStr = c"O(N log N) for all N flushes that wait at this key, and O(S) for the S bytes of those that are told.";
+    const COMPLEXITY: &'static CStr = c"O(N log N) for all N flushes that wait at this key, and O(S) for their S bytes, with COUNT as well.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[
         key(c"key"),
@@ -57,69 +55,58 @@ impl Command for Deferred {
         declarations::load(call.ctx, &call.key)?;
         let deferred = DeferredFlushes::of(call.ctx, &call.key)?;
         let now_ms = clock::now_ms();
-        let mut flushes = Vec::new();
-        let mut unreadable = Vec::new();
-        for (token, value) in deferred.all()? {
-            let Some(flush) = stored::decode_readable(&value) else {
-                if min_age_ms.is_none() {
-                    unreadable.push(token);
-                }
-                continue;
-            };
-            let age_ms = now_ms.saturating_sub(flush.at_ms);
-            if age_ms >= min_age_ms.unwrap_or(0) {
-                flushes.push(Waiting {
-                    token,
-                    age_ms,
-                    flush,
-                });
+        let (mut waiting, mut unreadable) = (Vec::new(), Vec::new());
+        for token in deferred.tokens()? {
+            match deferred.read_value(&token, stored::deferred_at)?.flatten() {
+                Some(at_ms) => waiting.push((at_ms, token)),
+                None => unreadable.push(token),
             }
         }
-        flushes.sort_unstable_by(|a, b| (a.flush.at_ms, &a.token).cmp(&(b.flush.at_ms, &b.token)));
-        unreadable.sort_unstable();
-        if let Some(count) = count.and_then(|count| usize::try_from(count).ok()) {
-            flushes.truncate(count);
-            unreadable.truncate(count.saturating_sub(flushes.len()));
+        let is_old = |at_ms| now_ms.saturating_sub(at_ms) >= min_age_ms.unwrap_or(0);
+        waiting.retain(|(at_ms, _)| is_old(*at_ms));
+        waiting.sort_unstable();
+        let count = count.map_or(usize::MAX, |count| {
+            usize::try_from(count).unwrap_or(usize::MAX)
+        });
+        let (reply, mut told) = (call.reply(), 0usize);
+        reply.begin_array();
+        // One after the other, since a flush takes many times its bytes once it is parsed.
+        for (at_ms, token) in waiting {
+            if told >= count {
+                break;
+            }
+            let age_ms = now_ms.saturating_sub(at_ms);
+            // Nothing has changed since the token was read, so there is a value.
+            let value = deferred.read_value(&token, stored::decode_deferred);
+            let flush = value.ok().flatten().flatten();
+            match flush.and_then(|flush| tell(reply, &token, age_ms, &flush)) {
+                Some(()) => told = told.saturating_add(1),
+                None => unreadable.push(token),
+            }
         }
-        let reply = call.reply();
-        reply.array(flushes.len().saturating_add(unreadable.len()));
-        for waiting in flushes {
-            waiting.tell(reply);
+        if min_age_ms.is_none() {
+            unreadable.sort_unstable();
+            for token in unreadable.iter().take(count.saturating_sub(told)) {
+                reply.array(4);
+                reply.bytes(token);
+                reply.null();
+                reply.null();
+                reply.null();
+                told = told.saturating_add(1);
+            }
         }
-        for token in unreadable {
-            reply.array(4);
-            reply.bytes(token);
-            reply.null();
-            reply.null();
-            reply.null();
-        }
+        reply.end_array(told);
         Ok(())
     }
 }
 
-struct Waiting {
-    token: Vec<u8>,
-    age_ms: u64,
-    flush: DeferredFlush,
-}
-
-impl Waiting {
-    fn tell(&self, reply: Reply) {
-        let Waiting {
-            token,
-            age_ms,
-            flush,
-        } = self;
+/// `None`, and nothing is told, if this version of the module knows no such flush.
+fn tell(reply: Reply, token: &[u8], age_ms: u64, flush: &DeferredFlush) -> Option<()> {
+    flush.with_request(|request| {
         reply.array(4);
         reply.bytes(token);
-        reply.unsigned(*age_ms);
+        reply.unsigned(age_ms);
         reply.unsigned(flush.operations);
-        let args: Vec<&[u8]> = flush.args.iter().map(Vec::as_slice).collect();
-        // It was within the limits when it came. What DIRTY.FLUSH did not write may have any arguments.
-        let request = Request::parse(Args::new(&args), flush.stateless, &Limits::NONE);
-        let Ok(request) = request else {
-            return reply.null();
-        };
         let actions = request.flush.actions;
         reply.array(actions.len());
         for (id, action) in actions {
@@ -127,5 +114,5 @@ impl Waiting {
             reply.bytes(action.name());
             reply.bytes(id);
         }
-    }
+    })
 }

@@ -124,6 +124,7 @@ needed! {
     RedisModule_RegisterInfoFunc
     RedisModule_RegisterNumericConfig
     RedisModule_Replicate
+    RedisModule_ReplySetArrayLength
     RedisModule_ReplyWithArray
     RedisModule_ReplyWithBool
     RedisModule_ReplyWithCallReply

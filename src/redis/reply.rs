@@ -5,7 +5,7 @@ use super::call::View;
 use super::{cached_replies, flags};
 use dirty_streams_core::entity::event::Value;
 use dirty_streams_core::entity::value::FieldType;
-use redis_module::Context;
+use redis_module::{raw, Context};
 use std::ffi::{c_char, c_long, CStr, CString};
 
 pub use cached_replies::Token;
@@ -24,6 +24,18 @@ impl<'c> Reply<'c> {
     pub fn array(self, length: usize) {
         // SAFETY: a live context.
         unsafe { api!(RedisModule_ReplyWithArray(self.ctx.ctx, size(length))) };
+    }
+
+    /// Elements follow until [`Self::end_array`] says how many they were.
+    pub fn begin_array(self) {
+        let unknown = c_long::from(raw::REDISMODULE_POSTPONED_ARRAY_LEN);
+        // SAFETY: a live context.
+        unsafe { api!(RedisModule_ReplyWithArray(self.ctx.ctx, unknown)) };
+    }
+
+    pub fn end_array(self, length: usize) {
+        // SAFETY: a live context, with an array that has begun and not ended.
+        unsafe { api!(RedisModule_ReplySetArrayLength(self.ctx.ctx, size(length))) };
     }
 
     /// As many pairs must follow; RESP2 gets a flat array.

@@ -5,7 +5,6 @@ use crate::redis::{call, keys};
 use dirty_streams_core::entity::overlap::DEFERRED;
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{Context, RedisString};
-use std::collections::HashMap;
 use std::ffi::CStr;
 
 /// Flushes that wait for their COMMIT.
@@ -22,26 +21,33 @@ impl<'c> DeferredFlushes<'c> {
     }
 
     pub fn get(&self, token: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        self.read_value(token, <[u8]>::to_vec)
+    }
+
+    /// Reads what waits under a token, without a copy of it.
+    pub fn read_value<T>(
+        &self,
+        token: &[u8],
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, Error> {
         let token = keys::string(token);
         let reply = self.read(c"HGET", &[&self.name, &token])?;
-        let value = reply.view().text().map(<[u8]>::to_vec);
+        let value = reply.view().text().map(read);
         if value.is_none() {
             cluster::check_missing(self.ctx, self.key, &self.name)?;
         }
         Ok(value)
     }
 
-    /// Tokens and what waits under them.
-    pub fn all(&self) -> Result<HashMap<Vec<u8>, Vec<u8>>, Error> {
-        let reply = self.read(c"HGETALL", &[&self.name])?;
+    /// Under which something waits. The values together may be larger than memory allows to copy: read them one by
+    /// one.
+    pub fn tokens(&self) -> Result<Vec<Vec<u8>>, Error> {
+        let reply = self.read(c"HKEYS", &[&self.name])?;
         if reply.view().length() == 0 {
             cluster::check_missing(self.ctx, self.key, &self.name)?;
         }
-        let texts: Vec<&[u8]> = reply.view().items().map(call::View::bytes).collect();
-        let pairs = texts.chunks_exact(2);
-        Ok(pairs
-            .filter_map(|pair| Some((pair.first()?.to_vec(), pair.last()?.to_vec())))
-            .collect())
+        let tokens = reply.view().items();
+        Ok(tokens.map(|token| token.bytes().to_vec()).collect())
     }
 
     pub fn put(&self, token: &[u8], value: &[u8]) -> Result<(), Error> {

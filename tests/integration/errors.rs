@@ -177,7 +177,7 @@ DIRTY.FLUSH user ? => ERR unknown operation ?
 DIRTY.FLUSH user SNAPSHOT 3 ? => ERR the count of SNAPSHOT must be an integer, 0 or more, not ?
 DIRTY.FLUSH user SNAPSHOT 3 2 ? a ? b => ERR field ? is named twice
 DIRTY.FLUSH user SNAPSHOT 3 1 i ? => BADVALUE field "i" takes a 64-bit signed integer, not ?
-DIRTY.FLUSH user SNAPSHOT 3 1 j ? => BADVALUE field "j" takes JSON of at most 32 levels and without repeated keys, not ?
+DIRTY.FLUSH user SNAPSHOT 3 1 j ? => BADVALUE field "j" takes JSON of at most 32 levels, without repeated keys and exponents of more than 14 digits, not ?
 DIRTY.FLUSH user UPDATE ? 0 => NOENTITY there is no entity ?
 DIRTY.FLUSH user INSERT ? 1 a b INSERT ? 1 a c => EXISTS entity ? exists with other values
 DIRTY.FLUSH user DEFER ? FLY => ERR unknown operation "FLY"
@@ -277,7 +277,7 @@ fn hostile_sizes_are_refused_before_long() {
     redis.run("CONFIG SET dirty.max-ops 100000");
     let mut slow = Vec::new();
     let deep =
-        "BADVALUE field \"j\" takes JSON of at most 32 levels and without repeated keys, not";
+        "BADVALUE field \"j\" takes JSON of at most 32 levels, without repeated keys and exponents of more than 14 digits, not";
     for (command, reply) in [
         (
             format!("DIRTY.FLUSH user SNAPSHOT 3 1 j {json}"),

@@ -94,6 +94,39 @@ fn in_seconds(reply: &str) -> Vec<String> {
         .collect()
 }
 
+#[test]
+fn deferred_takes_no_more_memory_than_one_flush_however_many_wait() {
+    let (server, mut redis) = declared("STREAM s");
+    let fields: Vec<String> = (0..1000).map(|i| format!("f{i} v")).collect();
+    let operation = |id| format!("SNAPSHOT {id} 1000 {}", fields.join(" "));
+    let operations = (0..10).map(operation).collect::<Vec<_>>().join(" ");
+    for token in 0..100 {
+        let flush = format!("DIRTY.FLUSH user DEFER t{token} {operations}");
+        assert_eq!(redis.run(&flush), "[deferred]");
+    }
+    // One that breaks off behind its head is found only when it would be told.
+    redis.run(r"HSET user@deferred cut \x95\x01\x05\x01\xc2\x91\xc4\x03FLY");
+    for (options, told) in [("", 101), ("COUNT 1", 1), ("MINAGE 0", 100), ("COUNT 5", 5)] {
+        let was = most_memory(&server);
+        let Value::Array(list) = redis.value(&words(&format!("DIRTY.DEFERRED user {options}")))
+        else {
+            panic!("{options}");
+        };
+        assert_eq!(list.len(), told, "{options}");
+        let taken = most_memory(&server) - was;
+        assert!(taken < 32 << 10, "{options}: {taken} KiB");
+    }
+}
+
+/// How many KiB the server has held at once at most. Its own used_memory_peak looks between commands only.
+fn most_memory(server: &Server) -> u64 {
+    let path = format!("/proc/{}/status", server.pid());
+    let status = std::fs::read_to_string(path).expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let size = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    size.and_then(|size| size.parse().ok()).expect("a size")
+}
+
 /// Flushes that wait, and how DIRTY.DEFERRED tells their operations.
 const TOLD: &str = r#"
 META 1 a b WITHEVENTS SNAPSHOT 1 1 a x INSERT 2 JSON {"a":"y"} UPDATE 3 0 NULL 1 a DELETE 4 TOUCH 5 SEED \xff\x00 0
@@ -309,6 +342,26 @@ HSET user@deferred also {value} => (1)
             list.ends_with(" [also nil nil nil] [bad nil nil nil]]"),
             "{value:?}: {list}"
         );
+        // COUNT takes what can be read first.
+        let some =
+            |redis: &mut Conn, count| redis.run(&format!("DIRTY.DEFERRED user COUNT {count}"));
+        assert_eq!(
+            without_numbers(&some(&mut redis, 4)),
+            without_numbers(&list),
+            "{value:?}"
+        );
+        let three = list.replace(" [bad nil nil nil]", "");
+        assert_eq!(
+            without_numbers(&some(&mut redis, 3)),
+            without_numbers(&three),
+            "{value:?}"
+        );
+        let two = three.replace(" [also nil nil nil]", "");
+        assert_eq!(
+            without_numbers(&some(&mut redis, 2)),
+            without_numbers(&two),
+            "{value:?}"
+        );
         // Nobody knows how old they are, and those who ask for old ones drop what they find.
         let old = redis.run("DIRTY.DEFERRED user MINAGE 9007199254740992");
         assert_eq!(old, "[]", "{value:?}");
@@ -344,6 +397,12 @@ DIRTY.COMMIT user bad => [[delete]]
         server.wait_for_replica(&replica);
         assert_eq!(replica.connect().digest(), redis.digest(), "{value:?}");
     }
+}
+
+/// A list without its ages, and without the numbers of operations.
+fn without_numbers(list: &str) -> String {
+    let words = list.split(' ').filter(|word| !word.starts_with('('));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[test]

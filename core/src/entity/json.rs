@@ -11,12 +11,13 @@ use std::borrow::Cow;
 pub const MAX_DEPTH: usize = 32;
 
 /// What `canonical` takes, for an error.
-pub const EXPECTED: &str = "JSON of at most 32 levels and without repeated keys";
+pub const EXPECTED: &str =
+    "JSON of at most 32 levels, without repeated keys and exponents of more than 14 digits";
 
 /// Drops the white space between tokens, and gives equal numbers one text, with all their digits: `1.0`,
 /// `1e0` and `1` are `1`. Strings stay as they are written.
 ///
-/// `None` for what is no JSON, is nested too deep, or has an object with a key twice, however it is
+/// `None` for what is no JSON, is nested too deep, has a number beyond [`canonical_number`], or an object with a key twice, however it is
 /// escaped: readers disagree about which of the two counts.
 pub fn canonical(text: &str) -> Option<String> {
     // This checks the grammar, and does so without recursion; the rest relies on it.
@@ -53,7 +54,7 @@ pub fn canonical(text: &str) -> Option<String> {
             _ => {}
         }
         match first {
-            b'-' | b'0'..=b'9' => match canonical_number(token.as_bytes()) {
+            b'-' | b'0'..=b'9' => match canonical_number(token.as_bytes())? {
                 Cow::Borrowed(_) => tokens.push_str(token),
                 Cow::Owned(number) => tokens.push_str(std::str::from_utf8(&number).ok()?),
             },
@@ -63,16 +64,17 @@ pub fn canonical(text: &str) -> Option<String> {
     }
 }
 
-/// The one text of a number that JSON wrote.
-pub fn canonical_number(text: &[u8]) -> Bytes<'_> {
+/// The one text of a number that JSON wrote. `None` if its exponent has more than 14 digits there: such numbers
+/// would have several.
+pub fn canonical_number(text: &[u8]) -> Option<Bytes<'_>> {
     if is_plain_integer(text) {
-        return text.into();
+        return Some(text.into());
     }
-    match Number::parse(text).and_then(Number::to_json) {
-        Some(number) if number.as_bytes() != text => number.into_bytes().into(),
-        // An exponent of more than 15 digits stays as well.
-        _ => text.into(),
-    }
+    let number = Number::parse(text)?.to_json()?;
+    Some(match number.as_bytes() == text {
+        true => text.into(),
+        false => number.into_bytes().into(),
+    })
 }
 
 /// The length of the number that stands first.
@@ -129,7 +131,10 @@ mod tests {
             ),
             ("[12345678901234567.890]", "[12345678901234567.89]"),
             ("0.9999999999999999999999", "0.9999999999999999999999"),
-            ("1e9999999999999999999", "1e9999999999999999999"),
+            ("1e99999999999999", "1e99999999999999"),
+            ("[10E+99999999999998]", "[1e99999999999999]"),
+            ("-0.1e-99999999999998", "-1e-99999999999999"),
+            ("0e9999999999999999999", "0"),
             (r#" "\\" "#, r#""\\""#),
             (r#" "\\\" [ { , : " "#, r#""\\\" [ { , : ""#),
             ("[\"é\u{2028} \u{1f600}\" ]", "[\"é\u{2028} \u{1f600}\"]"),
@@ -160,6 +165,14 @@ mod tests {
             "\"\\\"",
             "\"\u{1}\"",
             "\u{feff}1",
+            // A number that would have several texts.
+            "1e100000000000000",
+            "[1,-10E+99999999999999]",
+            "0.1e-99999999999999",
+            "6e600000000000000",
+            "6E+600000000000000",
+            "60e599999999999999",
+            "1e9999999999999999999",
         ] {
             assert_eq!(canonical(text), None, "{text:?}");
         }

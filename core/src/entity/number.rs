@@ -152,13 +152,17 @@ impl<'t> Number<'t> {
     }
 
     /// The one text that JSON has for this number here: that of a float, but with all digits. Without an
-    /// exponent from 1e-5 up to 1e21. `None` for exponents that were not counted to their end.
+    /// exponent from 1e-5 up to 1e21. `None` if it has an exponent of more than 14 digits there.
     pub fn to_json(self) -> Option<String> {
-        if self.point.abs() > MAX_EXPONENT / 2 {
-            return None;
-        }
+        /// Below it, exponents are counted to their end: no text has as many digits as would make good for one
+        /// that is not.
+        const LIMIT: i64 = MAX_EXPONENT / 10;
         if self.is_zero() {
             return Some("0".into());
+        }
+        let exponent = self.point.saturating_sub(1);
+        if exponent.abs() >= LIMIT {
+            return None;
         }
         if (-4..=21).contains(&self.point) {
             let before = usize::try_from(self.point.max(0)).ok()?;
@@ -166,7 +170,7 @@ impl<'t> Number<'t> {
         }
         let mantissa = Number { point: 1, ..self };
         let mut text = mantissa.plain(1, usize::try_from(mantissa.scale()).ok()?);
-        text.push_str(&format!("e{}", self.point.saturating_sub(1)));
+        text.push_str(&format!("e{exponent}"));
         Some(text)
     }
 }

@@ -53,6 +53,17 @@ pub struct DeferredFlush {
     pub args: Vec<Vec<u8>>,
 }
 
+impl DeferredFlush {
+    /// What `read` makes of its operations. `None` if this version of the module knows no such flush: a later one
+    /// may have more operations.
+    pub fn with_request<T>(&self, read: impl FnOnce(Request) -> T) -> Option<T> {
+        let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
+        // It was within the limits when it came. What DIRTY.FLUSH did not write may have any arguments.
+        let request = Request::parse(Args::new(&args), self.stateless, &Limits::NONE);
+        request.ok().map(read)
+    }
+}
+
 /// The bytes of a flush that waits; its fields are those of [`DeferredFlush`].
 pub fn encode_deferred(at_ms: u64, operations: u64, stateless: bool, args: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -81,18 +92,15 @@ pub fn decode_deferred(bytes: &[u8]) -> Option<DeferredFlush> {
     })
 }
 
-/// As [`decode_deferred`], and `None` also if this version of the module knows no such flush: a later one may have
-/// more operations.
-pub fn decode_readable(bytes: &[u8]) -> Option<DeferredFlush> {
-    let flush = decode_deferred(bytes)?;
-    let args: Vec<&[u8]> = flush.args.iter().map(Vec::as_slice).collect();
-    let is_known = Request::parse(Args::new(&args), flush.stateless, &Limits::NONE).is_ok();
-    is_known.then_some(flush)
+/// When a flush was deferred, without a look at its arguments: these bytes may yet be none that
+/// [`decode_deferred`] decodes.
+pub fn deferred_at(bytes: &[u8]) -> Option<u64> {
+    head(bytes, 5)?.unsigned()
 }
 
 /// Whether these bytes are a flush that this version of the module can carry out.
 pub fn is_readable(bytes: &[u8]) -> bool {
-    decode_readable(bytes).is_some()
+    decode_deferred(bytes).is_some_and(|flush| flush.with_request(|_| ()).is_some())
 }
 
 /// The bytes of a first reply.
@@ -186,13 +194,16 @@ fn decode<'e, T>(
     length: u32,
     read: impl FnOnce(&mut Decoder<'e>) -> Option<T>,
 ) -> Option<T> {
-    let mut decoder = Decoder::new(bytes);
-    decoder.array_of(length)?;
-    if decoder.unsigned()? != VERSION {
-        return None;
-    }
+    let mut decoder = head(bytes, length)?;
     let value = read(&mut decoder)?;
     decoder.is_at_end().then_some(value)
+}
+
+/// Stands behind the version of an array of this length.
+fn head(bytes: &[u8], length: u32) -> Option<Decoder<'_>> {
+    let mut decoder = Decoder::new(bytes);
+    decoder.array_of(length)?;
+    (decoder.unsigned()? == VERSION).then_some(decoder)
 }
 
 #[cfg(test)]
@@ -229,6 +240,29 @@ mod tests {
             decode_deferred(b"\x95\x01\x05\x02\xc3\xdd\xff\xff\xff\xff"),
             None
         );
+    }
+
+    #[test]
+    fn the_time_of_a_flush_is_read_from_its_head_alone() {
+        let at_ms = 1_767_323_045_123;
+        let bytes = encode_deferred(at_ms, 2, true, &[b"DELETE", b"1"]);
+        for end in 0..bytes.len() {
+            let expected = (end >= 11).then_some(at_ms);
+            assert_eq!(deferred_at(&bytes[..end]), expected, "cut at {end}");
+        }
+        for (bytes, expected) in [
+            (b"\x95\x01\x05".as_slice(), Some(5)),
+            (b"\x95\x01\x05\xff\xff", Some(5)),
+            (b"\x95\x01\xff", None),
+            (b"\x95\x01\xa15", None),
+            (b"\x95\x02\x05", None),
+            (b"\x96\x01\x05", None),
+            (b"\xdd\xff\xff\xff\xff\x01\x05", None),
+            (b"text", None),
+            (b"", None),
+        ] {
+            assert_eq!(deferred_at(bytes), expected, "{}", bytes.escape_ascii());
+        }
     }
 
     #[test]

@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn a_nested_value_that_is_none_is_named_with_its_field() {
         let nested =
-            "BADVALUE field \"f\" takes JSON of at most 32 levels and without repeated keys, not ";
+            "BADVALUE field \"f\" takes JSON of at most 32 levels, without repeated keys and exponents of more than 14 digits, not ";
         let deep = format!("\"{}\"...", "[".repeat(64));
         for (raw, expected) in [
             (
