@@ -54,7 +54,7 @@ impl PayloadReader<'_> {
         raw::load_unsigned(self.rdb).ok()
     }
 
-    pub fn bytes(&mut self) -> Option<impl AsRef<[u8]>> {
+    pub fn bytes(&mut self) -> Option<impl AsRef<[u8]> + use<>> {
         raw::load_string_buffer(self.rdb).ok()
     }
 }

@@ -31,7 +31,7 @@ pub fn refuse<T>(entry: &'static str, run: impl FnOnce() -> Result<T, Error>) ->
 /// For what writes the data set to a file. Half a value would make the file useless, so a child that was
 /// forked to write one ends at once, and its file is thrown away.
 pub fn save(entry: &'static str, run: impl FnOnce()) {
-    extern "C" {
+    unsafe extern "C" {
         /// Ends the process without a word to anybody, as the server ends its children.
         fn _exit(status: c_int) -> !;
     }

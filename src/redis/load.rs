@@ -15,7 +15,7 @@ macro_rules! on_load {
     ($load:path) => {
         /// # Safety
         /// For the server alone, which passes a live context and argc strings.
-        #[no_mangle]
+        #[unsafe(no_mangle)]
         #[allow(non_snake_case)]
         pub unsafe extern "C" fn RedisModule_OnLoad(
             ctx: *mut ::redis_module::raw::RedisModuleCtx,

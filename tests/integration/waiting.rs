@@ -107,24 +107,15 @@ fn deferred_takes_no_more_memory_than_one_flush_however_many_wait() {
     // One that breaks off behind its head is found only when it would be told.
     redis.run(r"HSET user@deferred cut \x95\x01\x05\x01\xc2\x91\xc4\x03FLY");
     for (options, told) in [("", 101), ("COUNT 1", 1), ("MINAGE 0", 100), ("COUNT 5", 5)] {
-        let was = most_memory(&server);
+        let was = server.most_memory();
         let Value::Array(list) = redis.value(&words(&format!("DIRTY.DEFERRED user {options}")))
         else {
             panic!("{options}");
         };
         assert_eq!(list.len(), told, "{options}");
-        let taken = most_memory(&server) - was;
+        let taken = server.most_memory() - was;
         assert!(taken < 32 << 10, "{options}: {taken} KiB");
     }
-}
-
-/// How many KiB the server has held at once at most. Its own used_memory_peak looks between commands only.
-fn most_memory(server: &Server) -> u64 {
-    let path = format!("/proc/{}/status", server.pid());
-    let status = std::fs::read_to_string(path).expect("a status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let size = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    size.and_then(|size| size.parse().ok()).expect("a size")
 }
 
 /// Flushes that wait, and how DIRTY.DEFERRED tells their operations.

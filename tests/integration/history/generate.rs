@@ -313,7 +313,7 @@ fn op(declared: &Declared) -> BoxedStrategy<Op> {
     .boxed()
 }
 
-fn flush(declared: &Declared) -> impl Strategy<Value = Flush> {
+fn flush(declared: &Declared) -> impl Strategy<Value = Flush> + use<> {
     let numeric = declared.streams.iter().any(Stream::is_numeric);
     // Ids that such a stream refuses come seldom, or nothing else would happen.
     let ids = match numeric {
@@ -343,7 +343,7 @@ fn flush(declared: &Declared) -> impl Strategy<Value = Flush> {
         )
 }
 
-fn command(declared: &Declared) -> impl Strategy<Value = Command> {
+fn command(declared: &Declared) -> impl Strategy<Value = Command> + use<> {
     let tokens = || prop::collection::vec(prop::sample::select(&TOKENS[..]), 1..4);
     prop_oneof![
         8 => flush(declared).prop_map(Command::Flush),

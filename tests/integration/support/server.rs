@@ -125,6 +125,16 @@ impl Server {
         growing.expect("a file that grows")
     }
 
+    /// The most memory that the process has held at once, in KiB. The server's own used_memory_peak looks between
+    /// commands only.
+    pub fn most_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(path).expect("a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let size = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        size.and_then(|size| size.parse().ok()).expect("a size")
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
