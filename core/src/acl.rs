@@ -160,7 +160,7 @@ fn is_all_of(pattern: &[u8], prefix: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{covers, Access, Pattern};
+    use super::{Access, Pattern, covers};
 
     /// Lines `ACL | the accesses to the prefix user: in the database 0 that it gives`.
     const ACLS: &str = r"

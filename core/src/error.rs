@@ -78,7 +78,9 @@ pub enum Error {
     #[error("ERR {0} and {1} cannot be combined")]
     Exclusive(&'static str, &'static str),
     /// A SEED would make an entity come or go for readers, who are not told of it.
-    #[error("ERR SEED cannot turn the field {field} of SOFTDELETE: readers would not learn that entity {id} comes or goes; use SNAPSHOT")]
+    #[error(
+        "ERR SEED cannot turn the field {field} of SOFTDELETE: readers would not learn that entity {id} comes or goes; use SNAPSHOT"
+    )]
     SeedTurns { field: Quoted, id: Quoted },
     /// An option of a STREAM was given outside the options of a STREAM.
     #[error("ERR {0} must stand among the options of a STREAM")]
@@ -133,7 +135,9 @@ pub enum Error {
         remedy: &'static str,
     },
     /// A declaration differs from the one that stands, but has the same revision.
-    #[error("ERR the revision {revision} of {key} is declared with other content; give the new one a higher REVISION")]
+    #[error(
+        "ERR the revision {revision} of {key} is declared with other content; give the new one a higher REVISION"
+    )]
     SameRevision { revision: u64, key: Quoted },
     /// A declaration maps a pool code twice.
     #[error("ERR pool {0} is mapped twice")]
@@ -160,7 +164,9 @@ pub enum Error {
     #[error("BADVALUE field {0} must give the entity's version")]
     NoVersion(Quoted),
     /// A stream's format has numeric ids only.
-    #[error("BADVALUE the id {id} is not a 64-bit unsigned integer, as FORMAT {format} of the stream {stream} requires")]
+    #[error(
+        "BADVALUE the id {id} is not a 64-bit unsigned integer, as FORMAT {format} of the stream {stream} requires"
+    )]
     IdNotNumeric {
         id: Quoted,
         format: &'static str,
@@ -234,7 +240,9 @@ pub enum Error {
     #[error("EXISTS another flush waits under the token {0}")]
     TokenTaken(Quoted),
     /// The token of a DEFER belongs to something else.
-    #[error("EXISTS the token {0} already holds something that this version cannot read; abort it or use another")]
+    #[error(
+        "EXISTS the token {0} already holds something that this version cannot read; abort it or use another"
+    )]
     TokenUnreadable(Quoted),
     /// STATELESS came or went since the DEFER.
     #[error(
@@ -242,7 +250,9 @@ pub enum Error {
     )]
     DeferredOtherwise(Quoted),
     /// The value under a token was not written by DEFER.
-    #[error("WRONGTYPE the field {token} of the key {key} is not a deferred flush that this version can read")]
+    #[error(
+        "WRONGTYPE the field {token} of the key {key} is not a deferred flush that this version can read"
+    )]
     NotDeferred { token: Quoted, key: Quoted },
     /// An argument is not valid JSON or MessagePack; `offset` is in bytes from its beginning.
     #[error("BADVALUE malformed {format} at byte {offset}: {why}")]
@@ -286,10 +296,14 @@ pub enum Error {
     #[error("ERR the key {key} belongs to the stream {stream}, whose readers need it")]
     KeyIsOfStream { key: Quoted, stream: Quoted },
     /// A key is in another cluster slot than the key it is derived from.
-    #[error("CROSSSLOT the key {0} is in another slot than the key that it belongs to; give all of them the same {{tag}}")]
+    #[error(
+        "CROSSSLOT the key {0} is in another slot than the key that it belongs to; give all of them the same {{tag}}"
+    )]
     CrossSlot(Quoted),
     /// A slot is being moved, and this node does not have all that the command needs.
-    #[error("TRYAGAIN the slot is being moved to another node, and not all keys of this command are here; send it again")]
+    #[error(
+        "TRYAGAIN the slot is being moved to another node, and not all keys of this command are here; send it again"
+    )]
     TryAgain,
     /// The user has no right to read a key.
     #[error("NOPERM this user may not read the key {0}")]
@@ -334,7 +348,9 @@ pub enum Error {
     #[error("LIMIT these entities are too large for one reply; name fewer ids")]
     EntitiesTooLarge,
     /// The operations of one command look at more fields than its field budget.
-    #[error("LIMIT the operations of this command look at more than {0} fields in total, where a written field counts as ten")]
+    #[error(
+        "LIMIT the operations of this command look at more than {0} fields in total, where a written field counts as ten"
+    )]
     FieldBudgetExceeded(usize),
     /// A stream with ONFULL REFUSE has no room for the events of a flush; `database` is set if it is not the
     /// client's own.

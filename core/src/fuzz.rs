@@ -15,7 +15,7 @@ use crate::entity::snapshot::{Snapshot, SnapshotBuilder};
 use crate::entity::tags::{self, Tag};
 use crate::entity::value::FieldType;
 use crate::error::Error;
-use crate::flush::{self, stored, EntityState, Snapshots, Write};
+use crate::flush::{self, EntityState, Snapshots, Write, stored};
 use crate::reading::requests::{ack, consume, fail, redrive};
 use std::collections::HashMap;
 

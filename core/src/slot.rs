@@ -1,6 +1,6 @@
 //! The cluster slot of a key: a checksum of the key, or of the `{tag}` in it.
 
-use crc::{Crc, CRC_16_XMODEM};
+use crc::{CRC_16_XMODEM, Crc};
 
 /// The checksum that Redis Cluster computes of keys, and SHARD of entity ids.
 pub const CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);

@@ -3,7 +3,7 @@ use crate::store::declarations;
 use crate::store::deferred::DeferredFlushes;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
-use dirty_streams_core::syntax::{key, text, Arg};
+use dirty_streams_core::syntax::{Arg, key, text};
 use std::ffi::CStr;
 
 /// ```text

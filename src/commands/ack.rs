@@ -4,7 +4,7 @@ use crate::server::command::{Arity, Call, Command, KeyUse};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::requests::ack::Request;
-use dirty_streams_core::syntax::{block, flag, key, one_of, text, Arg};
+use dirty_streams_core::syntax::{Arg, block, flag, key, one_of, text};
 use std::ffi::CStr;
 
 /// ```text

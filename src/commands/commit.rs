@@ -8,7 +8,7 @@ use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::stored;
 use dirty_streams_core::flush::{Answer, Flush, Request};
-use dirty_streams_core::syntax::{key, text, Arg};
+use dirty_streams_core::syntax::{Arg, key, text};
 use std::collections::HashSet;
 use std::ffi::CStr;
 

@@ -8,7 +8,7 @@ use dirty_streams_core::encoding;
 use dirty_streams_core::entity::declaration::{Declaration, Replacement};
 use dirty_streams_core::entity::overlap;
 use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
+use dirty_streams_core::syntax::{Arg, block, flag, integer, key, one_of, option, text, word};
 use redis_module::Context;
 use std::ffi::CStr;
 

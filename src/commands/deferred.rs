@@ -6,7 +6,7 @@ use crate::store::deferred::DeferredFlushes;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::stored::{self, DeferredFlush};
-use dirty_streams_core::syntax::{integer, key, option, Arg};
+use dirty_streams_core::syntax::{Arg, integer, key, option};
 use std::ffi::CStr;
 
 /// ```text

@@ -1,4 +1,4 @@
-use super::consume::{self, check_dead, group, MAX_DELIVERIES};
+use super::consume::{self, MAX_DELIVERIES, check_dead, group};
 use crate::redis::clock;
 use crate::redis::keys;
 use crate::redis::keyspace;
@@ -7,7 +7,7 @@ use crate::store::dead::{Dead, Death, Failure};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::requests::fail::Request;
-use dirty_streams_core::syntax::{flag, key, text, Arg};
+use dirty_streams_core::syntax::{Arg, flag, key, text};
 use std::ffi::CStr;
 
 /// ```text

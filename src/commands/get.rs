@@ -6,7 +6,7 @@ use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::snapshot::NOTHING;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::flush::Snapshots;
-use dirty_streams_core::syntax::{key, text, Arg};
+use dirty_streams_core::syntax::{Arg, key, text};
 use std::ffi::CStr;
 
 /// Of one reply.

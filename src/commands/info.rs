@@ -4,7 +4,7 @@ use crate::store::declarations;
 use dirty_streams_core::entity::declaration::Stream;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::keyword::Keyword;
-use dirty_streams_core::syntax::{key, Arg};
+use dirty_streams_core::syntax::{Arg, key};
 use std::ffi::CStr;
 
 /// ```text

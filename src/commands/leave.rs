@@ -6,7 +6,7 @@ use crate::store::groups::Whose;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::consume::{consumer, no_group};
-use dirty_streams_core::syntax::{key, text, Arg};
+use dirty_streams_core::syntax::{Arg, key, text};
 use std::ffi::CStr;
 
 /// ```text

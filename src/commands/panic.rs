@@ -2,7 +2,7 @@ use crate::redis::guard::deliberate;
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use dirty_streams_core::entity::decimal;
 use dirty_streams_core::error::Error;
-use dirty_streams_core::syntax::{key, Arg};
+use dirty_streams_core::syntax::{Arg, key};
 use std::ffi::CStr;
 
 /// ```text

@@ -5,7 +5,7 @@ use crate::store::stream_state;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::redrive::Request;
-use dirty_streams_core::syntax::{integer, key, option, text, Arg};
+use dirty_streams_core::syntax::{Arg, integer, key, option, text};
 use std::ffi::CStr;
 
 /// ```text

@@ -5,8 +5,8 @@ use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::deletions::Deletions;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
-use dirty_streams_core::reading::requests::consume::{no_reader, Start};
-use dirty_streams_core::syntax::{key, one_of, text, word, Arg};
+use dirty_streams_core::reading::requests::consume::{Start, no_reader};
+use dirty_streams_core::syntax::{Arg, key, one_of, text, word};
 use std::ffi::CStr;
 
 /// ```text

@@ -6,7 +6,7 @@ use crate::store::groups::{self, Group, GroupState};
 use crate::store::streams::Content;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
-use dirty_streams_core::syntax::{key, Arg};
+use dirty_streams_core::syntax::{Arg, key};
 use redis_module::RedisString;
 use std::ffi::CStr;
 

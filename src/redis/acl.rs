@@ -3,9 +3,9 @@
 use super::api::{self, api};
 use super::{call, keys};
 use dirty_streams_core::acl::Access;
-use redis_module::{raw, Context, RedisString};
-use std::ffi::{c_int, c_void, CStr, CString};
-use std::ptr::{null_mut, NonNull};
+use redis_module::{Context, RedisString, raw};
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::ptr::{NonNull, null_mut};
 
 /// A user by name. Another module may have made one for itself, which the server does not know: what that one may
 /// do cannot be looked at.

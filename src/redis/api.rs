@@ -1,7 +1,7 @@
 //! The raw module API: function pointers that the server fills in at load.
 
 use redis_module::raw;
-use std::ffi::{c_int, c_void, CStr};
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr::NonNull;
 
 /// Calls `RedisModule_<name>`, one of those that are needed: what only newer servers have is asked for where

@@ -3,7 +3,7 @@
 use super::api::api;
 use super::commands::Client;
 use super::{flags, guard};
-use redis_module::{raw, Context, RedisString};
+use redis_module::{Context, RedisString, raw};
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;

@@ -2,8 +2,8 @@
 
 use super::api::api;
 use dirty_streams_core::error::Error;
-use redis_module::{raw, Context, RedisString};
-use std::ffi::{c_char, c_int, CStr};
+use redis_module::{Context, RedisString, raw};
+use std::ffi::{CStr, c_char, c_int};
 use std::marker::PhantomData;
 
 /// How a command is run: its errors come as replies, scripts' rules apply to it, its effects go to replicas

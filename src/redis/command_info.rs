@@ -2,8 +2,8 @@
 
 use super::api::api;
 use dirty_streams_core::syntax::{Arg, ArgType, Repeats};
-use redis_module::{raw, Context};
-use std::ffi::{c_int, CStr};
+use redis_module::{Context, raw};
+use std::ffi::{CStr, c_int};
 use std::ptr;
 
 /// How a command uses its key, which decides the rights that a user needs.

@@ -1,9 +1,9 @@
 //! Commands of the module: how they are registered, and what the server passes when a client sends one.
 
 use super::api::api;
-use redis_module::{raw, Context, RedisString};
+use redis_module::{Context, RedisString, raw};
 use std::cell::Cell;
-use std::ffi::{c_int, CStr};
+use std::ffi::{CStr, c_int};
 
 /// Answers a command, even if it fails or panics.
 pub trait Handler {

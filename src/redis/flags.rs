@@ -1,7 +1,7 @@
 //! The circumstances of a call, as the server tells them.
 
 use super::api::api;
-use redis_module::{raw, Context};
+use redis_module::{Context, raw};
 
 fn flags(ctx: &Context) -> u32 {
     // SAFETY: a live context.

@@ -4,7 +4,7 @@
 use super::{flags, log};
 use dirty_streams_core::error::Error;
 use std::ffi::c_int;
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs what an entry does; `None` if it panicked. The entry's name stands in the log.
 pub fn catch<T>(entry: &'static str, run: impl FnOnce() -> T) -> Option<T> {

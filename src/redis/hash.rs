@@ -4,7 +4,7 @@ use super::api::api;
 use super::guard;
 use super::keys::Key;
 use dirty_streams_core::error::Error;
-use redis_module::{raw, RedisString};
+use redis_module::{RedisString, raw};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 

@@ -2,7 +2,7 @@
 
 use super::api::api;
 use dirty_streams_core::error::{Error, Quoted};
-use redis_module::{raw, Context, RedisString};
+use redis_module::{Context, RedisString, raw};
 use std::ffi::c_int;
 use std::marker::PhantomData;
 

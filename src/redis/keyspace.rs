@@ -3,8 +3,8 @@
 
 use super::api::api;
 use super::guard;
-use redis_module::{raw, Context, RedisString};
-use std::ffi::{c_char, c_int, CStr};
+use redis_module::{Context, RedisString, raw};
+use std::ffi::{CStr, c_char, c_int};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The class of a keyspace event.

@@ -2,8 +2,8 @@
 //! calls: memory is the server's, too, so not even that may be asked for.
 
 use super::{api, guard};
-use redis_module::{raw, Context, RedisString};
-use std::ffi::{c_int, CStr, CString};
+use redis_module::{Context, RedisString, raw};
+use std::ffi::{CStr, CString, c_int};
 
 const NAME: &CStr = c"dirty";
 

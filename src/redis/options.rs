@@ -1,7 +1,7 @@
 //! Options by which the module tells the server how it behaves.
 
 use super::api::{self, api};
-use redis_module::{raw, Context};
+use redis_module::{Context, raw};
 use std::ffi::c_int;
 
 /// CLUSTER MIGRATESLOTS, of Valkey 9, is refused unless every module has set this. It asks that nothing is done

@@ -5,8 +5,8 @@ use super::call::View;
 use super::{cached_replies, flags};
 use dirty_streams_core::entity::event::Value;
 use dirty_streams_core::entity::value::FieldType;
-use redis_module::{raw, Context};
-use std::ffi::{c_char, c_long, CStr, CString};
+use redis_module::{Context, raw};
+use std::ffi::{CStr, CString, c_char, c_long};
 
 pub use cached_replies::Token;
 

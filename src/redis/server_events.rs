@@ -2,7 +2,7 @@
 
 use super::api::api;
 use super::guard;
-use redis_module::{raw, Context, RedisString};
+use redis_module::{Context, RedisString, raw};
 use std::ffi::{c_int, c_void};
 
 type RawListener =

@@ -2,8 +2,8 @@
 
 use super::api::api;
 use super::guard;
-use redis_module::{raw, Context};
-use std::ffi::{c_int, CStr};
+use redis_module::{Context, raw};
+use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
 
 /// A section of INFO, freed when dropped.

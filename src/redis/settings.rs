@@ -2,8 +2,8 @@
 
 use super::api::api;
 use super::guard;
-use redis_module::{raw, Context};
-use std::ffi::{c_char, c_int, c_longlong, c_void, CStr};
+use redis_module::{Context, raw};
+use std::ffi::{CStr, c_char, c_int, c_longlong, c_void};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// A number of at least 1.

@@ -4,7 +4,7 @@
 use super::api::api;
 use super::keys::Key;
 use dirty_streams_core::entity::event_id::EventId;
-use redis_module::{raw, RedisString};
+use redis_module::{RedisString, raw};
 use std::ffi::{c_int, c_long};
 use std::ptr::null_mut;
 

@@ -5,7 +5,7 @@ use crate::redis::reply::Reply;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::syntax::Arg;
 use redis_module::{Context, RedisString};
-use std::ffi::{c_int, CStr};
+use std::ffi::{CStr, c_int};
 
 pub use crate::redis::command_info::KeyUse;
 

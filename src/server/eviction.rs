@@ -2,7 +2,7 @@
 //! operator hears of it in the log, when it becomes so, and reads it in INFO.
 
 use crate::redis::log;
-use crate::redis::server_events::{listen, Event, EventListener};
+use crate::redis::server_events::{Event, EventListener, listen};
 use crate::redis::server_info::ServerInfo;
 use redis_module::Context;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -3,7 +3,7 @@
 
 use super::writes::Writes;
 use crate::redis::data_type::{DataType, Entries, PayloadReader, Value};
-use crate::redis::keys::{self, wrong_type, Key, Type};
+use crate::redis::keys::{self, Key, Type, wrong_type};
 use crate::redis::keyspace::Class;
 use crate::redis::log;
 use dirty_streams_core::args::Args;
@@ -44,7 +44,7 @@ impl Deref for Declared {
     type Target = Declaration;
 
     fn deref(&self) -> &Declaration {
-        &self.0 .0
+        &self.0.0
     }
 }
 

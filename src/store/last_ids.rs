@@ -4,7 +4,7 @@
 
 use super::stream_state;
 use crate::redis::keyspace::{self, Class};
-use crate::redis::server_events::{self, listen, Event};
+use crate::redis::server_events::{self, Event, listen};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use lazy_static::lazy_static;

@@ -8,7 +8,7 @@ use dirty_streams_core::entity::declaration::{Declaration, Stream};
 use dirty_streams_core::entity::event::Version;
 use dirty_streams_core::entity::field::Field;
 use dirty_streams_core::entity::overlap;
-use dirty_streams_core::entity::snapshot::{SnapshotBuilder, MARKER};
+use dirty_streams_core::entity::snapshot::{MARKER, SnapshotBuilder};
 use dirty_streams_core::error::{Error, Owner, Quoted};
 use dirty_streams_core::flush::{EntityState, Snapshots, Write};
 use redis_module::{Context, RedisString};

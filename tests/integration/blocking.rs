@@ -1,7 +1,7 @@
 //! BLOCK: a reader waits, the server does not.
 
 use super::support::readers::{consume, reply, waiting};
-use super::support::{wait_until, words, Conn, Server};
+use super::support::{Conn, Server, wait_until, words};
 use std::time::{Duration, Instant};
 
 const READERS: [&str; 2] = ["GROUP g c", "CURSOR c"];
@@ -181,9 +181,11 @@ fn client_unblock_ends_the_wait() {
         // It is a client like any other again.
         assert_eq!(reader.run("PING"), "PONG");
     }
-    assert!(redis
-        .run("INFO dirty")
-        .contains("dirty_consumers_blocked:0"));
+    assert!(
+        redis
+            .run("INFO dirty")
+            .contains("dirty_consumers_blocked:0")
+    );
 }
 
 #[test]
@@ -260,18 +262,22 @@ fn a_thousand_readers_wait_and_vanish_with_their_connections() {
         reader.send(&words(&command)).unwrap();
     }
     server.wait_for_blocked(1000);
-    assert!(redis
-        .run("INFO dirty")
-        .contains("dirty_consumers_blocked:1000"));
+    assert!(
+        redis
+            .run("INFO dirty")
+            .contains("dirty_consumers_blocked:1000")
+    );
     redis.run("DIRTY.FLUSH user INSERT 0 0");
     assert!(reply(&mut readers[0]).contains("entity_id 0"));
     drop(readers);
     server.wait_for_line("INFO dirty", "dirty_consumers_blocked:0");
     // Nobody who has gone takes an event with them.
     redis.run("DIRTY.FLUSH user INSERT 1 0");
-    assert!(redis
-        .run("DIRTY.CONSUME s GROUP g c")
-        .contains("entity_id 1"));
+    assert!(
+        redis
+            .run("DIRTY.CONSUME s GROUP g c")
+            .contains("entity_id 1")
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! DIRTY.CONSUME and DIRTY.ACK: groups and cursors, and what their replies look like.
 
-use super::support::readers::{consume, events, stream_of};
 use super::support::Server;
+use super::support::readers::{consume, events, stream_of};
 
 #[test]
 fn replies_are_right_in_both_protocols() {

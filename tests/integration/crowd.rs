@@ -1,6 +1,6 @@
 //! A thousand readers that wait.
 
-use super::support::{text, words, Conn, Server};
+use super::support::{Conn, Server, text, words};
 
 const READERS: usize = 1000;
 

@@ -1,6 +1,6 @@
 //! Cursors: one position that only its reader moves; LAG, SHARD, SEEK, and WHERE with BLOCK.
 
-use super::support::readers::{consume, events, read, stream_of, waiting, Read};
+use super::support::readers::{Read, consume, events, read, stream_of, waiting};
 use super::support::{Conn, Server};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! The declaration as a value of its own type: saved, loaded, copied, forged, freed.
 
 use super::support::dumps::{crc64, dump, forgeries};
-use super::support::entities::{names_of_type, started, HARD_ONES};
-use super::support::{cases, wait_until, words, Conn, Server};
+use super::support::entities::{HARD_ONES, names_of_type, started};
+use super::support::{Conn, Server, cases, wait_until, words};
 use redis::Value;
 
 /// Declares the hard ones and a large one, and gives their keys.

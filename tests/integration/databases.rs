@@ -2,7 +2,7 @@
 
 use super::support::readers::reply;
 use super::support::users::{named, user};
-use super::support::{cases, skipped, words, Conn, Server};
+use super::support::{Conn, Server, cases, skipped, words};
 use std::fmt::Write;
 
 /// A server with declarations whose streams are in other databases, if it limits users to databases.

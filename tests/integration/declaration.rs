@@ -2,7 +2,7 @@
 //! data type of the server's.
 
 use super::support::entities::{names_of_type, started};
-use super::support::{cases, text, words, Conn, Server};
+use super::support::{Conn, Server, cases, text, words};
 use redis::Value;
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use super::support::entities::declared;
 use super::support::readers::{read_all, without_ms};
-use super::support::{cases, words, Server};
+use super::support::{Server, cases, words};
 use std::time::{Duration, Instant};
 
 #[test]

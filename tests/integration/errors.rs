@@ -1,7 +1,7 @@
 //! Every wrong use of every command: its exact reply, and that nothing came of it.
 
 use super::support::wrong::{seed, seeded, state};
-use super::support::{cases, words, Server};
+use super::support::{Server, cases, words};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
@@ -276,8 +276,7 @@ fn hostile_sizes_are_refused_before_long() {
     let acks = many(100_000, " ", |i| format!("7-{i}"));
     redis.run("CONFIG SET dirty.max-ops 100000");
     let mut slow = Vec::new();
-    let deep =
-        "BADVALUE field \"j\" takes JSON of at most 32 levels, without repeated keys and exponents of more than 14 digits, not";
+    let deep = "BADVALUE field \"j\" takes JSON of at most 32 levels, without repeated keys and exponents of more than 14 digits, not";
     for (command, reply) in [
         (
             format!("DIRTY.FLUSH user SNAPSHOT 3 1 j {json}"),

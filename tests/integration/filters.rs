@@ -1,7 +1,7 @@
 //! WHERE in groups: what a reader wants of every format; what it does not is acknowledged at once.
 
 use super::support::readers::{blocked, both, consume, field, held, reply, waiting};
-use super::support::{text, words, Conn, Server};
+use super::support::{Conn, Server, text, words};
 
 /// Five events: inserts 1 and 4, updates of `a` and `b`, a delete.
 const FLUSHES: [&str; 5] = [

@@ -2,7 +2,7 @@
 
 use super::support::entities::{declared, expect_operations};
 use super::support::entries::{decode, events, sequence};
-use super::support::{cases, words, Conn, Server};
+use super::support::{Conn, Server, cases, words};
 use redis::Value;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! FORMAT FLUXAORM1 against a story of writes by the library itself: each step is flushed through a running
 //! server, and the entries that come are compared with those that the library wrote.
 
-use super::support::{text, Conn, Server};
+use super::support::{Conn, Server, text};
 use redis::Value;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,13 +63,31 @@ struct Told {
 /// Steps that the module answers in another way, since only the program's struct knows what the library does
 /// there.
 const OTHERWISE: [(u32, &str); 7] = [
-    (47, "the tag says that more digits are no change; a float field takes what it is given"),
+    (
+        47,
+        "the tag says that more digits are no change; a float field takes what it is given",
+    ),
     (49, "minus zero is zero in a float field"),
-    (64, "the library cuts nanoseconds before it compares; a datetime field has them"),
-    (71, "to the library, empty bytes and nil are the same bytes; here the one is a text and the other null"),
-    (76, "the tag says that a set has no order; here it is a text"),
-    (130, "an insert and a delete before one flush are a delete; here each is an event"),
-    (153, "EditEntityField writes the other columns of a unique index, too"),
+    (
+        64,
+        "the library cuts nanoseconds before it compares; a datetime field has them",
+    ),
+    (
+        71,
+        "to the library, empty bytes and nil are the same bytes; here the one is a text and the other null",
+    ),
+    (
+        76,
+        "the tag says that a set has no order; here it is a text",
+    ),
+    (
+        130,
+        "an insert and a delete before one flush are a delete; here each is an event",
+    ),
+    (
+        153,
+        "EditEntityField writes the other columns of a unique index, too",
+    ),
 ];
 
 /// The column that an entity type has if its rows are marked as deleted.

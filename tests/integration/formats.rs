@@ -1,7 +1,7 @@
 //! Each FORMAT as readers of the stream find it: FluxaORM's own bytes, Debezium's envelope.
 
 use super::support::entities::declared;
-use super::support::{text, Conn, Server};
+use super::support::{Conn, Server, text};
 use redis::Value;
 use serde::Deserialize;
 use serde_json::Value as Json;

@@ -3,7 +3,7 @@
 use super::support::entries::seqs;
 use super::support::readers::{both, consume, events, held, reply, stream_of, waiting};
 use super::support::users::user;
-use super::support::{text, wait_until, Conn, Server};
+use super::support::{Conn, Server, text, wait_until};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,7 @@
 //! is seen in review, as a line of that file that changed. Callgrind counts them in the whole server, from
 //! the reading of the command to the reply, however busy the machine is.
 
-use super::support::{skipped, Conn, Server};
+use super::support::{Conn, Server, skipped};
 use redis::Value;
 use std::process::Command;
 
@@ -16,8 +16,7 @@ const OTHER_SERVER: f64 = 0.04;
 const ENTITIES: usize = 1000;
 
 /// Nine fields that stay as they are; the tenth is `logins`.
-const CONSTANT: &str =
-    "name Alice email alice@example.com status active country AT city Vienna plan premium \
+const CONSTANT: &str = "name Alice email alice@example.com status active country AT city Vienna plan premium \
     language de created 2026-01-02 referrer newsletter";
 
 type Words = Vec<String>;

@@ -1,7 +1,7 @@
 //! How long it takes until a reader that waits has its event, beside native readers. `make bench` runs it:
 //! it measures and checks nothing.
 
-use super::support::{words, Conn, Server};
+use super::support::{Conn, Server, words};
 use std::time::{Duration, Instant};
 
 const ROUNDS: usize = 3000;

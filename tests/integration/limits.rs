@@ -1,7 +1,7 @@
 //! What one command may ask for: at each limit it is carried out, one past it it is refused with LIMIT and
 //! nothing has changed.
 
-use super::support::{cases, Conn, Server};
+use super::support::{Conn, Server, cases};
 
 fn started() -> (Server, Conn) {
     let server = Server::start();

@@ -1,7 +1,7 @@
 //! Keyspace notifications, WATCH and client-side caching see the writes like those of any command.
 
 use super::support::entities::declared;
-use super::support::{cases, text, Conn, Server};
+use super::support::{Conn, Server, cases, text};
 use redis::{PushKind, Value};
 
 /// Lines `operations => keyspace events`.

@@ -3,8 +3,8 @@
 
 use super::support::entries::{at_place, newest};
 use super::support::readers::{consume, events, held, stream_of};
-use super::support::replication::{appended, AOF};
-use super::support::{cases, Conn, Server};
+use super::support::replication::{AOF, appended};
+use super::support::{Conn, Server, cases};
 
 /// Times and ids as `ms`, so that what was appended can be compared.
 fn effects(server: &Server, start: usize) -> (Vec<String>, usize) {

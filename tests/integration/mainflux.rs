@@ -1,6 +1,6 @@
 //! FORMAT FLAT as the subscriber of Mainflux reads it: an entry's fields are its event, decoded by `operation`.
 
-use super::support::{text, Conn, Server};
+use super::support::{Conn, Server, text};
 use redis::Value;
 use std::collections::BTreeMap;
 
@@ -118,10 +118,7 @@ const STORY: [(&str, &str); 13] = [
         "thing META 3 USER UPDATE t1 0 NULL 2 name metadata",
         "ThingUpdated t1 p2  - by u1 a@b.c in o1  then",
     ),
-    (
-        "thing TOUCH t1",
-        "ThingUpdated t1 p2  - by   in   then",
-    ),
+    ("thing TOUCH t1", "ThingUpdated t1 p2  - by   in   then"),
     (
         "thing META 3 USER DELETE t1",
         "ThingRemoved t1 by u1 a@b.c in o1  then",
@@ -142,10 +139,7 @@ const STORY: [(&str, &str); 13] = [
         "group META 4 USER thing_ids t1,t2 DELETE g1",
         "GroupRemoved g1 [\"t1\", \"t2\"] by u1 a@b.c in o1  then",
     ),
-    (
-        "org META 4 USER evt_org_id o2 INSERT o2 1 name acme",
-        "",
-    ),
+    ("org META 4 USER evt_org_id o2 INSERT o2 1 name acme", ""),
     (
         "org META 3 USER INSERT o3 1 name acme",
         "OrgCreated o3 by u1 a@b.c in o1  then",

@@ -3,7 +3,7 @@
 mod histories;
 
 use super::support::readers::{consume, read, stream_of, waiting};
-use super::support::{text, Conn, Server};
+use super::support::{Conn, Server, text};
 
 const READERS: [&str; 2] = ["GROUP g c", "CURSOR c"];
 
@@ -66,8 +66,14 @@ fn who_had_not_read_what_is_gone_is_told_the_exact_number_and_others_are_not() {
         ("XDEL s {4} {6} {9} {10}", "5 7 8 (4)"),
         ("XDEL s {2} {4} {5} {6} {7} {8} {9} {10}", " (7)"),
         ("XTRIM s MAXLEN = 0", " (7)"),
-        ("DIRTY.DECLARE user STREAM s MAXLEN 2 | DIRTY.FLUSH user INSERT 11 0", "10 11 (6)"),
-        ("DIRTY.DECLARE user STREAM s MAXLEN 2 | DIRTY.FLUSH user INSERT 11 0 INSERT 12 0 INSERT 13 0", "12 13 (8)"),
+        (
+            "DIRTY.DECLARE user STREAM s MAXLEN 2 | DIRTY.FLUSH user INSERT 11 0",
+            "10 11 (6)",
+        ),
+        (
+            "DIRTY.DECLARE user STREAM s MAXLEN 2 | DIRTY.FLUSH user INSERT 11 0 INSERT 12 0 INSERT 13 0",
+            "12 13 (8)",
+        ),
     ] {
         let server = Server::start();
         let mut redis = stream_of(&server, 10);
@@ -96,7 +102,10 @@ fn who_had_not_read_what_is_gone_is_told_the_exact_number_and_others_are_not() {
         let mut resp3 = server.connect_resp3();
         let number = expected.rsplit(' ').next().unwrap();
         let twin = resp3.run("DIRTY.CONSUME s CURSOR behind");
-        assert!(twin.ends_with(&format!("missed: {number}}}")), "{done}: {twin}");
+        assert!(
+            twin.ends_with(&format!("missed: {number}}}")),
+            "{done}: {twin}"
+        );
         for name in ["behind", "done"] {
             let expected = if name == "behind" { expected } else { new };
             let (group, cursor) = (format!("GROUP g-{name} c"), format!("CURSOR {name}"));
@@ -106,14 +115,33 @@ fn who_had_not_read_what_is_gone_is_told_the_exact_number_and_others_are_not() {
             assert_eq!(told(&mut redis, &cursor), expected, "{name} after {done}");
             assert_eq!(told(&mut redis, &cursor), expected, "again after {done}");
             acknowledge(&mut redis, &cursor);
-            assert_eq!(told(&mut redis, &cursor), " (0)", "acknowledged after {done}");
+            assert_eq!(
+                told(&mut redis, &cursor),
+                " (0)",
+                "acknowledged after {done}"
+            );
         }
         // Nor is anybody told twice when more comes.
         flush(&mut redis, 20..=20);
-        for reader in ["GROUP g-behind d", "CURSOR behind", "GROUP g-done d", "CURSOR done"] {
+        for reader in [
+            "GROUP g-behind d",
+            "CURSOR behind",
+            "GROUP g-done d",
+            "CURSOR done",
+        ] {
             let read = consume(&mut redis, &format!("s {reader}"));
-            assert_eq!((read.events.last().unwrap().as_str(), &*read.missed),
-                ("20", if done.contains("MAXLEN 2") { &read.missed } else { "(0)" }), "{done}");
+            assert_eq!(
+                (read.events.last().unwrap().as_str(), &*read.missed),
+                (
+                    "20",
+                    if done.contains("MAXLEN 2") {
+                        &read.missed
+                    } else {
+                        "(0)"
+                    }
+                ),
+                "{done}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Ids that lead to other keys than a snapshot's: end users choose them, and must not reach what belongs to a
 //! stream, or to another declaration.
 
-use super::support::{cases, Conn, Server};
+use super::support::{Conn, Server, cases};
 
 /// Every command that takes an id.
 const COMMANDS: [&str; 11] = [

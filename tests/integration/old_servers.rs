@@ -1,7 +1,7 @@
 //! Servers that are too old for the module refuse it, and go on with their data. `make test-servers` gets
 //! one, Redis 6.2, and names it in REDIS_6_SERVER.
 
-use super::support::{free_port, module, output_of_one_that_ends, skipped, wait_until, Conn};
+use super::support::{Conn, free_port, module, output_of_one_that_ends, skipped, wait_until};
 use std::path::Path;
 use std::process::{Command, Stdio};
 

@@ -2,8 +2,8 @@
 
 use super::support::entities::declared;
 use super::support::entries::sequence;
-use super::support::replication::{appended, AOF};
-use super::support::{words, Conn, Server};
+use super::support::replication::{AOF, appended};
+use super::support::{Conn, Server, words};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;

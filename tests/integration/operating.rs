@@ -1,6 +1,6 @@
 //! What an operator sees of the module with the server's own tools.
 
-use super::support::{cases, wait_until, Conn, Server};
+use super::support::{Conn, Server, cases, wait_until};
 use redis::Value;
 use std::collections::{BTreeMap, BTreeSet};
 

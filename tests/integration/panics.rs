@@ -1,7 +1,7 @@
 //! A panic at each entry from Redis: a line in the log, the safest answer, and the server goes on. The
 //! module is another build of it, with a command that lets the next entry of a name panic.
 
-use super::support::{cases, wait_until, Conn, Server};
+use super::support::{Conn, Server, cases, wait_until};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
 //! Writes that are paused, by CLIENT PAUSE or for a failover: a reader that wakes meanwhile would write, which
 //! ends the server. So it waits on, and gets its events when writes go on.
 
-use super::support::{text, wait_until, words, Conn, Server};
+use super::support::{Conn, Server, text, wait_until, words};
 use std::process::Command;
 use std::time::{Duration, Instant};
 

@@ -2,8 +2,8 @@
 
 use super::support::entities::declared;
 use super::support::readers::read_all;
-use super::support::replication::{appended, AOF};
-use super::support::{cases, Conn, Server};
+use super::support::replication::{AOF, appended};
+use super::support::{Conn, Server, cases};
 
 /// What a flush may change here and elsewhere.
 fn state(redis: &mut Conn) -> [String; 2] {
@@ -194,8 +194,7 @@ DIRTY.FLUSH user ONCE t DELETE 1 DELETE 2 => [insert]
 #[test]
 fn a_touch_reaches_every_stream_that_an_update_could_reach() {
     let streams = ["u", "iud", "id", "trigger", "id_trigger"];
-    let declaration =
-        "STREAM u OPS U STREAM iud STREAM id OPS ID STREAM trigger OPS NONE FIELDS 1 never \
+    let declaration = "STREAM u OPS U STREAM iud STREAM id OPS ID STREAM trigger OPS NONE FIELDS 1 never \
                        STREAM id_trigger OPS ID FIELDS 2 a b";
     for (stateless, operations, effects) in [
         ("", "SEED 1 1 a x TOUCH 1", "[seed touch]"),

@@ -1,8 +1,8 @@
 //! Effects are replicated, not commands: what replicas and the AOF get is native writes with the ids
 //! that were given, as one transaction, and nothing for a flush that failed or changed nothing.
 
-use super::support::replication::{appended, history, AOF};
 use super::support::Server;
+use super::support::replication::{AOF, appended, history};
 
 const DECLARE: &str = "DIRTY.DECLARE user NAME user PREFIX user: STREAM s OPS IUD MAXLEN = 4 ONFULL TRIM PAYLOAD CHANGES \
         FORMAT MSGPACK STREAM t OPS NONE FIELDS 1 status PAYLOAD CHANGES FORMAT MSGPACK";

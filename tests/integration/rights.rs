@@ -2,7 +2,7 @@
 
 use super::support::users::{is_no_key, user};
 use super::support::wrong::{seeded, state};
-use super::support::{cases, skipped, Conn, Server};
+use super::support::{Conn, Server, cases, skipped};
 use std::fmt::Write;
 use std::process::Command;
 
@@ -264,7 +264,10 @@ fn only_a_star_behind_a_literal_gives_a_user_all_keys_of_a_prefix() {
         let (expected, logged) = match refused.split_once(' ') {
             None => ("OK".to_string(), "[]".to_string()),
             Some((access, key)) => (
-                format!("NOPERM this user may not {access} all keys with the prefix \"user:\"; that needs a pattern such as {}", pattern(access)),
+                format!(
+                    "NOPERM this user may not {access} all keys with the prefix \"user:\"; that needs a pattern such as {}",
+                    pattern(access)
+                ),
                 format!("reason key context module object {key} username app"),
             ),
         };

@@ -3,7 +3,7 @@
 use super::support::readers::{blocked, reply as reply_to};
 use super::support::users::{is_no_key, named, user};
 use super::support::wrong::{seeded, state};
-use super::support::{wait_until, words, Conn, Server};
+use super::support::{Conn, Server, wait_until, words};
 use std::fmt::Write;
 
 /// A user may only flush, another only read, another only declare: what each is replied. `command` and
@@ -200,9 +200,10 @@ fn nobody_declares_a_way_to_keys_of_others_and_acl_log_tells_of_the_attempt() {
     admin.run("DIRTY.DECLARE user STREAM other");
     server.wait_for_replica(&replica);
     assert_eq!(replica.connect().digest(), admin.digest());
-    assert!(weak
-        .run("DIRTY.DECLARE user STREAM s")
-        .starts_with("READONLY "));
+    assert!(
+        weak.run("DIRTY.DECLARE user STREAM s")
+            .starts_with("READONLY ")
+    );
     assert_eq!(denied(&mut replica.connect()), "");
     assert_eq!(denied(&mut admin), "");
 }

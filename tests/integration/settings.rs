@@ -1,7 +1,7 @@
 //! The module's settings: where they may stand, which of them counts, what is refused.
 
 use super::support::{
-    answers, connect, free_port, module, output_of_one_that_ends, server, Conn, Server,
+    Conn, Server, answers, connect, free_port, module, output_of_one_that_ends, server,
 };
 use std::process::{Child, Stdio};
 use tempfile::TempDir;
@@ -99,9 +99,18 @@ fn limits_are_settings_of_the_server() {
     let mut redis = server.connect();
     assert_eq!(sorted(&mut redis), defaults);
     for (command, refused) in [
-        ("CONFIG SET dirty.max-ops 0", "ERR CONFIG SET failed (possibly related to argument 'dirty.max-ops') - argument must be between 1 and 9223372036854775807 inclusive"),
-        ("CONFIG SET dirty.max-event-bytes 1gb", "ERR CONFIG SET failed (possibly related to argument 'dirty.max-event-bytes') - argument must be between 1 and 536870912 inclusive"),
-        ("CONFIG SET dirty.max-fields many", "ERR CONFIG SET failed (possibly related to argument 'dirty.max-fields') - argument couldn't be parsed into an integer"),
+        (
+            "CONFIG SET dirty.max-ops 0",
+            "ERR CONFIG SET failed (possibly related to argument 'dirty.max-ops') - argument must be between 1 and 9223372036854775807 inclusive",
+        ),
+        (
+            "CONFIG SET dirty.max-event-bytes 1gb",
+            "ERR CONFIG SET failed (possibly related to argument 'dirty.max-event-bytes') - argument must be between 1 and 536870912 inclusive",
+        ),
+        (
+            "CONFIG SET dirty.max-fields many",
+            "ERR CONFIG SET failed (possibly related to argument 'dirty.max-fields') - argument couldn't be parsed into an integer",
+        ),
     ] {
         assert_eq!(redis.run(command), refused);
     }

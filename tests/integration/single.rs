@@ -1,9 +1,9 @@
 //! SINGLE: one active consumer of a group, in order, one at a time, with failover.
 
 use super::support::readers::{consume, events, held, reply, stream_of, waiting};
-use super::support::{wait_until, Conn, Server};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use super::support::{Conn, Server, wait_until};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 /// What a consumer has handled: its name, the event's seq, and whether it got it again.

@@ -5,11 +5,11 @@
 
 use super::support::dice::Dice;
 use super::support::readers::{first_times, get};
-use super::support::{text, Conn, Server};
+use super::support::{Conn, Server, text};
 use redis::{Connection, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 const WRITERS: u64 = 2;

@@ -2,8 +2,8 @@
 
 use super::support::entities::{declared, expect_operations};
 use super::support::readers::read_all;
-use super::support::replication::{appended, AOF};
-use super::support::{cases, text, Server};
+use super::support::replication::{AOF, appended};
+use super::support::{Server, cases, text};
 use redis::Value;
 
 /// Tables of `expect_operations`, each with what is declared before it on an empty server.

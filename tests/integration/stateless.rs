@@ -3,8 +3,8 @@
 use super::support::entities::declared;
 use super::support::entries::decode;
 use super::support::readers::{read_all, without_ms};
-use super::support::replication::{appended, AOF};
-use super::support::{cases, Server};
+use super::support::replication::{AOF, appended};
+use super::support::{Server, cases};
 
 /// Lines `operations => effects or an error | how many events`.
 const OPERATIONS: &str = r#"

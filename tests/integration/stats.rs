@@ -2,7 +2,7 @@
 
 use super::support::dice::rand;
 use super::support::readers::{consume, stream_of};
-use super::support::{text, words, Conn, Server};
+use super::support::{Conn, Server, text, words};
 use redis::Value;
 use std::collections::BTreeMap;
 
@@ -184,9 +184,11 @@ fn lag_and_missed_are_exact_where_the_native_ones_are_not_known() {
     consume(&mut redis, "s GROUP g c COUNT 3");
     assert_eq!(behind(&mut redis, "g"), "7 0 3");
     redis.run(&format!("XDEL s {}", ids[5]));
-    assert!(redis
-        .run("XINFO GROUPS s")
-        .contains("name g consumers (1) pending (3)"));
+    assert!(
+        redis
+            .run("XINFO GROUPS s")
+            .contains("name g consumers (1) pending (3)")
+    );
     assert!(redis.run("XINFO GROUPS s").contains("lag nil"));
     for (deleted, group, cursor) in [
         (None, "6 1 3", "9 1 0"),

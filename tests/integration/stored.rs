@@ -6,7 +6,7 @@
 
 use super::support::dumps::{crc64, dump};
 use super::support::entities::HARD_ONES;
-use super::support::{cases, module, output_of_one_that_ends, server, Conn, Server};
+use super::support::{Conn, Server, cases, module, output_of_one_that_ends, server};
 use std::path::{Path, PathBuf};
 
 fn vector(name: &str) -> PathBuf {

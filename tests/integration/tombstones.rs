@@ -1,8 +1,8 @@
 //! What a deleted entity leaves behind: the version of its delete, until that expires.
 
 use super::support::entities::declared;
-use super::support::replication::{appended, AOF};
-use super::support::{cases, text, Conn, Server};
+use super::support::replication::{AOF, appended};
+use super::support::{Conn, Server, cases, text};
 use std::time::Duration;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;

@@ -528,9 +528,11 @@ DIRTY.FLUSH user SNAPSHOT 1 JSON {"d":12345678901234567.890,"m":10.5,"y":"2026-0
 DIRTY.GET user 1 => [[d 12345678901234567.89 m 10.50 y 2026-01-02 w 2026-01-02T03:04:05.5]]
 "#,
     );
-    assert!(redis
-        .run("DIRTY.INFO user")
-        .contains("d decimal m decimal:2 w datetime y date"));
+    assert!(
+        redis
+            .run("DIRTY.INFO user")
+            .contains("d decimal m decimal:2 w datetime y date")
+    );
     redis.run("DIRTY.FLUSH user UPDATE 1 4 d -0.0 m 1e1 y 2026-01-03 w 2026-01-02T03:04:05");
     let mut resp3 = server.connect_resp3();
     let told = resp3.run("DIRTY.CONSUME s CURSOR c");

@@ -1,11 +1,11 @@
 //! VERSION: an older operation is stale, one of the same version conflicts unless it changes nothing, and FORCE
 //! repairs.
 
+use super::support::Server;
 use super::support::entities::{declared, expect_operations};
 use super::support::entries::{decode, events};
 use super::support::readers::read_all;
-use super::support::replication::{appended, AOF};
-use super::support::Server;
+use super::support::replication::{AOF, appended};
 use std::time::Duration;
 
 /// Tables of `expect_operations`, each with what is declared before it on an empty server.

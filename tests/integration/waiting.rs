@@ -3,8 +3,8 @@
 use super::support::dumps::forgeries;
 use super::support::entities::declared;
 use super::support::readers::read_all;
-use super::support::replication::{appended, AOF};
-use super::support::{cases, words, Conn, Server};
+use super::support::replication::{AOF, appended};
+use super::support::{Conn, Server, cases, words};
 use redis::Value;
 use std::time::Duration;
 
@@ -232,8 +232,7 @@ fn something_else_in_the_hash_is_told_and_left_alone() {
         b"\x95\x01\x05\x01\xc2\xdd\xff\xff\xff\xff",
         b"\xff",
     ];
-    let not_one =
-        "WRONGTYPE the field \"j\" of the key \"user@deferred\" is not a deferred flush that this version can read";
+    let not_one = "WRONGTYPE the field \"j\" of the key \"user@deferred\" is not a deferred flush that this version can read";
     let taken = "EXISTS the token \"j\" already holds something that this version cannot read; abort it or use another";
     for junk in junk {
         redis.value(&[b"HSET".as_slice(), b"user@deferred", b"j", junk]);

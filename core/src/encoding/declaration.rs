@@ -18,7 +18,7 @@
 
 use crate::args::Args;
 use crate::entity::declaration::{
-    default_name, Declaration, Format, MaxLen, OnFull, Payload, Stream, VersionField,
+    Declaration, Format, MaxLen, OnFull, Payload, Stream, VersionField, default_name,
 };
 use crate::entity::operation::Operations;
 use crate::entity::snapshot::MARKER;
@@ -111,7 +111,7 @@ fn versioning(
                 of: "the type of the VERSION field",
                 choices: "int or uint",
                 got: Quoted::new(other.name().as_bytes()),
-            })
+            });
         }
     }
     Ok(Some(VersionField {
@@ -530,66 +530,69 @@ mod tests {
 
     /// Arguments as they are typed, and those that make the same declaration.
     const CANONICAL: &[(&str, &str)] = &[
-            ("STREAM s", "NAME user PREFIX user: STREAM s OPS IUD PAYLOAD CHANGES FORMAT MSGPACK"),
-            (
-                "stream s ops d fields 2 b a maxlen 10 payload full name N prefix p: types 2 z int a bool",
-                "NAME N PREFIX p: TYPES 2 a bool z int STREAM s OPS D FIELDS 2 a b MAXLEN = 10 ONFULL TRIM \
+        (
+            "STREAM s",
+            "NAME user PREFIX user: STREAM s OPS IUD PAYLOAD CHANGES FORMAT MSGPACK",
+        ),
+        (
+            "stream s ops d fields 2 b a maxlen 10 payload full name N prefix p: types 2 z int a bool",
+            "NAME N PREFIX p: TYPES 2 a bool z int STREAM s OPS D FIELDS 2 a b MAXLEN = 10 ONFULL TRIM \
                  PAYLOAD FULL FORMAT MSGPACK",
-            ),
-            (
-                "STREAM s OPS NONE MAXLEN ~ 5 FORMAT msgpack STREAM t DB 3 PAYLOAD KEYS",
-                "NAME user PREFIX user: STREAM s OPS NONE MAXLEN ~ 5 ONFULL TRIM PAYLOAD CHANGES \
+        ),
+        (
+            "STREAM s OPS NONE MAXLEN ~ 5 FORMAT msgpack STREAM t DB 3 PAYLOAD KEYS",
+            "NAME user PREFIX user: STREAM s OPS NONE MAXLEN ~ 5 ONFULL TRIM PAYLOAD CHANGES \
                  FORMAT MSGPACK STREAM t OPS IUD PAYLOAD KEYS FORMAT MSGPACK DB 3",
-            ),
-            (
-                "TAGS 2 ID dirtyStream=A/p/I,B//D Age dirtyStream=B POOL p 2",
-                "NAME user PREFIX user: STREAM A OPS I PAYLOAD CHANGES FORMAT FLUXAORM2 DB 2 \
+        ),
+        (
+            "TAGS 2 ID dirtyStream=A/p/I,B//D Age dirtyStream=B POOL p 2",
+            "NAME user PREFIX user: STREAM A OPS I PAYLOAD CHANGES FORMAT FLUXAORM2 DB 2 \
                  STREAM B OPS D FIELDS 1 Age PAYLOAD CHANGES FORMAT FLUXAORM2",
-            ),
-            (
-                "STREAM B FORMAT MSGPACK MAXLEN 9 TAGS 2 ID dirtyStream=A,B//D Age dirtyStream=B",
-                "NAME user PREFIX user: STREAM B OPS D FIELDS 1 Age MAXLEN = 9 ONFULL TRIM \
+        ),
+        (
+            "STREAM B FORMAT MSGPACK MAXLEN 9 TAGS 2 ID dirtyStream=A,B//D Age dirtyStream=B",
+            "NAME user PREFIX user: STREAM B OPS D FIELDS 1 Age MAXLEN = 9 ONFULL TRIM \
                  PAYLOAD CHANGES FORMAT MSGPACK STREAM A OPS IUD PAYLOAD CHANGES FORMAT FLUXAORM2",
-            ),
-            (
-                "STREAM A PAYLOAD KEYS STREAM dirty_B MAXAGE 5 TAGS 2 ID dirtyStream=A/p/ Age dirty=B POOL p 2",
-                "NAME user PREFIX user: STREAM A OPS IUD PAYLOAD KEYS FORMAT FLUXAORM2 DB 2 \
+        ),
+        (
+            "STREAM A PAYLOAD KEYS STREAM dirty_B MAXAGE 5 TAGS 2 ID dirtyStream=A/p/ Age dirty=B POOL p 2",
+            "NAME user PREFIX user: STREAM A OPS IUD PAYLOAD KEYS FORMAT FLUXAORM2 DB 2 \
                  STREAM dirty_B OPS NONE FIELDS 1 Age MAXAGE 5 PAYLOAD FULL FORMAT FLUXAORM1",
-            ),
-            (
-                "STREAM s FIELDS 1 a STREAM t OPS NONE FIELDS 1 a STREAM u FIELDS 0 STREAM v OPS U FIELDS 0 \
+        ),
+        (
+            "STREAM s FIELDS 1 a STREAM t OPS NONE FIELDS 1 a STREAM u FIELDS 0 STREAM v OPS U FIELDS 0 \
                  REVISION 9223372036854775807",
-                "NAME user PREFIX user: REVISION 9223372036854775807 \
+            "NAME user PREFIX user: REVISION 9223372036854775807 \
                  STREAM s OPS ID FIELDS 1 a PAYLOAD CHANGES FORMAT MSGPACK \
                  STREAM t OPS NONE FIELDS 1 a PAYLOAD CHANGES FORMAT MSGPACK \
                  STREAM u OPS IUD PAYLOAD CHANGES FORMAT MSGPACK \
                  STREAM v OPS U PAYLOAD CHANGES FORMAT MSGPACK",
-            ),
-            (
-                "stateless softdelete gone stream s onfull keep maxlen 5 maxage 100 format debezium",
-                "NAME user PREFIX user: STATELESS SOFTDELETE gone STREAM s OPS IUD MAXLEN = 5 ONFULL KEEP \
+        ),
+        (
+            "stateless softdelete gone stream s onfull keep maxlen 5 maxage 100 format debezium",
+            "NAME user PREFIX user: STATELESS SOFTDELETE gone STREAM s OPS IUD MAXLEN = 5 ONFULL KEEP \
                  MAXAGE 100 PAYLOAD IMAGES FORMAT DEBEZIUM",
-            ),
-            (
-                "stream s safenumbers db 1 idfield id format debezium stream t format flat",
-                "NAME user PREFIX user: STREAM s OPS IUD PAYLOAD IMAGES FORMAT DEBEZIUM IDFIELD id \
+        ),
+        (
+            "stream s safenumbers db 1 idfield id format debezium stream t format flat",
+            "NAME user PREFIX user: STREAM s OPS IUD PAYLOAD IMAGES FORMAT DEBEZIUM IDFIELD id \
                  SAFENUMBERS DB 1 STREAM t OPS IUD PAYLOAD IMAGES FORMAT FLAT",
-            ),
-            (
-                "version v stream s format fluxaorm1 tombstone 7 types 1 a bool",
-                "NAME user PREFIX user: VERSION v TOMBSTONE 7 TYPES 2 a bool v int \
+        ),
+        (
+            "version v stream s format fluxaorm1 tombstone 7 types 1 a bool",
+            "NAME user PREFIX user: VERSION v TOMBSTONE 7 TYPES 2 a bool v int \
                  STREAM s OPS IUD PAYLOAD FULL FORMAT FLUXAORM1",
-            ),
-            (
-                "stream s types 5 a DECIMAL b decimal:0 c decimal:1000 d Date e datetime",
-                "NAME user PREFIX user: TYPES 5 a decimal b decimal:0 c decimal:1000 d date e datetime \
+        ),
+        (
+            "stream s types 5 a DECIMAL b decimal:0 c decimal:1000 d Date e datetime",
+            "NAME user PREFIX user: TYPES 5 a decimal b decimal:0 c decimal:1000 d date e datetime \
                  STREAM s OPS IUD PAYLOAD CHANGES FORMAT MSGPACK",
-            ),
-            (
-                "VERSION v TYPES 1 v uint STREAM s",
-                "NAME user PREFIX user: VERSION v TOMBSTONE 86400000 TYPES 1 v uint \
+        ),
+        (
+            "VERSION v TYPES 1 v uint STREAM s",
+            "NAME user PREFIX user: VERSION v TOMBSTONE 86400000 TYPES 1 v uint \
                  STREAM s OPS IUD PAYLOAD CHANGES FORMAT MSGPACK",
-            ),
+        ),
     ];
 
     #[test]

@@ -1,7 +1,7 @@
 //! The canonical text of JSON values.
 
 use super::bytes::Bytes;
-use super::number::{is_plain_integer, Number};
+use super::number::{Number, is_plain_integer};
 use crate::unique::Seen;
 use serde::de::IgnoredAny;
 use serde_bytes::ByteBuf;
@@ -45,10 +45,10 @@ pub fn canonical(text: &str) -> Option<String> {
                 open.pop();
             }
             b'"' if matches!(previous, b'{' | b',') => {
-                if let Some(Some(keys)) = open.last_mut() {
-                    if !keys.insert(unescaped(token)?) {
-                        return None;
-                    }
+                if let Some(Some(keys)) = open.last_mut()
+                    && !keys.insert(unescaped(token)?)
+                {
+                    return None;
                 }
             }
             _ => {}

@@ -2,11 +2,11 @@
 
 use super::bytes::Bytes;
 use super::json;
-use super::number::{Number, MAX_DIGITS};
+use super::number::{MAX_DIGITS, Number};
 use super::{decimal, number};
 use crate::error::{Error, Quoted};
 use std::borrow::Cow;
-use time::{format_description::well_known::Rfc3339, Date, Month, OffsetDateTime, UtcOffset};
+use time::{Date, Month, OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 /// A field's value as a client gave it. The field's type decides what it becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,8 +139,7 @@ impl FieldType {
     ];
 
     /// The words of TYPES, for an error.
-    pub const CHOICES: &'static str =
-        "string, int, uint, float, decimal, decimal:n (n from 0 to 1000), bool, time, \
+    pub const CHOICES: &'static str = "string, int, uint, float, decimal, decimal:n (n from 0 to 1000), bool, time, \
         date, datetime or json";
 
     /// A word of TYPES.
@@ -282,7 +281,7 @@ impl FieldType {
     pub fn coerce<'a>(self, field: &[u8], value: InputValue<'a>) -> Result<Bytes<'a>, Error> {
         let text = match (self, value) {
             (FieldType::String, value @ InputValue::Bool(_)) => {
-                return Err(self.refuse(field, &value))
+                return Err(self.refuse(field, &value));
             }
             (FieldType::String, value) => return Ok(value.into_text()),
             (FieldType::Json, InputValue::Plain(text)) => text.into(),
@@ -291,7 +290,7 @@ impl FieldType {
                 return match value.json() {
                     Some(json) => Ok(json),
                     None => Err(self.refuse(field, &value)),
-                }
+                };
             }
             (FieldType::Bool, InputValue::Bool(value)) => return Ok(bool_text(value).into()),
             // It would become 1 or 0, which nobody means by true or false.
@@ -443,7 +442,19 @@ fn is_date(text: &[u8]) -> bool {
 
 fn canonical_datetime(text: &[u8]) -> Option<String> {
     let (date, rest) = text.split_at_checked(10)?;
-    let [b'T' | b't' | b' ', h1, h2, b':', m1, m2, b':', s1, s2, fraction @ ..] = rest else {
+    let [
+        b'T' | b't' | b' ',
+        h1,
+        h2,
+        b':',
+        m1,
+        m2,
+        b':',
+        s1,
+        s2,
+        fraction @ ..,
+    ] = rest
+    else {
         return None;
     };
     let in_range = |tens: &u8, ones: &u8, below| digits(&[*tens, *ones]).is_some_and(|n| n < below);
@@ -667,9 +678,11 @@ mod tests {
         let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
         assert!(FieldType::Json.canonical(nested(32).as_bytes()).is_some());
         assert!(FieldType::Json.canonical(nested(33).as_bytes()).is_none());
-        assert!(FieldType::Json
-            .canonical(nested(1_000_000).as_bytes())
-            .is_none());
+        assert!(
+            FieldType::Json
+                .canonical(nested(1_000_000).as_bytes())
+                .is_none()
+        );
     }
 
     #[test]
@@ -846,13 +859,41 @@ plain x => x - - - - - - - -
     fn what_a_type_refuses_is_told_with_what_it_takes() {
         let time = "2026-01-02T03:04:05";
         for (field_type, value, expected) in [
-            (FieldType::Int, number("1.5"), "a 64-bit signed integer, not \"1.5\""),
-            (FieldType::Decimal(Some(2)), number("0.125"), "a number whose canonical text has at most 1000 digits, at most 2 of them behind the point, not \"0.125\""),
-            (FieldType::Time, plain(time), "an RFC 3339 time with its zone (datetime takes one without a zone), not \"2026-01-02T03:04:05\""),
-            (FieldType::Time, plain("yesterday"), "an RFC 3339 time with its zone, such as 2026-01-02T03:04:05Z, not \"yesterday\""),
-            (FieldType::Time, plain("2026-02-30T03:04:05"), "an RFC 3339 time with its zone, such as 2026-01-02T03:04:05Z, not \"2026-02-30T03:04:05\""),
-            (FieldType::String, InputValue::Bool(true), "a string, not \"true\""),
-            (FieldType::Date, InputValue::Bool(false), "a date, YYYY-MM-DD, not \"false\""),
+            (
+                FieldType::Int,
+                number("1.5"),
+                "a 64-bit signed integer, not \"1.5\"",
+            ),
+            (
+                FieldType::Decimal(Some(2)),
+                number("0.125"),
+                "a number whose canonical text has at most 1000 digits, at most 2 of them behind the point, not \"0.125\"",
+            ),
+            (
+                FieldType::Time,
+                plain(time),
+                "an RFC 3339 time with its zone (datetime takes one without a zone), not \"2026-01-02T03:04:05\"",
+            ),
+            (
+                FieldType::Time,
+                plain("yesterday"),
+                "an RFC 3339 time with its zone, such as 2026-01-02T03:04:05Z, not \"yesterday\"",
+            ),
+            (
+                FieldType::Time,
+                plain("2026-02-30T03:04:05"),
+                "an RFC 3339 time with its zone, such as 2026-01-02T03:04:05Z, not \"2026-02-30T03:04:05\"",
+            ),
+            (
+                FieldType::String,
+                InputValue::Bool(true),
+                "a string, not \"true\"",
+            ),
+            (
+                FieldType::Date,
+                InputValue::Bool(false),
+                "a date, YYYY-MM-DD, not \"false\"",
+            ),
         ] {
             let error = field_type.coerce(b"f", value).unwrap_err().to_string();
             assert_eq!(error, format!("BADVALUE field \"f\" takes {expected}"));

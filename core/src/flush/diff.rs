@@ -4,7 +4,7 @@ use super::state::Write;
 use crate::entity::declaration::Declaration;
 use crate::entity::event::{Bytes, Change, Value};
 use crate::entity::field::Fields;
-use crate::entity::snapshot::{is_same, Finder, Snapshot, MARKER, NOTHING};
+use crate::entity::snapshot::{Finder, MARKER, NOTHING, Snapshot, is_same};
 use crate::entity::value::{FieldType, InputValue};
 use crate::error::{Error, Quoted};
 use crate::unique::Seen;

@@ -253,7 +253,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         match (storing, state) {
             (Storing::Update, None) => return Err(Error::NoEntity(Quoted::new(id))),
             (Storing::Insert, Some(_)) if !diff.is_empty() => {
-                return Err(Error::Exists(Quoted::new(id)))
+                return Err(Error::Exists(Quoted::new(id)));
             }
             (_, Some(_)) if diff.is_empty() => return Ok(self.nothing(id, Effect::None)),
             _ => {}
@@ -754,8 +754,7 @@ mod tests {
             let told = told(state, false, action.clone());
             assert_eq!(told.as_deref(), Ok(expected), "{state:?} {action:?}");
         }
-        let refused =
-            "ERR SEED cannot turn the field \"gone\" of SOFTDELETE: readers would not learn that \
+        let refused = "ERR SEED cannot turn the field \"gone\" of SOFTDELETE: readers would not learn that \
                        entity \"1\" comes or goes; use SNAPSHOT";
         for (state, fields_of) in [(&live[..], &flagged[..]), (&flagged, &live)] {
             let seeded = told(state, false, Seed(fields(fields_of)));
@@ -912,8 +911,7 @@ mod tests {
         };
         let some: &'static str = "y".repeat(200).leak();
         use Format::{Debezium, Flat, FluxaOrm1, MsgPack};
-        let refused =
-            "LIMIT the events of this command are larger than dirty.max-event-bytes, which \
+        let refused = "LIMIT the events of this command are larger than dirty.max-event-bytes, which \
                        is 500";
         for (formats, stateless, meta, action, passes) in [
             (&[MsgPack; 20][..], false, "", Delete(None), true),

@@ -33,7 +33,7 @@ use super::outcome::{Answer, Details, Effect, Outcome};
 use super::parse::Request;
 use crate::args::Args;
 use crate::encoding::event::msgpack_io::{
-    write_array, write_bin, write_boolean, write_map, write_nil, write_number, write_text, Decoder,
+    Decoder, write_array, write_bin, write_boolean, write_map, write_nil, write_number, write_text,
 };
 use crate::entity::event_id::EventId;
 use crate::entity::limits::Limits;

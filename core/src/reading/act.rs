@@ -167,13 +167,13 @@ impl<'r> Act<'r> {
 
     /// Ends the command.
     pub fn end<R>(mut self, reply: R, due_ms: Option<u64>) -> Outcome<R> {
-        if self.has_changed() {
-            if let Some(seen) = self.seen.take().filter(|seen| *seen != self.readers.seen) {
-                self.change(Op::Seen {
-                    last: seen.last,
-                    added: seen.added,
-                });
-            }
+        if self.has_changed()
+            && let Some(seen) = self.seen.take().filter(|seen| *seen != self.readers.seen)
+        {
+            self.change(Op::Seen {
+                last: seen.last,
+                added: seen.added,
+            });
         }
         let more = self.available().saturating_sub(self.available);
         let wake = match more {
@@ -209,14 +209,14 @@ impl<'r> Act<'r> {
     pub fn look(&mut self, stream: &mut impl Stream) -> Look {
         let seen = self.readers.seen;
         let last = stream.last();
-        if let Some(id) = last {
-            if id == seen.last || (id > seen.last && id.seq > seen.last.seq) {
-                self.seen = Some(SeenStream {
-                    last: id,
-                    added: seen.added,
-                });
-                return Look { last, again: None };
-            }
+        if let Some(id) = last
+            && (id == seen.last || (id > seen.last && id.seq > seen.last.seq))
+        {
+            self.seen = Some(SeenStream {
+                last: id,
+                added: seen.added,
+            });
+            return Look { last, again: None };
         }
         let info = stream.info();
         let went_back = info.last < seen.last || info.added < seen.added;

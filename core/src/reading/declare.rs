@@ -2,7 +2,7 @@
 
 use super::act::{Act, Outcome};
 use super::key_hash::Seed;
-use super::lane::{flags, Standing};
+use super::lane::{Standing, flags};
 use super::op::Op;
 use super::pending::Loaded;
 use super::position::Start;

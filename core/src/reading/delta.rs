@@ -10,7 +10,7 @@ use super::reader::Counter;
 use super::settings::Kind;
 use super::settings_wire::{put_settings, take_settings};
 use super::slab::NIL;
-use super::wire::{put_bytes, put_difference, put_id, put_number, Bytes};
+use super::wire::{Bytes, put_bytes, put_difference, put_id, put_number};
 use crate::entity::event_id::EventId;
 use std::sync::Arc;
 

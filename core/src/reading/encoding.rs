@@ -3,7 +3,7 @@
 //! its digest, too.
 
 use super::delta::Writer;
-use super::lane::{flags, Lane, Standing};
+use super::lane::{Lane, Standing, flags};
 use super::op::Op;
 use super::pending::{Loaded, Pending};
 use super::reader::{Counter, Reader};

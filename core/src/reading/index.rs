@@ -109,10 +109,10 @@ impl Index {
     /// Says that the value with this id is at another place. Looks at places alone, not at values, which
     /// are anywhere in memory.
     pub fn relocate(&mut self, id: EventId, from: u32, to: u32) {
-        if let Some((_, block)) = self.blocks.range_mut(..=id).next_back() {
-            if let Some(place) = block.iter_mut().find(|place| **place == from) {
-                *place = to;
-            }
+        if let Some((_, block)) = self.blocks.range_mut(..=id).next_back()
+            && let Some(place) = block.iter_mut().find(|place| **place == from)
+        {
+            *place = to;
         }
     }
 

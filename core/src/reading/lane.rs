@@ -1,7 +1,7 @@
 //! What pending is made of: entries, the lanes they are in, and the lists in which lanes stand.
 
 use super::index::HasId;
-use super::slab::{Slab, NIL};
+use super::slab::{NIL, Slab};
 use crate::entity::event_id::EventId;
 
 /// An event that a group has not finished. 32 bytes.

@@ -1,6 +1,6 @@
 //! `DIRTY.PENDING`: what a group has not finished, by id, page by page.
 
-use super::lane::{flags, Entry, Lane, Standing};
+use super::lane::{Entry, Lane, Standing, flags};
 use super::pending::Pending;
 use super::reader::Reader;
 use super::readers::Readers;

@@ -66,7 +66,7 @@ pub use consume::{Consume, Consumed, Limits};
 pub use cursor::{Follow, Followed, Read};
 pub use declare::{Declare, Declared, From, Native, NativePending};
 pub use filter::{Filter, Shard};
-pub use key_hash::{key_hash, Seed};
+pub use key_hash::{Seed, key_hash};
 pub use listing::{Listed, ListedState};
 pub use position::{Position, Start};
 pub use reader::{Counter, Counters, Reader};

@@ -1,6 +1,6 @@
 //! Running ops: on the primary as a command decides them, elsewhere as a delta brings them.
 
-use super::lane::{flags, Failure};
+use super::lane::{Failure, flags};
 use super::op::{End, Op};
 use super::reader::{Counter, Counters, Group, Reader, Role};
 use super::readers::{Readers, SeenStream};

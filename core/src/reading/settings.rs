@@ -1,7 +1,7 @@
 //! What DIRTY.READER declares of a reader.
 
 use super::filter::{Filter, Shard};
-use super::key_hash::{key_hash, Seed};
+use super::key_hash::{Seed, key_hash};
 use crate::entity::event::Event;
 
 /// Whether a reader is a group or a cursor; both share the names of a stream's readers.

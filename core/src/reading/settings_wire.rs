@@ -15,7 +15,7 @@
 
 use super::filter::{Filter, Shard};
 use super::settings::{OnDead, Order, Settings};
-use super::wire::{put_bytes, put_number, Bytes};
+use super::wire::{Bytes, put_bytes, put_number};
 use crate::entity::operation::Operations;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,7 +6,7 @@ use crate::server::stats;
 use crate::store::groups::{self, Pending, StreamEntry};
 use dirty_streams_core::encoding::event;
 use dirty_streams_core::entity::event::Event;
-use dirty_streams_core::entity::event_id::{missed, EventId};
+use dirty_streams_core::entity::event_id::{EventId, missed};
 use dirty_streams_core::reading::filters::Filter;
 use std::collections::HashSet;
 

@@ -3,7 +3,7 @@
 use super::batch::{Batch, Part};
 use super::group::{advance, group};
 use super::room::has_made_room;
-use super::turn::{turn, Turn};
+use super::turn::{Turn, turn};
 use crate::redis::clock;
 use crate::redis::keys;
 use crate::server::command::Call;

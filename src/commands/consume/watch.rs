@@ -1,7 +1,7 @@
 //! Changes for a waiting reader that time alone brings: a pending entry becomes claimable, the lease of the
 //! active consumer runs out, an event becomes old enough.
 
-use super::turn::{turn, Turn};
+use super::turn::{Turn, turn};
 use crate::redis::clock;
 use crate::redis::keys;
 use crate::server::blocking::Look;
@@ -129,7 +129,7 @@ impl Watch {
                             if has_new(&group, state.position)?
                                 && has_room(&group, consumer, *max_pending)? =>
                         {
-                            return Ok(Look::Wake)
+                            return Ok(Look::Wake);
                         }
                         Turn::Mine { .. } => {
                             // A reader that waits is not silent.

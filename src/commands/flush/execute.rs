@@ -12,7 +12,7 @@ use crate::store::writes::Writes;
 use dirty_streams_core::encoding::event::Origin;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::Error;
-use dirty_streams_core::flush::{self, plan, Answer, Details, Outcome, Plan, Publication, Step};
+use dirty_streams_core::flush::{self, Answer, Details, Outcome, Plan, Publication, Step, plan};
 use redis_module::{Context, RedisString};
 
 /// Where and when the events of this call arise.

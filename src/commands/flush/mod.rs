@@ -13,8 +13,8 @@ use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::stored;
-use dirty_streams_core::flush::{check, plan, Answer, Options, Request};
-use dirty_streams_core::syntax::{block, flag, integer, key, one_of, option, text, word, Arg};
+use dirty_streams_core::flush::{Answer, Options, Request, check, plan};
+use dirty_streams_core::syntax::{Arg, block, flag, integer, key, one_of, option, text, word};
 use std::ffi::CStr;
 
 /// ```text

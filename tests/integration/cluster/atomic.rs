@@ -1,7 +1,7 @@
 //! Slots that are moved as a whole (CLUSTER MIGRATESLOTS), and clusters with several databases: Valkey from 9.0 on.
 
 use super::pair::{Node, Pair};
-use crate::support::{skipped, text, wait_until, words, Conn, Server};
+use crate::support::{Conn, Server, skipped, text, wait_until, words};
 use redis::Value;
 
 /// Whether the server moves slots as a whole, and may have databases in a cluster.

@@ -11,8 +11,8 @@ use crate::support::text;
 use redis::cluster::ClusterConnection;
 use redis::{ConnectionLike, ErrorKind, RedisError, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 const PARTITIONS: u64 = 16;

@@ -1,7 +1,7 @@
 //! A cluster of three primaries and three replicas, as scripts/cluster.sh starts it.
 
 use super::atomic::move_atomically;
-use crate::support::{module, text, wait_until, Conn};
+use crate::support::{Conn, module, text, wait_until};
 use redis::cluster::{ClusterClient, ClusterConnection};
 use redis::{Client, Value};
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Two primaries of a cluster, between which slots are moved step by step.
 
-use crate::support::{text, wait_until, Conn, Server};
+use crate::support::{Conn, Server, text, wait_until};
 
 pub struct Node {
     pub server: Server,

@@ -1,6 +1,6 @@
 //! In a cluster: keys of one declaration, and of what is derived from its own, in one slot.
 
-use crate::support::{cases, Server};
+use crate::support::{Server, cases};
 
 const CROSS_SLOT: &str = r#"
 DIRTY.DECLARE user{7} STREAM user-changes

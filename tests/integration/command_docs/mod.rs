@@ -4,11 +4,11 @@
 mod syntax;
 
 use super::support::manual::{files, pages};
-use super::support::{skipped, Conn, Server};
+use super::support::{Conn, Server, skipped};
 use redis::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use syntax::{arguments, comment_blocks, field, items, markdown_blocks, word, Arg, Syntax};
+use syntax::{Arg, Syntax, arguments, comment_blocks, field, items, markdown_blocks, word};
 
 fn docs(redis: &mut Conn) -> BTreeMap<String, Value> {
     let names = redis.value(&["COMMAND", "LIST", "FILTERBY", "MODULE", "dirty"]);

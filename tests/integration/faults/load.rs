@@ -2,7 +2,7 @@
 //!
 //! `SOAK_SECONDS=600` goes on for longer.
 
-use crate::support::{text, wait_until, words, Conn, Server};
+use crate::support::{Conn, Server, text, wait_until, words};
 use redis::Value;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::SeqCst};

@@ -1,6 +1,6 @@
 //! Every key that the module writes, moved about as operators do: what comes back is what went.
 
-use crate::support::{words, Conn, Server};
+use crate::support::{Conn, Server, words};
 
 /// Keys of every kind: a declaration, snapshots, streams with groups and pending entries, a dead stream,
 /// failures, wishes to delete, what waits for COMMIT, a token.
@@ -117,11 +117,15 @@ fn a_key_that_was_moved_about_is_what_it_was() {
     type Way = fn(&mut Conn, &str, &Server);
     let ways: [(&str, Way); 7] = [
         ("COPY", |redis, key, _| {
-            let copy = format!("COPY {key} elsewhere => (1)\nDEL {key} => (1)\nCOPY elsewhere {key} => (1)\nDEL elsewhere => (1)");
+            let copy = format!(
+                "COPY {key} elsewhere => (1)\nDEL {key} => (1)\nCOPY elsewhere {key} => (1)\nDEL elsewhere => (1)"
+            );
             redis.expect(&copy);
         }),
         ("COPY DB", |redis, key, _| {
-            let copy = format!("COPY {key} {key} DB 1 => (1)\nDEL {key} => (1)\nSELECT 1 => OK\nCOPY {key} {key} DB 0 => (1)\nDEL {key} => (1)\nSELECT 0 => OK");
+            let copy = format!(
+                "COPY {key} {key} DB 1 => (1)\nDEL {key} => (1)\nSELECT 1 => OK\nCOPY {key} {key} DB 0 => (1)\nDEL {key} => (1)\nSELECT 0 => OK"
+            );
             redis.expect(&copy);
         }),
         ("RENAME", |redis, key, _| {

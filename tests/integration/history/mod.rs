@@ -6,8 +6,8 @@ mod generate;
 mod model;
 
 use super::support::dice::runner;
-use super::support::{text, Conn, Server};
-use generate::{history, Command, Declared, Stream};
+use super::support::{Conn, Server, text};
+use generate::{Command, Declared, Stream, history};
 use model::{Model, Reply, Told};
 use proptest::test_runner::TestError;
 use redis::Value;
@@ -140,7 +140,7 @@ fn told(value: &Value) -> Told {
             return Told {
                 effect: text(effect).leak(),
                 details: None,
-            }
+            };
         }
     };
     let name = |value: &Value| String::from_utf8(bytes(value).expect("a name")).expect("UTF-8");

@@ -386,10 +386,11 @@ impl Model {
     fn check_room(&self, before: &[Vec<(&str, &str)>]) -> Result<(), &'static str> {
         let streams = self.declared.streams.iter().zip(before).zip(&self.events);
         for ((stream, before), after) in streams {
-            if let (Some((count, "REFUSE")), true) = (stream.max_len, stream.behind) {
-                if after.len() > before.len() && after.len() > count {
-                    return Err("FULL");
-                }
+            if let (Some((count, "REFUSE")), true) = (stream.max_len, stream.behind)
+                && after.len() > before.len()
+                && after.len() > count
+            {
+                return Err("FULL");
             }
         }
         Ok(())

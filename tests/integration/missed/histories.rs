@@ -3,8 +3,8 @@
 //!
 //! `HISTORIES=1000` tries more of them, `SEED=n` those of a run that failed.
 
-use crate::support::readers::{consume, Read};
-use crate::support::{text, Conn, Server};
+use crate::support::readers::{Read, consume};
+use crate::support::{Conn, Server, text};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestError;

@@ -3,8 +3,8 @@
 mod tables;
 
 use super::support::entries::entries;
-use super::support::replication::{appended, AOF};
-use super::support::{cases, text, words, Conn, Server};
+use super::support::replication::{AOF, appended};
+use super::support::{Conn, Server, cases, text, words};
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tables::TABLES;

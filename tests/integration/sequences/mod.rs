@@ -7,7 +7,7 @@ mod random;
 
 use super::support::dice::rand;
 use super::support::dumps::crc64;
-use super::support::{text, wait_until, Conn, Server};
+use super::support::{Conn, Server, text, wait_until};
 use random::{Random, Words};
 use redis::Value;
 use std::time::{Duration, Instant};

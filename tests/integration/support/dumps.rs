@@ -1,6 +1,6 @@
 //! Payloads of DUMP, and forged ones.
 
-use super::{words, Conn};
+use super::{Conn, words};
 use redis::Value;
 
 /// The checksum of a DUMP payload: CRC-64 of Jones, as Redis takes it.

@@ -1,6 +1,6 @@
 //! Entity types: declared, and flushed by tables of operations.
 
-use super::{cases, text, Conn, Server};
+use super::{Conn, Server, cases, text};
 use redis::Value;
 
 /// A server with the entity type `user`.

@@ -1,6 +1,6 @@
 //! The entries of a stream, and the events in them.
 
-use super::{text, Conn};
+use super::{Conn, text};
 use redis::Value;
 use serde::Deserialize;
 use std::collections::BTreeMap;

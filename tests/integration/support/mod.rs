@@ -14,8 +14,8 @@ pub mod users;
 pub mod wrong;
 
 pub use cases::{cases, text, words};
-pub use conn::{connect, Conn};
-pub use server::{answers, free_port, module, output_of_one_that_ends, server, Server};
+pub use conn::{Conn, connect};
+pub use server::{Server, answers, free_port, module, output_of_one_that_ends, server};
 
 use std::io::Write;
 use std::time::{Duration, Instant};

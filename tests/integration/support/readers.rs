@@ -1,6 +1,6 @@
 //! Readers of a stream: what they are replied, what they hold, and those that wait.
 
-use super::{text, words, Conn, Server};
+use super::{Conn, Server, text, words};
 use redis::Value;
 use std::collections::BTreeSet;
 

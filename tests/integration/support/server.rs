@@ -1,6 +1,6 @@
 //! A redis-server of one's own, with the module loaded.
 
-use super::conn::{open, Conn};
+use super::conn::{Conn, open};
 use super::wait_until;
 use redis::{Client, RedisConnectionInfo};
 use std::net::TcpListener;

@@ -33,13 +33,13 @@
 //! of type uint; numbers with a point or an exponent are floats, and nested values are of type json. A null field
 //! is treated as a missing one, the op `r` and a `u` with equal images as a TOUCH. The entity's version is not carried.
 
-use super::msgpack_io::{distinct, Pairs, Text};
+use super::msgpack_io::{Pairs, Text, distinct};
 use super::{Entry, Origin};
 use crate::entity::decimal;
 use crate::entity::event::{Bytes, Event, Image, Pair, Value};
 use crate::entity::operation::Operation;
 use crate::entity::value::FieldType;
-use base64::{engine::general_purpose::STANDARD, Engine};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;

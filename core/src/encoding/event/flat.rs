@@ -17,15 +17,15 @@
 //! from a field; those of a delete are META. Old values, types, the entity's version and what tells a TOUCH from an
 //! update are not carried.
 
-use super::msgpack_io::distinct;
 use super::Entry;
+use super::msgpack_io::distinct;
 use crate::entity::event::{Bytes, Event};
 use crate::entity::operation::Operation;
 use crate::entity::value::FieldType;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use time::format_description::well_known::Rfc3339;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// The entry's field that holds the entity's name and the operation.
 pub const OPERATION: &[u8] = b"operation";

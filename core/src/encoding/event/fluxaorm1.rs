@@ -32,17 +32,17 @@
 //! that fit are of type int, and texts are strings. A delete without `ID` is one by SOFTDELETE. META and the
 //! entity's version are not carried.
 
-use super::msgpack::FIELD;
-use super::msgpack_io::{read_map, write_map, write_text, Pairs};
 use super::Entry;
+use super::msgpack::FIELD;
+use super::msgpack_io::{Pairs, read_map, write_map, write_text};
 use crate::entity::decimal;
 use crate::entity::event::{Change, Event, Value};
 use crate::entity::number::Number;
 use crate::entity::operation::Operation;
 use crate::entity::value::FieldType;
 use rmp::encode::{write_bool, write_nil, write_sint, write_uint};
-use serde::de::{Error, Visitor};
 use serde::Deserialize;
+use serde::de::{Error, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 

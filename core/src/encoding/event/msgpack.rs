@@ -18,7 +18,7 @@
 //! a null beside its `n`, and, as `omitempty` implies, an empty string without `v`.
 
 use super::msgpack_io::{
-    distinct, write_map, write_number, write_text, write_text_or_bin, Decoder,
+    Decoder, distinct, write_map, write_number, write_text, write_text_or_bin,
 };
 use crate::entity::decimal;
 use crate::entity::event::{Bytes, Change, Event, Pair, Value};

@@ -1,10 +1,10 @@
 //! MessagePack as several formats read and write it: texts, numbers, arrays, and maps in the order of their bytes.
 
 use crate::entity::event::Bytes;
-use rmp::{encode, Marker};
-use rmp_serde::{decode, Deserializer};
-use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use rmp::{Marker, encode};
+use rmp_serde::{Deserializer, decode};
 use serde::Deserialize;
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -63,7 +63,7 @@ impl<'e> Decoder<'e> {
     }
 
     pub fn is_at_text(&self) -> bool {
-        use Marker::{Bin16, Bin32, Bin8, FixStr, Str16, Str32, Str8};
+        use Marker::{Bin8, Bin16, Bin32, FixStr, Str8, Str16, Str32};
         matches!(
             self.marker(),
             Some(FixStr(_) | Str8 | Str16 | Str32 | Bin8 | Bin16 | Bin32)

@@ -13,8 +13,8 @@ use crate::entity::field::Fields;
 use crate::entity::value::{FieldType, InputValue};
 use crate::error::{Error, Quoted};
 use crate::unique::repeated;
-use serde::de::{MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -149,9 +149,9 @@ impl<'a> Text<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use FieldType::{Bool, Decimal, Float, Int, Json, Uint};
     use proptest::prelude::*;
     use std::time::{Duration, Instant};
-    use FieldType::{Bool, Decimal, Float, Int, Json, Uint};
 
     /// Each field with its type where none is declared, and its text.
     fn shown(fields: &Fields) -> Vec<(String, Option<(FieldType, String)>)> {
@@ -379,8 +379,7 @@ mod tests {
 
     #[test]
     fn a_nested_value_that_is_none_is_named_with_its_field() {
-        let nested =
-            "BADVALUE field \"f\" takes JSON of at most 32 levels, without repeated keys and exponents of more than 14 digits, not ";
+        let nested = "BADVALUE field \"f\" takes JSON of at most 32 levels, without repeated keys and exponents of more than 14 digits, not ";
         let deep = format!("\"{}\"...", "[".repeat(64));
         for (raw, expected) in [
             (
@@ -420,8 +419,7 @@ mod tests {
         }
     }
 
-    const RICH: &str =
-        "{\"a\":\"x\\u00e9\\ud83d\\ude00é\",\n \"b\":[1,{\"c\":[]}],\"d\":-1.5e3,\"e\":true,\
+    const RICH: &str = "{\"a\":\"x\\u00e9\\ud83d\\ude00é\",\n \"b\":[1,{\"c\":[]}],\"d\":-1.5e3,\"e\":true,\
         \"f\":null,\"g\":18446744073709551615,\"é\":{\"x\":false}}";
 
     #[test]

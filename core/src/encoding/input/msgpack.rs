@@ -15,12 +15,12 @@
 
 use crate::entity::field::Fields;
 use crate::entity::json::MAX_DEPTH;
-use crate::entity::value::{double_text, InputValue};
+use crate::entity::value::{InputValue, double_text};
 use crate::error::{Error, Quoted};
 use crate::unique::Seen;
-use rmp::{decode as read, Marker};
+use rmp::{Marker, decode as read};
 use serde::Serialize;
-use time::{format_description::well_known::Rfc3339, OffsetDateTime};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 const FORMAT: &str = "MessagePack";
 

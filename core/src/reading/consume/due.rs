@@ -1,6 +1,6 @@
 //! What is due, and for whom.
 
-use super::super::lane::{flags, Lane, Standing};
+use super::super::lane::{Lane, Standing, flags};
 use super::super::op::Op;
 use super::super::settings::Order;
 use super::Consuming;
@@ -118,11 +118,11 @@ impl Consuming<'_, '_> {
     /// When something comes due for this consumer that is not yet.
     pub(super) fn due_ms(&self) -> Option<u64> {
         let group = self.act.group().filter(|group| !group.paused)?;
-        if let (Some(turn), Order::Stream) = (group.turn, &self.settings.order) {
-            if self.number() != Some(turn) {
-                let silent = self.act.silent_since(turn)?;
-                return Some(silent.saturating_add(self.settings.claim_ms));
-            }
+        if let (Some(turn), Order::Stream) = (group.turn, &self.settings.order)
+            && self.number() != Some(turn)
+        {
+            let silent = self.act.silent_since(turn)?;
+            return Some(silent.saturating_add(self.settings.claim_ms));
         }
         let pending = &group.pending;
         let claim = pending.head(Standing::Held).map(|lane| self.claim_ms(lane));

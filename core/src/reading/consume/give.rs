@@ -1,6 +1,6 @@
 //! Giving: lanes from their first event on, and new events.
 
-use super::super::lane::{flags, Lane};
+use super::super::lane::{Lane, flags};
 use super::super::op::{End, Op};
 use super::super::refusal::Refusal;
 use super::super::settings::Order;

@@ -4,7 +4,7 @@ mod due;
 mod give;
 
 use super::act::{Act, Outcome};
-use super::lane::{flags, Standing};
+use super::lane::{Standing, flags};
 use super::op::Op;
 use super::readers::Readers;
 use super::refusal::Refusal;

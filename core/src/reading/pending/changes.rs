@@ -1,6 +1,6 @@
 //! What happens to a group's events: deliveries and their ends.
 
-use super::super::lane::{flags, Chain, Entry, Failure, Standing};
+use super::super::lane::{Chain, Entry, Failure, Standing, flags};
 use super::super::slab::NIL;
 use super::{Parked, Pending};
 use crate::entity::event_id::EventId;
@@ -89,10 +89,10 @@ impl Pending {
             entry.flags |= flags::ALONE;
         }
         entry.deliveries = entry.deliveries.saturating_add(1);
-        if entry.is(flags::FAILED) {
-            if let Some(failure) = self.failures.get_mut(&entry.id) {
-                failure.due_ms = 0;
-            }
+        if entry.is(flags::FAILED)
+            && let Some(failure) = self.failures.get_mut(&entry.id)
+        {
+            failure.due_ms = 0;
         }
         self.held = self.held.saturating_add(1);
         if let Some(lane) = self.lanes.get_mut(lane) {
@@ -194,12 +194,12 @@ impl Pending {
         if let Some(dead) = parked.filter(|_| key != 0) {
             self.parked.insert((key, id), dead);
         }
-        if entry.is(flags::HELD) {
-            if let Some(behind) = id.succeeding() {
-                self.release_lane(entry.lane, behind, now_ms, |entry| {
-                    entry.deliveries = entry.deliveries.saturating_sub(1);
-                });
-            }
+        if entry.is(flags::HELD)
+            && let Some(behind) = id.succeeding()
+        {
+            self.release_lane(entry.lane, behind, now_ms, |entry| {
+                entry.deliveries = entry.deliveries.saturating_sub(1);
+            });
         }
         self.finish(id, now_ms);
     }

@@ -1,6 +1,6 @@
 //! Rebuilding what was pending, entry by entry.
 
-use super::super::lane::{flags, Failure, List, Standing};
+use super::super::lane::{Failure, List, Standing, flags};
 use super::{Parked, Pending};
 use crate::entity::event_id::EventId;
 

@@ -11,7 +11,7 @@ pub use load::Loaded;
 
 use super::consumers::Consumers;
 use super::index::Index;
-use super::lane::{flags, Chain, Entry, Failure, Lane, List, Standing};
+use super::lane::{Chain, Entry, Failure, Lane, List, Standing, flags};
 use super::slab::Slab;
 use crate::entity::event_id::EventId;
 use hashbrown::HashTable;

@@ -1,8 +1,8 @@
 //! How entries come and go, and where their lanes stand then.
 
-use super::super::lane::{flags, Chain, Entry, Lane, Standing, UNLINKED};
+use super::super::lane::{Chain, Entry, Lane, Standing, UNLINKED, flags};
 use super::super::slab::NIL;
-use super::{spread, Pending};
+use super::{Pending, spread};
 use crate::entity::event_id::EventId;
 
 impl Pending {
@@ -209,17 +209,17 @@ impl Pending {
         };
         own.standing = Standing::Vacant;
         let key = own.key;
-        if key != 0 {
-            if let Some(table) = self.keys.table_mut(key) {
-                if let Ok(found) = table.find_entry(spread(key), |other| *other == lane) {
-                    found.remove();
-                }
-                // Half as large a table is three quarters full then.
-                if table.len() < table.capacity().wrapping_div(8).saturating_mul(3) {
-                    let lanes = &self.lanes;
-                    let hash = |lane: &u32| lanes.get(*lane).map_or(0, |lane| spread(lane.key));
-                    table.shrink_to(table.len(), hash);
-                }
+        if key != 0
+            && let Some(table) = self.keys.table_mut(key)
+        {
+            if let Ok(found) = table.find_entry(spread(key), |other| *other == lane) {
+                found.remove();
+            }
+            // Half as large a table is three quarters full then.
+            if table.len() < table.capacity().wrapping_div(8).saturating_mul(3) {
+                let lanes = &self.lanes;
+                let hash = |lane: &u32| lanes.get(*lane).map_or(0, |lane| spread(lane.key));
+                table.shrink_to(table.len(), hash);
             }
         }
         self.holes.push(lane);
@@ -266,24 +266,23 @@ impl Pending {
         if let Some(list) = self.lists.get_mut(own.standing as usize) {
             list.relocate(&mut self.lanes, from, to, Chain::Standing);
         }
-        if own.standing == Standing::Held {
-            if let Some(consumer) = self.consumers.get_mut(own.holder) {
-                consumer
-                    .lanes
-                    .relocate(&mut self.lanes, from, to, Chain::Holder);
-            }
+        if own.standing == Standing::Held
+            && let Some(consumer) = self.consumers.get_mut(own.holder)
+        {
+            consumer
+                .lanes
+                .relocate(&mut self.lanes, from, to, Chain::Holder);
         }
-        if own.standing == Standing::Delayed {
-            if let Some(first) = self.entries.get(own.first) {
-                self.delayed.insert((own.at, first.id), to);
-            }
+        if own.standing == Standing::Delayed
+            && let Some(first) = self.entries.get(own.first)
+        {
+            self.delayed.insert((own.at, first.id), to);
         }
-        if own.key != 0 {
-            if let Some(table) = self.keys.table_mut(own.key) {
-                if let Some(lane) = table.find_mut(spread(own.key), |other| *other == from) {
-                    *lane = to;
-                }
-            }
+        if own.key != 0
+            && let Some(table) = self.keys.table_mut(own.key)
+            && let Some(lane) = table.find_mut(spread(own.key), |other| *other == from)
+        {
+            *lane = to;
         }
         let mut place = own.first;
         while let Some(entry) = self.entries.get_mut(place) {
@@ -385,10 +384,10 @@ impl Pending {
                     next.prev = place;
                 }
             }
-            if let Some(lane) = self.lanes.get_mut(moved.lane) {
-                if lane.first == last {
-                    lane.first = place;
-                }
+            if let Some(lane) = self.lanes.get_mut(moved.lane)
+                && lane.first == last
+            {
+                lane.first = place;
             }
         }
         self.entries.pop();

@@ -709,10 +709,10 @@ impl World {
             // Trimmed from the front, now and then.
             28 if at % 4 == 0 => {
                 for _ in 0..n % 3 {
-                    if let Some((id, _)) = self.stream.entries.pop_first() {
-                        if !self.known.contains_key(&id) {
-                            self.finished.insert(id);
-                        }
+                    if let Some((id, _)) = self.stream.entries.pop_first()
+                        && !self.known.contains_key(&id)
+                    {
+                        self.finished.insert(id);
                     }
                 }
             }
