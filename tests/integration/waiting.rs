@@ -326,37 +326,7 @@ HSET user@deferred bad {value} => (1)
 HSET user@deferred also {value} => (1)
 "#
         ));
-        let list = redis.run("DIRTY.DEFERRED user");
-        assert_eq!(list.matches("]]] [").count(), 2, "{value:?}: {list}");
-        assert!(
-            list.ends_with(" [also nil nil nil] [bad nil nil nil]]"),
-            "{value:?}: {list}"
-        );
-        // COUNT takes what can be read first.
-        let some =
-            |redis: &mut Conn, count| redis.run(&format!("DIRTY.DEFERRED user COUNT {count}"));
-        assert_eq!(
-            without_numbers(&some(&mut redis, 4)),
-            without_numbers(&list),
-            "{value:?}"
-        );
-        let three = list.replace(" [bad nil nil nil]", "");
-        assert_eq!(
-            without_numbers(&some(&mut redis, 3)),
-            without_numbers(&three),
-            "{value:?}"
-        );
-        let two = three.replace(" [also nil nil nil]", "");
-        assert_eq!(
-            without_numbers(&some(&mut redis, 2)),
-            without_numbers(&two),
-            "{value:?}"
-        );
-        // Nobody knows how old they are, and those who ask for old ones drop what they find.
-        let old = redis.run("DIRTY.DEFERRED user MINAGE 9007199254740992");
-        assert_eq!(old, "[]", "{value:?}");
-        let any = redis.run("DIRTY.DEFERRED user MINAGE 0");
-        assert_eq!(any.matches("] [").count(), 1, "{value:?}: {any}");
+        they_are_listed_behind_the_others(&mut redis, value);
         let before = (redis.digest(), redis.replicated());
         redis.expect(
             r#"
@@ -387,6 +357,40 @@ DIRTY.COMMIT user bad => [[delete]]
         server.wait_for_replica(&replica);
         assert_eq!(replica.connect().digest(), redis.digest(), "{value:?}");
     }
+}
+
+/// Two flushes can be read, and the two tokens `also` and `bad` cannot.
+fn they_are_listed_behind_the_others(redis: &mut Conn, value: &str) {
+    let list = redis.run("DIRTY.DEFERRED user");
+    assert_eq!(list.matches("]]] [").count(), 2, "{value:?}: {list}");
+    assert!(
+        list.ends_with(" [also nil nil nil] [bad nil nil nil]]"),
+        "{value:?}: {list}"
+    );
+    // COUNT takes what can be read first.
+    let some = |redis: &mut Conn, count| redis.run(&format!("DIRTY.DEFERRED user COUNT {count}"));
+    assert_eq!(
+        without_numbers(&some(redis, 4)),
+        without_numbers(&list),
+        "{value:?}"
+    );
+    let three = list.replace(" [bad nil nil nil]", "");
+    assert_eq!(
+        without_numbers(&some(redis, 3)),
+        without_numbers(&three),
+        "{value:?}"
+    );
+    let two = three.replace(" [also nil nil nil]", "");
+    assert_eq!(
+        without_numbers(&some(redis, 2)),
+        without_numbers(&two),
+        "{value:?}"
+    );
+    // Nobody knows how old they are, and those who ask for old ones drop what they find.
+    let old = redis.run("DIRTY.DEFERRED user MINAGE 9007199254740992");
+    assert_eq!(old, "[]", "{value:?}");
+    let any = redis.run("DIRTY.DEFERRED user MINAGE 0");
+    assert_eq!(any.matches("] [").count(), 1, "{value:?}: {any}");
 }
 
 /// A list without its ages, and without the numbers of operations.

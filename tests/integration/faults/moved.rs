@@ -105,6 +105,63 @@ fn raw(redis: &mut Conn, words: &[&[u8]]) -> Vec<u8> {
     }
 }
 
+type Way = fn(&mut Conn, &str, &Server);
+
+/// How a key goes away and comes back.
+const WAYS: [(&str, Way); 7] = [
+    ("COPY", |redis, key, _| {
+        let copy = format!(
+            "COPY {key} elsewhere => (1)\nDEL {key} => (1)\nCOPY elsewhere {key} => (1)\nDEL elsewhere => (1)"
+        );
+        redis.expect(&copy);
+    }),
+    ("COPY DB", |redis, key, _| {
+        let copy = format!(
+            "COPY {key} {key} DB 1 => (1)\nDEL {key} => (1)\nSELECT 1 => OK\nCOPY {key} {key} DB 0 => (1)\nDEL {key} => (1)\nSELECT 0 => OK"
+        );
+        redis.expect(&copy);
+    }),
+    ("RENAME", |redis, key, _| {
+        redis.expect(&format!(
+            "RENAME {key} elsewhere => OK\nRENAME elsewhere {key} => OK"
+        ));
+    }),
+    ("MOVE", |redis, key, _| {
+        let there =
+            format!("MOVE {key} 1 => (1)\nSELECT 1 => OK\nMOVE {key} 0 => (1)\nSELECT 0 => OK");
+        redis.expect(&there);
+    }),
+    ("SWAPDB", |redis, _, _| {
+        redis.expect("SWAPDB 0 1 => OK\nSWAPDB 1 0 => OK");
+    }),
+    ("RESTORE", |redis, key, _| {
+        let dump = raw(redis, &[b"DUMP", key.as_bytes()]);
+        let ttl = redis.run(&format!("PTTL {key}"));
+        let ttl = ttl.trim_matches(['(', ')']).replace("-1", "0");
+        let words: [&[u8]; 5] = [
+            b"RESTORE",
+            key.as_bytes(),
+            ttl.as_bytes(),
+            &dump,
+            b"REPLACE",
+        ];
+        redis.run(&format!("DEL {key}"));
+        assert_eq!(redis.raw(&words), "OK");
+    }),
+    ("MIGRATE", |redis, key, other| {
+        let port = other.port;
+        redis.expect(&format!("MIGRATE 127.0.0.1 {port} {key} 0 5000 => OK"));
+        let mut there = other.connect();
+        let back = redis.run("CONFIG GET port");
+        let back = back
+            .trim_matches(['[', ']'])
+            .split(' ')
+            .next_back()
+            .unwrap();
+        there.expect(&format!("MIGRATE 127.0.0.1 {back} {key} 0 5000 => OK"));
+    }),
+];
+
 #[test]
 fn a_key_that_was_moved_about_is_what_it_was() {
     let untouched = {
@@ -114,61 +171,7 @@ fn a_key_that_was_moved_about_is_what_it_was() {
         goes_on(&mut redis)
     };
     let other = Server::start();
-    type Way = fn(&mut Conn, &str, &Server);
-    let ways: [(&str, Way); 7] = [
-        ("COPY", |redis, key, _| {
-            let copy = format!(
-                "COPY {key} elsewhere => (1)\nDEL {key} => (1)\nCOPY elsewhere {key} => (1)\nDEL elsewhere => (1)"
-            );
-            redis.expect(&copy);
-        }),
-        ("COPY DB", |redis, key, _| {
-            let copy = format!(
-                "COPY {key} {key} DB 1 => (1)\nDEL {key} => (1)\nSELECT 1 => OK\nCOPY {key} {key} DB 0 => (1)\nDEL {key} => (1)\nSELECT 0 => OK"
-            );
-            redis.expect(&copy);
-        }),
-        ("RENAME", |redis, key, _| {
-            redis.expect(&format!(
-                "RENAME {key} elsewhere => OK\nRENAME elsewhere {key} => OK"
-            ));
-        }),
-        ("MOVE", |redis, key, _| {
-            let there =
-                format!("MOVE {key} 1 => (1)\nSELECT 1 => OK\nMOVE {key} 0 => (1)\nSELECT 0 => OK");
-            redis.expect(&there);
-        }),
-        ("SWAPDB", |redis, _, _| {
-            redis.expect("SWAPDB 0 1 => OK\nSWAPDB 1 0 => OK");
-        }),
-        ("RESTORE", |redis, key, _| {
-            let dump = raw(redis, &[b"DUMP", key.as_bytes()]);
-            let ttl = redis.run(&format!("PTTL {key}"));
-            let ttl = ttl.trim_matches(['(', ')']).replace("-1", "0");
-            let words: [&[u8]; 5] = [
-                b"RESTORE",
-                key.as_bytes(),
-                ttl.as_bytes(),
-                &dump,
-                b"REPLACE",
-            ];
-            redis.run(&format!("DEL {key}"));
-            assert_eq!(redis.raw(&words), "OK");
-        }),
-        ("MIGRATE", |redis, key, other| {
-            let port = other.port;
-            redis.expect(&format!("MIGRATE 127.0.0.1 {port} {key} 0 5000 => OK"));
-            let mut there = other.connect();
-            let back = redis.run("CONFIG GET port");
-            let back = back
-                .trim_matches(['[', ']'])
-                .split(' ')
-                .next_back()
-                .unwrap();
-            there.expect(&format!("MIGRATE 127.0.0.1 {back} {key} 0 5000 => OK"));
-        }),
-    ];
-    for (name, way) in ways {
+    for (name, way) in WAYS {
         let server = Server::start();
         let mut redis = server.connect();
         let keys = seed(&mut redis);

@@ -290,7 +290,9 @@ impl Model {
             return unchanged("stale");
         }
         let is_buried = given.is_none() || given == known;
-        if is_buried && !self.entities.contains_key(id) {
+        let exists = self.entities.contains_key(id);
+        // Of a tombstone the higher version stays, FORCE or not.
+        if !exists && (is_buried || known > given) {
             return unchanged("none");
         }
         let old = self.entities.remove(id);
