@@ -65,7 +65,7 @@ class Users:
                 published.append(self.publish(token, id))
             except redis.ResponseError as error:  # FULL, say: the others need not wait for it
                 logging.error("the flush %s of user %s is refused: %s", token, id, error)
-        left = [token for token, _age_ms, _operations in waiting if token not in committed]
+        left = [token for token, *_ in waiting if token not in committed]
         for token in left:
             self.redis.execute_command("DIRTY.ABORT", "user", token)
         return published, len(left)
