@@ -1,0 +1,237 @@
+//! CONSUME of a group: ACK; PENDING; what is due; queued events of free keys; new ones.
+
+mod due;
+mod give;
+
+use super::act::{Act, Outcome};
+use super::lane::{flags, Standing};
+use super::op::Op;
+use super::readers::Readers;
+use super::refusal::Refusal;
+use super::settings::{Kind, Settings};
+use super::stream::Stream;
+use crate::entity::event_id::EventId;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// `DIRTY.CONSUME stream GROUP group consumer [ACK n id …] [PENDING] [COUNT n]`. A call that has waited
+/// asks again without ACK and PENDING.
+#[derive(Clone, Debug)]
+pub struct Consume<'a> {
+    /// The group.
+    pub group: &'a [u8],
+    /// The consumer.
+    pub consumer: &'a [u8],
+    /// ACK.
+    pub ack: &'a [EventId],
+    /// PENDING.
+    pub pending: bool,
+    /// COUNT.
+    pub count: u32,
+}
+
+/// What one call may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `dirty.max-queued`: how many entries a group may keep that nobody holds.
+    pub max_queued: u32,
+    /// How many entries one call looks at without giving them.
+    pub looked_at: u32,
+    /// How many events one call moves to the dead stream.
+    pub buried: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_queued: 1_000_000,
+            looked_at: 10_000,
+            buried: 1_000,
+        }
+    }
+}
+
+/// The reply, besides the events, which the stream has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consumed {
+    /// How many events were given.
+    pub given: u32,
+    /// Of ACK: what the consumer did not hold.
+    pub not_held: Vec<EventId>,
+    /// How many events the group can no longer get; `None` if nobody knows.
+    pub missed: Option<u64>,
+    /// Another call now would find something, or has yet to look.
+    pub more: bool,
+}
+
+impl Consumed {
+    /// Whether there is nothing to tell: then BLOCK waits, unless there is more.
+    pub fn is_empty(&self) -> bool {
+        self.given == 0 && self.not_held.is_empty() && self.missed == Some(0)
+    }
+}
+
+/// A call at work.
+struct Consuming<'a, 'r> {
+    act: Act<'r>,
+    consumer: &'a [u8],
+    /// Its number, if it has one.
+    number: Option<u32>,
+    settings: Arc<Settings>,
+    limits: Limits,
+    /// How many events may still be given.
+    left: u32,
+    given: u32,
+    missed: u64,
+    looked_at: u32,
+    buried: u32,
+    /// Keys of which this batch has events: it may bring more of them.
+    keys: HashSet<u64>,
+    /// An event was given alone: nothing else comes.
+    alone: bool,
+    /// There may be more, which was not looked at.
+    is_cut: bool,
+    /// When the next new event is old enough.
+    young_until: Option<u64>,
+}
+
+impl Readers {
+    /// Reads as a consumer of a group. The stream is shown what is given, in order.
+    pub fn consume(
+        &mut self,
+        call: &Consume,
+        limits: Limits,
+        now_ms: u64,
+        stream: &mut impl Stream,
+    ) -> Result<Outcome<Consumed>, Refusal> {
+        if call.consumer.is_empty() {
+            return Err(Refusal::EmptyName);
+        }
+        let mut act = Act::on(self, Kind::Group, call.group, now_ms)?;
+        act.check_dead_rights(call.consumer, call.ack, false, stream)?;
+        let last = act.observe(stream);
+        act.touch(call.consumer);
+        let not_held = act.acknowledge(call.consumer, call.ack, false, stream);
+        let settings = act.settings();
+        let number = act
+            .pending()
+            .and_then(|pending| pending.consumers.number(call.consumer));
+        let mut consuming = Consuming {
+            act,
+            consumer: call.consumer,
+            number,
+            settings,
+            limits,
+            left: call.count,
+            given: 0,
+            missed: 0,
+            looked_at: 0,
+            buried: 0,
+            keys: HashSet::new(),
+            alone: false,
+            is_cut: false,
+            young_until: None,
+        };
+        let more = consuming.read(call.pending, last, stream)?;
+        let due_ms = consuming.due_ms();
+        let Consuming {
+            mut act,
+            given,
+            missed,
+            ..
+        } = consuming;
+        let unknown = act.reader().is_some_and(|reader| reader.missed_unknown);
+        if unknown {
+            act.change(Op::Missed {
+                n: 0,
+                unknown: false,
+            });
+        }
+        act.sweep_consumers();
+        let reply = Consumed {
+            given,
+            not_held,
+            missed: (!unknown).then_some(missed),
+            more,
+        };
+        Ok(act.end(reply, due_ms))
+    }
+}
+
+impl Consuming<'_, '_> {
+    /// Gives what there is to give; whether there is more.
+    fn read(
+        &mut self,
+        pending: bool,
+        last: Option<EventId>,
+        stream: &mut impl Stream,
+    ) -> Result<bool, Refusal> {
+        self.clamp();
+        let mut own = Vec::new();
+        if pending {
+            let first = self.first_held();
+            if first.is_some_and(|id| self.is_worn(id)) {
+                self.may_change_dead(stream)?;
+            }
+            own = self.take_back();
+        }
+        if self.act.group().is_none_or(|group| group.paused) || !self.may_take() {
+            return Ok(false);
+        }
+        if self.holds_alone() {
+            return Ok(false);
+        }
+        for id in own {
+            // Its lane may have been given with an earlier one.
+            let entry = self.act.pending().and_then(|pending| pending.entry(id));
+            if self.left > 0 && !self.alone && entry.is_some_and(|e| !e.is(flags::HELD)) {
+                self.give_lane(id, stream)?;
+            }
+        }
+        while self.left > 0 && !self.alone && !self.is_cut {
+            let Some(due) = self.oldest_due() else {
+                break;
+            };
+            if due.is_held {
+                // What is refused must not have changed anything.
+                if self.is_worn(due.id) && !self.may_change_dead(stream)? {
+                    break;
+                }
+                self.act.change(Op::Silence(due.id));
+            }
+            if !self.give_lane(due.id, stream)? {
+                break;
+            }
+        }
+        if self.alone {
+            return Ok(false);
+        }
+        let room = match self.waits_for_silent() {
+            true => 0,
+            false => self.room(),
+        };
+        let by_room = self.left.min(room);
+        if by_room == 0 && self.left > 0 {
+            return Ok(self.is_cut);
+        }
+        self.left = by_room;
+        while self.left > 0 && !self.is_cut {
+            let head = self.first_of(Standing::Queued);
+            let Some(id) = head else {
+                break;
+            };
+            if !self.give_lane(id, stream)? {
+                break;
+            }
+        }
+        let has_new = last > Some(self.act.position());
+        let mut more = self.is_cut;
+        if has_new && !self.is_cut {
+            // At MAXPENDING there is nothing for this consumer.
+            more = self.read_new(stream) && self.room() > 0 || self.is_cut;
+        }
+        let is_due = self.left == 0 && self.oldest_due().is_some();
+        let is_queued = self.left == 0 && self.first_of(Standing::Queued).is_some();
+        Ok(more || is_due || is_queued && self.room() > 0)
+    }
+}

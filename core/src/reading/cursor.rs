@@ -1,0 +1,372 @@
+//! Cursors, and READ, which keeps no state.
+
+use super::act::{Act, Outcome};
+use super::filter::{Filter, Shard};
+use super::lane::Failure;
+use super::op::Op;
+use super::position::{Position, Start};
+use super::reader::Counter;
+use super::readers::Readers;
+use super::refusal::Refusal;
+use super::settings::Kind;
+use super::settle::Failed;
+use super::stream::{Death, Delivery, Entry, Place, Stream, Verdict};
+use crate::entity::event_id::EventId;
+
+/// `DIRTY.CONSUME stream CURSOR name [ACK position] [COUNT n]`.
+#[derive(Clone, Debug)]
+pub struct Follow<'a> {
+    /// The cursor.
+    pub cursor: &'a [u8],
+    /// ACK.
+    pub ack: Option<&'a Position>,
+    /// COUNT.
+    pub count: u32,
+    /// This server is a primary. A replica only reads, and cannot tell whose a position is.
+    pub is_primary: bool,
+}
+
+/// `DIRTY.READ stream FROM start [SHARD …] [MINAGE ms] [COUNT n] [WHERE …]`.
+#[derive(Clone, Debug)]
+pub struct Read<'a> {
+    /// FROM.
+    pub from: Start,
+    /// SHARD.
+    pub shard: Option<Shard>,
+    /// MINAGE.
+    pub min_age_ms: u64,
+    /// WHERE.
+    pub filter: &'a Filter,
+    /// COUNT.
+    pub count: u32,
+    /// How many entries the call looks at without giving them.
+    pub looked_at: u32,
+    /// As in [`Follow`].
+    pub is_primary: bool,
+}
+
+/// The reply of a cursor or of READ, besides the events, which the stream has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// How many events were given.
+    pub given: u32,
+    /// How many events cannot be read any longer; `None` if nobody knows.
+    pub missed: Option<u64>,
+    /// Another call now would find something, or has yet to look. False at the head of the stream.
+    pub more: bool,
+    /// Behind all that was looked at.
+    pub position: Position,
+    /// Where it began, before all that.
+    pub from: EventId,
+}
+
+impl Followed {
+    /// Whether there is nothing to tell: then BLOCK waits, unless there is more.
+    pub fn is_empty(&self) -> bool {
+        self.given == 0 && self.missed == Some(0)
+    }
+}
+
+/// Entries from a position on, for whom it may concern.
+struct Walk<'w> {
+    from: EventId,
+    filter: &'w Filter,
+    shard: Option<Shard>,
+    min_age_ms: u64,
+    count: u32,
+    looked_at: u32,
+}
+
+/// What came of it.
+struct Walked {
+    given: u32,
+    position: EventId,
+    missed: u64,
+    more: bool,
+    young_until: Option<u64>,
+}
+
+impl Walk<'_> {
+    fn run(&self, now_ms: u64, stream: &mut impl Stream) -> Walked {
+        let mut walked = Walked {
+            given: 0,
+            position: self.from,
+            missed: 0,
+            more: false,
+            young_until: None,
+        };
+        let too_young = now_ms.saturating_sub(self.min_age_ms);
+        let mut passed = 0u32;
+        stream.scan(self.from, &mut |entry: &dyn Entry| {
+            let id = entry.id();
+            if self.min_age_ms > 0 && id.ms >= too_young {
+                let age = self.min_age_ms.saturating_add(1);
+                walked.young_until = Some(id.ms.saturating_add(age));
+                return Verdict::Stop;
+            }
+            if walked.given >= self.count || passed >= self.looked_at {
+                walked.more = true;
+                return Verdict::Stop;
+            }
+            let between = id.seq.saturating_sub(walked.position.seq).saturating_sub(1);
+            if between > 0 && entry.is_event() {
+                walked.missed = walked.missed.saturating_add(between);
+            }
+            walked.position = id;
+            let takes = (self.filter.is_empty() || entry.passes(self.filter))
+                && self.shard.is_none_or(|shard| entry.is_of(shard));
+            match takes {
+                true => {
+                    walked.given = walked.given.saturating_add(1);
+                    Verdict::Give(Delivery::default())
+                }
+                false => {
+                    passed = passed.saturating_add(1);
+                    Verdict::Pass
+                }
+            }
+        });
+        // Ids made by hand count nothing: no more are gone than were ever added.
+        if walked.missed > 0 {
+            walked.missed = walked.missed.min(stream.info().lost());
+        }
+        walked
+    }
+}
+
+/// Whether this stream may have given an id: it is not beyond the last one, and if it is absent, the
+/// entries beside it leave room for its seq. Entries that others made tell nothing.
+pub(super) fn is_given(id: EventId, last: EventId, stream: &mut impl Stream) -> bool {
+    if id == EventId::default() {
+        return true;
+    }
+    if id > last {
+        return false;
+    }
+    let before = stream.last_up_to(id);
+    if before.is_some_and(|(before, _)| before == id) {
+        return true;
+    }
+    let mut after = None;
+    stream.scan(id, &mut |entry: &dyn Entry| {
+        after = Some((entry.id(), entry.is_event()));
+        Verdict::Stop
+    });
+    match (before, after) {
+        // The first one, or a time: there is nothing that it could have taken the place of.
+        (None, _) | (_, None) => true,
+        (Some((_, false)), _) | (_, Some((_, false))) => true,
+        (Some((before, _)), Some((after, _))) => before.seq < id.seq && id.seq < after.seq,
+    }
+}
+
+impl Act<'_> {
+    /// ACK of a cursor; whether it moved.
+    fn advance(
+        &mut self,
+        position: &Position,
+        last: Option<EventId>,
+        stream: &mut impl Stream,
+    ) -> bool {
+        let Some((epoch, from)) = self
+            .reader()
+            .map(|reader| (reader.epoch(), reader.position))
+        else {
+            return false;
+        };
+        if position.epoch != epoch || position.scan.is_some() || position.id <= from {
+            return false;
+        }
+        let last = match last {
+            Some(last) if last >= position.id => last,
+            _ => stream.info().last,
+        };
+        if !is_given(position.id, last, stream) {
+            // Another stream gave it: what this reader had meanwhile, nobody knows.
+            self.change(Op::Missed {
+                n: 0,
+                unknown: true,
+            });
+            return false;
+        }
+        if self.reader().is_some_and(|reader| reader.missed_unknown) {
+            self.change(Op::Missed {
+                n: 0,
+                unknown: false,
+            });
+        }
+        self.change(Op::Position {
+            id: position.id,
+            rejected: 0,
+        });
+        true
+    }
+}
+
+impl Readers {
+    /// Reads through a cursor. Without ACK nothing is written. The stream is shown what is given, in order.
+    pub fn follow(
+        &mut self,
+        call: &Follow,
+        looked_at: u32,
+        now_ms: u64,
+        stream: &mut impl Stream,
+    ) -> Result<Outcome<Followed>, Refusal> {
+        let mut act = Act::on(self, Kind::Cursor, call.cursor, now_ms)?;
+        let mut again = false;
+        let last = match call.ack.filter(|_| call.is_primary) {
+            Some(position) => {
+                let last = act.observe(stream);
+                act.advance(position, last, stream);
+                last
+            }
+            None if call.is_primary => {
+                let look = act.look(stream);
+                again = look.again.is_some();
+                look.last
+            }
+            None => stream.last(),
+        };
+        let settings = act.settings();
+        let from = if again {
+            EventId::default()
+        } else {
+            act.position()
+        };
+        let walk = Walk {
+            from,
+            filter: &settings.filter,
+            shard: settings.shard,
+            min_age_ms: settings.min_age_ms,
+            count: call.count,
+            looked_at,
+        };
+        let walked = match last > Some(from) {
+            true => walk.run(now_ms, stream),
+            false => walk.nothing(),
+        };
+        let unknown = again || act.reader().is_some_and(|reader| reader.missed_unknown);
+        let epoch = act.reader().map_or(0, |reader| reader.epoch());
+        let reply = Followed {
+            given: walked.given,
+            missed: (!unknown).then_some(walked.missed),
+            more: walked.more,
+            position: Position::new(walked.position, epoch),
+            from,
+        };
+        Ok(act.end(reply, walked.young_until))
+    }
+
+    /// `DIRTY.ACK stream CURSOR name position`: whether it moved.
+    pub fn ack_cursor(
+        &mut self,
+        cursor: &[u8],
+        position: &Position,
+        now_ms: u64,
+        stream: &mut impl Stream,
+    ) -> Result<Outcome<bool>, Refusal> {
+        let mut act = Act::on(self, Kind::Cursor, cursor, now_ms)?;
+        let last = act.observe(stream);
+        let moved = act.advance(position, last, stream);
+        Ok(act.end(moved, None))
+    }
+
+    /// `DIRTY.FAIL stream CURSOR name message id …`: copies the events to the dead stream. What is not in
+    /// the stream is [`Failed::NotHeld`].
+    pub fn fail_cursor(
+        &mut self,
+        cursor: &[u8],
+        message: &[u8],
+        ids: &[EventId],
+        now_ms: u64,
+        stream: &mut impl Stream,
+    ) -> Result<Outcome<Vec<Failed>>, Refusal> {
+        let mut act = Act::on(self, Kind::Cursor, cursor, now_ms)?;
+        if !stream.may_change_dead() {
+            return Err(Refusal::NoDeadRights);
+        }
+        act.observe(stream);
+        let mut became = Vec::with_capacity(ids.len());
+        let mut died = 0u64;
+        for &id in ids {
+            let death = Death {
+                id,
+                reader: cursor.to_vec(),
+                consumer: Vec::new(),
+                error: Failure::kept(message).to_vec(),
+                deliveries: 0,
+                failures: 1,
+                first_ms: now_ms,
+                last_ms: now_ms,
+            };
+            became.push(match stream.bury(Place::Stream(id), &death) {
+                Some(_) => {
+                    died = died.saturating_add(1);
+                    Failed::Dead
+                }
+                None => Failed::NotHeld,
+            });
+        }
+        if died > 0 {
+            for counter in [Counter::Failed, Counter::Died] {
+                act.change(Op::Count { counter, n: died });
+            }
+        }
+        Ok(act.end(became, None))
+    }
+}
+
+impl Walk<'_> {
+    fn nothing(&self) -> Walked {
+        Walked {
+            given: 0,
+            position: self.from,
+            missed: 0,
+            more: false,
+            young_until: None,
+        }
+    }
+}
+
+impl Read<'_> {
+    /// Reads a stream without any state. The stream is shown what is given, in order. The time is when the
+    /// call should look again without anybody's doing, if it waits.
+    pub fn read(
+        &self,
+        now_ms: u64,
+        stream: &mut impl Stream,
+    ) -> Result<(Followed, Option<u64>), Refusal> {
+        let from = match self.from {
+            Start::After(id) if !self.is_primary => id,
+            // In a stream that does not exist yet, too: that one was never given.
+            Start::After(id) => {
+                let last = match stream.last() {
+                    Some(last) if last >= id => last,
+                    _ => stream.info().last,
+                };
+                if !is_given(id, last, stream) {
+                    return Err(Refusal::NoPosition(id));
+                }
+                super::declare::resolve(self.from, stream)?
+            }
+            start => super::declare::resolve(start, stream)?,
+        };
+        let walk = Walk {
+            from,
+            filter: self.filter,
+            shard: self.shard,
+            min_age_ms: self.min_age_ms,
+            count: self.count,
+            looked_at: self.looked_at,
+        };
+        let walked = walk.run(now_ms, stream);
+        let reply = Followed {
+            given: walked.given,
+            missed: Some(walked.missed),
+            more: walked.more,
+            position: Position::new(walked.position, 0),
+            from,
+        };
+        Ok((reply, walked.young_until))
+    }
+}

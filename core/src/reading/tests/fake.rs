@@ -1,0 +1,196 @@
+//! A stream and its dead stream in memory.
+
+use super::super::stream::*;
+use crate::entity::event::Event;
+use crate::entity::event_id::EventId;
+use crate::entity::operation::Operation;
+use std::collections::BTreeMap;
+
+/// What an entry is: an event of the entity "e" with an id of one byte, or something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
+    pub key: Option<u8>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeadContent {
+    pub content: Content,
+    pub death: Death,
+}
+
+#[derive(Clone, Default)]
+pub struct Fake {
+    pub entries: BTreeMap<EventId, Content>,
+    pub last: EventId,
+    pub added: u64,
+    pub dead: BTreeMap<EventId, DeadContent>,
+    pub dead_seq: u64,
+    /// What was given since it was last taken: the id under which, and the delivery.
+    pub given: Vec<(EventId, Delivery)>,
+    pub no_dead_rights: bool,
+    pub infos: u32,
+}
+
+pub fn event(key: u8) -> Event<'static> {
+    Event {
+        entity: b"e".into(),
+        id: vec![key].into(),
+        operation: Operation::Insert,
+        changes: Default::default(),
+        before: Default::default(),
+        after: Default::default(),
+        touch: false,
+        version: None,
+        meta: vec![(b"m".into(), vec![key].into())].into(),
+    }
+}
+
+impl Fake {
+    pub fn add(&mut self, now_ms: u64, key: u8) -> EventId {
+        let id = self.last.following(now_ms).unwrap();
+        self.entries.insert(id, Content { key: Some(key) });
+        (self.last, self.added) = (id, self.added + 1);
+        id
+    }
+
+    pub fn add_other(&mut self, id: EventId) {
+        self.entries.insert(id, Content { key: None });
+        (self.last, self.added) = (id, self.added + 1);
+    }
+
+    /// Deleted as a whole, and perhaps begun again.
+    pub fn delete_all(&mut self) {
+        self.entries.clear();
+        (self.last, self.added) = Default::default();
+    }
+
+    pub fn take_given(&mut self) -> Vec<(EventId, Delivery)> {
+        std::mem::take(&mut self.given)
+    }
+}
+
+fn show(id: EventId, content: Content, see: &mut dyn FnMut(&dyn Entry) -> Verdict) -> Verdict {
+    let event = content.key.map(event);
+    see(&Decoded {
+        id,
+        event: event.as_ref(),
+    })
+}
+
+struct FakeDead<'d> {
+    id: EventId,
+    dead: &'d DeadContent,
+    event: Option<Event<'static>>,
+}
+
+impl Entry for FakeDead<'_> {
+    fn id(&self) -> EventId {
+        self.id
+    }
+    fn is_event(&self) -> bool {
+        self.event.is_some()
+    }
+    fn passes(&self, filter: &super::super::Filter) -> bool {
+        filter.takes(self.event.as_ref())
+    }
+    fn is_of(&self, shard: super::super::Shard) -> bool {
+        shard.takes(self.event.as_ref())
+    }
+    fn key(&self, order: &super::super::Order, seed: super::super::Seed) -> u64 {
+        order.key(seed, self.event.as_ref())
+    }
+    fn is_selected(&self, selector: &Selector, order: &super::super::Order) -> bool {
+        selector.takes(order, self.event.as_ref())
+    }
+}
+
+impl DeadEntry for FakeDead<'_> {
+    fn origin(&self) -> Option<Origin<'_>> {
+        Some(Origin {
+            id: self.dead.death.id,
+            is_ours: true,
+            reader: &self.dead.death.reader,
+        })
+    }
+}
+
+impl Stream for Fake {
+    fn last(&mut self) -> Option<EventId> {
+        self.entries.keys().next_back().copied()
+    }
+
+    fn info(&mut self) -> StreamInfo {
+        self.infos += 1;
+        StreamInfo {
+            last: self.last,
+            added: self.added,
+            length: self.entries.len() as u64,
+        }
+    }
+
+    fn last_up_to(&mut self, id: EventId) -> Option<(EventId, bool)> {
+        let (id, content) = self.entries.range(..=id).next_back()?;
+        Some((*id, content.key.is_some()))
+    }
+
+    fn scan(&mut self, after: EventId, visit: &mut dyn FnMut(&dyn Entry) -> Verdict) {
+        let from = after.succeeding().unwrap();
+        for (id, content) in self.entries.range(from..) {
+            match show(*id, *content, visit) {
+                Verdict::Give(delivery) => self.given.push((*id, delivery)),
+                Verdict::Pass => (),
+                Verdict::Stop => return,
+            }
+        }
+    }
+
+    fn look_up(&mut self, place: Place, visit: &mut dyn FnMut(&dyn Entry) -> Verdict) -> bool {
+        let (id, content) = match place {
+            Place::Stream(id) => (id, self.entries.get(&id).copied()),
+            Place::Dead { id, dead } => (id, self.dead.get(&dead).map(|dead| dead.content)),
+        };
+        let Some(content) = content else {
+            return false;
+        };
+        if let Verdict::Give(delivery) = show(id, content, visit) {
+            self.given.push((id, delivery));
+        }
+        true
+    }
+
+    fn scan_dead(&mut self, visit: &mut dyn FnMut(&dyn DeadEntry) -> bool) {
+        for (id, dead) in &self.dead {
+            let event = dead.content.key.map(event);
+            if !visit(&FakeDead {
+                id: *id,
+                dead,
+                event,
+            }) {
+                return;
+            }
+        }
+    }
+
+    fn may_change_dead(&mut self) -> bool {
+        !self.no_dead_rights
+    }
+
+    fn bury(&mut self, place: Place, death: &Death) -> Option<EventId> {
+        let content = match place {
+            Place::Stream(id) => *self.entries.get(&id)?,
+            Place::Dead { dead, .. } => self.dead.get(&dead)?.content,
+        };
+        self.dead_seq += 1;
+        let id = EventId {
+            ms: 1,
+            seq: self.dead_seq,
+        };
+        let death = death.clone();
+        self.dead.insert(id, DeadContent { content, death });
+        Some(id)
+    }
+
+    fn unbury(&mut self, dead: EventId) {
+        self.dead.remove(&dead);
+    }
+}
