@@ -33,14 +33,18 @@ mod redis;
 mod server;
 mod store;
 
+use commands::readers::{
+    ack::Ack, consume::Consume, declare::Reader, delta::Delta, discard::Discard, fail::Fail,
+    forget::Forget, hold::Hold, leave::Leave, pause::Pause, pending::Pending, read::Read,
+    redrive::Redrive, seek::Seek, stats::Stats,
+};
 use commands::{
-    abort::Abort, ack::Ack, commit::Commit, consume::Consume, declare::Declare, deferred::Deferred,
-    fail::Fail, flush::Flush, get::Get, info::Info, leave::Leave, redrive::Redrive, seek::Seek,
-    stats::Stats,
+    abort::Abort, commit::Commit, declare::Declare, deferred::Deferred, flush::Flush, get::Get,
+    info::Info,
 };
 use redis_module::{Context, RedisString};
 use server::{acl_categories, config, dispatch, eviction, stats as counters};
-use store::{declarations, last_ids};
+use store::{declarations, last_ids, readers};
 
 /// Unit tests run without a server, so without its allocator.
 #[cfg(not(test))]
@@ -56,13 +60,21 @@ fn register_commands(ctx: &Context) -> bool {
         && dispatch::register::<Deferred>(ctx) // DIRTY.DEFERRED key: what waits
         && dispatch::register::<Get>(ctx) // DIRTY.GET key id …: typed snapshots
         && dispatch::register::<Info>(ctx) // DIRTY.INFO key: the declaration
+        && dispatch::register::<Reader>(ctx) // DIRTY.READER stream GROUP|CURSOR …: a reader and its settings
         && dispatch::register::<Consume>(ctx) // DIRTY.CONSUME stream GROUP|CURSOR …: acknowledge and read
+        && dispatch::register::<Read>(ctx) // DIRTY.READ stream FROM start …: look, without any state
         && dispatch::register::<Ack>(ctx) // DIRTY.ACK stream GROUP|CURSOR …: acknowledge alone
-        && dispatch::register::<Seek>(ctx) // DIRTY.SEEK stream GROUP|CURSOR name start: move it
-        && dispatch::register::<Fail>(ctx) // DIRTY.FAIL stream GROUP group id message: retry or dead
+        && dispatch::register::<Hold>(ctx) // DIRTY.HOLD stream GROUP group consumer …: still at work
+        && dispatch::register::<Fail>(ctx) // DIRTY.FAIL stream GROUP|CURSOR …: retry or dead
         && dispatch::register::<Leave>(ctx) // DIRTY.LEAVE stream GROUP group consumer: hand on its events
-        && dispatch::register::<Redrive>(ctx) // DIRTY.REDRIVE stream: the dead, once more
+        && dispatch::register::<Pending>(ctx) // DIRTY.PENDING stream GROUP group …: what is not finished
+        && dispatch::register::<Redrive>(ctx) // DIRTY.REDRIVE stream GROUP group …: the dead, once more
+        && dispatch::register::<Discard>(ctx) // DIRTY.DISCARD stream GROUP|CURSOR name …: the dead, for good
+        && dispatch::register::<Pause>(ctx) // DIRTY.PAUSE stream GROUP group ON|OFF: give nothing
+        && dispatch::register::<Seek>(ctx) // DIRTY.SEEK stream GROUP|CURSOR name start: move it
+        && dispatch::register::<Forget>(ctx) // DIRTY.FORGET stream GROUP|CURSOR name: remove it
         && dispatch::register::<Stats>(ctx) // DIRTY.STATS stream: its size and its readers
+        && dispatch::register::<Delta>(ctx) // DIRTY._DELTA key …: a change of readers, repeated
         && register_deliberate_panic(ctx)
 }
 
@@ -83,6 +95,7 @@ fn load(ctx: &Context, args: &[RedisString]) -> bool {
     redis::options::set(ctx);
     acl_categories::add(ctx);
     declarations::register(ctx)
+        && readers::register(ctx)
         && config::register(ctx, args)
         && register_commands(ctx)
         && last_ids::register(ctx)

@@ -3,6 +3,7 @@
 //! The codes are those of the contract (`ERR`, `NODECL`, `EXISTS`, …). An error is one line, and what
 //! a client sent stands in it quoted, shortened, with unprintable bytes escaped.
 
+use crate::entity::event_id::EventId;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -89,7 +90,6 @@ pub enum Error {
     DuplicateStream(Quoted),
     DuplicatePool(Quoted),
     ReservedField,
-    ReservedConsumer,
     NoStreams,
     /// An option that means nothing without another one.
     Needs(&'static str, &'static str),
@@ -114,24 +114,40 @@ pub enum Error {
         index: u32,
         stream: Quoted,
     },
-    NoSuchCursor {
+    /// No such group or cursor.
+    NoReader {
+        kind: &'static str,
+        name: Quoted,
         stream: Quoted,
+    },
+    /// A reader of the other kind, which it is.
+    OtherKind {
+        kind: &'static str,
         name: Quoted,
     },
-    /// A group or cursor whose reader waited.
-    NoGroup {
-        stream: Quoted,
+    /// FROM GROUP of a native group that is not there.
+    NoNativeGroup {
         name: Quoted,
-    },
-    GroupNotCursor(Quoted),
-    NoSuchGroup {
         stream: Quoted,
-        name: Quoted,
     },
-    NotPending {
-        id: Quoted,
-        group: Quoted,
+    EmptyName {
+        of: &'static str,
+        what: &'static str,
     },
+    EmptyStream,
+    NotAPosition(Quoted),
+    /// A new reader.
+    NeedsFrom(Quoted),
+    BeyondEnd(EventId),
+    /// Settings of a reader that do not go together, or may not change now.
+    Flaw(&'static str),
+    RevisionDiffers(u64),
+    NotHeld(EventId),
+    NoPosition(EventId),
+    /// A change of readers that does not fit those that stand here.
+    BadDelta(Quoted),
+    /// Readers at a key are at work for another command.
+    Busy(Quoted),
     DeadIsStream(Quoted),
     IdsExhausted(Quoted),
     NoDeclaration(Quoted),
@@ -320,7 +336,7 @@ impl fmt::Display for Error {
             NotAnId(got) => write!(f, "ERR invalid event id {got}, expected ms-seq"),
             NotAStart { of, got } => write!(
                 f,
-                "ERR invalid {of} {got}, expected 0, $, an event id or a time in ms"
+                "ERR invalid {of} {got}, expected 0, $, a position, an event id or a time in ms"
             ),
             NoSuchShard { index, count } => {
                 write!(f, "ERR SHARD {index} of {count} does not exist: they count from 0")
@@ -346,7 +362,6 @@ impl fmt::Display for Error {
             PayloadOfFormat { format, payload } => {
                 write!(f, "ERR FORMAT {format} cannot carry PAYLOAD {payload}")
             }
-            ReservedConsumer => write!(f, "ERR the consumer \"dirty:left\" is reserved"),
             NoStreams => write!(f, "ERR a declaration needs at least one stream"),
             EmptyPrefix => write!(f, "ERR PREFIX must not be empty"),
             StreamIsKey(stream) => {
@@ -357,17 +372,27 @@ impl fmt::Display for Error {
                 f,
                 "ERR the database \"{index}\" of the stream {stream} is out of range"
             ),
-            NoSuchCursor { stream, name } => {
-                write!(f, "ERR no cursor {name} on the stream {stream}")
+            NoReader { kind, name, stream } => {
+                write!(f, "NOREADER there is no {kind} {name} on {stream}")
             }
-            NoGroup { stream, name } => write!(
-                f,
-                "NOGROUP the stream {stream} no longer has {name}, for which this reader waited"
-            ),
-            NoSuchGroup { stream, name } => write!(f, "ERR no group {name} on the stream {stream}"),
-            NotPending { id, group } => write!(f, "ERR {id} is not pending in the group {group}"),
+            OtherKind { kind, name } => write!(f, "ERR {name} is a {kind}"),
+            NoNativeGroup { name, stream } => {
+                write!(f, "ERR there is no native group {name} on {stream}")
+            }
+            EmptyName { of, what } => write!(f, "ERR {what} of {of} must not be empty"),
+            EmptyStream => write!(f, "ERR the stream's name must not be empty"),
+            NotAPosition(got) => {
+                write!(f, "ERR invalid position {got}, expected one that a reply gave")
+            }
+            NeedsFrom(name) => write!(f, "ERR {name} is new, so it requires FROM"),
+            BeyondEnd(id) => write!(f, "ERR {id} is beyond the end of the stream"),
+            Flaw(flaw) => write!(f, "ERR {flaw}"),
+            RevisionDiffers(n) => write!(f, "ERR REVISION {n} has other settings"),
+            NotHeld(id) => write!(f, "NOTHELD the consumer does not hold {id}"),
+            NoPosition(id) => write!(f, "NOPOSITION this stream did not give the position {id}"),
+            BadDelta(key) => write!(f, "ERR a change of readers does not fit those at {key}"),
+            Busy(key) => write!(f, "TRYAGAIN the readers at {key} are at work for another command"),
             DeadIsStream(stream) => write!(f, "ERR the stream {stream} cannot take its own dead"),
-            GroupNotCursor(name) => write!(f, "ERR {name} is a group with consumers, not a cursor"),
             IdsExhausted(stream) => write!(f, "ERR the stream {stream} has exhausted its ids"),
             NoDeclaration(key) => write!(f, "NODECL no entity type is declared at {key}"),
             Exists(id) => write!(f, "EXISTS entity {id} exists with other values"),

@@ -5,7 +5,7 @@ use super::call::View;
 use super::{cached_replies, flags};
 use dirty_streams_core::entity::event::Value;
 use dirty_streams_core::entity::value::FieldType;
-use redis_module::Context;
+use redis_module::{raw, Context};
 use std::ffi::{c_char, c_long, CStr, CString};
 
 pub use cached_replies::Token;
@@ -24,6 +24,19 @@ impl<'c> Reply<'c> {
     pub fn array(self, length: usize) {
         // SAFETY: a live context.
         unsafe { api!(RedisModule_ReplyWithArray(self.ctx.ctx, size(length))) };
+    }
+
+    /// The array's length follows by `end_array`, behind its elements.
+    pub fn begin_array(self) {
+        let postponed = c_long::from(raw::REDISMODULE_POSTPONED_LEN);
+        // SAFETY: a live context.
+        unsafe { api!(RedisModule_ReplyWithArray(self.ctx.ctx, postponed)) };
+    }
+
+    /// Ends the array that was begun last and has no end yet.
+    pub fn end_array(self, length: usize) {
+        // SAFETY: a live context, on which an array was begun.
+        unsafe { api!(RedisModule_ReplySetArrayLength(self.ctx.ctx, size(length))) };
     }
 
     /// As many pairs must follow; RESP2 gets a flat array.
@@ -80,6 +93,22 @@ impl<'c> Reply<'c> {
         match i64::try_from(number) {
             Ok(number) => self.integer(number),
             Err(_) => self.bytes(number.to_string()),
+        }
+    }
+
+    /// An integer, or null.
+    pub fn number(self, number: Option<u64>) {
+        match number {
+            Some(number) => self.unsigned(number),
+            None => self.null(),
+        }
+    }
+
+    /// Bytes, or null.
+    pub fn text(self, text: Option<&[u8]>) {
+        match text {
+            Some(text) => self.bytes(text),
+            None => self.null(),
         }
     }
 

@@ -39,6 +39,33 @@ impl Filter {
             && self.meta.is_empty()
     }
 
+    /// The words behind WHERE that say the same.
+    pub fn args(&self) -> Vec<Vec<u8>> {
+        let mut args: Vec<Vec<u8>> = Vec::new();
+        let mut list = |word: &[u8], names: &BTreeSet<Vec<u8>>| {
+            args.extend([word.to_vec(), names.len().to_string().into_bytes()]);
+            args.extend(names.iter().cloned());
+        };
+        if !self.ids.is_empty() {
+            list(b"ID", &self.ids);
+        }
+        if let Some(fields) = &self.fields {
+            list(b"FIELDS", fields);
+        }
+        for entity in &self.entities {
+            args.extend([b"ENTITY".to_vec(), entity.clone()]);
+        }
+        if let Some(operations) = self.operations {
+            args.extend([b"OPS".to_vec(), operations.name().into_bytes()]);
+        }
+        for (name, values) in &self.meta {
+            for value in values {
+                args.extend([b"META".to_vec(), name.clone(), value.clone()]);
+            }
+        }
+        args
+    }
+
     /// Whether an entry passes; `None` is one that is no event, which passes an empty filter only.
     pub fn takes(&self, event: Option<&Event>) -> bool {
         match event {

@@ -36,8 +36,6 @@ mod declare;
 mod delta;
 mod encoding;
 mod filter;
-pub mod filters;
-pub mod groups;
 mod index;
 mod key_hash;
 mod lane;
@@ -59,7 +57,7 @@ mod stream;
 mod wire;
 
 pub use act::{Outcome, Wake};
-pub use consume::{Consume, Consumed, Limits};
+pub use consume::{Consume, Consumed, Limits, Prospect};
 pub use cursor::{Follow, Followed, Read};
 pub use declare::{Declare, Declared, From, Native, NativePending};
 pub use filter::{Filter, Shard};

@@ -259,7 +259,7 @@ impl Serialize for Cell<'_> {
 }
 
 /// The number, `true` or `false` of a value; `None` if it is to be a string.
-fn literal(field_type: FieldType, text: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn literal(field_type: FieldType, text: &[u8]) -> Option<Cow<'_, str>> {
     match field_type {
         FieldType::Int | FieldType::Uint | FieldType::Float | FieldType::Bool => {}
         FieldType::String
