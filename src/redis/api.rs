@@ -112,7 +112,7 @@ needed! {
     RedisModule_InfoAddSection
     RedisModule_IsKeysPositionRequest
     RedisModule_IsSubEventSupported
-    RedisModule_KeyAtPos
+    RedisModule_KeyAtPosWithFlags
     RedisModule_KeyType
     RedisModule_LatencyAddSample
     RedisModule_LoadConfigs

@@ -175,9 +175,15 @@ fn due_in_cluster(ctx: &Context, due_ms: Option<u64>) -> Option<u64> {
     }
 }
 
-/// Others may find something, after a command on a reader of the stream at the call's key.
-pub fn wake(ctx: &Context, stream: &RedisString, reader: &[u8], wake: Wake) {
-    if wake == Wake::None || stats::BLOCKED.load(Relaxed) == 0 {
+/// Others may find something, after a command on a reader of this stream: at once, or when something comes due.
+pub fn wake(
+    ctx: &Context,
+    stream: &RedisString,
+    reader: &[u8],
+    wake: Wake,
+    next_due_ms: Option<u64>,
+) {
+    if stats::BLOCKED.load(Relaxed) == 0 {
         return;
     }
     let subject = Subject {
@@ -186,25 +192,22 @@ pub fn wake(ctx: &Context, stream: &RedisString, reader: &[u8], wake: Wake) {
         reader: Some(reader.to_vec()),
         alone: 0,
     };
-    let everybody = registry(|registry| {
+    let due_ms = match wake {
+        Wake::None => next_due_ms,
+        Wake::Some(_) | Wake::All => Some(clock::now_ms()),
+    };
+    let clients = registry(|registry| {
         let queue = registry.queues.get(&subject)?;
-        if wake == Wake::All {
-            return Some(queue.clients.values().cloned().collect::<Vec<_>>());
-        }
-        registry.sooner(&subject, Some(clock::now_ms()));
+        let clients = match wake {
+            Wake::All => queue.clients.values().cloned().collect(),
+            Wake::None | Wake::Some(_) => Vec::new(),
+        };
+        registry.sooner(&subject, due_ms);
         registry.arm(ctx);
-        None
+        Some(clients)
     });
-    for client in everybody.flatten().into_iter().flatten() {
+    for client in clients.flatten().unwrap_or_default() {
         client.ask(|waiting| waiting.awaited.reset());
-    }
-    if wake == Wake::All {
-        registry(|registry| {
-            if registry.queues.contains_key(&subject) {
-                registry.sooner(&subject, Some(clock::now_ms()));
-                registry.arm(ctx);
-            }
-        });
     }
 }
 

@@ -66,6 +66,8 @@ pub fn key_of(stream: &[u8]) -> RedisString {
 pub struct Done<R, G> {
     pub outcome: Outcome<R>,
     pub giver: G,
+    /// When something comes due for those that wait for the reader.
+    pub next_due_ms: Option<u64>,
 }
 
 /// Lets a command work on the readers of a stream, whether there are any or not: `run` refuses or changes them. The change
@@ -103,6 +105,7 @@ pub fn act<'c, R, G: Giver>(
         }
     };
     let is_empty = kept.readers.is_empty();
+    let next_due_ms = kept.readers.next_due(reader, now_ms);
     drop(kept);
     if let Some(delta) = &outcome.delta {
         if is_empty || is_new {
@@ -118,7 +121,11 @@ pub fn act<'c, R, G: Giver>(
     }
     let Source { writes, giver, .. } = source;
     writes.notify();
-    Ok(Done { outcome, giver })
+    Ok(Done {
+        outcome,
+        giver,
+        next_due_ms,
+    })
 }
 
 /// Looks at the readers of a stream, if there are any.

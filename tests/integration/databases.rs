@@ -1,7 +1,7 @@
 //! Users that are limited to some logical databases, as Valkey can from 9.1 on.
 
-use super::blocking::reply;
 use super::rights::{named, user};
+use super::support::reply;
 use super::support::{cases, skipped, words, Conn, Server};
 use std::fmt::Write;
 

@@ -10,7 +10,7 @@ const SEED: &[&str] = &[
      STREAM user-changes PAYLOAD FULL MAXLEN = 100 STREAM user-status OPS NONE FIELDS 1 status",
     "DIRTY.FLUSH user SNAPSHOT 1 2 status active i 5 SNAPSHOT 2 0",
     "DIRTY.CONSUME user-changes GROUP workers w1 COUNT 1",
-    "DIRTY.CONSUME user-changes CURSOR reader",
+    "DIRTY.READ user-changes FROM 0",
     // A key of each other type, also where snapshots are.
     "SET string text",
     "SET poor:dead text",

@@ -211,7 +211,7 @@ fn the_event_of_a_fake_delete_has_what_changed_and_that_of_a_return_has_everythi
         redis.run(&format!("DIRTY.FLUSH user {operation}"));
         let published = ["keys", "changes", "full", "images"].map(|stream| {
             let last = read_all(&server, stream).pop().expect("an event");
-            last.replace("entity_id: 1, op: ", "")
+            last.replace("entity-id: 1, op: ", "")
         });
         let expected: Vec<&str> = expected.split(" | ").collect();
         assert_eq!(published.as_slice(), expected, "{operation}");
@@ -280,7 +280,7 @@ DIRTY.FLUSH user DELETE 1 1 gone 0 => [delete]
     let read = |stream| {
         read_all(&server, stream)
             .join("\n")
-            .replace("entity_id: 1, op: ", "")
+            .replace("entity-id: 1, op: ", "")
     };
     assert_eq!(
         read("s"),
@@ -330,19 +330,19 @@ fn who_folds_the_events_has_the_entities_that_are_not_flagged() {
     let last = |id: u8| {
         let mut events = events.iter().rev();
         events
-            .find(|event| event.starts_with(&format!("entity_id: {id},")))
+            .find(|event| event.starts_with(&format!("entity-id: {id},")))
             .expect("an event")
     };
     assert_eq!(
         last(1),
-        "entity_id: 1, op: insert, changes: {a: [nil z], b: [nil y], c: [nil w]}"
+        "entity-id: 1, op: insert, changes: {a: [nil z], b: [nil y], c: [nil w]}"
     );
     assert_eq!(
         last(2),
-        "entity_id: 2, op: delete, changes: {a: [y nil], gone: [1 nil]}"
+        "entity-id: 2, op: delete, changes: {a: [y nil], gone: [1 nil]}"
     );
     assert_eq!(
         last(3),
-        "entity_id: 3, op: insert, changes: {a: [nil x], b: [nil z], gone: [nil 0]}"
+        "entity-id: 3, op: insert, changes: {a: [nil x], b: [nil z], gone: [nil 0]}"
     );
 }

@@ -1,8 +1,8 @@
 //! What users with few rights can do, command by command, and what ACL LOG tells of what they cannot.
 
-use super::blocking::{blocked, reply as reply_to};
 use super::errors::{seeded, state};
 use super::rights::{is_no_key, named, user};
+use super::support::{blocked, reply as reply_to};
 use super::support::{wait_until, words, Conn, Server};
 use std::fmt::Write;
 

@@ -420,7 +420,7 @@ fn whatever_clients_send_the_server_lives_and_its_copies_agree() {
                     "DIRTY.CONSUME $stream GROUP g c CLAIM $ms BLOCK $wait $options",
                     "DIRTY.CONSUME $stream GROUP h c SINGLE $wait BLOCK $wait",
                     "DIRTY.CONSUME $stream CURSOR k LAG $ms BLOCK $wait",
-                    "DIRTY.CONSUME $stream CURSOR k BLOCK $wait WHERE OPS D",
+                    "DIRTY.READ $stream FROM 0 BLOCK $wait WHERE OPS D",
                     "XREADGROUP GROUP g d BLOCK $wait STREAMS s >",
                 ]);
                 let command = random.fill(template);

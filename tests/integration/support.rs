@@ -513,3 +513,29 @@ pub fn text(value: &Value) -> String {
         other => format!("{other:?}"),
     }
 }
+
+/// The reply for which a client has waited.
+pub fn reply(redis: &mut Conn) -> String {
+    text(&redis.receive().expect("a reply"))
+}
+
+/// How many clients are blocked.
+pub fn blocked(server: &Server) -> usize {
+    let clients = server.connect().info("blocked_clients");
+    clients.parse().expect("a number")
+}
+
+/// A part of a map, as either protocol writes it.
+pub fn field(of: &Value, name: &str) -> Option<Value> {
+    match of {
+        Value::Array(flat) => {
+            let pair = flat.chunks(2).find(|pair| text(&pair[0]) == name)?;
+            Some(pair[1].clone())
+        }
+        Value::Map(pairs) => {
+            let (_, value) = pairs.iter().find(|(key, _)| text(key) == name)?;
+            Some(value.clone())
+        }
+        other => panic!("{}", text(other)),
+    }
+}

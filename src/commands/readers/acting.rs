@@ -28,7 +28,13 @@ pub fn act_and_give<R, G: Giver>(
     let may_write = |key: &[u8]| Rights::of(call).check(Access::Write, key);
     let source = Source::open(call.ctx, &call.key, &may_write, giver)?;
     let done = readers::act(source, reader, call.ctx, run)?;
-    waiting::wake(call.ctx, &call.key, reader, done.outcome.wake);
+    waiting::wake(
+        call.ctx,
+        &call.key,
+        reader,
+        done.outcome.wake,
+        done.next_due_ms,
+    );
     Ok((done.outcome, done.giver))
 }
 

@@ -7,6 +7,7 @@ use crate::server::rights::{Access, Rights};
 use crate::store::groups;
 use crate::store::source::Source;
 use dirty_streams_core::args::Args;
+use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::declare::{From, Request};
 use dirty_streams_core::reading::{self, Declared, Native, Seed};
@@ -88,10 +89,27 @@ impl Command for Reader {
             ],
         ),
     ];
-    const FLAGS: &'static CStr = c"write deny-oom";
+    const FLAGS: &'static CStr = c"write deny-oom getkeys-api";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
     const DATA: &'static [&'static str] = &["stream"];
     const ARITY: Arity = Arity::AtLeast(2);
+
+    fn other_keys(args: &[&[u8]]) -> Vec<(usize, KeyUse)> {
+        let Ok(request) = Request::parse(Args::new(args), &Limits::NONE) else {
+            return Vec::new();
+        };
+        let Some(dead) = request.settings.dead else {
+            return Vec::new();
+        };
+        // Options stand in any order, and names may be words: behind the last DEAD whose word is the key, as parsed.
+        let is_dead = |pair: &[&[u8]]| match pair {
+            [word, key] => word.eq_ignore_ascii_case(b"DEAD") && *key == dead.as_slice(),
+            _ => false,
+        };
+        let place = args.windows(2).rposition(is_dead);
+        let place = place.map(|place| (place.saturating_add(1), KeyUse::Write));
+        place.into_iter().collect()
+    }
 
     fn run(call: &Call) -> Result<(), Error> {
         let request = Request::parse(Args::new(call.args), &config::limits())?;

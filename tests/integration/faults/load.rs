@@ -143,7 +143,7 @@ fn changes(redis: &mut Conn, stream: &str) -> (Changes, u64) {
     loop {
         let read = format!("DIRTY.CONSUME {stream} CURSOR check {ack} COUNT 1000");
         let reply = redis.value(&words(&read));
-        let part = |name: &str| crate::consume::field(&reply, name).unwrap();
+        let part = |name: &str| crate::support::field(&reply, name).unwrap();
         assert_eq!(text(&part("missed")), "(0)", "{stream}");
         let Value::Array(events) = part("events") else {
             panic!("{}", text(&reply))
@@ -153,7 +153,7 @@ fn changes(redis: &mut Conn, stream: &str) -> (Changes, u64) {
         }
         for event in &events {
             count += 1;
-            let part = |name: &str| text(&crate::consume::field(event, name).unwrap());
+            let part = |name: &str| text(&crate::support::field(event, name).unwrap());
             // Of an event that counts from 1, without a gap.
             let id = part("id");
             if !id.ends_with(&format!("-{count}")) {
@@ -173,7 +173,7 @@ fn changes(redis: &mut Conn, stream: &str) -> (Changes, u64) {
             let change = part("changes").replace(['[', ']'], "");
             let mut words = change.split(' ').skip(1).map(str::to_string);
             let change = [words.next().unwrap(), words.next().unwrap()];
-            changes.entry(part("entity_id")).or_default().push(change);
+            changes.entry(part("entity-id")).or_default().push(change);
         }
         ack = format!("ACK {}", text(&part("position")));
     }

@@ -210,6 +210,32 @@ impl Readers {
     }
 }
 
+impl Readers {
+    /// When something of a group comes due, for whom it may concern: what is held, delayed, or another's turn.
+    pub fn next_due(&self, group: &[u8], now_ms: u64) -> Option<u64> {
+        let reader = self.get(group)?;
+        let group = reader.group().filter(|group| !group.paused)?;
+        let claim_ms = reader.settings.claim_ms;
+        let pending = &group.pending;
+        let held = pending.head(Standing::Held).map(|lane| {
+            let at = lane.at.min(now_ms).max(self.since());
+            at.saturating_add(claim_ms)
+        });
+        let delayed = pending.delayed().next().map(|(due, _)| due);
+        let turn = group.turn.and_then(|turn| {
+            let seen = group.presence.get(pending.consumers.name(turn));
+            match seen {
+                Some(seen) if seen.waiting > 0 => None,
+                seen => {
+                    let at = seen.map_or(0, |seen| seen.at_ms).max(self.since());
+                    Some(at.saturating_add(claim_ms))
+                }
+            }
+        });
+        held.into_iter().chain(delayed).chain(turn).min()
+    }
+}
+
 impl Consuming<'_, '_> {
     /// Gives what there is to give; whether there is more.
     fn read(
