@@ -112,6 +112,8 @@ impl Drop for Ids<'_> {
 pub struct Entries<'k, 'c> {
     key: &'k mut Key<'c>,
     has_fields: bool,
+    /// How many fields this entry has.
+    count: c_long,
 }
 
 impl<'c> Key<'c> {
@@ -141,6 +143,7 @@ impl<'c> Key<'c> {
         Entries {
             key: self,
             has_fields: false,
+            count: 0,
         }
     }
 
@@ -173,35 +176,48 @@ impl Entries<'_, '_> {
                 )) == ok
                 {}
             }
-            self.has_fields =
-                api!(RedisModule_StreamIteratorNextID(key, &mut id, null_mut())) == ok;
+            self.has_fields = api!(RedisModule_StreamIteratorNextID(
+                key,
+                &mut id,
+                &mut self.count
+            )) == ok;
         }
         let raw::RedisModuleStreamID { ms, seq } = id;
         self.has_fields.then_some(EventId { ms, seq })
     }
 
-    /// The fields of this entry that were not taken yet, and their values.
-    fn take_fields(&mut self) -> Vec<(RedisString, RedisString)> {
-        let (key, ok) = (self.key.raw(), raw::REDISMODULE_OK as c_int);
-        let mut fields = Vec::new();
+    /// The fields of this entry and their values, if they were not taken yet.
+    fn take_fields(&mut self) -> Taken {
         if !std::mem::take(&mut self.has_fields) {
-            return fields;
+            return Taken::None;
         }
-        loop {
-            let (mut field, mut value) = (null_mut(), null_mut());
-            // SAFETY: an open key; strings that the server makes are freed when dropped.
-            unsafe {
-                if api!(RedisModule_StreamIteratorNextField(
-                    key, &mut field, &mut value
-                )) != ok
-                {
-                    return fields;
-                }
-                let owned = |raw| RedisString::from_redis_module_string(null_mut(), raw);
-                fields.push((owned(field), owned(value)));
-            }
+        if self.count == 1 {
+            let pair = self.next_field();
+            return pair.map_or(Taken::None, |pair| Taken::One([pair]));
+        }
+        Taken::Many(std::iter::from_fn(|| self.next_field()).collect())
+    }
+
+    fn next_field(&mut self) -> Option<(RedisString, RedisString)> {
+        let (mut field, mut value) = (null_mut(), null_mut());
+        // SAFETY: an open key or null; strings that the server makes are freed when dropped.
+        unsafe {
+            let status = api!(RedisModule_StreamIteratorNextField(
+                self.key.raw(),
+                &mut field,
+                &mut value
+            ));
+            let owned = |raw| RedisString::from_redis_module_string(null_mut(), raw);
+            (status == raw::REDISMODULE_OK as c_int).then(|| (owned(field), owned(value)))
         }
     }
+}
+
+/// Fields that were copied. Most entries have one.
+enum Taken {
+    None,
+    One([(RedisString, RedisString); 1]),
+    Many(Vec<(RedisString, RedisString)>),
 }
 
 impl Drop for Entries<'_, '_> {
@@ -214,7 +230,7 @@ impl Drop for Entries<'_, '_> {
 /// The fields of an iterator's entry, copied when they are first asked for.
 pub struct LazyFields<'e, 'k, 'c> {
     entries: RefCell<&'e mut Entries<'k, 'c>>,
-    fields: OnceCell<Vec<(RedisString, RedisString)>>,
+    fields: OnceCell<Taken>,
 }
 
 impl<'e, 'k, 'c> LazyFields<'e, 'k, 'c> {
@@ -233,10 +249,15 @@ pub trait Fields {
 
 impl Fields for LazyFields<'_, '_, '_> {
     fn fields(&self) -> &[(RedisString, RedisString)] {
-        self.fields.get_or_init(|| {
+        let taken = self.fields.get_or_init(|| {
             let entries = self.entries.try_borrow_mut();
-            entries.map_or_else(|_| Vec::new(), |mut entries| entries.take_fields())
-        })
+            entries.map_or(Taken::None, |mut entries| entries.take_fields())
+        });
+        match taken {
+            Taken::None => &[],
+            Taken::One(fields) => fields,
+            Taken::Many(fields) => fields,
+        }
     }
 }
 

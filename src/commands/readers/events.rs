@@ -71,9 +71,9 @@ impl Giver for Events<'_> {
             }),
             Some(_) => None,
         };
-        let id_text = id.text();
+        let mut id_text = [0; 41];
         let delivered = Delivered {
-            id: id_text.as_bytes(),
+            id: id.write(&mut id_text),
             deliveries,
             failures: delivery.failures,
             dead,
