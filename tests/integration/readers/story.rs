@@ -133,6 +133,10 @@ pub fn short(value: &Value) -> String {
             let line = parts.join(" | ");
             line.trim().to_string()
         }
+        // Newer servers have fewer words for it.
+        value if text(value) == "NOPERM No permissions to access a key" => {
+            "NOPERM this user has no permissions to access one of the keys used as arguments".into()
+        }
         value => {
             let mut line = Vec::new();
             for word in text(value).split(' ') {
