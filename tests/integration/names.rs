@@ -48,8 +48,6 @@ user other:dead => ""
 # With such a prefix no id is free to lie elsewhere: only the readers' keys are refused.
 below dead => below the stream "s" of its declaration
 below readers => below the stream "s" of its declaration
-below done => below the stream "s" of its declaration
-below done:x => below the stream "s" of its declaration
 below 42 => ""
 below a:b => ""
 odd er:42 => which belongs to the declaration "user"
