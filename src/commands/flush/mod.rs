@@ -200,12 +200,15 @@ fn defer(
     let limits = config::limits();
     let origin = execute::origin(call);
     if let Err(error) = check(declaration, origin, limits, request.flush) {
+        if !error.is_of_a_setting() {
+            return Err(error);
+        }
         // The entity as it is stored may be larger still, and a flush that does not let it grow is not limited.
         let args = Args::new(&request.kept);
         let flush = Request::parse(args, declaration.stateless, &limits)?.flush;
         let mut snapshots = SnapshotReader::new(call.ctx, &call.key, declaration);
         let planned = plan(declaration, origin, limits, vec![flush], &mut snapshots);
-        if !error.is_of_a_setting() || planned.is_err_and(|error| error.is_of_a_setting()) {
+        if planned.is_err_and(|error| error.is_of_a_setting()) {
             return Err(error);
         }
     }
