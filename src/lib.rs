@@ -32,14 +32,18 @@ mod redis;
 mod server;
 mod store;
 
+use commands::readers::{
+    ack::Ack, consume::Consume, declare::Reader, delta::Delta, discard::Discard, fail::Fail,
+    forget::Forget, hold::Hold, leave::Leave, pause::Pause, pending::Pending, read::Read,
+    redrive::Redrive, seek::Seek, stats::Stats,
+};
 use commands::{
-    abort::Abort, ack::Ack, commit::Commit, consume::Consume, declare::Declare, deferred::Deferred,
-    fail::Fail, flush::Flush, get::Get, info::Info, leave::Leave, redrive::Redrive, seek::Seek,
-    stats::Stats,
+    abort::Abort, commit::Commit, declare::Declare, deferred::Deferred, flush::Flush, get::Get,
+    info::Info,
 };
 use redis_module::{Context, RedisString};
 use server::{acl_categories, config, dispatch, eviction, stats as counters};
-use store::{declarations, last_ids};
+use store::{declarations, last_ids, readers};
 
 /// Unit tests run without a server, so without its allocator.
 #[cfg(not(test))]
@@ -62,20 +66,36 @@ const COMMANDS: &[fn(&Context) -> bool] = &[
     dispatch::register::<Get>,
     // DIRTY.INFO key: the declaration
     dispatch::register::<Info>,
+    // DIRTY.READER stream GROUP|CURSOR …: a reader and its settings
+    dispatch::register::<Reader>,
     // DIRTY.CONSUME stream GROUP|CURSOR …: acknowledge and read
     dispatch::register::<Consume>,
+    // DIRTY.READ stream FROM start …: look, without any state
+    dispatch::register::<Read>,
     // DIRTY.ACK stream GROUP|CURSOR …: acknowledge alone
     dispatch::register::<Ack>,
-    // DIRTY.SEEK stream GROUP|CURSOR name start: move it
-    dispatch::register::<Seek>,
-    // DIRTY.FAIL stream GROUP group id message: retry or dead
+    // DIRTY.HOLD stream GROUP group consumer …: still at work
+    dispatch::register::<Hold>,
+    // DIRTY.FAIL stream GROUP|CURSOR …: retry or dead
     dispatch::register::<Fail>,
     // DIRTY.LEAVE stream GROUP group consumer: hand on its events
     dispatch::register::<Leave>,
-    // DIRTY.REDRIVE stream: the dead, once more
+    // DIRTY.PENDING stream GROUP group …: what is not finished
+    dispatch::register::<Pending>,
+    // DIRTY.REDRIVE stream GROUP group …: the dead, once more
     dispatch::register::<Redrive>,
+    // DIRTY.DISCARD stream GROUP|CURSOR name …: the dead, for good
+    dispatch::register::<Discard>,
+    // DIRTY.PAUSE stream GROUP group ON|OFF: give nothing
+    dispatch::register::<Pause>,
+    // DIRTY.SEEK stream GROUP|CURSOR name start: move it
+    dispatch::register::<Seek>,
+    // DIRTY.FORGET stream GROUP|CURSOR name: remove it
+    dispatch::register::<Forget>,
     // DIRTY.STATS stream: its size and its readers
     dispatch::register::<Stats>,
+    // DIRTY._DELTA key …: a change of readers, repeated
+    dispatch::register::<Delta>,
     #[cfg(feature = "deliberate-panic")]
     dispatch::register::<commands::panic::Panic>,
 ];
@@ -87,6 +107,7 @@ fn load(ctx: &Context, args: &[RedisString]) -> bool {
     redis::options::set(ctx);
     acl_categories::add(ctx);
     declarations::register(ctx)
+        && readers::register(ctx)
         && config::register(ctx, args)
         && COMMANDS.iter().all(|register| register(ctx))
         && last_ids::register(ctx)

@@ -4,6 +4,7 @@
 //! client sent are quoted in it, shortened, with unprintable bytes escaped.
 
 use crate::acl::{Access, Pattern};
+use crate::entity::event_id::EventId;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -100,7 +101,7 @@ pub enum Error {
     #[error("ERR invalid event id {0}, expected ms-seq")]
     NotAnId(Quoted),
     /// A reader cannot start there.
-    #[error("ERR invalid {of} {got}, expected 0, $, an event id or a time in ms")]
+    #[error("ERR invalid {of} {got}, expected 0, $, a position, an event id or a time in ms")]
     NotAStart { of: &'static str, got: Quoted },
     /// The index of a SHARD is not smaller than the number of shards.
     #[error("ERR SHARD {index} of {count} does not exist: they count from 0")]
@@ -145,9 +146,6 @@ pub enum Error {
     /// The marker of a snapshot cannot be a field.
     #[error("ERR the field \"@\" is reserved")]
     ReservedField,
-    /// The consumer that holds what other consumers left behind cannot read.
-    #[error("ERR the consumer \"dirty:left\" is reserved")]
-    ReservedConsumer,
     /// A declaration has no stream.
     #[error("ERR a declaration requires at least one stream")]
     NoStreams,
@@ -190,21 +188,46 @@ pub enum Error {
     /// The server has fewer databases.
     #[error("ERR the database \"{index}\" of the stream {stream} is out of range")]
     NoSuchDatabase { index: u32, stream: Quoted },
-    /// A stream has no cursor of this name.
-    #[error("ERR no cursor {name} on the stream {stream}")]
-    NoSuchCursor { stream: Quoted, name: Quoted },
-    /// A group or cursor vanished while its reader waited.
-    #[error("NOGROUP the stream {stream} no longer has {name}, for which this reader waited")]
-    NoGroup { stream: Quoted, name: Quoted },
-    /// A cursor is expected where there is a group with consumers.
-    #[error("ERR {0} is a group with consumers, not a cursor")]
-    GroupNotCursor(Quoted),
-    /// A stream has no group of this name.
-    #[error("ERR no group {name} on the stream {stream}")]
-    NoSuchGroup { stream: Quoted, name: Quoted },
-    /// An event is not pending in a group.
-    #[error("ERR {id} is not pending in the group {group}")]
-    NotPending { id: Quoted, group: Quoted },
+    /// A stream has no group or cursor of this name.
+    #[error("NOREADER there is no {kind} {name} on {stream}")]
+    NoReader {
+        kind: &'static str,
+        name: Quoted,
+        stream: Quoted,
+    },
+    /// A reader is of the other kind: `kind` is what it is.
+    #[error("ERR {name} is a {kind}")]
+    OtherKind { kind: &'static str, name: Quoted },
+    /// FROM GROUP of a native group that does not exist.
+    #[error("ERR there is no native group {name} on {stream}")]
+    NoNativeGroup { name: Quoted, stream: Quoted },
+    /// A position is not one that a reply gave.
+    #[error("ERR invalid position {0}, expected one that a reply gave")]
+    NotAPosition(Quoted),
+    /// A reader that does not exist is to be changed without FROM.
+    #[error("ERR {0} is new, so it requires FROM")]
+    NeedsFrom(Quoted),
+    /// A reader cannot start there.
+    #[error("ERR {0} is beyond the end of the stream")]
+    BeyondEnd(EventId),
+    /// Settings of a reader that do not go together, or may not change now.
+    #[error("ERR {0}")]
+    Flaw(&'static str),
+    /// Settings differ from those of the same revision.
+    #[error("ERR REVISION {0} has other settings")]
+    RevisionDiffers(u64),
+    /// A flush acknowledges an event that its consumer does not hold.
+    #[error("NOTHELD the consumer does not hold {0}")]
+    NotHeld(EventId),
+    /// The stream did not give this position.
+    #[error("NOPOSITION this stream did not give the position {0}")]
+    NoPosition(EventId),
+    /// A change of readers does not fit those at a key.
+    #[error("ERR a change of readers does not fit those at {0}")]
+    BadDelta(Quoted),
+    /// Readers at a key are in use by another command.
+    #[error("TRYAGAIN the readers at {0} are at work for another command")]
+    Busy(Quoted),
     /// The dead stream of a stream is the stream itself.
     #[error("ERR the stream {0} cannot take its own dead")]
     DeadIsStream(Quoted),

@@ -16,13 +16,16 @@ use crate::entity::tags::{self, Tag};
 use crate::entity::value::FieldType;
 use crate::error::Error;
 use crate::flush::{self, EntityState, Snapshots, Write, stored};
-use crate::reading::requests::{ack, consume, fail, redrive};
+use crate::reading::Readers;
+use crate::reading::requests::{
+    ack, consume, declare, fail, hold, list, name, pause, read, seek, select,
+};
 use std::collections::HashMap;
 
 type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("arguments", arguments),
     ("declaration", declaration),
     ("event", event),
@@ -30,6 +33,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("flush", flush),
     ("json", json),
     ("msgpack", msgpack),
+    ("readers", readers),
     ("tags", tags),
     ("waiting", waiting),
 ];
@@ -62,18 +66,19 @@ pub fn arguments(bytes: &[u8]) {
         b"DECLARE" => declaration::decode(b"key{tag}", args).err(),
         b"FLUSH" => flush::Request::parse(args, false, &Limits::NONE).err(),
         b"STATELESS" => flush::Request::parse(args, true, &Limits::NONE).err(),
-        b"CONSUME" => consume::Request::parse(args, &Limits::NONE).err(),
+        b"READER" => declare::Request::parse(args, &Limits::NONE).err(),
+        b"CONSUME" => consume::Request::parse(args).err(),
+        b"READ" => read::Request::parse(args, &Limits::NONE).err(),
         b"ACK" => ack::Request::parse(args).err(),
+        b"HOLD" => hold::Request::parse(args).err(),
         b"FAIL" => fail::Request::parse(args).err(),
-        b"REDRIVE" => redrive::Request::parse(args).err(),
-        // The only argument of the other commands that has a syntax.
-        b"SEEK" => {
-            let mut args = args;
-            let start = args.next("SEEK", "a start");
-            start
-                .and_then(|start| consume::Start::parse("start", start))
-                .err()
-        }
+        b"LEAVE" => name::parse_member(args).err(),
+        b"PENDING" => list::Request::parse(args).err(),
+        b"REDRIVE" => select::Request::parse_redrive(args).err(),
+        b"DISCARD" => select::Request::parse_discard(args).err(),
+        b"PAUSE" => pause::Request::parse(args).err(),
+        b"SEEK" => seek::Request::parse(args).err(),
+        b"FORGET" => name::parse_reader(args).err(),
         _ => {
             if let Some(id) = EventId::parse(command) {
                 assert_eq!(EventId::parse(id.to_string().as_bytes()), Some(id));
@@ -169,14 +174,39 @@ pub fn filter(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |&byte| byte == b'\n');
     let line = words(parts.next().unwrap_or_default());
     let event = event::decode(&[(b"s", parts.next().unwrap_or_default())]);
-    match consume::Request::parse(Args::new(&line), &Limits::NONE) {
-        Ok(options) => {
-            let filter = options.filter;
+    match read::Request::parse(Args::new(&line), &Limits::NONE) {
+        Ok(request) => {
+            let filter = request.filter;
             filter.takes(None);
             filter.takes(event.as_ref());
         }
         Err(error) => look_at(&error),
     }
+}
+
+/// What a primary, an AOF or a slot's former owner may have sent: pieces of readers, each with its length in two bytes
+/// before it. A piece that is refused changes nothing; what all of them make is written and read again.
+pub fn readers(bytes: &[u8]) {
+    let mut readers = Readers::new();
+    let mut rest = bytes;
+    while let Some((length, more)) = rest.split_at_checked(2) {
+        let length = usize::from(length[0]) << 8 | usize::from(length[1]);
+        let (piece, more) = more.split_at(length.min(more.len()));
+        let before = pieces(&readers);
+        if !readers.apply(piece) {
+            assert_eq!(pieces(&readers), before, "what is refused changes nothing");
+        }
+        rest = more;
+    }
+    let saved = pieces(&readers);
+    let loaded = Readers::decode(saved.iter().map(Vec::as_slice)).expect("pieces of our own");
+    assert_eq!(pieces(&loaded), saved);
+}
+
+fn pieces(readers: &Readers) -> Vec<Vec<u8>> {
+    let mut pieces = Vec::new();
+    readers.encode(&mut |piece| pieces.push(piece.to_vec()));
+    pieces
 }
 
 const DECLARATIONS: [&str; 6] = [

@@ -103,13 +103,16 @@ needed! {
     RedisModule_GetExpire
     RedisModule_GetKeyNameFromModuleKey
     RedisModule_GetModuleUserFromUserName
+    RedisModule_GetRandomBytes
     RedisModule_GetSelectedDb
     RedisModule_GetServerInfo
     RedisModule_GetThreadSafeContext
     RedisModule_HashSet
     RedisModule_InfoAddFieldULongLong
     RedisModule_InfoAddSection
+    RedisModule_IsKeysPositionRequest
     RedisModule_IsSubEventSupported
+    RedisModule_KeyAtPosWithFlags
     RedisModule_KeyType
     RedisModule_LatencyAddSample
     RedisModule_LoadConfigs
@@ -149,6 +152,7 @@ needed! {
     RedisModule_SignalModifiedKey
     RedisModule_StopTimer
     RedisModule_StreamAdd
+    RedisModule_StreamDelete
     RedisModule_StreamIteratorNextField
     RedisModule_StreamIteratorNextID
     RedisModule_StreamIteratorStart

@@ -26,9 +26,14 @@ pub enum Token {
     Events,
     Position,
     Missed,
+    More,
+    NotHeld,
+    Version,
+    Failures,
+    Dead,
 }
 
-const COUNT: usize = Token::Missed as usize + 1;
+const COUNT: usize = Token::Dead as usize + 1;
 
 impl Token {
     pub fn text(self) -> &'static str {
@@ -39,7 +44,7 @@ impl Token {
             Token::Touch => "touch",
             Token::Id => "id",
             Token::Entity => "entity",
-            Token::EntityId => "entity_id",
+            Token::EntityId => "entity-id",
             Token::Op => "op",
             Token::Changes => "changes",
             Token::Before => "before",
@@ -50,6 +55,11 @@ impl Token {
             Token::Events => "events",
             Token::Position => "position",
             Token::Missed => "missed",
+            Token::More => "more",
+            Token::NotHeld => "not-held",
+            Token::Version => "version",
+            Token::Failures => "failures",
+            Token::Dead => "dead",
         }
     }
 }

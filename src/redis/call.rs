@@ -24,10 +24,6 @@ pub fn read(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Repl
     call(ctx, command, CHECKED, args)
 }
 
-pub fn write(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
-    call(ctx, command, CHECKED, args)
-}
-
 pub fn effect(ctx: &Context, command: &CStr, args: &[&RedisString]) -> Result<Reply, Error> {
     call(ctx, command, EFFECT, args)
 }

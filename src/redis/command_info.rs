@@ -16,7 +16,7 @@ pub enum KeyUse {
 }
 
 impl KeyUse {
-    fn flags(self) -> u32 {
+    pub(super) fn flags(self) -> u32 {
         match self {
             KeyUse::Read => raw::REDISMODULE_CMD_KEY_RO | raw::REDISMODULE_CMD_KEY_ACCESS,
             KeyUse::Write => raw::REDISMODULE_CMD_KEY_RW | raw::REDISMODULE_CMD_KEY_UPDATE,
@@ -39,11 +39,17 @@ pub struct CommandInfo {
     /// The number of words, the name included; a negative number is a minimum.
     pub arity: c_int,
     pub key_use: KeyUse,
+    /// Whether there may be other keys, which the command tells itself.
+    pub has_other_keys: bool,
     pub args: &'static [Arg],
 }
 
 /// Tells the server of a command of the module, once.
 pub fn describe(ctx: &Context, info: &CommandInfo) -> bool {
+    let incomplete = match info.has_other_keys {
+        true => raw::REDISMODULE_CMD_KEY_INCOMPLETE,
+        false => 0,
+    };
     let key_spec = |begin_search_type, flags: u32, find_keys_type| raw::RedisModuleCommandKeySpec {
         notes: ptr::null(),
         flags: flags.into(),
@@ -64,7 +70,7 @@ pub fn describe(ctx: &Context, info: &CommandInfo) -> bool {
     let mut key_specs = [
         key_spec(
             raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
-            info.key_use.flags(),
+            info.key_use.flags() | incomplete,
             raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
         ),
         key_spec(

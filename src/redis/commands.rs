@@ -1,6 +1,8 @@
 //! Commands of the module: how they are registered, and what the server passes when a client sends one.
 
 use super::api::api;
+use super::command_info::KeyUse;
+use super::guard;
 use redis_module::{Context, RedisString, raw};
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};
@@ -8,6 +10,9 @@ use std::ffi::{CStr, c_int};
 /// Answers a command, even if it fails or panics.
 pub trait Handler {
     fn run(client: Client, argv: Argv);
+
+    /// Of a command with the flag getkeys-api: the keys that it names, by their places among its words.
+    fn keys(argv: &[&[u8]]) -> Vec<(usize, KeyUse)>;
 }
 
 /// The client whose command runs now.
@@ -52,6 +57,30 @@ pub fn register<H: Handler>(ctx: &Context, name: &CStr, flags: &CStr) -> bool {
     status == raw::REDISMODULE_OK as c_int
 }
 
+/// Whether the server asks for a command's keys, instead of letting it run. It answers then.
+fn tells_keys<H: Handler>(
+    ctx: *mut raw::RedisModuleCtx,
+    strings: &[*mut raw::RedisModuleString],
+) -> bool {
+    // SAFETY: a live context.
+    if unsafe { api!(RedisModule_IsKeysPositionRequest(ctx)) } == 0 {
+        return false;
+    }
+    let words = strings.iter();
+    let words: Vec<&[u8]> = words
+        .map(|&word| RedisString::string_as_slice(word))
+        .collect();
+    let keys = guard::catch("the keys of a command", || H::keys(&words));
+    for (place, key_use) in keys.unwrap_or_default() {
+        let (place, flags) = (c_int::try_from(place), c_int::try_from(key_use.flags()));
+        if let (Ok(place), Ok(flags)) = (place, flags) {
+            // SAFETY: a context on which the server asks for keys.
+            unsafe { api!(RedisModule_KeyAtPosWithFlags(ctx, place, flags)) };
+        }
+    }
+    true
+}
+
 extern "C" fn enter<H: Handler>(
     ctx: *mut raw::RedisModuleCtx,
     argv: *mut *mut raw::RedisModuleString,
@@ -61,6 +90,9 @@ extern "C" fn enter<H: Handler>(
     let argc = usize::try_from(argc).unwrap_or(0);
     // SAFETY: the server passes argc strings that live throughout the call.
     let strings = unsafe { std::slice::from_raw_parts(argv, argc) };
+    if tells_keys::<H>(ctx, strings) {
+        return raw::REDISMODULE_OK as c_int;
+    }
     let client = Client {
         ctx: &Context::new(ctx),
         is_blocked: Cell::new(false),

@@ -18,18 +18,28 @@ pub trait Value: Send + Sync + Sized + 'static {
     /// Of the bytes in an RDB file or a DUMP, as they are written now.
     const ENCODING_VERSION: i32;
     const ENTRIES: Entries;
-    /// The command that makes a value in an AOF: its key comes first, then `command_args`.
+    /// The command that makes a value in an AOF. Its key comes first, then what `rewrite` tells.
     const COMMAND: &'static CStr;
 
-    /// Its parts as an RDB file holds them. All are made before the first is written.
-    fn save(&self) -> Vec<Vec<u8>>;
+    /// Writes it as an RDB file holds it.
+    fn save(&self, writer: &mut PayloadWriter);
 
-    /// Makes a value of the parts that `save` gave in this encoding version; `None` if they are bad.
+    /// Makes a value of what `save` wrote in this encoding version; `None` if that is bad.
     fn load(version: i32, reader: &mut PayloadReader) -> Option<Self>;
 
-    fn command_args(&self) -> Vec<Vec<u8>>;
+    /// Tells the arguments of each command that makes it, one command after the other.
+    fn rewrite(&self, command: &mut dyn FnMut(&[&[u8]]));
+
+    /// Tells what makes it different from others.
+    fn digest(&self, part: &mut dyn FnMut(&[u8]));
 
     fn memory(&self) -> usize;
+
+    /// How many allocations freeing it takes, about: with many the server frees it on another thread.
+    fn free_effort(&self) -> usize;
+
+    /// The value of a copied key: this one, if it never changes.
+    fn copy(shared: &Arc<Self>) -> Arc<Self>;
 }
 
 /// The names of the callbacks in the log, for panics.
@@ -47,6 +57,22 @@ pub struct Entries {
 pub struct PayloadReader<'r> {
     rdb: *mut raw::RedisModuleIO,
     server: PhantomData<&'r ()>,
+}
+
+/// A value on its way into an RDB file or a payload of DUMP.
+pub struct PayloadWriter<'r> {
+    rdb: *mut raw::RedisModuleIO,
+    server: PhantomData<&'r ()>,
+}
+
+impl PayloadWriter<'_> {
+    pub fn unsigned(&mut self, number: u64) {
+        raw::save_unsigned(self.rdb, number);
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        raw::save_slice(self.rdb, bytes);
+    }
 }
 
 impl PayloadReader<'_> {
@@ -77,7 +103,7 @@ impl<V: Value> DataType<V> {
             aux_load: None,
             aux_save: None,
             aux_save_triggers: 0,
-            free_effort: None,
+            free_effort: Some(free_effort::<V>),
             unlink: None,
             copy: Some(copy::<V>),
             defrag: None,
@@ -117,12 +143,12 @@ impl<V: Value> DataType<V> {
     }
 
     /// Puts a value at a key that is open for writing, and replaces its present one.
-    pub fn set(&self, key: &mut Key, value: V) {
+    pub fn set(&self, key: &mut Key, value: Arc<V>) {
         let raw_type = *self.raw.raw_type.borrow();
         if raw_type.is_null() || key.raw().is_null() {
             return;
         }
-        let value = boxed(Arc::new(value));
+        let value = boxed(value);
         // SAFETY: an open key; the value is of this type, and the key's from now on.
         let status = unsafe { api!(RedisModule_ModuleTypeSetValue(key.raw(), raw_type, value)) };
         if status != raw::REDISMODULE_OK as c_int {
@@ -148,12 +174,12 @@ unsafe extern "C" fn rdb_save<V: Value>(rdb: *mut raw::RedisModuleIO, saved: *mu
     // In a forked child a panic ends the saving; where there is none (SAVE, DUMP) the value stays empty, and
     // loading says that it is bad.
     guard::save(V::ENTRIES.save, || {
+        let mut writer = PayloadWriter {
+            rdb,
+            server: PhantomData,
+        };
         // SAFETY: the server passes a value of this type.
-        let parts = unsafe { value::<V>(saved) }.save();
-        raw::save_unsigned(rdb, u64::try_from(parts.len()).unwrap_or(0));
-        for part in parts {
-            raw::save_slice(rdb, &part);
-        }
+        unsafe { value::<V>(saved) }.save(&mut writer);
     });
 }
 
@@ -179,20 +205,21 @@ unsafe extern "C" fn aof_rewrite<V: Value>(
 ) {
     guard::save(V::ENTRIES.rewrite, || {
         // SAFETY: the server passes a value of this type.
-        let args = unsafe { value::<V>(rewritten) }.command_args();
-        let args: Vec<RedisString> = args.iter().map(|arg| keys::string(arg)).collect();
-        let argv: Vec<*mut raw::RedisModuleString> = args.iter().map(|arg| arg.inner).collect();
-        // SAFETY: format `sv` takes a string, a pointer and a length, which live throughout the call.
-        unsafe {
-            api!(RedisModule_EmitAOF(
-                aof,
-                V::COMMAND.as_ptr(),
-                c"sv".as_ptr(),
-                key,
-                argv.as_ptr(),
-                argv.len(),
-            ));
-        }
+        unsafe { value::<V>(rewritten) }.rewrite(&mut |args| {
+            let args: Vec<RedisString> = args.iter().map(|arg| keys::string(arg)).collect();
+            let argv: Vec<*mut raw::RedisModuleString> = args.iter().map(|arg| arg.inner).collect();
+            // SAFETY: format `sv` takes a string, a pointer and a length, which live throughout the call.
+            unsafe {
+                api!(RedisModule_EmitAOF(
+                    aof,
+                    V::COMMAND.as_ptr(),
+                    c"sv".as_ptr(),
+                    key,
+                    argv.as_ptr(),
+                    argv.len(),
+                ));
+            }
+        });
     });
 }
 
@@ -207,7 +234,7 @@ unsafe extern "C" fn mem_usage<V: Value>(measured: *const c_void) -> usize {
 unsafe extern "C" fn digest<V: Value>(digest: *mut raw::RedisModuleDigest, digested: *mut c_void) {
     let _ = guard::catch(V::ENTRIES.digest, || {
         // SAFETY: the server passes a value of this type.
-        for part in unsafe { value::<V>(digested) }.save() {
+        unsafe { value::<V>(digested) }.digest(&mut |part| {
             // SAFETY: the digest the server passes, and bytes with their length.
             unsafe {
                 api!(RedisModule_DigestAddStringBuffer(
@@ -216,7 +243,7 @@ unsafe extern "C" fn digest<V: Value>(digest: *mut raw::RedisModuleDigest, diges
                     part.len(),
                 ));
             }
-        }
+        });
         // SAFETY: as above.
         unsafe { api!(RedisModule_DigestEndSequence(digest)) };
     });
@@ -229,6 +256,17 @@ unsafe extern "C" fn free<V: Value>(freed: *mut c_void) {
     });
 }
 
+unsafe extern "C" fn free_effort<V: Value>(
+    _key: *mut raw::RedisModuleString,
+    freed: *const c_void,
+) -> usize {
+    guard::catch(V::ENTRIES.measure, || {
+        // SAFETY: the server passes a value of this type.
+        unsafe { value::<V>(freed) }.free_effort()
+    })
+    .unwrap_or(1)
+}
+
 unsafe extern "C" fn copy<V: Value>(
     _from: *mut raw::RedisModuleString,
     _to: *mut raw::RedisModuleString,
@@ -236,7 +274,7 @@ unsafe extern "C" fn copy<V: Value>(
 ) -> *mut c_void {
     let copy = guard::catch(V::ENTRIES.copy, || {
         // SAFETY: the server passes a value of this type.
-        boxed(Arc::clone(unsafe { value::<V>(copied) }))
+        boxed(V::copy(unsafe { value::<V>(copied) }))
     });
     // Of null the server says that it cannot be copied.
     copy.unwrap_or(null_mut())

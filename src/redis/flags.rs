@@ -13,6 +13,11 @@ pub fn is_in_cluster(ctx: &Context) -> bool {
     flags(ctx) & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
 }
 
+/// Whether this server decides what happens, and does not repeat what another decides.
+pub fn is_primary(ctx: &Context) -> bool {
+    flags(ctx) & raw::REDISMODULE_CTX_FLAGS_MASTER != 0
+}
+
 /// Whether this comes from a primary or an AOF: it was checked when it happened, and must happen here.
 pub fn is_repeated(ctx: &Context) -> bool {
     let repeated = raw::REDISMODULE_CTX_FLAGS_REPLICATED | raw::REDISMODULE_CTX_FLAGS_LOADING;

@@ -56,12 +56,6 @@ pub fn invalidate(ctx: &Context, key: &RedisString) {
     unsafe { api!(RedisModule_SignalModifiedKey(ctx.ctx, key.inner)) };
 }
 
-/// Wakes the clients that wait on a key.
-pub fn wake(ctx: &Context, key: &RedisString) {
-    // SAFETY: a live context and key name.
-    unsafe { api!(RedisModule_SignalKeyAsReady(ctx.ctx, key.inner)) };
-}
-
 /// The address of the string that names the key of an event of our own, while we send it.
 static OURS: AtomicUsize = AtomicUsize::new(0);
 

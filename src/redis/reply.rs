@@ -95,6 +95,22 @@ impl<'c> Reply<'c> {
         }
     }
 
+    /// An integer, or null.
+    pub fn number(self, number: Option<u64>) {
+        match number {
+            Some(number) => self.unsigned(number),
+            None => self.null(),
+        }
+    }
+
+    /// Bytes, or null.
+    pub fn text(self, text: Option<&[u8]>) {
+        match text {
+            Some(text) => self.bytes(text),
+            None => self.null(),
+        }
+    }
+
     fn double(self, number: f64) {
         // SAFETY: a live context.
         unsafe { api!(RedisModule_ReplyWithDouble(self.ctx.ctx, number)) };

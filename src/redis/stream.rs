@@ -5,6 +5,7 @@ use super::api::api;
 use super::keys::Key;
 use dirty_streams_core::entity::event_id::EventId;
 use redis_module::{RedisString, raw};
+use std::cell::{OnceCell, RefCell};
 use std::ffi::{c_int, c_long};
 use std::ptr::null_mut;
 
@@ -101,6 +102,162 @@ impl Drop for Ids<'_> {
     fn drop(&mut self) {
         // SAFETY: an open key; without an iterator this does nothing.
         unsafe { api!(RedisModule_StreamIteratorStop(self.key.raw())) };
+    }
+}
+
+/// The entries of an open stream one by one, with their fields. A key has one iterator at a time.
+///
+/// The server ends by an assertion if the next entry is asked for before all fields of this one were passed
+/// over, so that is done here.
+pub struct Entries<'k, 'c> {
+    key: &'k mut Key<'c>,
+    has_fields: bool,
+    /// How many fields this entry has.
+    count: c_long,
+}
+
+impl<'c> Key<'c> {
+    /// The entries from one id to another, both included; from behind if `reverse`.
+    pub fn entries(
+        &mut self,
+        from: Option<EventId>,
+        to: Option<EventId>,
+        reverse: bool,
+    ) -> Entries<'_, 'c> {
+        let (mut from, mut to) = (from.map(raw), to.map(raw));
+        let pointer = |id: &mut Option<_>| id.as_mut().map_or(null_mut(), |id| id as *mut _);
+        let flags = match reverse {
+            true => raw::REDISMODULE_STREAM_ITERATOR_REVERSE as c_int,
+            false => 0,
+        };
+        // SAFETY: an open key or null, and ids that are copied. A key without a stream is refused, and then
+        // there are no entries.
+        unsafe {
+            api!(RedisModule_StreamIteratorStart(
+                self.raw(),
+                flags,
+                pointer(&mut from),
+                pointer(&mut to)
+            ))
+        };
+        Entries {
+            key: self,
+            has_fields: false,
+            count: 0,
+        }
+    }
+
+    /// The id of the last entry that there is.
+    pub fn last_entry(&mut self) -> Option<EventId> {
+        self.entries(None, None, true).next_id()
+    }
+
+    /// Deletes an entry. False if it is not there, or the key is not open for writing.
+    pub fn delete_entry(&mut self, id: EventId) -> bool {
+        // SAFETY: an open key or null; the id is only read.
+        let status = unsafe { api!(RedisModule_StreamDelete(self.raw(), &mut raw(id))) };
+        status == raw::REDISMODULE_OK as c_int
+    }
+}
+
+impl Entries<'_, '_> {
+    /// The next entry's id.
+    pub fn next_id(&mut self) -> Option<EventId> {
+        let (key, ok) = (self.key.raw(), raw::REDISMODULE_OK as c_int);
+        let mut id = raw(EventId::default());
+        // SAFETY: an open key or null; the server answers that there is no iterator, entry or field left. It makes
+        // no strings of fields that are not asked for.
+        unsafe {
+            if self.has_fields {
+                while api!(RedisModule_StreamIteratorNextField(
+                    key,
+                    null_mut(),
+                    null_mut()
+                )) == ok
+                {}
+            }
+            self.has_fields = api!(RedisModule_StreamIteratorNextID(
+                key,
+                &mut id,
+                &mut self.count
+            )) == ok;
+        }
+        let raw::RedisModuleStreamID { ms, seq } = id;
+        self.has_fields.then_some(EventId { ms, seq })
+    }
+
+    /// The fields of this entry and their values, if they were not taken yet.
+    fn take_fields(&mut self) -> Taken {
+        if !std::mem::take(&mut self.has_fields) {
+            return Taken::None;
+        }
+        if self.count == 1 {
+            let pair = self.next_field();
+            return pair.map_or(Taken::None, |pair| Taken::One([pair]));
+        }
+        Taken::Many(std::iter::from_fn(|| self.next_field()).collect())
+    }
+
+    fn next_field(&mut self) -> Option<(RedisString, RedisString)> {
+        let (mut field, mut value) = (null_mut(), null_mut());
+        // SAFETY: an open key or null; strings that the server makes are freed when dropped.
+        unsafe {
+            let status = api!(RedisModule_StreamIteratorNextField(
+                self.key.raw(),
+                &mut field,
+                &mut value
+            ));
+            let owned = |raw| RedisString::from_redis_module_string(null_mut(), raw);
+            (status == raw::REDISMODULE_OK as c_int).then(|| (owned(field), owned(value)))
+        }
+    }
+}
+
+/// Fields that were copied. Most entries have one.
+enum Taken {
+    None,
+    One([(RedisString, RedisString); 1]),
+    Many(Vec<(RedisString, RedisString)>),
+}
+
+impl Drop for Entries<'_, '_> {
+    fn drop(&mut self) {
+        // SAFETY: an open key or null; without an iterator this does nothing.
+        unsafe { api!(RedisModule_StreamIteratorStop(self.key.raw())) };
+    }
+}
+
+/// The fields of an iterator's entry, copied when they are first asked for.
+pub struct LazyFields<'e, 'k, 'c> {
+    entries: RefCell<&'e mut Entries<'k, 'c>>,
+    fields: OnceCell<Taken>,
+}
+
+impl<'e, 'k, 'c> LazyFields<'e, 'k, 'c> {
+    pub fn of(entries: &'e mut Entries<'k, 'c>) -> Self {
+        LazyFields {
+            entries: RefCell::new(entries),
+            fields: OnceCell::new(),
+        }
+    }
+}
+
+/// Fields of an entry and their values, in its order.
+pub trait Fields {
+    fn fields(&self) -> &[(RedisString, RedisString)];
+}
+
+impl Fields for LazyFields<'_, '_, '_> {
+    fn fields(&self) -> &[(RedisString, RedisString)] {
+        let taken = self.fields.get_or_init(|| {
+            let entries = self.entries.try_borrow_mut();
+            entries.map_or(Taken::None, |mut entries| entries.take_fields())
+        });
+        match taken {
+            Taken::None => &[],
+            Taken::One(fields) => fields,
+            Taken::Many(fields) => fields,
+        }
     }
 }
 

@@ -29,6 +29,12 @@ pub trait Command {
     const DATA: &'static [&'static str];
     const ARITY: Arity;
 
+    /// Of a command with the flag getkeys-api: the keys that it names besides its first, by their places among the
+    /// arguments behind that.
+    fn other_keys(_args: &[&[u8]]) -> Vec<(usize, KeyUse)> {
+        Vec::new()
+    }
+
     fn run(call: &Call) -> Result<(), Error>;
 }
 

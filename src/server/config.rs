@@ -5,6 +5,7 @@ use crate::redis::settings::{self, Setting};
 use dirty_streams_core::entity::decimal;
 use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::Quoted;
+use dirty_streams_core::reading;
 use redis_module::{Context, RedisString};
 
 /// As redis.conf may have it.
@@ -44,7 +45,18 @@ static VALUE_BYTES: Setting = Setting::new(c"max-value-bytes", 16 * MIB, i64::MA
 /// Redis refuses entries of more than 1 GiB; half of that is also its own default limit of a value.
 static EVENT_BYTES: Setting = Setting::new(c"max-event-bytes", 64 * MIB, 512 * MIB, true);
 
-static SETTINGS: [&Setting; 4] = [&FIELDS, &OPS, &VALUE_BYTES, &EVENT_BYTES];
+/// Some 100 MiB of entries that a group keeps for keys that others hold.
+static QUEUED: Setting = Setting::new(c"max-queued", 1_000_000, u32::MAX as i64, false);
+
+static SETTINGS: [&Setting; 5] = [&FIELDS, &OPS, &VALUE_BYTES, &EVENT_BYTES, &QUEUED];
+
+/// What one call of a reader may cost.
+pub fn reading_limits() -> reading::Limits {
+    reading::Limits {
+        max_queued: u32::try_from(QUEUED.get()).unwrap_or(u32::MAX),
+        ..reading::Limits::default()
+    }
+}
 
 /// In force now.
 pub fn limits() -> Limits {

@@ -1,6 +1,6 @@
 //! Where clients' commands come in.
 
-use super::command::{Call, Caller, Command};
+use super::command::{Call, Caller, Command, KeyUse};
 use super::{acl_categories, docs, stats};
 use crate::redis::commands::{self, Argv, Client, Handler};
 use crate::redis::reply::Reply;
@@ -25,6 +25,13 @@ impl<C: Command> Handler for Dispatch<C> {
         if let Err(error) = guard::refuse("a command", || call::<C>(client, argv)) {
             refuse(ctx, &error);
         }
+    }
+
+    fn keys(argv: &[&[u8]]) -> Vec<(usize, KeyUse)> {
+        let args = argv.get(2..).unwrap_or_default();
+        let others = C::other_keys(args).into_iter();
+        let others = others.map(|(place, key_use)| (place.saturating_add(2), key_use));
+        std::iter::once((1, C::KEY_USE)).chain(others).collect()
     }
 }
 

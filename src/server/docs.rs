@@ -10,9 +10,8 @@ const SINCE: &CStr = c"0.1.0";
 
 /// Of a command that was just created.
 ///
-/// A key behind DEAD is not one that the server knows: it is in the stream's slot, so clients find the node without
-/// it, and many of them ask the server for the keys of each single command that says to have them elsewhere. To look
-/// for the word DEAD would not do for CONSUME anyway (WHERE ENTITY dead). `rights` checks it instead.
+/// Its key specification tells of its first key alone. Others, behind a word such as DEAD, are told by the command itself
+/// (`other_keys`): a specification that looks for a word would find it among names, too.
 pub fn describe<C: Command>(ctx: &Context) -> bool {
     let info = CommandInfo {
         name: C::NAME,
@@ -22,7 +21,13 @@ pub fn describe<C: Command>(ctx: &Context) -> bool {
         tips: C::TIPS,
         arity: C::ARITY.words(),
         key_use: C::KEY_USE,
+        has_other_keys: has_other_keys::<C>(),
         args: C::ARGS,
     };
     command_info::describe(ctx, &info)
+}
+
+fn has_other_keys<C: Command>() -> bool {
+    let mut flags = C::FLAGS.to_bytes().split(|byte| *byte == b' ');
+    flags.any(|flag| flag == b"getkeys-api")
 }

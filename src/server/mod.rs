@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod acl_categories;
-pub mod blocking;
 pub mod command;
 pub mod config;
 pub mod dispatch;
@@ -11,3 +10,4 @@ pub mod docs;
 pub mod eviction;
 pub mod rights;
 pub mod stats;
+pub mod waiting;

@@ -2,7 +2,7 @@
 //! the arguments of DIRTY.DECLARE that make it.
 
 use super::writes::Writes;
-use crate::redis::data_type::{DataType, Entries, PayloadReader, Value};
+use crate::redis::data_type::{DataType, Entries, PayloadReader, PayloadWriter, Value};
 use crate::redis::keys::{self, Key, Type, wrong_type};
 use crate::redis::keyspace::Class;
 use crate::redis::log;
@@ -81,7 +81,7 @@ pub fn put(
     let args = encoding::declaration::encode(&new);
     let args: Vec<RedisString> = args.iter().map(|arg| keys::string(arg)).collect();
     let mut key = Key::write(ctx, name);
-    TYPE.set(&mut key, DeclarationValue(new));
+    TYPE.set(&mut key, Arc::new(DeclarationValue(new)));
     writes.replicate(COMMAND, name, &args);
     writes.changed(name, Class::Module, DECLARED, None);
     Ok(Replacement::New)
@@ -112,8 +112,13 @@ impl Value for DeclarationValue {
     };
     const COMMAND: &'static CStr = COMMAND;
 
-    fn save(&self) -> Vec<Vec<u8>> {
-        self.command_args()
+    /// All is made before the first part is written.
+    fn save(&self, writer: &mut PayloadWriter) {
+        let args = encoding::declaration::encode(&self.0);
+        writer.unsigned(u64::try_from(args.len()).unwrap_or(0));
+        for arg in args {
+            writer.bytes(&arg);
+        }
     }
 
     fn load(version: i32, reader: &mut PayloadReader) -> Option<Self> {
@@ -131,12 +136,28 @@ impl Value for DeclarationValue {
         }
     }
 
-    fn command_args(&self) -> Vec<Vec<u8>> {
-        encoding::declaration::encode(&self.0)
+    fn rewrite(&self, command: &mut dyn FnMut(&[&[u8]])) {
+        let args = encoding::declaration::encode(&self.0);
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        command(&args);
+    }
+
+    fn digest(&self, part: &mut dyn FnMut(&[u8])) {
+        for arg in encoding::declaration::encode(&self.0) {
+            part(&arg);
+        }
     }
 
     fn memory(&self) -> usize {
         self.0.memory()
+    }
+
+    fn free_effort(&self) -> usize {
+        1
+    }
+
+    fn copy(shared: &Arc<Self>) -> Arc<Self> {
+        Arc::clone(shared)
     }
 }
 

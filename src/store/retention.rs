@@ -1,7 +1,7 @@
 //! The retention of streams: MAXAGE and MAXLEN trim a stream after a command's last event, and ONFULL says which
 //! entries they must leave and when there is no room.
 
-use super::{groups, writes::Writes};
+use super::{readers, writes::Writes};
 use crate::redis::keys::{self, Key};
 use crate::redis::keyspace::Class;
 use crate::redis::stream::Ids;
@@ -178,7 +178,7 @@ impl<'d> Retention<'d> {
         }
         let keeps = |max_len: MaxLen| max_len.on_full != OnFull::Trim;
         let floor = match self.stream.max_len.is_some_and(keeps) {
-            true => groups::floor(ctx, name, first(key).unwrap_or_default())?,
+            true => readers::floor(ctx, name, first(key).unwrap_or_default())?,
             false => None,
         };
         self.floor = Some(floor);

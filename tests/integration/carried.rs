@@ -15,12 +15,12 @@ fn meta_travels_in_every_event_of_its_command_only() {
     redis.run("DIRTY.FLUSH user META 0 INSERT 1 0");
     assert_eq!(
         read(&server),
-        "entity_id: 1, op: insert, meta: {actor: 7, trace\\x00: \\xff}\n\
-         entity_id: 1, op: delete, meta: {actor: 7, trace\\x00: \\xff}\n\
-         entity_id: 1, op: insert"
+        "entity-id: 1, op: insert, meta: {actor: 7, trace\\x00: \\xff}\n\
+         entity-id: 1, op: delete, meta: {actor: 7, trace\\x00: \\xff}\n\
+         entity-id: 1, op: insert"
     );
     let flat = redis.run("DIRTY.CONSUME t GROUP g c COUNT 1");
-    let expected = "entity_id 1 op insert meta [actor 7 trace\\x00 \\xff] deliveries (1)";
+    let expected = "entity-id 1 op insert meta [actor 7 trace\\x00 \\xff] deliveries (1)";
     assert!(flat.contains(expected), "{flat}");
     // Bytes: str where it is UTF-8, bin where it is not, behind all other keys.
     let entry = redis.run("XRANGE t - + COUNT 1");
@@ -44,13 +44,13 @@ fn images_are_all_fields_before_and_after() {
     }
     assert_eq!(
         read(&server),
-        "entity_id: 1, op: insert, after: {b: x, n: (1)}\n\
-         entity_id: 1, op: update, before: {b: x, n: (1)}, after: {a: y, b: x, n: (2)}\n\
-         entity_id: 1, op: touch, before: {a: y, b: x, n: (2)}, after: {a: y, b: x, n: (2)}\n\
-         entity_id: 1, op: update, before: {a: y, b: x, n: (2)}\n\
-         entity_id: 1, op: update\n\
-         entity_id: 1, op: update, after: {c: \\xff}\n\
-         entity_id: 1, op: delete, before: {c: \\xff}"
+        "entity-id: 1, op: insert, after: {b: x, n: (1)}\n\
+         entity-id: 1, op: update, before: {b: x, n: (1)}, after: {a: y, b: x, n: (2)}\n\
+         entity-id: 1, op: touch, before: {a: y, b: x, n: (2)}, after: {a: y, b: x, n: (2)}\n\
+         entity-id: 1, op: update, before: {a: y, b: x, n: (2)}\n\
+         entity-id: 1, op: update\n\
+         entity-id: 1, op: update, after: {c: \\xff}\n\
+         entity-id: 1, op: delete, before: {c: \\xff}"
     );
 }
 
@@ -66,8 +66,8 @@ fn images_of_large_entities_are_in_the_order_of_names() {
     let expected: Vec<String> = (0..600).map(|n| format!("f{n:03}: {n}")).collect();
     let expected = expected.join(", ");
     let expected = format!(
-        "entity_id: 1, op: insert, after: {{{expected}}}\n\
-         entity_id: 1, op: delete, before: {{{expected}}}"
+        "entity-id: 1, op: insert, after: {{{expected}}}\n\
+         entity-id: 1, op: delete, before: {{{expected}}}"
     );
     assert!(read(&server) == expected);
 }

@@ -30,9 +30,9 @@ DIRTY.COMMIT user u => [[none none insert]]
     assert_eq!(
         read_all(&server, "s")[2..5],
         [
-            "entity_id: 1, op: update, changes: {c: [z nil]}",
-            "entity_id: 2, op: delete, changes: {a: [x nil]}",
-            "entity_id: 3, op: update, changes: {c: [v w]}",
+            "entity-id: 1, op: update, changes: {c: [z nil]}",
+            "entity-id: 2, op: delete, changes: {a: [x nil]}",
+            "entity-id: 3, op: update, changes: {c: [v w]}",
         ]
     );
 }
@@ -62,7 +62,7 @@ HGETALL user:1 => [a w]
     );
     let events: Vec<String> = read_all(&server, "s")
         .iter()
-        .map(|event| event.replace("entity_id: ", "").replace(", op:", ""))
+        .map(|event| event.replace("entity-id: ", "").replace(", op:", ""))
         .collect();
     assert_eq!(
         events,
@@ -286,11 +286,11 @@ fn meta_and_with_events_are_kept_with_each_flush() {
     assert_eq!(
         read_all(&server, "s"),
         [
-            "entity_id: 1, op: insert, meta: {actor: 7, trace\\x00: \\xff}",
-            "entity_id: 2, op: insert, meta: {actor: 7, trace\\x00: \\xff}",
-            "entity_id: 1, op: update, changes: {a: [y z]}",
-            "entity_id: 2, op: delete, meta: {actor: 8}",
-            "entity_id: 1, op: delete",
+            "entity-id: 1, op: insert, meta: {actor: 7, trace\\x00: \\xff}",
+            "entity-id: 2, op: insert, meta: {actor: 7, trace\\x00: \\xff}",
+            "entity-id: 1, op: update, changes: {a: [y z]}",
+            "entity-id: 2, op: delete, meta: {actor: 8}",
+            "entity-id: 1, op: delete",
         ]
     );
 }

@@ -377,7 +377,7 @@ fn events_of_every_format_are_understood() {
         {
             let reply = resp3.run(&format!("DIRTY.CONSUME {stream} GROUP g c"));
             let (_, told) = reply
-                .split_once("entity: user, entity_id: 1, op: ")
+                .split_once("entity: user, entity-id: 1, op: ")
                 .expect("an event");
             let told = told.split(", deliveries: ").next().expect("its end");
             let expected = match *stream {
@@ -447,11 +447,11 @@ fn debezium_entries_are_the_documented_envelope() {
     );
     let mut resp3 = server.connect_resp3();
     resp3.run("SELECT 2");
-    let reply = resp3.run("DIRTY.CONSUME s{1} CURSOR c");
+    let reply = resp3.run("DIRTY.READ s{1} FROM 0");
     for part in [
-        "entity: user, entity_id: 18446744073709551615, op: insert, after: {b: true, bytes: \\x00\\xff, f: 100, j: [1,2], \
+        "entity: user, entity-id: 18446744073709551615, op: insert, after: {b: true, bytes: \\x00\\xff, f: 100, j: [1,2], \
          t: 2026-01-02T03:04:05Z, u: 18446744073709551615}, meta: {actor: \\xff, trace: 1}",
-        "entity_id: \\xff\\x00, op: insert, meta: {actor: \\xff, trace: 1}",
+        "entity-id: \\xff\\x00, op: insert, meta: {actor: \\xff, trace: 1}",
     ] {
         assert!(reply.contains(part), "{reply}");
     }
@@ -554,7 +554,7 @@ fn entries_of_others_are_no_events_in_any_format() {
     ] {
         redis.run("DEL s");
         redis.run(&format!("XADD s * {entry}"));
-        let reply = redis.run("DIRTY.CONSUME s CURSOR c");
+        let reply = redis.run("DIRTY.READ s FROM 0");
         assert!(reply.contains(", fields: ["), "{entry}: {reply}");
     }
 }

@@ -418,7 +418,7 @@ fn a_reader_gives_at_most_max_fields_filters() {
          DIRTY.FLUSH user META 2 a b c d INSERT 2 0 => [insert]",
     );
     let got = super::support::text(&client.receive().expect("a reply"));
-    assert!(got.contains("entity_id 2"), "{got}");
+    assert!(got.contains("entity-id 2"), "{got}");
 }
 
 #[test]
@@ -449,12 +449,10 @@ fn filters_given_often_are_looked_at_once() {
         ),
     ] {
         let start = std::time::Instant::now();
-        let reply = redis.run(&format!(
-            "DIRTY.CONSUME s CURSOR c COUNT 20000 WHERE {filters}"
-        ));
+        let reply = redis.run(&format!("DIRTY.READ s FROM 0 COUNT 20000 WHERE {filters}"));
         let took = start.elapsed();
         assert_eq!(
-            reply.matches("entity_id").count(),
+            reply.matches("entity-id").count(),
             taken,
             "{}",
             &filters[..20]

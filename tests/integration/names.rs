@@ -37,8 +37,6 @@ const IDS: &str = r#"
 user events => which is the stream "user:events" of its declaration
 user events:dead => below the stream "user:events" of its declaration
 user events:readers => below the stream "user:events" of its declaration
-user events:failures => below the stream "user:events" of its declaration
-user events:done => below the stream "user:events" of its declaration
 user events:dead:x => below the stream "user:events" of its declaration
 user events:42 => below the stream "user:events" of its declaration
 user events: => below the stream "user:events" of its declaration
@@ -50,9 +48,6 @@ user other:dead => ""
 # With such a prefix no id is free to lie elsewhere: only the readers' keys are refused.
 below dead => below the stream "s" of its declaration
 below readers => below the stream "s" of its declaration
-below failures => below the stream "s" of its declaration
-below done => below the stream "s" of its declaration
-below done:x => below the stream "s" of its declaration
 below 42 => ""
 below a:b => ""
 odd er:42 => which belongs to the declaration "user"
@@ -205,12 +200,7 @@ fn nobody_plants_a_flush_for_a_type_that_is_declared_later() {
 #[test]
 fn the_readers_of_a_stream_find_their_keys_whatever_ids_are_sent() {
     let (_server, mut redis) = declared();
-    for id in [
-        "events:dead",
-        "events:failures",
-        "events:done",
-        "events:readers",
-    ] {
+    for id in ["events:dead", "events:readers"] {
         let reply = redis.run(&format!("DIRTY.FLUSH user SNAPSHOT {id} 1 a x"));
         assert!(reply.starts_with("WRONGTYPE"), "{id}: {reply}");
     }
@@ -334,9 +324,7 @@ DIRTY.DECLARE new STREAM new => ERR stream "new" would be one of the declaration
 DIRTY.DECLARE new STREAM new@once => ERR stream "new@once" would be one of the declaration's own keys
 DIRTY.DECLARE new:dead STREAM new => ERR the key "new:dead" belongs to the stream "new", whose readers need it
 DIRTY.DECLARE new:readers STREAM new => ERR the key "new:readers" belongs to the stream "new", whose readers need it
-DIRTY.DECLARE new:failures STREAM new => ERR the key "new:failures" belongs to the stream "new", whose readers need it
-DIRTY.DECLARE new:done STREAM new => ERR the key "new:done" belongs to the stream "new", whose readers need it
-EXISTS new new:dead new:readers new:failures new:done => (0)
+EXISTS new new:dead new:readers => (0)
 DIRTY.DECLARE new:dead STREAM new DB 1 => OK
 DIRTY.DECLARE new:x STREAM new => OK
 DIRTY.FLUSH new:x SNAPSHOT 1 0 => [insert]

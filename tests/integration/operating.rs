@@ -59,13 +59,11 @@ fn a_reader_that_waits_is_not_slow() {
     redis.expect("CONFIG SET slowlog-log-slower-than 150000 => OK");
     redis.expect("CONFIG SET latency-monitor-threshold 150 => OK");
     redis.expect("CONFIG RESETSTAT => OK");
-    let consume = "DIRTY.CONSUME s CURSOR c BLOCK 300";
+    let consume = "DIRTY.READ s FROM 0 BLOCK 300";
     assert!(redis.run(consume).starts_with("[events []"));
     let mut reader = server.connect();
     reader
-        .send(&super::support::words(
-            "DIRTY.CONSUME s CURSOR c BLOCK 20000",
-        ))
+        .send(&super::support::words("DIRTY.READ s FROM 0 BLOCK 20000"))
         .expect("a connection");
     server.wait_for_blocked(1);
     std::thread::sleep(std::time::Duration::from_millis(300));

@@ -93,7 +93,7 @@ fn an_event_that_panics_is_told_as_an_entry_and_the_others_as_ever() {
     survived(&server, "an event");
     let (first, second) = got.split_once("] [id").expect("two");
     assert!(first.contains("fields [s "), "{got}");
-    assert!(second.contains("entity_id 2"), "{got}");
+    assert!(second.contains("entity-id 2"), "{got}");
     // The reply is whole, so this connection goes on.
     assert_eq!(redis.run("PING"), "PONG");
 }

@@ -72,7 +72,7 @@ fn is_whole(redis: &mut Conn, case: &str) {
 /// What a reader got first, apart from ids.
 fn got(client: &mut Conn) -> String {
     let reply = reply(client);
-    let known = ["entity_id 7", "fields [", "entity_id 8"];
+    let known = ["entity-id 7", "fields [", "entity-id 8"];
     let first = known.into_iter().find(|known| reply.contains(known));
     first.map_or(reply, String::from)
 }
@@ -132,7 +132,7 @@ fn a_reader_whose_stream_is_written_while_writes_are_paused_gets_its_events_when
                 "{write}, {reader}: {replies:?}"
             );
             if !write.contains("REDRIVE") && write.starts_with("DIRTY") && !reader.contains("RAW") {
-                assert_ne!(replies[0], "entity_id 8", "{write}, {reader}");
+                assert_ne!(replies[0], "entity-id 8", "{write}, {reader}");
             }
         }
     }
@@ -152,7 +152,7 @@ fn room_that_is_made_while_writes_are_paused_is_used_when_they_go_on() {
     assert_eq!(redis.run("EXEC"), "[(1) OK]");
     waits_on(&server, "ACK");
     redis.run("CLIENT UNPAUSE");
-    assert!(reply(&mut client).contains("entity_id 2"));
+    assert!(reply(&mut client).contains("entity-id 2"));
     is_whole(&mut redis, "ACK");
 }
 
@@ -186,10 +186,10 @@ fn an_event_that_time_brings_while_writes_are_paused_comes_when_they_go_on() {
         if reader.contains("DEAD") {
             wait_until("a death", || redis.run("XLEN d") == "(1)");
             redis.run("DIRTY.FLUSH user INSERT 8 0");
-            assert!(reply(&mut client).contains("entity_id 8"));
+            assert!(reply(&mut client).contains("entity-id 8"));
         } else {
             let got = reply(&mut client);
-            assert!(got.contains("entity_id 7"), "{reader}: {got}");
+            assert!(got.contains("entity-id 7"), "{reader}: {got}");
         }
         is_whole(&mut redis, reader);
     }
@@ -210,7 +210,7 @@ fn a_stream_that_expires_while_writes_are_paused_is_made_again_afterwards() {
         redis.run("DIRTY.FLUSH user INSERT 7 0");
         let got = reply(&mut client);
         assert!(
-            got.contains("entity_id 7") || got.contains("fields ["),
+            got.contains("entity-id 7") || got.contains("fields ["),
             "{reader}: {got}"
         );
         is_whole(&mut redis, reader);
@@ -239,7 +239,7 @@ fn the_time_of_a_wait_runs_while_writes_are_paused() {
         // It was nobody's.
         let got = redis.run(&format!("DIRTY.CONSUME s {reader} BLOCK 5000"));
         assert!(
-            got.contains("entity_id 7") || got.contains("fields ["),
+            got.contains("entity-id 7") || got.contains("fields ["),
             "{reader}: {got}"
         );
         is_whole(&mut redis, reader);
@@ -275,7 +275,7 @@ fn a_failover_that_takes_its_time_ends_no_server_and_no_wait_that_it_gives_up() 
         assert_eq!(redis.run("FAILOVER ABORT"), "OK", "{reader}");
         let got = reply(&mut client);
         assert!(
-            got.contains("entity_id 7") || got.contains("fields ["),
+            got.contains("entity-id 7") || got.contains("fields ["),
             "{reader}: {got}"
         );
         signal("-CONT");
@@ -299,6 +299,6 @@ fn a_failover_that_takes_its_time_ends_no_server_and_no_wait_that_it_gives_up() 
     );
     replica.wait_for_line("INFO replication", "role:master");
     let got = replica.connect().run("DIRTY.CONSUME s GROUP g c");
-    assert!(got.contains("entity_id 7"), "{got}");
+    assert!(got.contains("entity-id 7"), "{got}");
     assert_eq!(redis.run("PING"), "PONG");
 }

@@ -210,7 +210,7 @@ fn a_replica_refuses_writes() {
         "DIRTY.DECLARE user STREAM t",
         "DIRTY.FLUSH user INSERT 1 0",
         "DIRTY.CONSUME s GROUP g c",
-        "DIRTY.CONSUME s CURSOR c",
+        "DIRTY.READ s FROM 0",
         "DIRTY.ACK s CURSOR c 1-1",
     ] {
         let reply = redis.run(command);
@@ -233,7 +233,7 @@ fn a_promoted_replica_goes_on_with_groups_and_cursors_where_they_were() {
     }
     redis.run("DIRTY.CONSUME s GROUP g c COUNT 4");
     redis.run("DIRTY.CONSUME s GROUP g other PENDING CLAIM 0 COUNT 3");
-    let position = redis.run("DIRTY.CONSUME s CURSOR k COUNT 6");
+    let position = redis.run("DIRTY.READ s FROM 0 COUNT 6");
     let position = position.split("position ").nth(1).unwrap();
     let position = position.split(' ').next().unwrap();
     redis.run(&format!("DIRTY.ACK s CURSOR k {position}"));
@@ -254,7 +254,7 @@ fn a_promoted_replica_goes_on_with_groups_and_cursors_where_they_were() {
         without_idle(&pending)
     );
     let entities = |reply: String| -> Vec<String> {
-        let ids = reply.split("entity_id ").skip(1);
+        let ids = reply.split("entity-id ").skip(1);
         ids.map(|rest| rest.split(' ').next().unwrap().to_string())
             .collect()
     };
@@ -263,7 +263,7 @@ fn a_promoted_replica_goes_on_with_groups_and_cursors_where_they_were() {
         ["5", "6", "7", "8", "9", "10"]
     );
     assert_eq!(
-        entities(promoted.run("DIRTY.CONSUME s CURSOR k")),
+        entities(promoted.run("DIRTY.READ s FROM 0")),
         ["7", "8", "9", "10"]
     );
 }

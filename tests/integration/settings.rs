@@ -87,6 +87,7 @@ const DEFAULTS: [i64; 4] = [64 * MIB, 10_000, 10_000, 16 * MIB];
 #[test]
 fn limits_are_settings_of_the_server() {
     let defaults = "[dirty.max-event-bytes 67108864 dirty.max-fields 10000 dirty.max-ops 10000 \
+                    dirty.max-queued 1000000 \
                     dirty.max-value-bytes 16777216]";
     let sorted = |redis: &mut Conn| {
         let reply = redis.run("CONFIG GET dirty.*");

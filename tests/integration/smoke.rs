@@ -36,9 +36,7 @@ fn a_snapshot_becomes_events_that_a_group_and_a_cursor_read() {
         "{read}"
     );
     assert!(read.ends_with("position nil missed (0)]"), "{read}");
-    let read = server
-        .connect_resp3()
-        .run("DIRTY.CONSUME user-status CURSOR search");
+    let read = server.connect_resp3().run("DIRTY.READ user-status FROM 0");
     assert!(
         read.contains("changes: {status: [active banned]}"),
         "{read}"

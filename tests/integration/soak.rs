@@ -99,7 +99,7 @@ fn events(reply: &Value) -> Vec<(String, String, u64)> {
         let number = new.and_then(|new| new.parse().ok());
         (
             text(get(event, "id")),
-            text(get(event, "entity_id")),
+            text(get(event, "entity-id")),
             number.unwrap_or_else(|| panic!("no number: {}", text(event))),
         )
     };

@@ -72,7 +72,7 @@ fn what_is_pending_and_gone_or_unwanted_is_listed_once_for_all_that_is_taken() {
             let reply = redis.run(&format!("DIRTY.CONSUME s {reader}"));
             longest = longest.max(before.elapsed());
             asked += 1;
-            got += reply.matches("entity_id").count();
+            got += reply.matches("entity-id").count();
             let missed = reply
                 .rsplit("missed (")
                 .next()

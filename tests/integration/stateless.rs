@@ -118,7 +118,7 @@ fn an_event_has_what_the_flush_brings() {
         redis.run(&format!("DIRTY.FLUSH user {operation}"));
         let published = ["keys", "changes", "full", "images"].map(|stream| {
             let last = read_all(&server, stream).pop();
-            last.map_or("-".into(), |last| last.replace("entity_id: 1, op: ", ""))
+            last.map_or("-".into(), |last| last.replace("entity-id: 1, op: ", ""))
         });
         let expected: Vec<&str> = expected.split(" | ").collect();
         assert_eq!(published.as_slice(), expected, "{operation}");

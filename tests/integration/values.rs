@@ -463,7 +463,7 @@ fn a_number_without_a_type_is_told_as_the_type_that_loses_no_digit() {
     redis.run(
         r#"DIRTY.FLUSH user SNAPSHOT 1 JSON {"a":5,"b":1.50,"c":12345678901234567.89,"d":18446744073709551616,"e":1e999}"#,
     );
-    let told = server.connect_resp3().run("DIRTY.CONSUME s CURSOR c");
+    let told = server.connect_resp3().run("DIRTY.READ s FROM 0");
     let changes = "changes: {a: [(0) (5)], b: [nil 1.5], c: [nil 12345678901234567.89], \
         d: [nil 18446744073709551616], e: [nil 1e999]}";
     assert!(told.contains(changes), "{told}");
@@ -535,7 +535,7 @@ DIRTY.GET user 1 => [[d 12345678901234567.89 m 10.50 y 2026-01-02 w 2026-01-02T0
     );
     redis.run("DIRTY.FLUSH user UPDATE 1 4 d -0.0 m 1e1 y 2026-01-03 w 2026-01-02T03:04:05");
     let mut resp3 = server.connect_resp3();
-    let told = resp3.run("DIRTY.CONSUME s CURSOR c");
+    let told = resp3.run("DIRTY.READ s FROM 0");
     for change in [
         "d: [12345678901234567.89 0]",
         "m: [10.50 10.00]",

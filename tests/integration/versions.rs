@@ -246,13 +246,13 @@ HGETALL user:1 => [n 1 v 10]
     assert_eq!(
         read_all(&server, "s"),
         [
-            "entity_id: 1, op: update",
-            "entity_id: 1, op: update, changes: {v: [old (-5)], a: [x y]}",
-            "entity_id: 1, op: update, changes: {v: [nil (-6)]}",
-            "entity_id: 1, op: delete, changes: {a: [y nil], v: [\"\" nil]}",
-            "entity_id: 1, op: delete, changes: {v: [1.5 nil]}",
-            "entity_id: 1, op: delete, changes: {v: [(7) nil]}",
-            "entity_id: 1, op: update, changes: {v: [nil (10)]}",
+            "entity-id: 1, op: update",
+            "entity-id: 1, op: update, changes: {v: [old (-5)], a: [x y]}",
+            "entity-id: 1, op: update, changes: {v: [nil (-6)]}",
+            "entity-id: 1, op: delete, changes: {a: [y nil], v: [\"\" nil]}",
+            "entity-id: 1, op: delete, changes: {v: [1.5 nil]}",
+            "entity-id: 1, op: delete, changes: {v: [(7) nil]}",
+            "entity-id: 1, op: update, changes: {v: [nil (10)]}",
         ]
     );
 }

@@ -4,3 +4,4 @@
 pub mod declaration;
 pub mod event;
 pub mod input;
+pub mod text;

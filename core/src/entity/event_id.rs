@@ -71,6 +71,24 @@ impl EventId {
         })
     }
 
+    /// As it is displayed, in memory of the caller's.
+    pub fn write(self, text: &mut [u8; 41]) -> &[u8] {
+        let (mut ms, mut seq) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (ms, seq) = (
+            ms.format(self.ms).as_bytes(),
+            seq.format(self.seq).as_bytes(),
+        );
+        let mut length = 0usize;
+        for part in [ms, b"-", seq] {
+            let end = length.saturating_add(part.len());
+            if let Some(place) = text.get_mut(length..end) {
+                place.copy_from_slice(part);
+            }
+            length = end;
+        }
+        text.get(..length).unwrap_or_default()
+    }
+
     /// The displayed form, made without the formatter, whose cost per event would be measurable.
     pub fn text(self) -> String {
         let (mut ms, mut seq) = (itoa::Buffer::new(), itoa::Buffer::new());
@@ -166,6 +184,14 @@ mod tests {
                 expected,
                 "{position} {read:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_id_has_one_text() {
+        for id in [id(0, 0), id(5, 17), EventId::MAX] {
+            let mut text = [0; 41];
+            assert_eq!(id.write(&mut text), id.text().as_bytes());
         }
     }
 

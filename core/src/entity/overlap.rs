@@ -12,7 +12,7 @@ pub const DEFERRED: &[u8] = b"@deferred";
 pub const ONCE: &[u8] = b"@once:";
 
 /// Behind a stream's key: what its readers keep there.
-const OF_READERS: [&[u8]; 4] = [b":dead", b":readers", b":failures", b":done"];
+const OF_READERS: [&[u8]; 2] = [b":dead", b":readers"];
 
 /// Whether a key is this one or lies below it.
 pub fn is_at_or_below(key: &[u8], top: &[u8]) -> bool {
@@ -146,8 +146,6 @@ mod tests {
             ("user:", "user:events", "events", true),
             ("user:", "user:events", "events:dead", true),
             ("user:", "user:events", "events:readers", true),
-            ("user:", "user:events", "events:failures", true),
-            ("user:", "user:events", "events:done", true),
             ("user:", "user:events", "events:dead:x", true),
             ("user:", "user:events", "events:", true),
             ("user:", "user:events", "events:42", true),
@@ -167,8 +165,7 @@ mod tests {
             ("s:", "s", "", false),
             ("s:", "s", "dead", true),
             ("s:", "s", "readers", true),
-            ("s:", "s", "failures", true),
-            ("s:", "s", "done", true),
+            ("s:", "s", "failures", false),
             ("s:", "s", "dead:42", true),
             ("s:", "s", "deadly", false),
             ("s:user:", "s", "dead", false),
@@ -287,8 +284,7 @@ mod tests {
             ("user", "user@once", true),
             ("user:dead", "user", true),
             ("user:readers", "user", true),
-            ("user:failures", "user", true),
-            ("user:done", "user", true),
+            ("user:failures", "user", false),
             ("user", "user:dead", false),
             ("user", "user-changes", false),
             ("user", "user:events", false),

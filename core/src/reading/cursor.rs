@@ -22,6 +22,8 @@ pub struct Follow<'a> {
     pub ack: Option<&'a Position>,
     /// COUNT.
     pub count: u32,
+    /// A call that waits has passed over everything up to here, for this position's epoch.
+    pub passed: Option<&'a Position>,
     /// This server is a primary. A replica only reads, and cannot tell whose a position is.
     pub is_primary: bool,
 }
@@ -228,10 +230,11 @@ impl Readers {
             None => stream.last(),
         };
         let settings = act.settings();
-        let from = if again {
-            EventId::default()
-        } else {
-            act.position()
+        let epoch = act.reader().map_or(0, |reader| reader.epoch());
+        let passed = call.passed.filter(|passed| passed.epoch == epoch);
+        let from = match again {
+            true => EventId::default(),
+            false => passed.map_or(act.position(), |passed| passed.id.max(act.position())),
         };
         let walk = Walk {
             from,
@@ -246,7 +249,6 @@ impl Readers {
             false => walk.nothing(),
         };
         let unknown = again || act.reader().is_some_and(|reader| reader.missed_unknown);
-        let epoch = act.reader().map_or(0, |reader| reader.epoch());
         let reply = Followed {
             given: walked.given,
             missed: (!unknown).then_some(walked.missed),

@@ -39,6 +39,33 @@ impl Filter {
             && self.meta.is_empty()
     }
 
+    /// The words behind WHERE that say the same.
+    pub fn args(&self) -> Vec<Vec<u8>> {
+        let mut args: Vec<Vec<u8>> = Vec::new();
+        let mut list = |word: &[u8], names: &BTreeSet<Vec<u8>>| {
+            args.extend([word.to_vec(), names.len().to_string().into_bytes()]);
+            args.extend(names.iter().cloned());
+        };
+        if !self.ids.is_empty() {
+            list(b"ID", &self.ids);
+        }
+        if let Some(fields) = &self.fields {
+            list(b"FIELDS", fields);
+        }
+        for entity in &self.entities {
+            args.extend([b"ENTITY".to_vec(), entity.clone()]);
+        }
+        if let Some(operations) = self.operations {
+            args.extend([b"OPS".to_vec(), operations.name().into_bytes()]);
+        }
+        for (name, values) in &self.meta {
+            for value in values {
+                args.extend([b"META".to_vec(), name.clone(), value.clone()]);
+            }
+        }
+        args
+    }
+
     /// Whether an entry passes; `None` is one that is no event, which passes an empty filter only.
     pub fn takes(&self, event: Option<&Event>) -> bool {
         match event {
@@ -122,49 +149,46 @@ mod tests {
         names.iter().map(|name| name.as_bytes().to_vec()).collect()
     }
 
-    /// A filter from words such as `ENTITY x,y META actor=me,you`.
-    fn filter(text: &str) -> Filter {
-        let mut filter = Filter::default();
-        let words: Vec<&str> = text.split_whitespace().collect();
-        for pair in words.chunks(2) {
-            let values: Vec<&str> = pair[1].split([',', '=']).collect();
-            match pair[0] {
-                "ENTITY" => filter.entities = set(&values),
-                "ID" => filter.ids = set(&values),
-                "UPDATES" => filter.operations = Some(Operations::UPDATE),
-                "FIELDS" => filter.fields = Some(set(&values)),
-                "META" => {
-                    let name = values[0].as_bytes().to_vec();
-                    filter.meta = BTreeMap::from([(name, set(&values[1..]))]);
-                }
-                other => panic!("{other}"),
-            }
-        }
-        filter
-    }
-
     #[test]
     fn one_of_each_kind_is_enough_and_every_kind_must_hold() {
         let insert = event(Operation::Insert, "a");
         let update = event(Operation::Update, "a");
         let keys_only = event(Operation::Update, "");
-        for (text, taken) in [
-            ("", [true, true, true]),
-            ("ENTITY x,user", [true; 3]),
-            ("ENTITY x", [false; 3]),
-            ("ID 1,123456789", [true; 3]),
-            ("ID 12345678", [false; 3]),
-            ("UPDATES only", [false, true, true]),
-            ("FIELDS a,b", [true; 3]),
+        let entities = |filter: &mut Filter, names: &[&str]| filter.entities = set(names);
+        let ids = |filter: &mut Filter, ids: &[&str]| filter.ids = set(ids);
+        let fields = |filter: &mut Filter, names: &[&str]| filter.fields = Some(set(names));
+        let actors = |filter: &mut Filter, values: &[&str]| {
+            filter.meta = BTreeMap::from([(b"actor".to_vec(), set(values))]);
+        };
+        type Set<'s> = &'s dyn Fn(&mut Filter);
+        let table: [(Set, [bool; 3]); 11] = [
+            (&|_| (), [true; 3]),
+            (&|filter| entities(filter, &["x", "user"]), [true; 3]),
+            (&|filter| entities(filter, &["x"]), [false; 3]),
+            (&|filter| ids(filter, &["1", "123456789"]), [true; 3]),
+            (&|filter| ids(filter, &["12345678"]), [false; 3]),
+            (
+                &|filter| filter.operations = Some(Operations::UPDATE),
+                [false, true, true],
+            ),
+            (&|filter| fields(filter, &["a", "b"]), [true; 3]),
             // PAYLOAD KEYS does not tell which fields changed: it passes.
-            ("FIELDS b", [true, false, true]),
-            ("META actor=you,me", [true; 3]),
-            ("META actor=you", [false; 3]),
-            ("META actor=me ENTITY x", [false; 3]),
-        ] {
-            let filter = filter(text);
+            (&|filter| fields(filter, &["b"]), [true, false, true]),
+            (&|filter| actors(filter, &["you", "me"]), [true; 3]),
+            (&|filter| actors(filter, &["you"]), [false; 3]),
+            (
+                &|filter| {
+                    actors(filter, &["me"]);
+                    entities(filter, &["x"]);
+                },
+                [false; 3],
+            ),
+        ];
+        for (set, taken) in table {
+            let mut filter = Filter::default();
+            set(&mut filter);
             let passed = [&insert, &update, &keys_only].map(|event| filter.takes(Some(event)));
-            assert_eq!(passed, taken, "{text}");
+            assert_eq!(passed, taken, "{filter:?}");
             assert_eq!(filter.takes(None), filter.is_empty());
         }
     }

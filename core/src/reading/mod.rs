@@ -25,9 +25,6 @@
 //! seen, who waits) is in no delta, encoding or digest; [`Readers::restart`] forgets it when this server
 //! becomes a primary, and [`Readers::set_waiting`] tells who waits. [`Readers::floor`] is how far retention
 //! may go. Nothing here knows Redis.
-//!
-//! The module reads through native consumer groups as yet: [`requests`], [`filters`] and [`groups`] are theirs, and go
-//! when it uses these rules.
 
 mod act;
 mod check;
@@ -39,8 +36,6 @@ mod declare;
 mod delta;
 mod encoding;
 mod filter;
-pub mod filters;
-pub mod groups;
 mod index;
 mod key_hash;
 mod lane;
@@ -62,7 +57,7 @@ mod stream;
 mod wire;
 
 pub use act::{Outcome, Wake};
-pub use consume::{Consume, Consumed, Limits};
+pub use consume::{Consume, Consumed, Limits, Prospect};
 pub use cursor::{Follow, Followed, Read};
 pub use declare::{Declare, Declared, From, Native, NativePending};
 pub use filter::{Filter, Shard};

@@ -125,6 +125,13 @@ impl Readers {
         }
     }
 
+    /// How many entries and readers there are: what freeing them costs.
+    pub fn size(&self) -> usize {
+        let groups = self.by_number.values().filter_map(Reader::group);
+        let sizes = groups.map(|group| usize::try_from(group.pending.len()).unwrap_or(usize::MAX));
+        sizes.fold(self.len(), usize::saturating_add)
+    }
+
     /// Bytes of memory, about.
     pub fn bytes(&self) -> usize {
         let readers = self.by_number.values().map(Reader::bytes);

@@ -2,7 +2,7 @@
 
 use super::settings::Kind;
 use crate::entity::event_id::EventId;
-use std::fmt;
+use crate::error::{Error, Quoted};
 
 /// Why a command is refused. The module gives each its code and quotes names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,41 +37,45 @@ pub enum Refusal {
     KeyNeedsMeta,
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Group => "group",
-            Kind::Cursor => "cursor",
-        })
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = |name: &[u8]| name.escape_ascii().to_string();
+impl Refusal {
+    /// The error of a command on this stream, whose dead stream is this one.
+    pub fn error(self, stream: &[u8], dead: &[u8]) -> Error {
         match self {
-            Refusal::NoReader(kind, name) => write!(f, "there is no {kind} \"{}\"", quoted(name)),
-            Refusal::OtherKind(kind, name) => write!(f, "\"{}\" is a {kind}", quoted(name)),
-            Refusal::EmptyName => f.write_str("a name must not be empty"),
-            Refusal::NeedsFrom(name) => {
-                write!(f, "\"{}\" is new, so it requires FROM", quoted(name))
-            }
-            Refusal::BeyondEnd(id) => write!(f, "{id} is beyond the end of the stream"),
-            Refusal::Flaw(flaw) => f.write_str(flaw),
+            Refusal::NoReader(kind, name) => Error::NoReader {
+                kind: kind.name(),
+                name: Quoted::new(&name),
+                stream: Quoted::new(stream),
+            },
+            Refusal::OtherKind(kind, name) => Error::OtherKind {
+                kind: kind.name(),
+                name: Quoted::new(&name),
+            },
+            Refusal::EmptyName => Error::Flaw("a name must not be empty"),
+            Refusal::NeedsFrom(name) => Error::NeedsFrom(Quoted::new(&name)),
+            Refusal::BeyondEnd(id) => Error::BeyondEnd(id),
+            Refusal::Flaw(flaw) => Error::Flaw(flaw),
             Refusal::OrderFixed => {
-                f.write_str("ORDER can change only while nothing is pending, queued or parked")
+                Error::Flaw("ORDER can change only while nothing is pending, queued or parked")
             }
             Refusal::DeadFixed => {
-                f.write_str("DEAD can change only while nothing is parked or redriven")
+                Error::Flaw("DEAD can change only while nothing is parked or redriven")
             }
-            Refusal::ShardFixed => f.write_str("SHARD cannot change: make another cursor"),
-            Refusal::RevisionDiffers(n) => write!(f, "REVISION {n} has other settings"),
-            Refusal::NoDeadRights => f.write_str("the user may not change the dead stream"),
-            Refusal::NotHeld(id) => write!(f, "the consumer does not hold {id}"),
-            Refusal::NoPosition(id) => write!(f, "this stream did not give the position {id}"),
-            Refusal::KeyNeedsMeta => f.write_str("KEY requires a group with ORDER META"),
+            Refusal::ShardFixed => Error::Flaw("SHARD cannot change: make another cursor"),
+            Refusal::RevisionDiffers(revision) => Error::RevisionDiffers(revision),
+            Refusal::NoDeadRights => Error::MayNotWrite(Quoted::new(dead)),
+            Refusal::NotHeld(id) => Error::NotHeld(id),
+            Refusal::NoPosition(id) => Error::NoPosition(id),
+            Refusal::KeyNeedsMeta => Error::Flaw("KEY requires a group with ORDER META"),
         }
     }
 }
 
-impl std::error::Error for Refusal {}
+impl Kind {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Group => "group",
+            Kind::Cursor => "cursor",
+        }
+    }
+}

@@ -60,7 +60,7 @@ const FILL: &[&str] = &[
     "DIRTY.DECLARE far{7} STREAM far-s{7} DB 1",
     "DIRTY.FLUSH far{7} SNAPSHOT 1 1 a b DELETE 1",
     "DIRTY.CONSUME s{7} GROUP g c COUNT 2",
-    "DIRTY.CONSUME s{7} CURSOR k COUNT 3",
+    "DIRTY.READ s{7} FROM 0 COUNT 3",
     "DIRTY.CONSUME s{7} GROUP g c PENDING CLAIM 0 MAXDELIVERIES 1 COUNT 1",
 ];
 
@@ -137,7 +137,7 @@ fn a_slot_that_is_moved_as_a_whole_takes_everything_along_and_back() {
         let far = pair
             .source
             .redis
-            .run("DIRTY.CONSUME far-s{7} CURSOR all COUNT 1000");
+            .run("DIRTY.READ far-s{7} FROM 0 COUNT 1000");
         pair.source.redis.run("SELECT 0");
         assert_eq!(far.matches("op insert").count(), turn + 2, "{far}");
         assert!(far.ends_with("missed (0)]"), "{far}");
@@ -238,7 +238,7 @@ DIRTY.GET user{7} 1 => [[a c]]
     assert_eq!(redis.digest(), before);
     redis.expect("DIRTY.FLUSH user{7} SNAPSHOT 1 1 a d => [update]");
     redis.run("SELECT 1");
-    let read = redis.run("DIRTY.CONSUME a{7} CURSOR k COUNT 100");
+    let read = redis.run("DIRTY.READ a{7} FROM 0 COUNT 100");
     assert!(read.ends_with("missed (0)]"), "{read}");
     assert_eq!(redis.run("XLEN a{7}"), "(7)");
 }

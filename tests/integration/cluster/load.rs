@@ -69,7 +69,7 @@ fn events(reply: &Value) -> Vec<Event> {
         let id = text(get(event, "id"));
         Event {
             seq: id.split_once('-').expect("an id").1.parse().expect("a seq"),
-            entity: number(get(event, "entity_id")).expect("an entity"),
+            entity: number(get(event, "entity-id")).expect("an entity"),
             old,
             new: new.expect("a number"),
         }
@@ -273,7 +273,7 @@ impl Load {
         let written = self.written.lock().unwrap();
         let mut last: BTreeMap<u64, u64> = BTreeMap::new();
         for partition in 0..PARTITIONS {
-            let read = format!("DIRTY.CONSUME s{{{partition}}} CURSOR check COUNT 10000000");
+            let read = format!("DIRTY.READ s{{{partition}}} FROM 0 COUNT 10000000");
             for (index, event) in events(&self.ask(&mut client, &read)).iter().enumerate() {
                 assert_eq!(event.seq, index as u64 + 1, "s{{{partition}}}");
                 let Event {

@@ -198,7 +198,7 @@ fn a_stream_that_leaves_and_comes_back_goes_on_with_its_ids_groups_and_cursors()
                 .source
                 .redis
                 .run(&format!("DIRTY.CONSUME s{{7}} {reader} COUNT 1000"));
-            let read = reply.matches("entity_id").count();
+            let read = reply.matches("entity-id").count();
             assert!(reply.ends_with("missed (0)]"), "{reader}: {reply}");
             assert!(events == 0 || read == events, "{reader}: {reply}");
         }

@@ -51,7 +51,7 @@ fn a_reader_whose_stream_leaves_is_told_before_the_whole_slot_has_moved() {
         let reply = crate::support::text(&reader.receive().expect("a reply"));
         assert!(reply.starts_with(REFUSED), "{options}: {reply}");
     }
-    let again = "DIRTY.CONSUME s{7} CURSOR a BLOCK 1";
+    let again = "DIRTY.READ s{7} FROM 0 BLOCK 1";
     assert_eq!(pair.run(again), "[events [] position 0-0 missed (0)]");
 }
 

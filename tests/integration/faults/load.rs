@@ -173,7 +173,7 @@ fn changes(redis: &mut Conn, stream: &str) -> (Changes, u64) {
             let change = part("changes").replace(['[', ']'], "");
             let mut words = change.split(' ').skip(1).map(str::to_string);
             let change = [words.next().unwrap(), words.next().unwrap()];
-            changes.entry(part("entity_id")).or_default().push(change);
+            changes.entry(part("entity-id")).or_default().push(change);
         }
         ack = format!("ACK {}", text(&part("position")));
     }

@@ -15,18 +15,26 @@ DIRTY.FLUSH user ONCE token SNAPSHOT 1 2 v 2 a c => [update]
 DIRTY.FLUSH user DEFER waiting SNAPSHOT 1 2 v 3 a d => [deferred]
 "#,
     );
-    let read = crate::support::readers::consume(redis, "s GROUP g me COUNT 4");
-    crate::support::readers::consume(redis, "s GROUP h me");
-    let ids = &read.ids;
+    redis.run("DIRTY.READER s GROUP g FROM 0 CLAIM 0");
+    redis.run("DIRTY.READER s GROUP h FROM 0 CLAIM 0");
+    let reply = redis.value(&words("DIRTY.CONSUME s GROUP g me COUNT 4"));
+    redis.run("DIRTY.CONSUME s GROUP h me");
+    let Some(redis::Value::Array(events)) = crate::support::readers::field(&reply, "events") else {
+        panic!("{reply:?}");
+    };
+    let ids: Vec<String> = events
+        .iter()
+        .map(|event| crate::support::text(&crate::support::readers::field(event, "id").unwrap()))
+        .collect();
     for command in [
-        format!("DIRTY.FAIL s GROUP g {} first MAXDELIVERIES 1", ids[0]),
-        format!("DIRTY.FAIL s GROUP g {} second", ids[1]),
-        format!("DIRTY.ACK s GROUP g DELETE {}", ids[2]),
-        format!("DIRTY.SEEK t CURSOR k {}", ids[1]),
+        format!("DIRTY.FAIL s GROUP g me first FATAL {}", ids[0]),
+        format!("DIRTY.FAIL s GROUP g me second {}", ids[1]),
+        format!("DIRTY.ACK s GROUP g me {}", ids[2]),
+        format!("DIRTY.READER t CURSOR k FROM {}", ids[1]),
     ] {
         let reply = redis.run(&command);
         assert!(
-            ["dead", "retry", "(1)", "OK"].contains(&&*reply),
+            ["[dead]", "[retry]", "[]", "OK"].contains(&&*reply),
             "{command}: {reply}"
         );
     }
@@ -35,7 +43,7 @@ DIRTY.FLUSH user DEFER waiting SNAPSHOT 1 2 v 3 a d => [deferred]
         .map(|key| String::from_utf8(key).unwrap())
         .collect();
     keys.sort();
-    let expected = "s s:dead s:done s:failures t user user:1 user:2 user:3 user:4 user:5 \
+    let expected = "s s:dead s:readers t t:readers user user:1 user:2 user:3 user:4 user:5 \
                     user@deferred user@once:token";
     assert_eq!(keys.join(" "), expected);
     keys
@@ -55,10 +63,10 @@ fn goes_on_by(redis: &mut Conn, mut run: impl FnMut(&mut Conn, &str) -> String) 
         "DIRTY.COMMIT user waiting",
         "DIRTY.FLUSH user SNAPSHOT 2 2 v 2 b c SNAPSHOT 6 1 v 1",
         "DIRTY.GET user 1 2 3 4 5 6",
-        "XPENDING s g",
-        "DIRTY.CONSUME s GROUP g me PENDING CLAIM 0 MAXDELIVERIES 1 COUNT 2",
+        "DIRTY.PENDING s GROUP g",
+        "DIRTY.CONSUME s GROUP g me PENDING COUNT 2",
         "DIRTY.CONSUME s GROUP h me PENDING",
-        "DIRTY.CONSUME t CURSOR k COUNT 3",
+        "DIRTY.READ t FROM 0 COUNT 3",
         "XRANGE s:dead - +",
         "HVALS s:failures",
         "ZRANGE s:done 0 -1",

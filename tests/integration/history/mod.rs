@@ -121,7 +121,7 @@ fn fold_images(
 fn fold(redis: &mut Conn, stream: &str) -> Folded {
     let mut entities = Folded::new();
     for event in events(redis, stream) {
-        let id = get(&event, "entity_id").and_then(bytes).expect("an id");
+        let id = get(&event, "entity-id").and_then(bytes).expect("an id");
         let before = entities.remove(&id);
         let after = match stream {
             "full" => fold_full(&event, before),
@@ -237,7 +237,7 @@ fn check_events(redis: &mut Conn, declared: &Declared, model: &Model) {
                     .nth(1)
                     .and_then(|seq| seq.parse().ok())
                     .expect("a seq");
-                let entity = get(event, "entity_id").and_then(bytes);
+                let entity = get(event, "entity-id").and_then(bytes);
                 let op = get(event, "op").map(text);
                 (entity.expect("an entity"), op.expect("an op"), seq)
             })

@@ -10,6 +10,7 @@ pub mod manual;
 pub mod readers;
 pub mod replication;
 mod server;
+pub mod story;
 pub mod users;
 pub mod wrong;
 

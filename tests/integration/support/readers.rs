@@ -17,11 +17,13 @@ pub fn stream_of(server: &Server, n: usize) -> Conn {
 /// The parts of a reply that tests look at.
 #[derive(Debug, PartialEq)]
 pub struct Read {
-    /// entity_id of each event, or `raw`, with its deliveries where it has some: `7`, `7x2`.
+    /// The entity of each event, or `raw`, with its deliveries if more than one: `7`, `7x2`.
     pub events: Vec<String>,
     pub ids: Vec<String>,
-    pub position: String,
+    /// Of a cursor and of DIRTY.READ.
+    pub position: Option<String>,
     pub missed: String,
+    pub more: bool,
 }
 
 pub fn consume(redis: &mut Conn, arguments: &str) -> Read {
@@ -49,7 +51,7 @@ pub fn read(reply: &Value) -> Read {
         panic!("{}", text(reply));
     };
     let event = |event: &Value| {
-        let id = field(event, "entity_id").map_or("raw".into(), |id| text(&id));
+        let id = field(event, "entity-id").map_or("raw".into(), |id| text(&id));
         match field(event, "deliveries") {
             Some(Value::Int(1)) | None => id,
             Some(deliveries) => format!("{id}x{}", text(&deliveries).trim_matches(['(', ')'])),
@@ -62,8 +64,12 @@ pub fn read(reply: &Value) -> Read {
             .iter()
             .map(|event| text(&field(event, "id").unwrap()))
             .collect(),
-        position: part("position"),
+        position: field(reply, "position").map(|position| text(&position)),
         missed: part("missed"),
+        more: matches!(
+            field(reply, "more"),
+            Some(Value::Int(1) | Value::Boolean(true))
+        ),
     }
 }
 
@@ -71,13 +77,13 @@ pub fn events(redis: &mut Conn, arguments: &str) -> String {
     consume(redis, arguments).events.join(" ")
 }
 
-/// The events that a cursor reads of a stream, each without id and entity, as RESP3 has them.
+/// All events of a stream, each without id and entity, as RESP3 has them.
 pub fn read_all(server: &super::Server, stream: &str) -> Vec<String> {
-    let read = format!("DIRTY.CONSUME {stream} CURSOR c COUNT 1000");
+    let read = format!("DIRTY.READ {stream} FROM 0 COUNT 1000");
     let reply = server.connect_resp3().run(&read);
     let events = reply.split("{id: ").skip(1).map(|event| {
         let (_, event) = event.split_once(", entity: user, ").expect("an event");
-        let event = event.split("], position: ").next().unwrap_or_default();
+        let event = event.split("], missed: ").next().unwrap_or_default();
         event
             .trim_end()
             .strip_suffix('}')
@@ -98,6 +104,7 @@ pub fn without_ms(word: &str) -> String {
 }
 
 /// A connection that waits in DIRTY.CONSUME.
+#[allow(dead_code)]
 pub fn waiting(server: &Server, reader: &str, block: &str) -> Conn {
     let mut redis = server.connect();
     let before = blocked(server);
@@ -119,16 +126,23 @@ pub fn reply(redis: &mut Conn) -> String {
     super::text(&redis.receive().unwrap())
 }
 
-/// The seqs of what is pending, of whom and how often delivered: `1:a:2`.
+/// The seqs of the events that a group has not finished, their consumers and deliveries: `1:a:2`.
 pub fn held(redis: &mut Conn, group: &str) -> String {
-    let rows = redis.run(&format!("XPENDING s {group} - + 100"));
-    let rows = rows.split('[').filter(|row| row.contains('-'));
-    let row = |row: &str| {
-        let words: Vec<&str> = row.split([' ', ']']).collect();
-        let seq = words[0].split('-').nth(1).unwrap();
-        format!("{seq}:{}:{}", words[1], words[3].trim_matches(['(', ')']))
+    let rows = redis.value(&words(&format!("DIRTY.PENDING s GROUP {group} COUNT 100")));
+    let Value::Array(rows) = rows else {
+        panic!("{}", text(&rows));
     };
-    rows.map(row).collect::<Vec<_>>().join(" ")
+    let row = |row: &Value| {
+        let part = |name| text(&field(row, name).expect(name));
+        let id = part("id");
+        let seq = id.split('-').nth(1).expect("an id");
+        format!(
+            "{seq}:{}:{}",
+            part("consumer"),
+            part("deliveries").trim_matches(['(', ')'])
+        )
+    };
+    rows.iter().map(row).collect::<Vec<_>>().join(" ")
 }
 
 pub fn both(server: &Server) -> [Conn; 2] {

@@ -7,8 +7,9 @@ const SEED: &[&str] = &[
     "DIRTY.DECLARE user TYPES 7 s string i int u uint f float b bool t time j json \
      STREAM user-changes PAYLOAD FULL MAXLEN = 100 STREAM user-status OPS NONE FIELDS 1 status",
     "DIRTY.FLUSH user SNAPSHOT 1 2 status active i 5 SNAPSHOT 2 0",
+    "DIRTY.READER user-changes GROUP workers FROM 0",
     "DIRTY.CONSUME user-changes GROUP workers w1 COUNT 1",
-    "DIRTY.CONSUME user-changes CURSOR reader",
+    "DIRTY.READER user-changes CURSOR reader FROM 0",
     // A key of each other type, also where snapshots are.
     "SET string text",
     "SET poor:dead text",

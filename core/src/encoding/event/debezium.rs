@@ -314,7 +314,7 @@ fn is_safe(field_type: FieldType, literal: &str) -> bool {
 }
 
 /// The number, `true` or `false` of a value; `None` if it is written as a string.
-fn literal(field_type: FieldType, text: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn literal(field_type: FieldType, text: &[u8]) -> Option<Cow<'_, str>> {
     match field_type {
         FieldType::Int | FieldType::Uint | FieldType::Float | FieldType::Bool => {}
         FieldType::String

@@ -214,6 +214,63 @@ impl Consuming<'_, '_> {
         more
     }
 
+    /// Whether there is a new event that may be given. What WHERE rejects, and what waits for held events of
+    /// its key, is passed over.
+    pub(super) fn has_new(
+        &mut self,
+        from: EventId,
+        passed: &mut EventId,
+        stream: &mut impl Stream,
+    ) -> bool {
+        let settings = self.settings.clone();
+        let seed = self.act.reader().map(|reader| reader.seed);
+        let seed = seed.unwrap_or_default();
+        let too_young = self.act.now_ms.saturating_sub(settings.min_age_ms);
+        let mut found = false;
+        // What waits for its key may be free when the next event comes: it is not passed for good.
+        let mut is_passing = true;
+        let mut looked_at = 0u32;
+        stream.scan(from, &mut |entry: &dyn Entry| {
+            let id = entry.id();
+            if settings.min_age_ms > 0 && id.ms >= too_young {
+                let age = settings.min_age_ms.saturating_add(1);
+                self.young_until = Some(id.ms.saturating_add(age));
+                return Verdict::Stop;
+            }
+            if looked_at >= self.limits.looked_at {
+                // The rest is for a call that writes how far it came.
+                found = true;
+                return Verdict::Stop;
+            }
+            looked_at = looked_at.saturating_add(1);
+            if settings.filter.is_empty() || entry.passes(&settings.filter) {
+                let key = entry.key(&settings.order, seed);
+                let is_taken = key != 0 && self.is_taken(key);
+                if !is_taken {
+                    found = true;
+                    return Verdict::Stop;
+                }
+                is_passing = false;
+                if !settings.order.looks_ahead() {
+                    return Verdict::Stop;
+                }
+            }
+            if is_passing {
+                *passed = id;
+            }
+            Verdict::Pass
+        });
+        found
+    }
+
+    /// Whether events of a key wait: those that are held, queued or parked.
+    fn is_taken(&self, key: u64) -> bool {
+        let pending = self.act.pending();
+        pending.is_some_and(|pending| {
+            pending.parked_by(key).is_some() || pending.lane_by_key(key).is_some()
+        })
+    }
+
     /// A new event: given, queued, or (`None`) not to be passed.
     pub(super) fn meet(&mut self, id: EventId, key: u64) -> Option<Verdict> {
         let pending = self.act.pending()?;

@@ -71,6 +71,15 @@ impl Consumed {
     }
 }
 
+/// What a waiting call would find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prospect {
+    /// Perhaps something: it is worth asking.
+    Some,
+    /// Nothing, before this time in ms if nobody does anything.
+    None(Option<u64>),
+}
+
 /// A call at work.
 struct Consuming<'a, 'r> {
     act: Act<'r>,
@@ -158,6 +167,75 @@ impl Readers {
     }
 }
 
+impl Readers {
+    /// Whether a call that waits would get something now. Changes nothing, so it may be asked where nothing may be
+    /// written. Everything up to `passed` was found not to be for this call, which remembers it.
+    pub fn prospect(
+        &mut self,
+        call: &Consume,
+        passed: &mut EventId,
+        limits: Limits,
+        now_ms: u64,
+        stream: &mut impl Stream,
+    ) -> Result<Prospect, Refusal> {
+        let mut act = Act::on(self, Kind::Group, call.group, now_ms)?;
+        let look = act.look(stream);
+        if look.again.is_some() || act.reader().is_some_and(|reader| reader.missed_unknown) {
+            return Ok(Prospect::Some);
+        }
+        let settings = act.settings();
+        let number = act
+            .pending()
+            .and_then(|pending| pending.consumers.number(call.consumer));
+        let mut consuming = Consuming {
+            act,
+            consumer: call.consumer,
+            number,
+            settings,
+            limits,
+            left: call.count,
+            given: 0,
+            missed: 0,
+            looked_at: 0,
+            buried: 0,
+            keys: HashSet::new(),
+            alone: false,
+            is_cut: false,
+            young_until: None,
+        };
+        Ok(match consuming.has_some(passed, look.last, stream) {
+            true => Prospect::Some,
+            false => Prospect::None(consuming.due_ms()),
+        })
+    }
+}
+
+impl Readers {
+    /// When something of a group comes due, for whom it may concern: what is held, delayed, or another's turn.
+    pub fn next_due(&self, group: &[u8], now_ms: u64) -> Option<u64> {
+        let reader = self.get(group)?;
+        let group = reader.group().filter(|group| !group.paused)?;
+        let claim_ms = reader.settings.claim_ms;
+        let pending = &group.pending;
+        let held = pending.head(Standing::Held).map(|lane| {
+            let at = lane.at.min(now_ms).max(self.since());
+            at.saturating_add(claim_ms)
+        });
+        let delayed = pending.delayed().next().map(|(due, _)| due);
+        let turn = group.turn.and_then(|turn| {
+            let seen = group.presence.get(pending.consumers.name(turn));
+            match seen {
+                Some(seen) if seen.waiting > 0 => None,
+                seen => {
+                    let at = seen.map_or(0, |seen| seen.at_ms).max(self.since());
+                    Some(at.saturating_add(claim_ms))
+                }
+            }
+        });
+        held.into_iter().chain(delayed).chain(turn).min()
+    }
+}
+
 impl Consuming<'_, '_> {
     /// Gives what there is to give; whether there is more.
     fn read(
@@ -233,5 +311,29 @@ impl Consuming<'_, '_> {
         let is_due = self.left == 0 && self.oldest_due().is_some();
         let is_queued = self.left == 0 && self.first_of(Standing::Queued).is_some();
         Ok(more || is_due || is_queued && self.room() > 0)
+    }
+
+    /// Whether `read` would give something, without giving it.
+    fn has_some(
+        &mut self,
+        passed: &mut EventId,
+        last: Option<EventId>,
+        stream: &mut impl Stream,
+    ) -> bool {
+        if self.act.group().is_none_or(|group| group.paused)
+            || !self.may_take()
+            || self.holds_alone()
+        {
+            return false;
+        }
+        if self.oldest_due().is_some() {
+            return true;
+        }
+        if self.waits_for_silent() || self.room() == 0 {
+            return false;
+        }
+        let from = self.act.position().max(*passed);
+        self.first_of(Standing::Queued).is_some()
+            || last > Some(from) && self.has_new(from, passed, stream)
     }
 }

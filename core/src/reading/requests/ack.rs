@@ -1,50 +1,49 @@
-//! The arguments of DIRTY.ACK.
+//! `DIRTY.ACK stream GROUP group consumer [FORCE] id [id …]`, `DIRTY.ACK stream CURSOR name position`.
 
-use super::consume::{event_id, no_reader};
+use super::shared::{consumer, end, position, reader, some_ids};
 use crate::args::Args;
 use crate::entity::event_id::EventId;
-use crate::error::{Error, Quoted};
+use crate::error::Error;
+use crate::reading::{Kind, Position};
 
-/// DIRTY.ACK: a reader acknowledges events.
+/// What is acknowledged.
 pub enum Request<'a> {
     /// Events of a group.
     Group {
-        /// The group's name.
-        name: &'a [u8],
-        /// DELETE: whether entries that every group has acknowledged are deleted.
-        delete: bool,
-        /// The events that were handled.
+        /// The group.
+        group: &'a [u8],
+        /// The consumer.
+        consumer: &'a [u8],
+        /// Whoever holds them, or nobody.
+        force: bool,
+        /// The events.
         ids: Vec<EventId>,
     },
-    /// A cursor moves.
+    /// All events of a cursor up to a position.
     Cursor {
-        /// The cursor's name.
+        /// The cursor.
         name: &'a [u8],
-        /// The last event that was handled.
-        id: EventId,
+        /// As a reply gave it.
+        position: Position,
     },
 }
 
 impl<'a> Request<'a> {
-    /// Parses the arguments behind the stream.
+    /// From the arguments behind the stream.
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
-        if args.keyword("GROUP") {
-            let name = args.name("GROUP", "a group")?;
-            let delete = args.keyword("DELETE");
-            let mut ids = vec![event_id(&mut args, "GROUP")?];
-            while !args.is_empty() {
-                ids.push(event_id(&mut args, "GROUP")?);
+        let (kind, name) = reader(&mut args)?;
+        match kind {
+            Kind::Group => Ok(Request::Group {
+                group: name,
+                consumer: consumer(&mut args)?,
+                force: args.keyword("FORCE"),
+                ids: some_ids(&mut args, "ACK")?,
+            }),
+            Kind::Cursor => {
+                let position = position(&mut args, "ACK")?;
+                end(&mut args)?;
+                Ok(Request::Cursor { name, position })
             }
-            Ok(Request::Group { name, delete, ids })
-        } else if args.keyword("CURSOR") {
-            let name = args.name("CURSOR", "a name")?;
-            let id = event_id(&mut args, "CURSOR")?;
-            match args.take() {
-                None => Ok(Request::Cursor { name, id }),
-                Some(got) => Err(Error::UnknownOption(Quoted::new(got))),
-            }
-        } else {
-            Err(no_reader(args))
         }
     }
 }

@@ -1,60 +1,68 @@
-//! The arguments of DIRTY.FAIL.
+//! `DIRTY.FAIL stream GROUP group consumer message [FORCE] [DELAY ms | FATAL] id [id …]`,
+//! `DIRTY.FAIL stream CURSOR name message id [id …]`.
 
-use super::consume::{event_id, max_deliveries, no_group};
+use super::shared::{consumer, reader, some_ids};
 use crate::args::Args;
 use crate::entity::event_id::EventId;
-use crate::error::{Error, Quoted};
+use crate::error::Error;
+use crate::reading::{Again, Kind};
 
-/// DIRTY.FAIL: the handling of an event has failed.
+/// What failed.
+#[derive(Clone, Debug)]
 pub struct Request<'a> {
-    /// The group's name.
-    pub group: &'a [u8],
-    /// The pending event whose handling has failed.
-    pub id: EventId,
-    /// The reason, in the client's words.
+    /// The group or cursor.
+    pub name: &'a [u8],
+    /// What only a group has; `None` for a cursor.
+    pub group: Option<OfGroup<'a>>,
+    /// Why.
     pub message: &'a [u8],
-    /// NOW: whether the event is due again at once.
-    pub now: bool,
-    /// MAXDELIVERIES: after how many deliveries the group gives up on the event.
-    pub max_deliveries: Option<u64>,
-    /// DEAD: the stream of events that the group gave up on.
-    pub dead: Option<&'a [u8]>,
+    /// The events.
+    pub ids: Vec<EventId>,
+}
+
+/// What only the failure in a group has.
+#[derive(Clone, Copy, Debug)]
+pub struct OfGroup<'a> {
+    /// The consumer.
+    pub consumer: &'a [u8],
+    /// Whoever holds them, or nobody.
+    pub force: bool,
+    /// When they come again.
+    pub again: Again,
 }
 
 impl<'a> Request<'a> {
-    /// Parses the arguments behind the stream.
+    /// From the arguments behind the stream.
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
-        if !args.keyword("GROUP") {
-            return Err(no_group(args));
-        }
-        let mut request = Request {
-            group: args.name("GROUP", "a group")?,
-            id: event_id(&mut args, "FAIL")?,
-            message: args.next("FAIL", "a message")?,
-            now: false,
-            max_deliveries: None,
-            dead: None,
+        let (kind, name) = reader(&mut args)?;
+        let consumer = match kind {
+            Kind::Group => Some(consumer(&mut args)?),
+            Kind::Cursor => None,
         };
-        while !args.is_empty() {
-            let again = if args.keyword("NOW") {
-                std::mem::replace(&mut request.now, true).then_some("NOW")
-            } else if args.keyword("MAXDELIVERIES") {
-                let max = max_deliveries(&mut args)?;
-                request.max_deliveries.replace(max).map(|_| "MAXDELIVERIES")
-            } else if args.keyword("DEAD") {
-                let key = args.name("DEAD", "a key")?;
-                request.dead.replace(key).map(|_| "DEAD")
-            } else {
-                let got = args.take().unwrap_or_default();
-                return Err(Error::UnknownOption(Quoted::new(got)));
-            };
-            if let Some(option) = again {
-                return Err(Error::Repeated(option));
+        let message = args.next("FAIL", "a message")?;
+        let group = match consumer {
+            None => None,
+            Some(consumer) => {
+                let force = args.keyword("FORCE");
+                let again = if args.keyword("DELAY") {
+                    Again::After(args.ms("DELAY", 0)?)
+                } else if args.keyword("FATAL") {
+                    Again::Never
+                } else {
+                    Again::Default
+                };
+                Some(OfGroup {
+                    consumer,
+                    force: force || args.keyword("FORCE"),
+                    again,
+                })
             }
-        }
-        match request.dead.is_some() && request.max_deliveries.is_none() {
-            true => Err(Error::Needs("DEAD", "MAXDELIVERIES")),
-            false => Ok(request),
-        }
+        };
+        Ok(Request {
+            name,
+            group,
+            message,
+            ids: some_ids(&mut args, "FAIL")?,
+        })
     }
 }

@@ -67,6 +67,7 @@ fn run(steps: Vec<(u8, u8, u16)>) {
                     cursor: b"c",
                     ack: ack.as_ref(),
                     count: u32::from(n % 5),
+                    passed: None,
                     is_primary: true,
                 };
                 let outcome = readers.follow(&follow, 100, now, &mut stream).unwrap();

@@ -149,6 +149,7 @@ fn use_it(readers: &mut Readers, stream: &mut Fake) {
                     cursor: name,
                     ack: None,
                     count: 5,
+                    passed: None,
                     is_primary: true,
                 };
                 readers.follow(&follow, 100, now, stream).unwrap();

@@ -82,7 +82,7 @@ impl Story {
     }
 
     fn done<R>(&mut self, outcome: Result<Outcome<R>, Refusal>) -> Result<R, String> {
-        let outcome = outcome.map_err(|refusal| format!("{refusal}"))?;
+        let outcome = outcome.map_err(|refusal| refusal.error(b"s", b"s:dead").to_string())?;
         (self.wake, self.due) = (outcome.wake, outcome.due_ms);
         if let Some(delta) = outcome.delta {
             assert!(self.copy.apply(&delta), "the copy refuses {delta:?}");
@@ -267,6 +267,7 @@ impl Story {
                     cursor: first,
                     ack: ack.as_ref(),
                     count,
+                    passed: None,
                     is_primary: true,
                 };
                 let outcome = self.readers.follow(&follow, 50, self.now, &mut self.stream);
@@ -293,7 +294,7 @@ impl Story {
                     is_primary: !words.contains(&"replica"),
                 };
                 match read.read(self.now, &mut self.stream) {
-                    Err(refusal) => format!("{refusal}"),
+                    Err(refusal) => refusal.error(b"s", b"s:dead").to_string(),
                     Ok((reply, _)) => {
                         let mut text = self.given().join(" ");
                         text += &format!(" | {}", reply.position.id.seq);

@@ -250,7 +250,7 @@ stories! {
         read c1 group=h ->
         group i from=@0 -> OK
         read c1 group=i -> 3:1
-        group j from=9 -> 100000-9 is beyond the end of the stream
+        group j from=9 -> ERR 100000-9 is beyond the end of the stream
         group k from=@99 -> OK
         add d
         read c1 group=k -> 4:1"
@@ -317,14 +317,14 @@ stories! {
         add d
         look 1 n=1 -> 3 | 3 missed=1 more
         follow c ack=77 -> 3 4 | 4 missed=null
-        look 77 -> this stream did not give the position 100000-77"
+        look 77 -> NOPOSITION this stream did not give the position 100000-77"
     read_keeps_no_state: "
         add abc
         look 0 n=2 -> 1 2 | 2 more
         look 2 -> 3 | 3
         look $ -> | 3
         look 9 replica -> | 9
-        look 9 -> this stream did not give the position 100000-9"
+        look 9 -> NOPOSITION this stream did not give the position 100000-9"
     shards_share_the_entities: "
         cursor c from=0 shard=0
         cursor d from=0 shard=1
@@ -332,7 +332,7 @@ stories! {
         other 5 0
         follow c -> 2 4 0 | 0
         follow d -> 1 3 | 0
-        cursor c shard=1 -> SHARD cannot change: make another cursor"
+        cursor c shard=1 -> ERR SHARD cannot change: make another cursor"
     a_cursor_fails_by_copying: "
         cursor c from=0
         add ab
@@ -340,20 +340,20 @@ stories! {
         dead -> 1 c  0/1 oh
         follow c -> 1 2 | 2"
     readers_are_declared_once_and_share_their_names: "
-        group g -> \"g\" is new, so it requires FROM
-        read c1 -> there is no group \"g\"
+        group g -> ERR \"g\" is new, so it requires FROM
+        read c1 -> NOREADER there is no group \"g\" on \"s\"
         group g from=0 -> OK
-        cursor g from=0 -> \"g\" is a group
-        follow g -> \"g\" is a group
-        group g max=1 -> MAXDELIVERIES must be at least 2
-        group g park -> PARK requires an ORDER
+        cursor g from=0 -> ERR \"g\" is a group
+        follow g -> ERR \"g\" is a group
+        group g max=1 -> ERR MAXDELIVERIES must be at least 2
+        group g park -> ERR PARK requires an ORDER
         group g claim=7 revision=3 -> OK
         group g claim=8 revision=2 -> KEPT
         group g claim=8 -> KEPT
-        group g claim=8 revision=3 -> REVISION 3 has other settings
+        group g claim=8 revision=3 -> ERR REVISION 3 has other settings
         group g claim=7 revision=3 -> OK
         group g claim=8 revision=4 -> OK
-        forget g cursor -> \"g\" is a group
+        forget g cursor -> ERR \"g\" is a group
         forget g -> true
         forget g -> false
         wake -> None"
@@ -361,12 +361,12 @@ stories! {
         group g from=0
         add aa
         read c1 n=1
-        group g order=entity -> ORDER can change only while nothing is pending, queued or parked
+        group g order=entity -> ERR ORDER can change only while nothing is pending, queued or parked
         group g dead=d -> OK
         fail c1 fatal 1 -> dead
         group g order=entity -> OK
         redrive all -> 1
-        group g order=entity dead=e -> DEAD can change only while nothing is parked or redriven
+        group g order=entity dead=e -> ERR DEAD can change only while nothing is parked or redriven
         read c1 -> 1:1 2:1
         read c1 ack=1 ->
         group g order=entity dead=e -> OK"
@@ -576,20 +576,20 @@ stories! {
         discard all -> 2
         dead -> 1 g c1 1/1 oh
         pending -> 1 held c2, 4 held c1
-        discard key=a -> KEY requires a group with ORDER META"
+        discard key=a -> ERR KEY requires a group with ORDER META"
     who_may_not_change_the_dead_stream_changes_nothing: "
         group g from=0 max=2
         add ab
         read c1 -> 1:1 2:1
         norights
-        fail c1 fatal 1 -> the user may not change the dead stream
+        fail c1 fatal 1 -> NOPERM this user may not write the key \"s:dead\"
         fail c1 2 -> retry
         at 1000
         read c2 -> 2:2/1
-        fail c2 2 -> the user may not change the dead stream
+        fail c2 2 -> NOPERM this user may not write the key \"s:dead\"
         read c3 -> 1:2
         at 2000
-        read c4 -> the user may not change the dead stream
+        read c4 -> NOPERM this user may not write the key \"s:dead\"
         norights
         read c4 ->
         dead -> 2 g c2 2/1 oh, 1 g c3 2/0 delivered 2 times and not acknowledged"
@@ -597,10 +597,10 @@ stories! {
         group g from=0
         add abc
         read c1 n=2
-        ackall c1 1 3 -> the consumer does not hold 100000-3
+        ackall c1 1 3 -> NOTHELD the consumer does not hold 100000-3
         pending -> 1 held c1, 2 held c1
         ackall c1 1 2 -> OK
-        ackall c1 1 -> the consumer does not hold 100000-1"
+        ackall c1 1 -> NOTHELD the consumer does not hold 100000-1"
     an_outage_is_nobodys_silence: "
         group g from=0
         add a

@@ -1,0 +1,305 @@
+use super::acting::act_and_give;
+use super::events::{Events, reply_missed, reply_more, reply_not_held};
+use super::syntax::{ACK_IDS, BLOCK, COUNT, CURSOR, FORM, GROUP};
+use crate::redis::flags;
+use crate::redis::reply::{Reply, Token};
+use crate::server::command::{Arity, Call, Command, KeyUse};
+use crate::server::config;
+use crate::server::rights::Rights;
+use crate::server::waiting::{self, Await};
+use crate::store::readers::Seat;
+use dirty_streams_core::args::Args;
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::Error;
+use dirty_streams_core::reading::requests::consume::{Reader, Request};
+use dirty_streams_core::reading::requests::shared::{Batch, Form};
+use dirty_streams_core::reading::{
+    Consume as ConsumeCall, Consumed, Follow, Followed, Outcome, Position, Prospect, Wake,
+};
+use dirty_streams_core::syntax::{Arg, block, flag, key, one_of, option, text};
+use std::ffi::CStr;
+
+/// ```text
+/// DIRTY.CONSUME stream GROUP group consumer [ACK n id [id …]] [PENDING] [COUNT n] [BLOCK ms] [RAW|JSON]
+/// DIRTY.CONSUME stream CURSOR name [ACK position] [COUNT n] [BLOCK ms] [RAW|JSON]
+/// ```
+///
+/// First ACK; then for a group what the consumer held (PENDING), what is due, new events; at most COUNT (100) together.
+/// With nothing to give BLOCK waits, except in MULTI and scripts. Replies a map of `events`, `missed`, `more`, and
+/// `not-held` for a group or `position` for a cursor.
+pub struct Consume;
+
+impl Command for Consume {
+    const NAME: &'static CStr = c"dirty.consume";
+    const SUMMARY: &'static CStr =
+        c"Acknowledges events of a stream and reads the next, as a group or cursor.";
+    const COMPLEXITY: &'static CStr =
+        c"O(A+N) for A events acknowledged and N given or passed over.";
+    const TIPS: &'static CStr = c"nondeterministic_output";
+    const ARGS: &'static [Arg] = &[
+        key(c"stream"),
+        one_of(
+            c"reader",
+            &[
+                block(
+                    c"as-group",
+                    &[
+                        GROUP,
+                        text(c"consumer"),
+                        ACK_IDS,
+                        flag(c"pending", c"PENDING"),
+                        COUNT,
+                        BLOCK,
+                        FORM,
+                    ],
+                ),
+                block(
+                    c"as-cursor",
+                    &[
+                        CURSOR,
+                        option(c"ACK", text(c"position")),
+                        COUNT,
+                        BLOCK,
+                        FORM,
+                    ],
+                ),
+            ],
+        ),
+    ];
+    const FLAGS: &'static CStr = c"write blocking";
+    const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
+    const DATA: &'static [&'static str] = &["stream"];
+    const ARITY: Arity = Arity::AtLeast(2);
+
+    fn run(call: &Call) -> Result<(), Error> {
+        let request = Request::parse(Args::new(call.args))?;
+        let Batch { count, block, form } = request.batch;
+        let block = block.filter(|_| flags::may_block(call.ctx));
+        match request.reader {
+            Reader::Group {
+                group,
+                consumer,
+                ack,
+                pending,
+            } => {
+                let consume = ConsumeCall {
+                    group,
+                    consumer,
+                    ack: &ack,
+                    pending,
+                    count,
+                };
+                let (outcome, events) = consume_group(call, &consume, form)?;
+                let Consumed { more, .. } = outcome.reply;
+                match block.filter(|_| outcome.reply.is_empty() && !more) {
+                    None => reply_group(events, &outcome.reply),
+                    Some(timeout_ms) => {
+                        let awaited = WaitingGroup {
+                            group: group.to_vec(),
+                            consumer: consumer.to_vec(),
+                            count,
+                            form,
+                            passed: EventId::default(),
+                            seat: Seat::take(call.ctx, &call.key, group, consumer)?,
+                        };
+                        let awaited = Box::new(awaited);
+                        waiting::wait(call, Some(group), timeout_ms, outcome.due_ms, awaited)?;
+                    }
+                }
+            }
+            Reader::Cursor { name, ack } => {
+                let (outcome, events) = follow(call, name, ack.as_ref(), None, count, form)?;
+                let followed = &outcome.reply;
+                match block.filter(|_| followed.is_empty() && !followed.more) {
+                    None => reply_position(events, followed),
+                    Some(timeout_ms) => {
+                        let awaited = Box::new(WaitingCursor {
+                            name: name.to_vec(),
+                            count,
+                            form,
+                            passed: followed.position.clone(),
+                        });
+                        waiting::wait(call, Some(name), timeout_ms, outcome.due_ms, awaited)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn consume_group<'c>(
+    call: &Call<'c>,
+    consume: &ConsumeCall,
+    form: Form,
+) -> Result<(Outcome<Consumed>, Events<'c>), Error> {
+    let events = Events::new(call.reply(), form);
+    let limits = config::reading_limits();
+    act_and_give(call, consume.group, events, |readers, now_ms, source| {
+        readers.consume(consume, limits, now_ms, source)
+    })
+}
+
+fn reply_group(events: Events, consumed: &Consumed) {
+    let reply = events.end();
+    reply_missed(reply, consumed.missed);
+    reply_more(reply, consumed.more);
+    reply_not_held(reply, &consumed.not_held);
+}
+
+fn follow<'c>(
+    call: &Call<'c>,
+    cursor: &[u8],
+    ack: Option<&Position>,
+    passed: Option<&Position>,
+    count: u32,
+    form: Form,
+) -> Result<(Outcome<Followed>, Events<'c>), Error> {
+    let events = Events::new(call.reply(), form);
+    let follow = Follow {
+        cursor,
+        ack,
+        count,
+        passed,
+        is_primary: flags::is_primary(call.ctx),
+    };
+    let looked_at = config::reading_limits().looked_at;
+    act_and_give(call, cursor, events, |readers, now_ms, source| {
+        readers.follow(&follow, looked_at, now_ms, source)
+    })
+}
+
+/// The reply of a cursor, and of READ.
+pub fn reply_position(events: Events, followed: &Followed) {
+    let reply = events.end();
+    reply_missed(reply, followed.missed);
+    reply_more(reply, followed.more);
+    reply.token(Token::Position);
+    reply.bytes(followed.position.text());
+}
+
+/// A consumer of a group that waits.
+struct WaitingGroup {
+    group: Vec<u8>,
+    consumer: Vec<u8>,
+    count: u32,
+    form: Form,
+    /// Nothing up to here is for it.
+    passed: EventId,
+    seat: Seat,
+}
+
+impl WaitingGroup {
+    fn call(&self) -> ConsumeCall<'_> {
+        ConsumeCall {
+            group: &self.group,
+            consumer: &self.consumer,
+            ack: &[],
+            pending: false,
+            count: self.count,
+        }
+    }
+}
+
+impl Await for WaitingGroup {
+    fn prospect(&mut self, call: &Call) -> Result<Prospect, Error> {
+        let mut passed = self.passed;
+        let limits = config::reading_limits();
+        let prospect = super::acting::look(call, &self.group, |readers, now_ms, source| {
+            readers.prospect(&self.call(), &mut passed, limits, now_ms, source)
+        });
+        self.passed = passed;
+        prospect
+    }
+
+    fn serve(&mut self, call: &Call) -> Result<(), Error> {
+        Rights::of(call).check_still::<Consume>(call)?;
+        let (outcome, events) = consume_group(call, &self.call(), self.form)?;
+        reply_group(events, &outcome.reply);
+        Ok(())
+    }
+
+    fn give_up(&mut self, reply: Reply) {
+        let consumed = Consumed {
+            missed: Some(0),
+            ..Consumed::default()
+        };
+        reply_group(Events::new(reply, self.form), &consumed);
+    }
+
+    fn reset(&mut self) {
+        self.passed = EventId::default();
+    }
+
+    fn takes(&self) -> bool {
+        true
+    }
+
+    fn end(&mut self) -> Wake {
+        self.seat.leave()
+    }
+}
+
+/// A reader of a cursor that waits.
+struct WaitingCursor {
+    name: Vec<u8>,
+    count: u32,
+    form: Form,
+    passed: Position,
+}
+
+impl Await for WaitingCursor {
+    fn prospect(&mut self, call: &Call) -> Result<Prospect, Error> {
+        let follow = Follow {
+            cursor: &self.name,
+            ack: None,
+            count: 1,
+            passed: Some(&self.passed),
+            is_primary: flags::is_primary(call.ctx),
+        };
+        let looked_at = config::reading_limits().looked_at;
+        let outcome = super::acting::look(call, &self.name, |readers, now_ms, source| {
+            readers.follow(&follow, looked_at, now_ms, source)
+        })?;
+        if !outcome.reply.is_empty() {
+            return Ok(Prospect::Some);
+        }
+        self.passed = outcome.reply.position;
+        Ok(match outcome.reply.more {
+            // It goes on where it stopped.
+            true => Prospect::None(Some(0)),
+            false => Prospect::None(outcome.due_ms),
+        })
+    }
+
+    fn serve(&mut self, call: &Call) -> Result<(), Error> {
+        Rights::of(call).check_still::<Consume>(call)?;
+        let passed = Some(&self.passed);
+        let (outcome, events) = follow(call, &self.name, None, passed, self.count, self.form)?;
+        reply_position(events, &outcome.reply);
+        Ok(())
+    }
+
+    fn give_up(&mut self, reply: Reply) {
+        let followed = Followed {
+            given: 0,
+            missed: Some(0),
+            more: false,
+            position: self.passed.clone(),
+            from: self.passed.id,
+        };
+        reply_position(Events::new(reply, self.form), &followed);
+    }
+
+    fn reset(&mut self) {
+        self.passed.epoch = 0;
+    }
+
+    fn takes(&self) -> bool {
+        false
+    }
+
+    fn end(&mut self) -> Wake {
+        Wake::None
+    }
+}

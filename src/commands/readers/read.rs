@@ -1,0 +1,159 @@
+use super::consume::reply_position;
+use super::events::Events;
+use super::syntax::{BLOCK, COUNT, FORM, MIN_AGE, SHARD, WHERE};
+use crate::redis::reply::Reply;
+use crate::redis::{clock, flags};
+use crate::server::command::{Arity, Call, Command, KeyUse};
+use crate::server::config;
+use crate::server::rights::Rights;
+use crate::server::waiting::{self, Await};
+use crate::store::cluster;
+use crate::store::source::{Giver, Source};
+use dirty_streams_core::args::Args;
+use dirty_streams_core::error::Error;
+use dirty_streams_core::reading::requests::read::Request;
+use dirty_streams_core::reading::{self, Followed, Position, Prospect, Start, Wake};
+use dirty_streams_core::syntax::{Arg, key, text};
+use std::ffi::CStr;
+
+/// ```text
+/// DIRTY.READ stream FROM start [SHARD index count] [MINAGE ms] [COUNT n] [BLOCK ms] [RAW|JSON]
+///     [WHERE filter [filter …]]
+///
+/// start:   0, $, a position, an event id, or a time in ms
+/// filter:  ENTITY name | ID n id [id …] | OPS ops | FIELDS n field [field …] | META name value
+/// ```
+///
+/// Reads events without any state; the caller keeps the position. Replies as DIRTY.CONSUME does for a cursor.
+pub struct Read;
+
+impl Command for Read {
+    const NAME: &'static CStr = c"dirty.read";
+    const SUMMARY: &'static CStr =
+        c"Reads events of a stream from a position that the caller keeps.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N events given or passed over.";
+    const TIPS: &'static CStr = c"nondeterministic_output";
+    const ARGS: &'static [Arg] = &[
+        key(c"stream"),
+        text(c"start").after(c"FROM"),
+        SHARD,
+        MIN_AGE,
+        COUNT,
+        BLOCK,
+        FORM,
+        WHERE,
+    ];
+    const FLAGS: &'static CStr = c"readonly blocking";
+    const KEY_USE: KeyUse = KeyUse::Read;
+    const DATA: &'static [&'static str] = &["stream"];
+    const ARITY: Arity = Arity::AtLeast(2);
+
+    fn run(call: &Call) -> Result<(), Error> {
+        let request = Request::parse(Args::new(call.args), &config::limits())?;
+        let events = Events::new(call.reply(), request.batch.form);
+        let count = request.batch.count;
+        let (followed, due_ms, events) = read(call, &request, request.from, count, true, events)?;
+        let block = request.batch.block.filter(|_| flags::may_block(call.ctx));
+        match block.filter(|_| followed.is_empty() && !followed.more) {
+            None => {
+                reply_position(events, &followed);
+                Ok(())
+            }
+            Some(timeout_ms) => {
+                let awaited = Box::new(WaitingRead {
+                    request,
+                    position: followed.position,
+                });
+                waiting::wait(call, None, timeout_ms, due_ms, awaited)
+            }
+        }
+    }
+}
+
+fn read<G: Giver>(
+    call: &Call,
+    request: &Request,
+    from: Start,
+    count: u32,
+    is_first: bool,
+    giver: G,
+) -> Result<(Followed, Option<u64>, G), Error> {
+    // It writes to no dead stream.
+    let may_write = |_: &[u8]| Ok(());
+    let mut source = Source::open(call.ctx, &call.key, &may_write, giver)?;
+    if source.is_missing() {
+        cluster::check_missing(call.ctx, &call.key, &call.key)?;
+    }
+    let read = reading::Read {
+        from,
+        shard: request.shard,
+        min_age_ms: request.min_age_ms,
+        filter: &request.filter,
+        count,
+        looked_at: config::reading_limits().looked_at,
+        // Where a call that waits goes on was looked at before.
+        is_primary: is_first && flags::is_primary(call.ctx),
+    };
+    let read = read.read(clock::now_ms(), &mut source);
+    let (followed, due_ms) = read.map_err(|refusal| refusal.error(&call.key, b""))?;
+    Ok((followed, due_ms, source.giver))
+}
+
+/// A call that waits.
+struct WaitingRead {
+    request: Request,
+    /// It has read, or passed over, all up to here.
+    position: Position,
+}
+
+impl WaitingRead {
+    fn from(&self) -> Start {
+        Start::After(self.position.id)
+    }
+}
+
+impl Await for WaitingRead {
+    fn prospect(&mut self, call: &Call) -> Result<Prospect, Error> {
+        let (followed, due_ms, ()) = read(call, &self.request, self.from(), 1, false, ())?;
+        if !followed.is_empty() {
+            return Ok(Prospect::Some);
+        }
+        self.position = followed.position;
+        Ok(match followed.more {
+            // It goes on where it stopped.
+            true => Prospect::None(Some(0)),
+            false => Prospect::None(due_ms),
+        })
+    }
+
+    fn serve(&mut self, call: &Call) -> Result<(), Error> {
+        Rights::of(call).check_still::<Read>(call)?;
+        let batch = self.request.batch;
+        let events = Events::new(call.reply(), batch.form);
+        let count = batch.count;
+        let (followed, _, events) = read(call, &self.request, self.from(), count, false, events)?;
+        reply_position(events, &followed);
+        Ok(())
+    }
+
+    fn give_up(&mut self, reply: Reply) {
+        let followed = Followed {
+            given: 0,
+            missed: Some(0),
+            more: false,
+            position: self.position.clone(),
+            from: self.position.id,
+        };
+        reply_position(Events::new(reply, self.request.batch.form), &followed);
+    }
+
+    fn reset(&mut self) {}
+
+    fn takes(&self) -> bool {
+        false
+    }
+
+    fn end(&mut self) -> Wake {
+        Wake::None
+    }
+}

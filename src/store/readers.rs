@@ -1,0 +1,374 @@
+//! The readers of a stream as a data type of its own, `dirtysubs`, at `<stream>:readers`. An RDB file and a DUMP hold
+//! its pieces, each of which is a delta; an AOF rewrite, and a slot that moves, has each in a command of its own.
+
+use super::source::{Giver, Source};
+use super::{cluster, groups};
+use crate::redis::data_type::{DataType, Entries, PayloadReader, PayloadWriter, Value};
+use crate::redis::keys::{self, Key, Type, wrong_type};
+use crate::redis::keyspace::Class;
+use crate::redis::server_events::{Event, EventListener, listen};
+use crate::redis::{clock, log};
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::reading::{Outcome, Readers, Refusal, Wake};
+use redis_module::{Context, RedisString};
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+
+/// Of the bytes in an RDB file or a DUMP, as this version of the module writes them.
+const ENCODING_VERSION: i32 = 1;
+
+const EXPECTED: &str = "readers of a stream";
+
+/// `DIRTY._DELTA stream delta` repeats a change, `DIRTY._DELTA key LOAD piece` a part of what is at the key.
+const COMMAND: &CStr = c"DIRTY._DELTA";
+
+const LOAD: &[u8] = b"LOAD";
+
+/// Not one of the server's events, so its class is that of modules.
+const CHANGED: &CStr = c"dirty.readers";
+
+static TYPE: DataType<ReadersValue> = DataType::new();
+
+/// Readers as a value of the data type. Only the main thread changes it, and another that frees it has it alone.
+pub struct ReadersValue(Mutex<Kept>);
+
+struct Kept {
+    readers: Readers,
+    /// As `TERM` was when a command last came.
+    term: u64,
+}
+
+/// How often this server's role has changed: what is known of consumers' silence does not outlive it.
+static TERM: AtomicU64 = AtomicU64::new(0);
+
+pub fn register(ctx: &Context) -> bool {
+    TYPE.register(ctx) && listen::<Role>(ctx, Event::RoleChanged)
+}
+
+struct Role;
+
+impl EventListener for Role {
+    const ENTRY: &'static str = "a changed role";
+
+    fn on_event(_ctx: &Context) {
+        TERM.fetch_add(1, Relaxed);
+    }
+}
+
+/// The key of a stream's readers.
+pub fn key_of(stream: &[u8]) -> RedisString {
+    keys::string(&[stream, b":readers"].concat())
+}
+
+/// What a command came to, besides what it has given.
+pub struct Done<R, G> {
+    pub outcome: Outcome<R>,
+    pub giver: G,
+    /// When something comes due for those that wait for the reader.
+    pub next_due_ms: Option<u64>,
+}
+
+/// Lets a command work on the readers of a stream, whether there are any or not: `run` refuses or changes them. The change
+/// is replicated, and told when what this replies is dropped.
+pub fn act<'c, R, G: Giver>(
+    mut source: Source<'c, G>,
+    reader: &[u8],
+    ctx: &'c Context,
+    run: impl FnOnce(&mut Readers, u64, &mut Source<'c, G>) -> Result<Outcome<R>, Refusal>,
+) -> Result<Done<R, G>, Error> {
+    let name = key_of(source.stream);
+    let found = find(ctx, source.stream, &name)?;
+    if found.is_none() || source.is_missing() {
+        cluster::check_missing(ctx, source.stream, &name)?;
+    }
+    let is_new = found.is_none();
+    let value = found.unwrap_or_else(|| Arc::new(ReadersValue::new(Readers::new())));
+    let mut kept = value.try_lock(&name)?;
+    let now_ms = clock::now_ms();
+    kept.restart(now_ms);
+    let settings = kept
+        .readers
+        .get(reader)
+        .map(|reader| reader.settings.clone());
+    source.set_dead(
+        settings
+            .and_then(|settings| settings.dead.clone())
+            .as_deref(),
+    );
+    let outcome = match run(&mut kept.readers, now_ms, &mut source) {
+        Ok(outcome) => outcome,
+        Err(refusal) => {
+            let error = source.take_error();
+            return Err(error.unwrap_or_else(|| refusal.error(source.stream, source.dead_name())));
+        }
+    };
+    let is_empty = kept.readers.is_empty();
+    let next_due_ms = kept.readers.next_due(reader, now_ms);
+    drop(kept);
+    if let Some(delta) = &outcome.delta {
+        if is_empty || is_new {
+            let mut key = Key::write(ctx, &name);
+            match is_empty {
+                true => drop(key.delete()),
+                false => TYPE.set(&mut key, value),
+            }
+        }
+        let delta = keys::string(delta);
+        source.writes.replicate(COMMAND, source.stream, [&delta]);
+        source.writes.changed(&name, Class::Module, CHANGED, None);
+    }
+    let Source { writes, giver, .. } = source;
+    writes.notify();
+    Ok(Done {
+        outcome,
+        giver,
+        next_due_ms,
+    })
+}
+
+/// Looks at the readers of a stream, if there are any.
+pub fn look<R>(
+    ctx: &Context,
+    stream: &RedisString,
+    run: impl FnOnce(&mut Readers, u64) -> R,
+) -> Result<Option<R>, Error> {
+    let name = key_of(stream);
+    let Some(value) = find(ctx, stream, &name)? else {
+        cluster::check_missing(ctx, stream, &name)?;
+        return Ok(None);
+    };
+    let mut kept = value.try_lock(&name)?;
+    let now_ms = clock::now_ms();
+    kept.restart(now_ms);
+    Ok(Some(run(&mut kept.readers, now_ms)))
+}
+
+/// A consumer's call that waits: it is not silent meanwhile.
+pub struct Seat {
+    value: Weak<ReadersValue>,
+    group: Vec<u8>,
+    consumer: Vec<u8>,
+}
+
+impl Seat {
+    /// The call begins to wait.
+    pub fn take(
+        ctx: &Context,
+        stream: &RedisString,
+        group: &[u8],
+        consumer: &[u8],
+    ) -> Result<Self, Error> {
+        let name = key_of(stream);
+        let value = find(ctx, stream, &name)?.ok_or(Error::Internal)?;
+        let now_ms = clock::now_ms();
+        let mut kept = value.try_lock(&name)?;
+        kept.readers.set_waiting(group, consumer, true, now_ms);
+        drop(kept);
+        Ok(Seat {
+            value: Arc::downgrade(&value),
+            group: group.to_vec(),
+            consumer: consumer.to_vec(),
+        })
+    }
+
+    /// The call ends to wait. Which others may find something now.
+    pub fn leave(&self) -> Wake {
+        let Some(value) = self.value.upgrade() else {
+            return Wake::None;
+        };
+        let now_ms = clock::now_ms();
+        let kept = value.0.try_lock();
+        kept.map_or(Wake::None, |mut kept| {
+            kept.readers
+                .set_waiting(&self.group, &self.consumer, false, now_ms)
+        })
+    }
+}
+
+fn find(
+    ctx: &Context,
+    stream: &[u8],
+    name: &RedisString,
+) -> Result<Option<Arc<ReadersValue>>, Error> {
+    cluster::check_key(ctx, stream, name)?;
+    get(ctx, name)
+}
+
+fn get(ctx: &Context, name: &RedisString) -> Result<Option<Arc<ReadersValue>>, Error> {
+    let key = Key::read(ctx, name);
+    if !key.holds(name, Type::Module, EXPECTED)? {
+        return Ok(None);
+    }
+    let value = TYPE.get(&key);
+    value.map(Some).ok_or_else(|| wrong_type(name, EXPECTED))
+}
+
+/// The lowest id that a reader of the stream has not finished, whoever keeps its state; `None` without readers.
+pub fn floor(
+    ctx: &Context,
+    stream: &RedisString,
+    first: EventId,
+) -> Result<Option<EventId>, Error> {
+    let own = look(ctx, stream, |readers, _| readers.floor())?.flatten();
+    let native = groups::floor(ctx, stream, first)?;
+    Ok(own.into_iter().chain(native).min())
+}
+
+/// The change that `DIRTY._DELTA` tells of.
+pub enum Change<'d> {
+    /// Of the readers of the stream at the command's key.
+    Delta(&'d [u8]),
+    /// Of the readers at the command's key itself.
+    Piece(&'d [u8]),
+}
+
+impl<'d> Change<'d> {
+    /// From the arguments behind the key.
+    pub fn parse(args: &[&'d [u8]]) -> Option<Self> {
+        match args {
+            [delta] => Some(Change::Delta(delta)),
+            [load, piece] if load.eq_ignore_ascii_case(LOAD) => Some(Change::Piece(piece)),
+            _ => None,
+        }
+    }
+}
+
+/// Repeats a change that a primary, the AOF or a slot's former owner wrote. One that does not fit changes nothing.
+pub fn repeat(
+    ctx: &Context,
+    key_name: &RedisString,
+    change: &Change,
+    args: &[&[u8]],
+) -> Result<(), Error> {
+    let (name, bytes) = match change {
+        Change::Delta(delta) => (key_of(key_name), delta),
+        Change::Piece(piece) => (keys::string(key_name), piece),
+    };
+    cluster::check_key(ctx, key_name, &name)?;
+    let found = get(ctx, &name)?;
+    let is_new = found.is_none();
+    let value = found.unwrap_or_else(|| Arc::new(ReadersValue::new(Readers::new())));
+    let mut kept = value.try_lock(&name)?;
+    if !kept.readers.apply(bytes) {
+        return Err(Error::BadDelta(Quoted::new(&name)));
+    }
+    let is_empty = kept.readers.is_empty();
+    drop(kept);
+    if is_empty || is_new {
+        let mut key = Key::write(ctx, &name);
+        match is_empty {
+            true => drop(key.delete()),
+            false => TYPE.set(&mut key, value),
+        }
+    }
+    let args: Vec<RedisString> = args.iter().map(|arg| keys::string(arg)).collect();
+    let mut writes = super::writes::Writes::new(ctx);
+    writes.replicate(COMMAND, key_name, &args);
+    writes.changed(&name, Class::Module, CHANGED, None);
+    writes.notify();
+    Ok(())
+}
+
+impl ReadersValue {
+    fn new(readers: Readers) -> Self {
+        ReadersValue(Mutex::new(Kept {
+            readers,
+            term: TERM.load(Relaxed),
+        }))
+    }
+
+    /// Another module may answer what a command does by a command about the same readers.
+    fn try_lock(&self, name: &RedisString) -> Result<MutexGuard<'_, Kept>, Error> {
+        match self.0.try_lock() {
+            Ok(kept) => Ok(kept),
+            Err(TryLockError::Poisoned(kept)) => Ok(kept.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(Error::Busy(Quoted::new(name))),
+        }
+    }
+
+    /// For the server, which asks outside of commands.
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// Forgets who was seen when this server was something else.
+    fn restart(&mut self, now_ms: u64) {
+        let term = TERM.load(Relaxed);
+        if self.term != term {
+            self.term = term;
+            self.readers.restart(now_ms);
+        }
+    }
+}
+
+/// In an RDB file: 1 before each piece, behind the last one 0.
+const MORE: u64 = 1;
+const END: u64 = 0;
+
+impl Value for ReadersValue {
+    const NAME: &'static str = "dirtysubs";
+    const ENCODING_VERSION: i32 = ENCODING_VERSION;
+    const ENTRIES: Entries = Entries {
+        load: "loading readers",
+        save: "saving readers",
+        rewrite: "rewriting readers",
+        measure: "measuring readers",
+        digest: "digesting readers",
+        free: "freeing readers",
+        copy: "copying readers",
+    };
+    const COMMAND: &'static CStr = COMMAND;
+
+    fn save(&self, writer: &mut PayloadWriter) {
+        self.lock().readers.encode(&mut |piece| {
+            writer.unsigned(MORE);
+            writer.bytes(piece);
+        });
+        writer.unsigned(END);
+    }
+
+    fn load(version: i32, reader: &mut PayloadReader) -> Option<Self> {
+        if version != ENCODING_VERSION {
+            log::warning(&format!(
+                "readers are stored in encoding version {version}, but this version of the module reads \
+                 {ENCODING_VERSION} at most: load them with the version that wrote them, or a later one"
+            ));
+            return None;
+        }
+        let mut readers = Readers::new();
+        loop {
+            match reader.unsigned()? {
+                MORE => readers.apply(reader.bytes()?.as_ref()).then_some(())?,
+                END => return Some(ReadersValue::new(readers)),
+                _ => return None,
+            }
+        }
+    }
+
+    fn rewrite(&self, command: &mut dyn FnMut(&[&[u8]])) {
+        let kept = self.lock();
+        kept.readers.encode(&mut |piece| command(&[LOAD, piece]));
+    }
+
+    fn digest(&self, part: &mut dyn FnMut(&[u8])) {
+        self.lock().readers.encode(part);
+    }
+
+    fn memory(&self) -> usize {
+        self.lock().readers.bytes()
+    }
+
+    fn free_effort(&self) -> usize {
+        self.lock().readers.size()
+    }
+
+    fn copy(shared: &Arc<Self>) -> Arc<Self> {
+        let mut readers = shared.lock().readers.clone();
+        readers.restart(clock::now_ms());
+        Arc::new(ReadersValue::new(readers))
+    }
+}

@@ -1,0 +1,419 @@
+//! The stream of readers and the dead stream of one of them, as the rules ask for them: read by the iterator, the dead
+//! stream written by the low-level API.
+
+use super::dead::{self, Told};
+use super::writes::Writes;
+use super::{cluster, last_ids, stream_state};
+use crate::redis::keys::{self, Key, Type};
+use crate::redis::keyspace::Class;
+use crate::redis::stream::{Fields, LazyFields};
+use crate::redis::{clock, guard, log};
+use dirty_streams_core::encoding::event;
+use dirty_streams_core::entity::event::Event;
+use dirty_streams_core::entity::event_id::EventId;
+use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::reading::{
+    DeadEntry, Death, Delivery, Entry, Filter, Order, Origin, Place, Seed, Selector, Shard, Stream,
+    StreamInfo, Verdict,
+};
+use redis_module::{Context, RedisString};
+use std::cell::OnceCell;
+
+/// Gets the entries that a command gives.
+pub trait Giver {
+    fn give(&mut self, entry: &Shown, delivery: Delivery);
+}
+
+/// For commands that give nothing.
+impl Giver for () {
+    fn give(&mut self, _: &Shown, _: Delivery) {}
+}
+
+/// Asks whether the user may write to this key.
+pub type MayWrite<'c> = &'c dyn Fn(&[u8]) -> Result<(), Error>;
+
+/// A stream that is read for its readers.
+pub struct Source<'c, G> {
+    ctx: &'c Context,
+    pub stream: &'c RedisString,
+    key: Key<'c>,
+    dead: Dead<'c>,
+    pub writes: Writes<'c>,
+    pub giver: G,
+    /// The reason for what a command was refused, if the rules cannot know it.
+    error: Option<Error>,
+}
+
+/// The dead stream of the reader that a command names.
+struct Dead<'c> {
+    name: Vec<u8>,
+    /// It is not the default one, which comes with the stream's rights.
+    is_named: bool,
+    may_write: MayWrite<'c>,
+    may: Option<bool>,
+}
+
+impl<'c, G: Giver> Source<'c, G> {
+    /// A stream that need not exist. A key that holds something else is refused.
+    pub fn open(
+        ctx: &'c Context,
+        stream: &'c RedisString,
+        may_write: MayWrite<'c>,
+        giver: G,
+    ) -> Result<Self, Error> {
+        let key = Key::read(ctx, stream);
+        key.holds(stream, Type::Stream, "a stream")?;
+        Ok(Source {
+            ctx,
+            stream,
+            key,
+            dead: Dead {
+                name: dead::default_key(stream),
+                is_named: false,
+                may_write,
+                may: None,
+            },
+            writes: Writes::new(ctx),
+            giver,
+            error: None,
+        })
+    }
+
+    pub fn is_missing(&self) -> bool {
+        self.key.is_missing()
+    }
+
+    /// DEAD of the reader.
+    pub fn set_dead(&mut self, named: Option<&[u8]>) {
+        if let Some(name) = named {
+            self.dead.name = name.to_vec();
+            self.dead.is_named = true;
+        }
+    }
+
+    pub fn dead_name(&self) -> &[u8] {
+        &self.dead.name
+    }
+
+    pub fn take_error(&mut self) -> Option<Error> {
+        self.error.take()
+    }
+
+    /// Whether the user may write to the dead stream, and whether there can be one.
+    pub fn check_dead(&mut self) -> Result<(), Error> {
+        let name = &self.dead.name;
+        if name.as_slice() == self.stream.as_slice() {
+            return Err(Error::DeadIsStream(Quoted::new(self.stream)));
+        }
+        if self.dead.is_named {
+            (self.dead.may_write)(name)?;
+        }
+        cluster::check_key(self.ctx, self.stream, name)?;
+        let key_name = keys::string(name);
+        let is_there = Key::read(self.ctx, &key_name).holds(name, Type::Stream, "a stream")?;
+        if !is_there {
+            cluster::check_missing(self.ctx, self.stream, &key_name)?;
+        }
+        self.reopen();
+        Ok(())
+    }
+
+    /// To open another key may expire that, and another module may answer by deleting this one.
+    fn reopen(&mut self) {
+        self.key = Key::read(self.ctx, self.stream);
+    }
+
+    fn show(
+        key: &mut Key<'c>,
+        giver: &mut G,
+        from: Option<EventId>,
+        to: Option<EventId>,
+        visit: &mut dyn FnMut(&dyn Entry) -> Verdict,
+    ) -> bool {
+        let mut entries = key.entries(from, to, false);
+        let mut any = false;
+        while let Some(id) = entries.next_id() {
+            any = true;
+            let fields = LazyFields::of(&mut entries);
+            let shown = Shown::new(id, &fields);
+            match visit(&shown) {
+                Verdict::Give(delivery) => giver.give(&shown, delivery),
+                Verdict::Pass => (),
+                Verdict::Stop => break,
+            }
+        }
+        any
+    }
+
+    fn append(&self, name: &RedisString, key: &mut Key, words: &[RedisString]) -> Option<EventId> {
+        let database = keys::current_database(self.ctx);
+        let mut add = |last: EventId| {
+            let id = last.following(clock::now_ms())?;
+            key.append(id, words).then_some(id)
+        };
+        let last = || last_ids::get(self.ctx, database, name).ok();
+        let id = add(last()?).or_else(|| {
+            // Another module has added entries without telling anybody.
+            last_ids::forget(database, name);
+            add(last()?)
+        })?;
+        last_ids::set(database, name, id);
+        Some(id)
+    }
+}
+
+impl<G: Giver> Stream for Source<'_, G> {
+    fn last(&mut self) -> Option<EventId> {
+        self.key.last_entry()
+    }
+
+    fn info(&mut self) -> StreamInfo {
+        let number = |n: i64| u64::try_from(n).unwrap_or(0);
+        match stream_state::state(self.ctx, self.stream) {
+            Ok(state) => state.map_or_else(StreamInfo::default, |state| StreamInfo {
+                last: state.last,
+                added: number(state.added),
+                length: state.length(),
+            }),
+            Err(error) => {
+                // Nothing that is known may be taken for gone.
+                log::warning(&format!(
+                    "the stream {} was not looked at: {error}",
+                    Quoted::new(self.stream)
+                ));
+                StreamInfo {
+                    last: EventId::MAX,
+                    added: u64::MAX,
+                    length: u64::MAX,
+                }
+            }
+        }
+    }
+
+    fn last_up_to(&mut self, id: EventId) -> Option<(EventId, bool)> {
+        let mut entries = self.key.entries(None, Some(id), true);
+        let id = entries.next_id()?;
+        let fields = LazyFields::of(&mut entries);
+        let shown = Shown::new(id, &fields);
+        Some((id, shown.is_event()))
+    }
+
+    fn scan(&mut self, after: EventId, visit: &mut dyn FnMut(&dyn Entry) -> Verdict) {
+        if let Some(from) = after.succeeding() {
+            Self::show(&mut self.key, &mut self.giver, Some(from), None, visit);
+        }
+    }
+
+    fn look_up(&mut self, place: Place, visit: &mut dyn FnMut(&dyn Entry) -> Verdict) -> bool {
+        match place {
+            Place::Stream(id) => {
+                Self::show(&mut self.key, &mut self.giver, Some(id), Some(id), visit)
+            }
+            Place::Dead { dead, .. } => {
+                let name = keys::string(&self.dead.name);
+                let mut key = Key::read(self.ctx, &name);
+                let found = Self::show(&mut key, &mut self.giver, Some(dead), Some(dead), visit);
+                drop(key);
+                self.reopen();
+                found
+            }
+        }
+    }
+
+    fn scan_dead(&mut self, visit: &mut dyn FnMut(&dyn DeadEntry) -> bool) {
+        let name = keys::string(&self.dead.name);
+        let mut key = Key::read(self.ctx, &name);
+        let mut entries = key.entries(None, None, false);
+        while let Some(id) = entries.next_id() {
+            let fields = LazyFields::of(&mut entries);
+            let shown = Shown::new(id, &fields);
+            let entry = OfDead {
+                shown: &shown,
+                stream: self.stream,
+            };
+            if !visit(&entry) {
+                break;
+            }
+        }
+        drop(entries);
+        drop(key);
+        self.reopen();
+    }
+
+    fn may_change_dead(&mut self) -> bool {
+        if let Some(may) = self.dead.may {
+            return may;
+        }
+        let checked = self.check_dead();
+        self.dead.may = Some(checked.is_ok());
+        self.error = checked.err();
+        self.error.is_none()
+    }
+
+    fn bury(&mut self, place: Place, death: &Death) -> Option<EventId> {
+        let name = keys::string(&self.dead.name);
+        let mut dead_key = Key::write(self.ctx, &name);
+        self.reopen();
+        let mut words = Vec::new();
+        {
+            let (key, id) = match place {
+                Place::Stream(id) => (&mut self.key, id),
+                Place::Dead { dead, .. } => (&mut dead_key, dead),
+            };
+            let mut entries = key.entries(Some(id), Some(id), false);
+            entries.next_id()?;
+            let fields = LazyFields::of(&mut entries);
+            let (own, _) = dead::split(fields.fields());
+            for (field, value) in own {
+                words.extend([field.safe_clone(self.ctx), value.safe_clone(self.ctx)]);
+            }
+        }
+        words.extend(dead::added(self.stream, death));
+        let Some(id) = self.append(&name, &mut dead_key, &words) else {
+            log::warning(&format!(
+                "the dead event {} was lost, since the stream {} took no entry",
+                death.id,
+                Quoted::new(&self.dead.name)
+            ));
+            return None;
+        };
+        let id_text = keys::string(id.text().as_bytes());
+        let args = std::iter::once(&id_text).chain(&words);
+        self.writes.replicate(c"XADD", &name, args);
+        self.writes.changed(&name, Class::Stream, c"xadd", None);
+        Some(id)
+    }
+
+    fn unbury(&mut self, dead: EventId) {
+        let name = keys::string(&self.dead.name);
+        let mut key = Key::write(self.ctx, &name);
+        if key.delete_entry(dead) {
+            let id_text = keys::string(dead.text().as_bytes());
+            self.writes.replicate(c"XDEL", &name, [&id_text]);
+            self.writes.changed(&name, Class::Stream, c"xdel", None);
+        }
+        drop(key);
+        self.reopen();
+    }
+}
+
+/// An entry as it is shown: its fields are copied, and its event decoded, when somebody asks.
+pub struct Shown<'e> {
+    pub id: EventId,
+    fields: &'e dyn Fields,
+    event: OnceCell<Option<Event<'e>>>,
+}
+
+impl<'e> Shown<'e> {
+    fn new(id: EventId, fields: &'e dyn Fields) -> Self {
+        Shown {
+            id,
+            fields,
+            event: OnceCell::new(),
+        }
+    }
+
+    pub fn fields(&self) -> &'e [dead::Pair] {
+        self.fields.fields()
+    }
+
+    /// The reason why it died, if it is an entry of a dead stream.
+    pub fn told(&self) -> Option<Told<'e>> {
+        dead::split(self.fields()).1
+    }
+
+    pub fn event(&self) -> Option<&Event<'e>> {
+        let event = self.event.get_or_init(|| {
+            let (own, _) = dead::split(self.fields());
+            // The reply may have begun, so even a panic must not end it.
+            guard::catch("an event", || decode(own)).flatten()
+        });
+        event.as_ref()
+    }
+}
+
+fn decode(fields: &[dead::Pair]) -> Option<Event<'_>> {
+    match fields {
+        [(field, value)] => event::decode(&[(field.as_slice(), value.as_slice())]),
+        [_, _] | [_, _, _, _] => {
+            let fields = fields.iter();
+            let fields: Vec<(&[u8], &[u8])> = fields
+                .map(|(field, value)| (field.as_slice(), value.as_slice()))
+                .collect();
+            event::decode(&fields)
+        }
+        _ => None,
+    }
+}
+
+impl Entry for Shown<'_> {
+    fn id(&self) -> EventId {
+        self.id
+    }
+
+    fn is_event(&self) -> bool {
+        self.event().is_some()
+    }
+
+    fn passes(&self, filter: &Filter) -> bool {
+        filter.takes(self.event())
+    }
+
+    fn is_of(&self, shard: Shard) -> bool {
+        shard.takes(self.event())
+    }
+
+    fn key(&self, order: &Order, seed: Seed) -> u64 {
+        match order {
+            Order::None => 0,
+            order => order.key(seed, self.event()),
+        }
+    }
+
+    fn is_selected(&self, selector: &Selector, order: &Order) -> bool {
+        selector.takes(order, self.event())
+    }
+}
+
+/// An entry of the dead stream.
+struct OfDead<'s, 'e> {
+    shown: &'s Shown<'e>,
+    stream: &'s RedisString,
+}
+
+impl Entry for OfDead<'_, '_> {
+    fn id(&self) -> EventId {
+        self.shown.id
+    }
+
+    fn is_event(&self) -> bool {
+        self.shown.is_event()
+    }
+
+    fn passes(&self, filter: &Filter) -> bool {
+        self.shown.passes(filter)
+    }
+
+    fn is_of(&self, shard: Shard) -> bool {
+        self.shown.is_of(shard)
+    }
+
+    fn key(&self, order: &Order, seed: Seed) -> u64 {
+        self.shown.key(order, seed)
+    }
+
+    fn is_selected(&self, selector: &Selector, order: &Order) -> bool {
+        self.shown.is_selected(selector, order)
+    }
+}
+
+impl DeadEntry for OfDead<'_, '_> {
+    fn origin(&self) -> Option<Origin<'_>> {
+        let told = self.shown.told()?;
+        Some(Origin {
+            id: told.id()?,
+            is_ours: told.stream() == self.stream.as_slice(),
+            reader: told.reader(),
+        })
+    }
+}
