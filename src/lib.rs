@@ -39,11 +39,11 @@ use commands::readers::{
 };
 use commands::{
     abort::Abort, commit::Commit, declare::Declare, deferred::Deferred, flush::Flush, get::Get,
-    info::Info,
+    info::Info, reconcile::Reconcile, scan::Scan,
 };
 use redis_module::{Context, RedisString};
 use server::{acl_categories, config, dispatch, eviction, stats as counters};
-use store::{declarations, last_ids, readers};
+use store::{declarations, last_ids, readers, runs, walk};
 
 /// Unit tests run without a server, so without its allocator.
 #[cfg(not(test))]
@@ -66,6 +66,10 @@ const COMMANDS: &[fn(&Context) -> bool] = &[
     dispatch::register::<Get>,
     // DIRTY.INFO key: the declaration
     dispatch::register::<Info>,
+    // DIRTY.SCAN key cursor: typed snapshots, a page at a time
+    dispatch::register::<Scan>,
+    // DIRTY.RECONCILE key BEGIN|SWEEP|ABORT|STATUS run: make them equal to the application's rows
+    dispatch::register::<Reconcile>,
     // DIRTY.READER stream GROUP|CURSOR …: a reader and its settings
     dispatch::register::<Reader>,
     // DIRTY.CONSUME stream GROUP|CURSOR …: acknowledge and read
@@ -111,6 +115,8 @@ fn load(ctx: &Context, args: &[RedisString]) -> bool {
         && config::register(ctx, args)
         && COMMANDS.iter().all(|register| register(ctx))
         && last_ids::register(ctx)
+        && walk::register(ctx)
+        && runs::register(ctx)
         && counters::register(ctx)
         && eviction::register(ctx)
 }

@@ -228,6 +228,22 @@ pub enum Error {
     /// Readers at a key are in use by another command.
     #[error("TRYAGAIN the readers at {0} are at work for another command")]
     Busy(Quoted),
+    /// A cursor of SCAN is not one that a reply gave.
+    #[error("ERR invalid cursor {0}, expected 0 or one that a reply gave")]
+    NotACursor(Quoted),
+    /// A key has no run of this name.
+    #[error("NORUN there is no run {run} of {key}; begin one")]
+    NoRun { run: Quoted, key: Quoted },
+    /// A key has another run.
+    #[error("EXISTS the run {run} of {key} has not ended")]
+    RunExists { run: Quoted, key: Quoted },
+    /// SWEEP would delete more than MAXDELETE allows.
+    #[error("LIMIT {missing} of {scanned} entities would be deleted; MAXDELETE allows {allowed}")]
+    WouldDelete {
+        missing: u64,
+        scanned: u64,
+        allowed: u64,
+    },
     /// The dead stream of a stream is the stream itself.
     #[error("ERR the stream {0} cannot take its own dead")]
     DeadIsStream(Quoted),

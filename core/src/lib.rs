@@ -9,6 +9,7 @@
 //! | [`encoding`] | bytes and back: events as entries, fields as clients send them, declarations as stored |
 //! | [`flush`] | a flush, from its arguments to the plan of its writes and events |
 //! | [`reading`] | the requests of readers, and the filters that select their events |
+//! | [`reconcile`] | the runs of a reconciliation |
 //! | [`slot`], [`unique`] | cluster slots; the search for duplicate names |
 
 #![forbid(unsafe_code)]
@@ -41,6 +42,7 @@ pub mod flush;
 pub mod fuzz;
 pub mod keyword;
 pub mod reading;
+pub mod reconcile;
 pub mod slot;
 pub mod syntax;
 pub mod unique;

@@ -2,7 +2,7 @@ use super::flush::{execute, reply};
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
 use crate::store::deferred::DeferredFlushes;
-use crate::store::{cluster, declarations};
+use crate::store::{cluster, declarations, runs};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::{Error, Quoted};
@@ -33,7 +33,8 @@ impl Command for Commit {
     const ARITY: Arity = Arity::AtLeast(1);
 
     fn run(call: &Call) -> Result<(), Error> {
-        let declaration = &*declarations::load(call.ctx, &call.key)?;
+        let declared = declarations::load(call.ctx, &call.key)?;
+        let declaration = &*declared;
         Args::new(call.args).names("COMMIT", "a token")?;
         cluster::check(call.ctx, &call.key, declaration)?;
         let deferred = DeferredFlushes::of(call.ctx, &call.key)?;
@@ -93,6 +94,8 @@ impl Command for Commit {
             let ops = flushes.iter().map(|flush| flush.actions.len());
             config::limits().check_ops(ops.fold(0, usize::saturating_add))?;
         }
+        let actions = flushes.iter().flat_map(|flush| &flush.actions);
+        runs::see_others(&declared, actions.map(|(id, _)| *id));
         let (writes, outcomes) = execute::<Commit>(call, declaration, flushes)?;
         let mut outcomes = outcomes.into_iter();
         let removed = match done.is_empty() {

@@ -12,3 +12,5 @@ pub mod info;
 #[cfg(feature = "deliberate-panic")]
 pub mod panic;
 pub mod readers;
+pub mod reconcile;
+pub mod scan;

@@ -12,7 +12,7 @@ pub static EVENTS: AtomicU64 = AtomicU64::new(0);
 pub static DELIVERED: AtomicU64 = AtomicU64::new(0);
 pub static ERRORS: AtomicU64 = AtomicU64::new(0);
 pub static BLOCKED: AtomicU64 = AtomicU64::new(0);
-static EFFECTS: [(Effect, &CStr, AtomicU64); 9] = [
+static EFFECTS: [(Effect, &CStr, AtomicU64); 10] = [
     (Effect::Insert, c"ops_insert", AtomicU64::new(0)),
     (Effect::Update, c"ops_update", AtomicU64::new(0)),
     (Effect::Delete, c"ops_delete", AtomicU64::new(0)),
@@ -22,6 +22,7 @@ static EFFECTS: [(Effect, &CStr, AtomicU64); 9] = [
     (Effect::Seed, c"ops_seed", AtomicU64::new(0)),
     (Effect::Conflict, c"ops_conflict", AtomicU64::new(0)),
     (Effect::Hidden, c"ops_hidden", AtomicU64::new(0)),
+    (Effect::Newer, c"ops_newer", AtomicU64::new(0)),
 ];
 
 pub fn count(counter: &AtomicU64, n: usize) {

@@ -40,6 +40,13 @@ pub fn register(ctx: &Context) -> bool {
 #[derive(Clone)]
 pub struct Declared(Arc<DeclarationValue>);
 
+impl Declared {
+    /// Whether these are one value, which no DECLARE has replaced. COPY makes no other value.
+    pub fn is(&self, other: &Declared) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Deref for Declared {
     type Target = Declaration;
 

@@ -92,6 +92,16 @@ impl<'c> SnapshotReader<'c> {
         }
     }
 
+    /// Whether an entity is stored. Reads its fields only if it may be a tombstone.
+    pub fn exists(&mut self, id: &[u8]) -> Result<bool, Error> {
+        let name = keys::string(&self.key_of(id)?);
+        let key = Key::read(self.ctx, &name);
+        match key.holds(&name, Type::Hash, "a hash")? && key.length() > 1 {
+            true => Ok(true),
+            false => Ok(self.load(id, &[])?.entity().is_some()),
+        }
+    }
+
     /// Refuses an id whose snapshot could not be stored, as far as that can be told now.
     pub fn check_id(&mut self, id: &[u8]) -> Result<(), Error> {
         let name = self.key_of(id)?;

@@ -12,6 +12,8 @@ pub struct Flush<'a> {
     pub meta: Vec<Pair<'a>>,
     /// WITHEVENTS: whether the reply names changed fields and events.
     pub with_events: bool,
+    /// RUN: whether it repairs what is stored with the same version.
+    pub repairs: bool,
     /// FORCE: whether it applies whatever the versions say.
     pub force: bool,
     /// The operations in order, each with the id of its entity.
@@ -40,6 +42,8 @@ pub enum Action<'a> {
     Touch,
     /// SEED: store the whole state and publish nothing.
     Seed(Fields<'a>),
+    /// A row of a run whose entity another flush has named since the run began.
+    Newer,
 }
 
 impl<'a> Action<'a> {
@@ -52,6 +56,7 @@ impl<'a> Action<'a> {
             Action::Delete(_) => "DELETE",
             Action::Touch => "TOUCH",
             Action::Seed(_) => "SEED",
+            Action::Newer => "SNAPSHOT",
         }
     }
 
@@ -64,7 +69,7 @@ impl<'a> Action<'a> {
             | Action::Seed(fields)
             | Action::Delete(Some(fields)) => (Some(fields), None),
             Action::Replace { old, new } => (Some(old), Some(new)),
-            Action::Delete(None) | Action::Touch => (None, None),
+            Action::Delete(None) | Action::Touch | Action::Newer => (None, None),
         };
         one.into_iter().chain(other)
     }

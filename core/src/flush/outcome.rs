@@ -25,10 +25,12 @@ pub enum Effect {
     Conflict,
     /// The state was stored or deleted, and readers were not told, since for them there is no such entity.
     Hidden,
+    /// A row of a run was left alone: another flush had named its entity since the run began.
+    Newer,
 }
 
 impl Effect {
-    const ALL: [Effect; 9] = [
+    const ALL: [Effect; 10] = [
         Effect::Insert,
         Effect::Update,
         Effect::Delete,
@@ -38,6 +40,7 @@ impl Effect {
         Effect::Seed,
         Effect::Conflict,
         Effect::Hidden,
+        Effect::Newer,
     ];
 
     /// The effect that has this name.
@@ -58,6 +61,7 @@ impl Effect {
             Effect::Seed => c"seed",
             Effect::Conflict => c"conflict",
             Effect::Hidden => c"hidden",
+            Effect::Newer => c"newer",
         }
     }
 }

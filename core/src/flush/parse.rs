@@ -10,11 +10,22 @@ use crate::entity::value::InputValue;
 use crate::error::{Error, Quoted};
 use crate::unique::Seen;
 
+/// The name of META under which the events of a run carry its name.
+pub const RUN: &[u8] = b"reconcile";
+
 /// How long a token of ONCE is remembered by default: a day.
 const ONCE_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The options, which stand before the operations.
-const OPTIONS: [&str; 6] = ["META", "WITHEVENTS", "FORCE", "ONCE", "DEFER", "DRYRUN"];
+const OPTIONS: [&str; 7] = [
+    "META",
+    "WITHEVENTS",
+    "FORCE",
+    "ONCE",
+    "DEFER",
+    "DRYRUN",
+    "RUN",
+];
 
 /// DIRTY.FLUSH: a flush, and whether it waits or is remembered.
 #[derive(Debug, Default)]
@@ -27,6 +38,8 @@ pub struct Request<'a> {
     pub defer: Option<&'a [u8]>,
     /// DRYRUN: only the effects are asked for.
     pub dry_run: bool,
+    /// RUN: the run of a reconciliation whose rows these are.
+    pub run: Option<&'a [u8]>,
     /// The arguments without ONCE and DEFER, which are stored if the flush is deferred.
     pub kept: Vec<&'a [u8]>,
 }
@@ -78,13 +91,18 @@ impl<'a> Options<'a> {
                 request.kept.extend(args.since(&before));
             }
         }
-        if !request.dry_run {
-            return Ok(());
-        }
-        match (request.defer, request.once) {
-            (Some(_), _) => Err(Error::Exclusive("DEFER", "DRYRUN")),
-            (None, Some(_)) => Err(Error::Exclusive("ONCE", "DRYRUN")),
-            (None, None) => Ok(()),
+        let modes = [
+            ("DEFER", request.defer.is_some()),
+            ("RUN", request.run.is_some()),
+            ("DRYRUN", request.dry_run),
+        ];
+        let mut modes = modes.iter().filter(|(_, is_given)| *is_given);
+        match (modes.next(), modes.next()) {
+            (Some((one, _)), Some((other, _))) => Err(Error::Exclusive(one, other)),
+            (Some((mode @ ("RUN" | "DRYRUN"), _)), None) if request.once.is_some() => {
+                Err(Error::Exclusive("ONCE", mode))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -106,12 +124,26 @@ impl<'a> Options<'a> {
         if request.defer.is_some() {
             request.kept.extend(args.rest());
         }
+        if let Some(run) = request.run {
+            request.flush.repairs = true;
+            if request.flush.meta.iter().any(|(name, _)| **name == *RUN) {
+                return Err(Error::DuplicateMeta(Quoted::new(RUN)));
+            }
+            request.flush.meta.push((RUN.into(), run.into()));
+        }
         limits.check_pairs(request.flush.meta.len())?;
         for (name, value) in &request.flush.meta {
             limits.check_name(name)?;
             limits.check_value(name, value)?;
         }
         request.flush.actions = operations(args, stateless, limits)?;
+        if request.run.is_some() {
+            let mut actions = request.flush.actions.iter();
+            let other = actions.find(|(_, action)| !matches!(action, Action::Snapshot(_)));
+            if let Some((_, other)) = other {
+                return Err(Error::Exclusive("RUN", other.name()));
+            }
+        }
         Ok(request)
     }
 }
@@ -147,6 +179,9 @@ impl<'a> Request<'a> {
         } else if args.keyword("DRYRUN") {
             self.dry_run = true;
             Ok(Some("DRYRUN"))
+        } else if args.keyword("RUN") {
+            self.run = Some(args.name("RUN", "a run")?);
+            Ok(Some("RUN"))
         } else if args.keyword("DEFER") {
             self.defer = Some(args.name("DEFER", "a token")?);
             Ok(Some("DEFER"))
@@ -293,6 +328,7 @@ mod tests {
                 Action::Delete(fields) => ("delete", fields.as_deref().unwrap_or_default()),
                 Action::Replace { new, .. } => ("replace", new.as_slice()),
                 Action::Touch => ("touch", [].as_slice()),
+                Action::Newer => ("newer", [].as_slice()),
             };
             let nulls = fields.iter().filter(|(_, value)| value.is_none()).count();
             format!("{name} {} {}-{nulls}", id.escape_ascii(), fields.len())

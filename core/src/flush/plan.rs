@@ -36,6 +36,7 @@ pub fn plan<'a>(
         planner.meta = flush.meta;
         planner.with_events = flush.with_events;
         planner.force = flush.force;
+        planner.repairs = flush.repairs;
         planner.limited = flush.token.is_none();
         planner
             .plan
@@ -49,7 +50,7 @@ pub fn plan<'a>(
             };
             let state = match known {
                 Some(state) => state,
-                None if declaration.stateless => EntityState::Nothing,
+                None if declaration.stateless || action == Action::Newer => EntityState::Nothing,
                 None => {
                     let given = action.fields().next().map_or(&[][..], Vec::as_slice);
                     let state = stored.load(id, given).map_err(of_token)?;
@@ -144,6 +145,7 @@ impl<'d, 'a> Planner<'d, 'a> {
         stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         match action {
+            Action::Newer => Ok(self.nothing(id, Effect::Newer)),
             Action::Touch => {
                 self.check_given(id, &action)?;
                 self.touch(id, stored)

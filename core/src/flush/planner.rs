@@ -57,6 +57,8 @@ pub(super) struct Planner<'d, 'a> {
     pub with_events: bool,
     /// FORCE of the current flush.
     pub force: bool,
+    /// Whether the current flush repairs what is stored with the same version.
+    pub repairs: bool,
     /// Whether limits hold for the fields that the current flush gives. Those of a flush that waited were checked
     /// when it came.
     pub limited: bool,
@@ -84,6 +86,7 @@ impl<'d, 'a> Planner<'d, 'a> {
             meta: Vec::new(),
             with_events: false,
             force: false,
+            repairs: false,
             limited: true,
             numeric: streams.find(|stream| stream.format.has_numeric_ids()),
             plan: Plan::default(),

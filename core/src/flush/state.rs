@@ -33,6 +33,14 @@ impl<'g> EntityState<'g> {
         }
     }
 
+    /// The snapshot of an entity that exists.
+    pub fn into_entity(self) -> Option<Snapshot<'g>> {
+        match self {
+            EntityState::Entity(snapshot) => Some(snapshot),
+            EntityState::Nothing | EntityState::Tombstone(_) => None,
+        }
+    }
+
     /// The state after a write, for later operations of the same command.
     pub fn after(self, write: Option<&Write>) -> Self {
         match write {

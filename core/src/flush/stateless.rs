@@ -24,7 +24,7 @@ impl<'a> Planner<'_, 'a> {
             Action::Delete(old) => (Operation::Delete, old.unwrap_or_default(), Fields::new()),
             Action::Snapshot(_) => return Err(Error::NeedsSnapshots("SNAPSHOT")),
             Action::Seed(_) => return Err(Error::NeedsSnapshots("SEED")),
-            Action::Update(_) | Action::Touch => return Err(Error::Internal), // not parsed so, not sent here
+            Action::Update(_) | Action::Touch | Action::Newer => return Err(Error::Internal), // not parsed so, not sent here
         };
         let nulls = match self.has_library() {
             true => nulls(&old, &new),

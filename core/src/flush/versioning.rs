@@ -65,6 +65,7 @@ impl<'a> Planner<'_, 'a> {
         match given?.cmp(&self.known_version(stored)?) {
             Ordering::Greater => None,
             Ordering::Equal if exists && is_same => Some(Effect::None),
+            Ordering::Equal if exists && self.repairs => None,
             Ordering::Equal if exists => Some(Effect::Conflict),
             Ordering::Equal | Ordering::Less => Some(Effect::Stale),
         }

@@ -5,21 +5,25 @@ pub use execute::{dry_run, execute, reply};
 use crate::redis::clock;
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
+use crate::store::declarations::Declared;
 use crate::store::deferred::DeferredFlushes;
 use crate::store::once::Once;
+use crate::store::runs::{self, Home};
 use crate::store::snapshots::SnapshotReader;
+use crate::store::writes::Writes;
 use crate::store::{cluster, declarations};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::stored;
-use dirty_streams_core::flush::{Answer, Options, Request, check, plan};
+use dirty_streams_core::flush::{Action, Answer, Options, Request, check, plan};
+use dirty_streams_core::reconcile::Phase;
 use dirty_streams_core::syntax::{Arg, block, flag, integer, key, one_of, option, text, word};
 use std::ffi::CStr;
 
 /// ```text
 /// DIRTY.FLUSH key [META n name value [name value …]] [WITHEVENTS] [FORCE] [ONCE token [ms]]
-///             [DEFER token|DRYRUN] op [op …]
+///             [DEFER token|RUN run|DRYRUN] op [op …]
 ///
 /// op:      SNAPSHOT id fields     the whole state: insert if new, else update
 ///          INSERT id fields       EXISTS if there is a different one
@@ -39,8 +43,8 @@ use std::ffi::CStr;
 /// ```
 ///
 /// One unit: everything is checked first, then everything is applied, or nothing is. Replies an array
-/// with the effect of each op: `insert`, `update`, `delete`, `none`, `stale`, `conflict`, `hidden`, `touch` or
-/// `seed`; WITHEVENTS makes each element `[effect, [changed field …], [stream, event id, …]]`; DEFER replies
+/// with the effect of each op: `insert`, `update`, `delete`, `none`, `stale`, `conflict`, `hidden`, `newer`, `touch`
+/// or `seed`; WITHEVENTS makes each element `[effect, [changed field …], [stream, event id, …]]`; DEFER replies
 /// `[deferred]`; DRYRUN only tells the effects.
 pub struct Flush;
 
@@ -57,7 +61,11 @@ impl Command for Flush {
         option(c"ONCE", block(c"once", ONCE)),
         one_of(
             c"mode",
-            &[text(c"token").after(c"DEFER"), word(c"dryrun", c"DRYRUN")],
+            &[
+                text(c"token").after(c"DEFER"),
+                text(c"run").after(c"RUN"),
+                word(c"dryrun", c"DRYRUN"),
+            ],
         )
         .optional(),
         one_of(
@@ -89,9 +97,14 @@ impl Command for Flush {
             reply(call.reply(), answer);
             return Ok(());
         }
-        let declaration = &*declarations::load(ctx, &call.key)?;
+        let declared = declarations::load(ctx, &call.key)?;
+        let declaration = &*declared;
         cluster::check(ctx, &call.key, declaration)?;
         let request = options.finish(declaration.stateless, &config::limits())?;
+        if request.run.is_none() && !request.dry_run {
+            let actions = request.flush.actions.iter();
+            runs::see_others(&declared, actions.map(|(id, _)| *id));
+        }
         let once = match (once, request.once) {
             (Some(once), Some(asked)) => {
                 let (once, _) = once?;
@@ -105,6 +118,10 @@ impl Command for Flush {
             None if request.dry_run => {
                 let mut done = dry_run::<Flush>(call, declaration, vec![request.flush])?;
                 (None, Answer::Done(done.pop().unwrap_or_default()))
+            }
+            None if request.run.is_some() => {
+                let (writes, answer) = send_rows(call, &declared, request)?;
+                (Some(writes), answer)
             }
             None => {
                 let (writes, mut done) = execute::<Flush>(call, declaration, vec![request.flush])?;
@@ -181,6 +198,37 @@ fn first_answer(once: &Once) -> Result<Option<Answer>, Error> {
             None => Err(once.not_one()),
         },
     }
+}
+
+/// Carries out a flush with the rows of a run. It leaves alone what others have named since the run began.
+fn send_rows<'c>(
+    call: &Call<'c>,
+    declaration: &Declared,
+    mut request: Request,
+) -> Result<(Writes<'c>, Answer), Error> {
+    let run = request.run.unwrap_or_default();
+    let home = Home::new(call.ctx, &call.key, declaration);
+    let actions = &mut request.flush.actions;
+    home.ask(run, |active| {
+        if active.run.phase() == Phase::Done {
+            return Err(home.no_run(run));
+        }
+        for (id, action) in actions.iter_mut() {
+            if active.run.is_newer(id) {
+                *action = Action::Newer;
+            }
+        }
+        Ok(())
+    })?;
+    let ids: Vec<&[u8]> = actions.iter().map(|(id, _)| *id).collect();
+    let (writes, mut done) = execute::<Flush>(call, declaration, vec![request.flush])?;
+    let outcomes = done.pop().unwrap_or_default();
+    home.ask(run, |active| {
+        let rows = ids.iter().zip(&outcomes);
+        rows.for_each(|(id, outcome)| active.run.send(id, outcome.effect));
+        Ok(())
+    })?;
+    Ok((writes, Answer::Done(outcomes)))
 }
 
 /// Keeps a flush for its COMMIT.
