@@ -44,6 +44,7 @@ mod panics;
 mod paused;
 mod persistence;
 mod readers;
+mod reconcile;
 mod repair;
 mod replication;
 mod retention;

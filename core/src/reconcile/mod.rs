@@ -298,3 +298,182 @@ impl Run {
         missing.fold(self.marks.memory(), usize::saturating_add)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// Something that happens to a run, with an id.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Other(u8),
+        Send(u8),
+        Store(u8),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..40u8).prop_map(Step::Other),
+            (0..40u8).prop_map(Step::Send),
+            (0..40u8).prop_map(Step::Store),
+        ]
+    }
+
+    fn name(id: u8) -> Vec<u8> {
+        match id % 8 {
+            0 => format!("{id}:x").into_bytes(),
+            _ => id.to_string().into_bytes(),
+        }
+    }
+
+    /// The snapshots, and the run with what a simple model knows of it.
+    struct World {
+        run: Run,
+        stored: BTreeSet<Vec<u8>>,
+        others: BTreeSet<Vec<u8>>,
+        sent: BTreeSet<Vec<u8>>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            World {
+                run: Run::new(b"r"),
+                stored: BTreeSet::new(),
+                others: BTreeSet::new(),
+                sent: BTreeSet::new(),
+            }
+        }
+
+        fn take(&mut self, step: &Step) {
+            if self.run.phase() == Phase::Done {
+                return; // nothing is sent any more
+            }
+            match step {
+                Step::Other(id) => {
+                    self.others.insert(name(*id));
+                    self.run.see_other(&name(*id));
+                }
+                Step::Send(id) => {
+                    let id = name(*id);
+                    let is_newer = self.others.contains(&id);
+                    assert_eq!(self.run.is_newer(&id), is_newer);
+                    let effect = match (is_newer, self.stored.contains(&id)) {
+                        (true, _) => Effect::Newer,
+                        (false, true) => Effect::None,
+                        (false, false) => Effect::Insert,
+                    };
+                    self.run.send(&id, effect);
+                    if !is_newer {
+                        self.stored.insert(id.clone());
+                    }
+                    self.sent.insert(id);
+                }
+                // By a native command: nobody tells the run.
+                Step::Store(id) => drop(self.stored.insert(name(*id))),
+            }
+        }
+
+        /// Those that SWEEP is to delete, and those that it leaves to the application.
+        fn unnamed(&self, has_colons: bool) -> (BTreeSet<Vec<u8>>, usize) {
+            let stored = self.stored.iter();
+            let unnamed =
+                stored.filter(|id| !self.others.contains(*id) && !self.sent.contains(*id));
+            let (foreign, missing): (Vec<_>, Vec<_>) =
+                unnamed.partition(|id| !has_colons && id.contains(&b':'));
+            (missing.into_iter().cloned().collect(), foreign.len())
+        }
+
+        fn count(&mut self, during: &[Step]) -> bool {
+            let has_colons = self.sent.iter().any(|id| id.contains(&b':'));
+            self.run.begin_count();
+            // A scan shows what is stored throughout, some of it twice.
+            let shown: Vec<Vec<u8>> = self.stored.iter().cloned().collect();
+            for id in &shown {
+                self.run.find(id);
+            }
+            let scanned = self.stored.len();
+            for id in shown.iter().step_by(2) {
+                self.run.find(id);
+            }
+            for step in during.iter().filter(|step| !matches!(step, Step::Store(_))) {
+                self.take(step);
+            }
+            let (missing, foreign) = self.unnamed(has_colons);
+            let status = self.run.status();
+            assert_eq!(status.scanned, scanned as u64);
+            assert_eq!(status.missing, missing.len() as u64);
+            // One that is named later was counted as foreign before.
+            assert!(status.foreign >= foreign as u64);
+            has_colons
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_run_deletes_what_nobody_has_named_and_never_more_than_it_may(
+            before in prop::collection::vec(step(), 0..60),
+            during in prop::collection::vec(step(), 0..10),
+            after in prop::collection::vec(step(), 0..10),
+            max in 0..30u64,
+            page in 1..7usize,
+        ) {
+            let mut world = World::new();
+            before.iter().for_each(|step| world.take(step));
+            let has_colons = world.count(&during);
+            let (counted, _) = world.unnamed(has_colons);
+            let ended = world.run.end_count(MaxDelete::Count(max), false);
+            prop_assert_eq!(ended.is_err(), counted.len() as u64 > max);
+            if ended.is_err() {
+                prop_assert_eq!(world.run.phase(), Phase::Rows);
+                return Ok(());
+            }
+            for step in after.iter().filter(|step| !matches!(step, Step::Store(_))) {
+                world.take(step);
+            }
+            let (left, _) = world.unnamed(has_colons);
+            let left: BTreeSet<_> = left.intersection(&counted).cloned().collect();
+            let mut deleted = BTreeSet::new();
+            while world.run.phase() == Phase::Deleting {
+                let ids = world.run.next_missing(page);
+                prop_assert!(ids.len() <= page);
+                world.run.delete(&ids, ids.iter().map(|_| Effect::Delete));
+                deleted.extend(ids.into_iter().map(Vec::from));
+            }
+            prop_assert_eq!(world.run.phase(), Phase::Done);
+            prop_assert_eq!(&deleted, &left);
+            prop_assert_eq!(world.run.status().deleted, deleted.len() as u64);
+        }
+    }
+
+    #[test]
+    fn the_limit_is_a_number_or_a_part_of_the_snapshots() {
+        for (max, scanned, allowed) in [
+            (MaxDelete::Default, 50, 10),
+            (MaxDelete::Default, 5000, 50),
+            (MaxDelete::Count(7), 5000, 7),
+            (MaxDelete::Percent(0), 5000, 0),
+            (MaxDelete::Percent(3), 99, 2),
+            (MaxDelete::Percent(100), u64::MAX, u64::MAX),
+        ] {
+            assert_eq!(max.of(scanned), allowed, "{max:?} of {scanned}");
+        }
+    }
+
+    #[test]
+    fn a_dry_run_and_a_refused_one_go_back_to_their_rows() {
+        let mut run = Run::new(b"r");
+        for (max, is_dry, ended, phase) in [
+            (1, false, false, Phase::Rows),
+            (2, true, true, Phase::Rows),
+            (2, false, true, Phase::Deleting),
+        ] {
+            run.begin_count();
+            run.find(b"1");
+            run.find(b"2");
+            let count = run.end_count(MaxDelete::Count(max), is_dry);
+            assert_eq!((count.is_ok(), run.phase()), (ended, phase));
+        }
+    }
+}
