@@ -326,6 +326,7 @@ impl Kept {
             self.term = term;
             self.readers.restart(now_ms);
         }
+        self.readers.see(now_ms);
     }
 }
 
