@@ -58,7 +58,8 @@ dies() {
 
 # background name command…: it goes on until `end name`; what it prints is shown then.
 background() {
-    "${@:2}" >"$folder/$1.out" &
+    # Without the end of the pipe that intake reads: it ends when nobody has that any more.
+    "${@:2}" >"$folder/$1.out" 7>&- &
     running[$1]=$!
 }
 end() {
@@ -120,8 +121,8 @@ worker_ends() {
 held() { cli DIRTY.PENDING user-changes GROUP mailer | grep -qx held; }
 # Mails that take their time. The worker dies in the middle of one, and is started again under its name: long before
 # CLAIM's minute is over it sends that one. Then a release whose CLAIM is shorter than such a mail takes: a worker that
-# waits gets nothing of what the other one works on, for that one says HOLD. The deploy step of the old release changes
-# nothing any more. The first argument is the first one's id.
+# waits gets nothing of what the other one works on, for that one says HOLD, until it is stopped; then its mail is sent
+# once all the same. The deploy step of the old release changes nothing any more. The argument is the first user's id.
 slow_mails() {
     echo
     "saves_$language" "$1" Gil gil@slow.example
@@ -140,6 +141,15 @@ slow_mails() {
     patiently waits
     patiently drained user-changes mailer
     end idle
+    "saves_$language" "$(($1 + 2))" Ivo ivo@slow.example
+    patiently held
+    echo '$ # worker is stopped'
+    kill -STOP "${running[worker]}"
+    background other "${worker[@]}" mailer-2
+    patiently drained user-changes mailer
+    end other
+    echo '$ # worker goes on'
+    kill -CONT "${running[worker]}"
     echo
 }
 
@@ -188,7 +198,10 @@ take() {
     echo "$1" >&7
     patiently printed intake "$2"
 }
-saves_node() { take "{\"id\": $1, \"name\": \"$2\", \"email\": \"$3\", \"version\": 1}" "  user $1: insert"; }
+saves_node() {
+    echo "\$ # $2 is taken"
+    take "{\"id\": $1, \"name\": \"$2\", \"email\": \"$3\", \"version\": 1}" "  user $1: insert"
+}
 story_node() {
     worker_starts
     mkfifo "$folder/input"
@@ -198,7 +211,7 @@ story_node() {
     take '{"id": 1, "name": "Alicia", "email": "alice@example.com", "version": 2}' '  user 1: update'
     take '{"id": 1, "name": "Al", "email": "alice@example.com", "version": 1}' '  user 1: stale'
     take '{"id": 9, "name": "Niemand"}' '  user 9 is dropped: BADVALUE'
-    slow_mails 7
+    slow_mails 10
 
     # Redis hears, but the reply comes too late: the flush is sent again, and is not published twice.
     kill -STOP "$server"

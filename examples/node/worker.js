@@ -80,9 +80,12 @@ let pending = ['PENDING']; // at first: what a worker of this name has not finis
 while (!ended) {
   try {
     const batch = map(await call('DIRTY.CONSUME', 'ACK', done.length, ...done, ...pending, 'BLOCK', 1000, 'JSON'));
+    // After a lost reply they may be what the lost call has acknowledged.
+    for (const id of pending.length ? [] : batch['not-held']) {
+      console.log(`${id} was handled here, but this worker was silent for too long: another one has it`);
+    }
     done = [];
     pending = [];
-    for (const id of batch['not-held']) console.log(`${id} was acknowledged before, or another worker took it`);
     // Null if nobody knows how many.
     if (batch.missed !== 0) console.log(`${batch.missed ?? 'some'} events are lost: load the users from the database`);
     await handleAll(batch.events.map((text) => JSON.parse(text)));

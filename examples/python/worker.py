@@ -51,9 +51,10 @@ class Worker:
         while not ended():
             try:
                 batch = self.call("DIRTY.CONSUME", "ACK", len(self.done), *self.done, *pending, "BLOCK", 1000)
+                # After a lost reply they may be what the lost call has acknowledged.
+                for id in batch["not-held"] if not pending else []:
+                    print(f"{id} was handled here, but this worker was silent for too long: another one has it")
                 self.done, pending = [], []
-                for id in batch["not-held"]:
-                    print(f"{id} was acknowledged before, or another worker took it")
                 if batch["missed"] != 0:  # null if nobody knows how many
                     print(batch["missed"] or "some", "events are lost: load the users from SQL")
                 self.handle(batch["events"])

@@ -111,10 +111,11 @@ impl Worker {
             let ack = ("ACK", self.done.len(), &self.done);
             let batch: Batch = self.call(redis, "DIRTY.CONSUME", (ack, pending, "BLOCK", 1000))?;
             self.done.clear();
-            pending = None;
-            for id in batch.not_held {
-                println!("{id} was acknowledged before, or another worker took it");
+            // After a lost reply they may be what the lost call has acknowledged.
+            for id in pending.map_or(batch.not_held, |_| Vec::new()) {
+                println!("{id} was handled here, but this worker was silent for too long: another one has it");
             }
+            pending = None;
             if batch.missed != Some(0) {
                 println!("events are lost ({:?}): load the users from SQL", batch.missed);
             }
