@@ -211,10 +211,11 @@ pub fn filter(args: &mut Args, limits: &Limits) -> Result<Filter, Error> {
         limits.check_filters(found)?;
         // As many as there are: of those that are missing the client is told.
         if args.keyword("ENTITY") {
-            let entity = args.next("ENTITY", "a name")?;
+            let entity = name(args, "ENTITY", "a name")?;
             filter.entities.insert(entity.to_vec());
         } else if args.keyword("ID") {
             names(args, "ID", "an id", &mut found, limits, &mut filter.ids)?;
+            check_ids(&filter.ids)?;
         } else if args.keyword("OPS") {
             let before = filter.operations.unwrap_or(Operations::empty());
             filter.operations = Some(before | operations(args)?);
@@ -234,6 +235,18 @@ pub fn filter(args: &mut Args, limits: &Limits) -> Result<Filter, Error> {
             });
         }
         found = found.saturating_add(1);
+    }
+}
+
+/// No entity has an empty id, and an empty list does not mean all.
+fn check_ids(ids: &BTreeSet<Vec<u8>>) -> Result<(), Error> {
+    let (of, what) = ("ID", "an id");
+    if ids.is_empty() {
+        return Err(Error::Missing { of, what });
+    }
+    match ids.contains(b"".as_slice()) {
+        true => Err(Error::Empty { of, what }),
+        false => Ok(()),
     }
 }
 
