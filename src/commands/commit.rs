@@ -96,7 +96,7 @@ impl Command for Commit {
         }
         let actions = flushes.iter().flat_map(|flush| &flush.actions);
         runs::see_others(&declared, actions.map(|(id, _)| *id));
-        let (writes, outcomes) = execute::<Commit>(call, declaration, flushes)?;
+        let (writes, outcomes) = execute::<Commit>(call, declaration, flushes, None)?;
         let mut outcomes = outcomes.into_iter();
         let removed = match done.is_empty() {
             true => Ok(0),

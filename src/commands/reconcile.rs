@@ -168,7 +168,7 @@ fn delete(
             actions: ids.iter().map(|id| (&**id, Action::Delete(None))).collect(),
             ..Flush::default()
         };
-        let (writes, outcomes) = match execute::<Reconcile>(call, declaration, vec![flush]) {
+        let (writes, outcomes) = match execute::<Reconcile>(call, declaration, vec![flush], None) {
             Ok(done) => done,
             // The events of fewer are smaller.
             Err(error) if error.is_of_a_setting() && ids.len() > 1 => {
