@@ -124,6 +124,10 @@ impl<'r> Overlay<'r> {
             Op::Position { .. } | Op::Missed { .. } | Op::Count { .. } => {
                 self.selected().map(|_| ())
             }
+            Op::Phase(_) => {
+                let number = self.selected()?;
+                yes(self.kind(number) == Some(Kind::Cursor))
+            }
             Op::Forget => {
                 let number = self.selected()?;
                 self.forgotten.insert(number);

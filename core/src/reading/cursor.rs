@@ -10,6 +10,7 @@ use super::readers::Readers;
 use super::refusal::Refusal;
 use super::settings::Kind;
 use super::settle::Failed;
+use super::snapshot::{Phase, Told, Wanted};
 use super::stream::{Death, Delivery, Entry, Place, Stream, Verdict};
 use crate::entity::event_id::EventId;
 
@@ -60,12 +61,14 @@ pub struct Followed {
     pub position: Position,
     /// Where it began, before all that.
     pub from: EventId,
+    /// Of a cursor in its snapshot phase.
+    pub phase: Option<Told>,
 }
 
 impl Followed {
     /// Whether there is nothing to tell: then BLOCK waits, unless there is more.
     pub fn is_empty(&self) -> bool {
-        self.given == 0 && self.missed == Some(0)
+        self.given == 0 && self.missed == Some(0) && self.phase.is_none()
     }
 }
 
@@ -136,6 +139,38 @@ impl Walk<'_> {
     }
 }
 
+impl Walked {
+    /// Gives a page of snapshots if the walk has reached the stream's end.
+    fn read_on(
+        &mut self,
+        phase: &mut Phase,
+        walk: &Walk,
+        stream: &mut impl Stream,
+    ) -> Result<Told, Refusal> {
+        let mut begins = false;
+        if self.more {
+            phase.at = phase.at.next();
+        } else {
+            let wanted = Wanted {
+                filter: walk.filter,
+                shard: walk.shard,
+            };
+            let left = walk.count.saturating_sub(self.given);
+            let (at, given, is_first) = phase.read(left, &wanted, stream)?;
+            self.given = self.given.saturating_add(given);
+            phase.at = at;
+            begins = is_first;
+        }
+        let is_over = phase.is_over_at(&phase.at);
+        self.more |= !is_over;
+        Ok(Told {
+            is_over,
+            scanned: phase.at.scanned,
+            begins,
+        })
+    }
+}
+
 /// Whether this stream may have given an id: it is not beyond the last one, and if it is absent, the
 /// entries beside it leave room for its seq. Entries that others made tell nothing.
 pub(super) fn is_given(id: EventId, last: EventId, stream: &mut impl Stream) -> bool {
@@ -176,7 +211,17 @@ impl Act<'_> {
         else {
             return false;
         };
-        if position.epoch != epoch || position.scan.is_some() || position.id <= from {
+        if position.epoch != epoch {
+            return false;
+        }
+        let phase = self.phase();
+        let is_new = match (&position.scan, &phase) {
+            (None, None) => position.id > from,
+            // Of one page only the whole can be acknowledged, with the events before it.
+            (Some(scan), Some(phase)) => scan.page > phase.at.page && position.id >= from,
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        if !is_new {
             return false;
         }
         let last = match last {
@@ -197,10 +242,20 @@ impl Act<'_> {
                 unknown: false,
             });
         }
-        self.change(Op::Position {
-            id: position.id,
-            rejected: 0,
-        });
+        if position.id > from {
+            self.change(Op::Position {
+                id: position.id,
+                rejected: 0,
+            });
+        }
+        if let (Some(scan), Some(phase)) = (&position.scan, phase) {
+            let left = Phase {
+                at: scan.clone(),
+                keys: phase.keys.clone(),
+            };
+            let left = (!phase.is_over_at(scan)).then(|| Box::new(left));
+            self.change(Op::Phase(left));
+        }
         true
     }
 }
@@ -236,25 +291,40 @@ impl Readers {
             true => EventId::default(),
             false => passed.map_or(act.position(), |passed| passed.id.max(act.position())),
         };
+        let phase = act.phase();
+        let of_phase = phase.as_ref().map(|_| settings.filter.of_phase());
         let walk = Walk {
             from,
-            filter: &settings.filter,
+            filter: of_phase.as_ref().unwrap_or(&settings.filter),
             shard: settings.shard,
-            min_age_ms: settings.min_age_ms,
+            min_age_ms: match phase {
+                Some(_) => 0,
+                None => settings.min_age_ms,
+            },
             count: call.count,
             looked_at,
         };
-        let walked = match last > Some(from) {
+        let mut walked = match last > Some(from) {
             true => walk.run(now_ms, stream),
             false => walk.nothing(),
         };
+        let mut position = Position::new(walked.position, epoch);
+        let mut told = None;
+        if let Some(mut phase) = phase {
+            if again {
+                phase.at = phase.at.again();
+            }
+            told = Some(walked.read_on(&mut phase, &walk, stream)?);
+            position.scan = Some(phase.at);
+        }
         let unknown = again || act.reader().is_some_and(|reader| reader.missed_unknown);
         let reply = Followed {
             given: walked.given,
             missed: (!unknown).then_some(walked.missed),
             more: walked.more,
-            position: Position::new(walked.position, epoch),
+            position,
             from,
+            phase: told,
         };
         Ok(act.end(reply, walked.young_until))
     }
@@ -368,6 +438,7 @@ impl Read<'_> {
             more: walked.more,
             position: Position::new(walked.position, 0),
             from,
+            phase: None,
         };
         Ok((reply, walked.young_until))
     }

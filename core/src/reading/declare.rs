@@ -10,6 +10,7 @@ use super::readers::Readers;
 use super::refusal::Refusal;
 use super::settings::{Kind, Order, Settings};
 use super::slab::NIL;
+use super::snapshot::{Phase, Scan};
 use super::stream::{Entry, Stream, Verdict};
 use crate::entity::event_id::EventId;
 use std::sync::Arc;
@@ -36,8 +37,19 @@ pub struct Declare<'a> {
 pub enum From<'a> {
     /// At a place in the stream.
     Start(Start),
+    /// At the stream's end, after the snapshots of these declarations; for a cursor.
+    Snapshot(Vec<Box<[u8]>>),
     /// Where a native group is, which the module destroys when this succeeds.
     Native(&'a Native),
+}
+
+/// Where SEEK moves a reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SeekTo {
+    /// To a place in the stream.
+    Start(Start),
+    /// To the stream's end, after the snapshots of these declarations; for a cursor.
+    Snapshot(Vec<Box<[u8]>>),
 }
 
 /// What a native group has.
@@ -136,6 +148,7 @@ impl Readers {
         let position = match &call.from {
             None => return Err(Refusal::NeedsFrom(call.name.into())),
             Some(From::Start(start)) => resolve(*start, stream)?,
+            Some(From::Snapshot(_)) => resolve(Start::End, stream)?,
             Some(From::Native(native)) if call.kind == Kind::Group => native.position,
             Some(From::Native(native)) => {
                 let lowest = native.pending.iter().map(|pending| pending.id).min();
@@ -168,8 +181,10 @@ impl Readers {
             settings: Arc::new(call.settings.clone()),
             revision: call.revision,
         });
-        if let (Some(From::Native(native)), Kind::Group) = (&call.from, call.kind) {
-            act.take_over(native, call, stream);
+        match (&call.from, call.kind) {
+            (Some(From::Native(native)), Kind::Group) => act.take_over(native, call, stream),
+            (Some(From::Snapshot(keys)), Kind::Cursor) => act.begin_phase(keys),
+            _ => (),
         }
         Ok(act.end(Declared::Ok, None))
     }
@@ -267,12 +282,15 @@ impl Readers {
         &mut self,
         kind: Kind,
         name: &[u8],
-        start: Start,
+        start: &SeekTo,
         now_ms: u64,
         stream: &mut impl Stream,
     ) -> Result<Outcome<()>, Refusal> {
         let mut act = Act::on(self, kind, name, now_ms)?;
-        let id = resolve(start, stream)?;
+        let id = match start {
+            SeekTo::Start(start) => resolve(*start, stream)?,
+            SeekTo::Snapshot(_) => resolve(Start::End, stream)?,
+        };
         act.observe(stream);
         let epoch = match act.reader().map(|reader| reader.epoch()) {
             Some(epoch) if kind == Kind::Cursor => now_ms.max(epoch.saturating_add(1)),
@@ -285,12 +303,22 @@ impl Readers {
             });
         }
         act.change(Op::Seek { id, epoch });
+        if let SeekTo::Snapshot(keys) = start {
+            act.begin_phase(keys);
+        }
         act.wake_all = true;
         Ok(act.end((), None))
     }
 }
 
 impl Act<'_> {
+    fn begin_phase(&mut self, keys: &[Box<[u8]>]) {
+        self.change(Op::Phase(Some(Box::new(Phase {
+            keys: keys.to_vec(),
+            at: Scan::default(),
+        }))));
+    }
+
     /// A native group's pending entries become the new group's: held in ORDER NONE, else due.
     fn take_over(&mut self, native: &Native, call: &Declare, stream: &mut impl Stream) {
         let keeps_holders = call.settings.order == Order::None;

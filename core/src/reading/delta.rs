@@ -10,6 +10,7 @@ use super::reader::Counter;
 use super::settings::Kind;
 use super::settings_wire::{put_settings, take_settings};
 use super::slab::NIL;
+use super::snapshot::{Phase, Scan};
 use super::wire::{Bytes, put_bytes, put_difference, put_id, put_number};
 use crate::entity::event_id::EventId;
 use std::sync::Arc;
@@ -293,6 +294,17 @@ impl Writer {
                     consumer.map_or(0, |next| u64::from(next).saturating_add(1)),
                 );
             }
+            Op::Phase(phase) => {
+                out.extend([28, u8::from(phase.is_some())]);
+                if let Some(Phase { keys, at }) = phase.as_deref() {
+                    put_number(out, u64::try_from(keys.len()).unwrap_or(0));
+                    keys.iter().for_each(|key| put_bytes(out, key));
+                    put_number(out, at.page);
+                    put_number(out, at.key.into());
+                    put_number(out, at.scanned);
+                    put_bytes(out, &at.place);
+                }
+            }
             // Runs, which `push` has written.
             _ => debug_assert!(false, "{op:?} is no single op"),
         }
@@ -477,8 +489,28 @@ impl<'a> Parser<'a> {
                     Some(next) => Some(u32::try_from(next).ok()?),
                 },
             },
+            28 => Op::Phase(match self.bytes.flag()? {
+                true => Some(Box::new(self.phase()?)),
+                false => None,
+            }),
             _ => return None,
         })
+    }
+
+    fn phase(&mut self) -> Option<Phase> {
+        let n = self.bytes.number()?;
+        let mut keys: Vec<Box<[u8]>> = Vec::new();
+        for _ in 0..n {
+            let key = self.bytes.bytes()?;
+            keys.push(Some(key).filter(|key| !key.is_empty())?.into());
+        }
+        let at = Scan {
+            page: self.bytes.number()?,
+            key: self.bytes.small()?,
+            scanned: self.bytes.number()?,
+            place: self.bytes.bytes()?.into(),
+        };
+        (!keys.is_empty()).then_some(Phase { keys, at })
     }
 
     fn message(&mut self) -> Option<&'a [u8]> {

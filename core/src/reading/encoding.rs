@@ -106,6 +106,9 @@ fn encode_reader(pieces: &mut Pieces, number: u32, reader: &Reader) {
             unknown: true,
         });
     }
+    if let Some(phase) = reader.phase() {
+        pieces.push(&Op::Phase(Some(Box::new(phase.clone()))));
+    }
     let Some(group) = reader.group() else {
         return;
     };

@@ -52,6 +52,7 @@ mod settings;
 mod settings_wire;
 mod settle;
 mod slab;
+mod snapshot;
 mod stats;
 mod stream;
 mod wire;
@@ -59,7 +60,7 @@ mod wire;
 pub use act::{Outcome, Wake};
 pub use consume::{Consume, Consumed, Limits, Prospect};
 pub use cursor::{Follow, Followed, Read};
-pub use declare::{Declare, Declared, From, Native, NativePending};
+pub use declare::{Declare, Declared, From, Native, NativePending, SeekTo};
 pub use filter::{Filter, Shard};
 pub use key_hash::{Seed, key_hash};
 pub use listing::{Listed, ListedState};
@@ -69,6 +70,7 @@ pub use readers::{Readers, SeenStream};
 pub use refusal::Refusal;
 pub use settings::{Kind, OnDead, Order, Settings};
 pub use settle::{Again, Fail, Failed};
+pub use snapshot::{Phase, Scan, Snapshots, Told, Wanted};
 pub use stats::{ConsumerStats, ReaderStats, Totals};
 pub use stream::{
     DeadEntry, Death, Decoded, Delivery, Entry, Origin, Place, Selector, Stream, StreamInfo,

@@ -4,6 +4,7 @@ use super::lane::Failure;
 use super::pending::{Loaded, Parked};
 use super::reader::Counter;
 use super::settings::{Kind, Settings};
+use super::snapshot::Phase;
 use crate::entity::event_id::EventId;
 use std::sync::Arc;
 
@@ -40,6 +41,7 @@ use std::sync::Arc;
 /// | 25 | Failure | id, numbers: failures, first, last, due, bytes: consumer, bytes: message |
 /// | 26 | Redriven | id, id: the dead entry |
 /// | 27 | Next | numbers: the next reader, the next consumer of this one + 1, or 0 |
+/// | 28 | Phase | 0, or 1, number: n, n bytes: keys, numbers: page, key, scanned, bytes: place |
 /// | 32 | Finish, a run | byte: end; n, n ids |
 /// | 33 | Give, a run | number: consumer; n, n ids |
 /// | 34 | Give alone, a run | the same |
@@ -110,6 +112,8 @@ pub enum Op<'a> {
         /// A cursor's new epoch.
         epoch: u64,
     },
+    /// The snapshot phase of the cursor is there, or it has ended.
+    Phase(Option<Box<Phase>>),
     /// PAUSE.
     Pause(bool),
     /// The reader was told how many events it missed.

@@ -1,5 +1,6 @@
 //! Where a reader is, and where it may start.
 
+use super::snapshot::Scan;
 use crate::entity::decimal;
 use crate::entity::event_id::EventId;
 
@@ -12,8 +13,8 @@ pub struct Position {
     /// When the cursor was made or last moved by SEEK, in ms; a position of an earlier epoch acknowledges
     /// nothing. READ's positions have epoch 0.
     pub epoch: u64,
-    /// Where the scan of the snapshot phase is, as its own codec wrote it.
-    pub scan: Option<Vec<u8>>,
+    /// How far the snapshot phase is.
+    pub scan: Option<Scan>,
 }
 
 impl Position {
@@ -33,8 +34,7 @@ impl Position {
         let epoch = decimal::parse(parts.next()?)?;
         let scan = match parts.next() {
             None => None,
-            Some(b"") => return None,
-            Some(scan) => Some(scan.to_vec()),
+            Some(scan) => Some(Scan::parse(scan)?),
         };
         Some(Position { id, epoch, scan })
     }
@@ -46,7 +46,7 @@ impl Position {
         text.extend_from_slice(self.epoch.to_string().as_bytes());
         if let Some(scan) = &self.scan {
             text.push(b'/');
-            text.extend_from_slice(scan);
+            text.extend_from_slice(&scan.text());
         }
         text
     }
@@ -95,7 +95,7 @@ mod tests {
             ("17", Some(Start::Since(17))),
             ("5-3", Some(Start::After(id(5, 3)))),
             ("5-3/9", Some(Start::After(id(5, 3)))),
-            ("5-3/9/x", None),
+            ("5-3/9/1.0.7.12", None),
             ("", None),
             ("5-3/", None),
             ("5-3/09", None),
@@ -103,11 +103,11 @@ mod tests {
         ] {
             assert_eq!(Start::parse(text.as_bytes()), start, "{text:?}");
         }
-        for text in ["5-3/9", "5-3/9/x/y"] {
+        for text in ["5-3/9", "5-3/9/1.0.7.12-34"] {
             let position = Position::parse(text.as_bytes()).unwrap();
             assert_eq!(position.text(), text.as_bytes());
         }
-        for text in ["5-3", "5-3/9/", "5/9", "/9"] {
+        for text in ["5-3", "5-3/9/", "5-3/9/x", "5/9", "/9"] {
             assert_eq!(Position::parse(text.as_bytes()), None, "{text:?}");
         }
     }

@@ -4,6 +4,7 @@ use super::consumers::Presence;
 use super::key_hash::Seed;
 use super::pending::Pending;
 use super::settings::{Kind, Settings};
+use super::snapshot::Phase;
 use crate::entity::event_id::EventId;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub enum Role {
     Cursor {
         /// When it was made or last moved by SEEK, in ms, always greater than before.
         epoch: u64,
+        /// FROM SNAPSHOT, while entities are left to be read.
+        phase: Option<Box<Phase>>,
     },
 }
 
@@ -82,7 +85,15 @@ impl Reader {
     pub fn epoch(&self) -> u64 {
         match self.role {
             Role::Group(_) => 0,
-            Role::Cursor { epoch } => epoch,
+            Role::Cursor { epoch, .. } => epoch,
+        }
+    }
+
+    /// The snapshot phase of a cursor, if it lasts.
+    pub fn phase(&self) -> Option<&Phase> {
+        match &self.role {
+            Role::Group(_) => None,
+            Role::Cursor { phase, .. } => phase.as_deref(),
         }
     }
 

@@ -33,6 +33,8 @@ pub enum Refusal {
     NotHeld(EventId),
     /// NOPOSITION: this stream did not give that position.
     NoPosition(EventId),
+    /// Snapshots of a SNAPSHOT cursor cannot be read; whoever reads them knows why.
+    NoSnapshots,
     /// KEY as a selector goes with ORDER META alone.
     KeyNeedsMeta,
 }
@@ -65,6 +67,7 @@ impl Refusal {
             Refusal::NoDeadRights => Error::MayNotWrite(Quoted::new(dead)),
             Refusal::NotHeld(id) => Error::NotHeld(id),
             Refusal::NoPosition(id) => Error::NoPosition(id),
+            Refusal::NoSnapshots => Error::Internal,
             Refusal::KeyNeedsMeta => Error::Flaw("KEY requires a group with ORDER META"),
         }
     }

@@ -36,8 +36,13 @@ impl Readers {
                 for reader in self.by_number.values_mut() {
                     reader.position = EventId::default();
                     reader.missed_unknown = true;
-                    if let Role::Group(group) = &mut reader.role {
-                        group.pending.clear();
+                    match &mut reader.role {
+                        Role::Group(group) => group.pending.clear(),
+                        Role::Cursor { phase, .. } => {
+                            if let Some(phase) = phase {
+                                phase.at = phase.at.again();
+                            }
+                        }
                     }
                 }
             }
@@ -52,7 +57,10 @@ impl Readers {
                 at.reader = *number;
                 let role = match kind {
                     Kind::Group => Role::Group(Box::default()),
-                    Kind::Cursor => Role::Cursor { epoch: *epoch },
+                    Kind::Cursor => Role::Cursor {
+                        epoch: *epoch,
+                        phase: None,
+                    },
                 };
                 let reader = Reader {
                     name: (*name).into(),
@@ -107,6 +115,11 @@ impl Reader {
             }
             Op::Count { counter, n } => self.counters.add(*counter, *n),
             Op::Seek { id, epoch } => self.seek(*id, *epoch, now_ms),
+            Op::Phase(now) => {
+                if let Role::Cursor { phase, .. } = &mut self.role {
+                    *phase = now.clone();
+                }
+            }
             op => {
                 if let Role::Group(group) = &mut self.role {
                     group.run(op, now_ms, &mut self.counters);
@@ -118,7 +131,10 @@ impl Reader {
     fn seek(&mut self, to: EventId, new_epoch: u64, now_ms: u64) {
         let from = std::mem::replace(&mut self.position, to);
         match &mut self.role {
-            Role::Cursor { epoch } => *epoch = new_epoch,
+            Role::Cursor { epoch, phase } => {
+                *epoch = new_epoch;
+                *phase = None;
+            }
             Role::Group(group) if to < from => {
                 let pending = &mut group.pending;
                 pending.unpark_where(now_ms, |parked| parked.id > to);

@@ -3,6 +3,7 @@
 use super::filter::{Filter, Shard};
 use super::key_hash::Seed;
 use super::settings::Order;
+use super::snapshot::{Snapshots, Wanted};
 use crate::entity::event::Event;
 use crate::entity::event_id::EventId;
 
@@ -36,6 +37,20 @@ pub trait Stream {
 
     /// Deletes an entry of the dead stream, if it is there.
     fn unbury(&mut self, dead: EventId);
+
+    /// Whether a place that [`Stream::read_snapshots`] gave still means something. The beginning, which is empty, always
+    /// does.
+    fn knows(&mut self, place: &[u8]) -> bool;
+
+    /// Gives those of about `count` stored entities of a declaration that are wanted, from a place on. `None` if they
+    /// cannot be read, as the declaration is now.
+    fn read_snapshots(
+        &mut self,
+        declaration: &[u8],
+        place: &[u8],
+        count: u32,
+        wanted: &Wanted,
+    ) -> Option<Snapshots>;
 }
 
 /// An entry as it is shown: decoded at most once, when it is first asked for more than its id.

@@ -1,5 +1,6 @@
 //! A stream and its dead stream in memory.
 
+use super::super::snapshot::{Snapshots, Wanted};
 use super::super::stream::*;
 use crate::entity::event::Event;
 use crate::entity::event_id::EventId;
@@ -28,6 +29,14 @@ pub struct Fake {
     /// What was given since it was last taken: the id under which, and the delivery.
     pub given: Vec<(EventId, Delivery)>,
     pub no_dead_rights: bool,
+    /// The entities that are stored, each with its state.
+    pub stored: BTreeMap<u8, u64>,
+    /// Those of them that were read since it was last taken.
+    pub read: Vec<(u8, u64)>,
+    /// The process: places of another one mean nothing.
+    pub life: u8,
+    /// The declarations cannot be read as they are.
+    pub no_snapshots: bool,
     pub infos: u32,
 }
 
@@ -192,5 +201,47 @@ impl Stream for Fake {
 
     fn unbury(&mut self, dead: EventId) {
         self.dead.remove(&dead);
+    }
+
+    fn knows(&mut self, place: &[u8]) -> bool {
+        place.is_empty() || place.first() == Some(&self.life)
+    }
+
+    /// Of the declaration "x" the entities below 128, of another one the rest. A step looks at two entities at least.
+    fn read_snapshots(
+        &mut self,
+        declaration: &[u8],
+        place: &[u8],
+        count: u32,
+        wanted: &Wanted,
+    ) -> Option<Snapshots> {
+        if self.no_snapshots {
+            return None;
+        }
+        let (first, last) = match declaration {
+            b"x" => (0, 127),
+            _ => (128, 255),
+        };
+        let from = place.get(1).copied().unwrap_or(first);
+        let page: Vec<(u8, u64)> = self
+            .stored
+            .range(from..=last)
+            .map(|(a, b)| (*a, *b))
+            .collect();
+        let count = count.max(2) as usize;
+        let next = page.get(count).map(|(key, _)| [self.life, *key].into());
+        let shown = &page[..count.min(page.len())];
+        let given: Vec<(u8, u64)> = shown
+            .iter()
+            .filter(|(key, _)| wanted.takes(&event(*key)))
+            .copied()
+            .collect();
+        let snapshots = Snapshots {
+            scanned: shown.len() as u32,
+            given: given.len() as u32,
+            next,
+        };
+        self.read.extend(given);
+        Some(snapshots)
     }
 }

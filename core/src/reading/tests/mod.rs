@@ -5,6 +5,7 @@ mod fake;
 mod histories;
 mod hostile;
 mod native;
+mod snapshots;
 mod soundness;
 mod story;
 mod tables;

@@ -391,7 +391,7 @@ impl Story {
                 let start = self.start(words[1]);
                 let outcome = self
                     .readers
-                    .seek(kind, first, start, self.now, &mut self.stream);
+                    .seek(kind, first, &SeekTo::Start(start), self.now, &mut self.stream);
                 self.done(outcome).map_or_else(|e| e, |()| "OK".into())
             }
             "forget" => {

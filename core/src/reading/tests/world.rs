@@ -536,7 +536,7 @@ impl World {
         let before = self.readers.get(b"g").unwrap().position;
         let outcome = self
             .readers
-            .seek(Kind::Group, b"g", start, self.now, &mut self.stream)
+            .seek(Kind::Group, b"g", &SeekTo::Start(start), self.now, &mut self.stream)
             .unwrap();
         let to = self.readers.get(b"g").unwrap().position;
         if to < before {
