@@ -228,6 +228,12 @@ pub enum Error {
     /// Readers at a key are in use by another command.
     #[error("TRYAGAIN the readers at {0} are at work for another command")]
     Busy(Quoted),
+    /// SNAPSHOT names a declaration twice.
+    #[error("ERR SNAPSHOT names {0} twice")]
+    DuplicateKey(Quoted),
+    /// The snapshots of a declaration cannot begin what its stream goes on with.
+    #[error("ERR SNAPSHOT cannot begin with {key}: {why}")]
+    NoBeginning { key: Quoted, why: &'static str },
     /// A cursor of SCAN is not one that a reply gave.
     #[error("ERR invalid cursor {0}, expected 0 or one that a reply gave")]
     NotACursor(Quoted),

@@ -2,19 +2,22 @@
 //! stream written by the low-level API.
 
 use super::dead::{self, Told};
+use super::declarations::{self, Declared};
 use super::writes::Writes;
-use super::{cluster, last_ids, stream_state};
+use super::{cluster, last_ids, stream_state, walk};
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
 use crate::redis::stream::{Fields, LazyFields};
 use crate::redis::{clock, guard, log};
+use dirty_streams_core::acl::Access;
 use dirty_streams_core::encoding::event;
 use dirty_streams_core::entity::event::Event;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
+use dirty_streams_core::flush::{Snapshots as _, is_hidden};
 use dirty_streams_core::reading::{
-    DeadEntry, Death, Delivery, Entry, Filter, Order, Origin, Place, Seed, Selector, Shard, Stream,
-    StreamInfo, Verdict,
+    DeadEntry, Death, Delivery, Entry, Filter, Order, Origin, Place, Seed, Selector, Shard,
+    Snapshots, Stream, StreamInfo, Verdict, Wanted,
 };
 use redis_module::{Context, RedisString};
 use std::cell::OnceCell;
@@ -22,22 +25,28 @@ use std::cell::OnceCell;
 /// Gets the entries that a command gives.
 pub trait Giver {
     fn give(&mut self, entry: &Shown, delivery: Delivery);
+
+    /// An entity as it is stored: fields in `after`.
+    fn give_stored(&mut self, entity: &Event);
 }
 
 /// For commands that give nothing.
 impl Giver for () {
     fn give(&mut self, _: &Shown, _: Delivery) {}
+
+    fn give_stored(&mut self, _: &Event) {}
 }
 
-/// Asks whether the user may write to this key.
-pub type MayWrite<'c> = &'c dyn Fn(&[u8]) -> Result<(), Error>;
+/// Asks whether the user may read this key, or write to it.
+pub type May<'c> = &'c dyn Fn(Access, &[u8]) -> Result<(), Error>;
 
 /// A stream that is read for its readers.
 pub struct Source<'c, G> {
     ctx: &'c Context,
     pub stream: &'c RedisString,
     key: Key<'c>,
-    dead: Dead<'c>,
+    dead: Dead,
+    may: May<'c>,
     pub writes: Writes<'c>,
     pub giver: G,
     /// The reason for what a command was refused, if the rules cannot know it.
@@ -45,12 +54,11 @@ pub struct Source<'c, G> {
 }
 
 /// The dead stream of the reader that a command names.
-struct Dead<'c> {
+struct Dead {
     name: Vec<u8>,
     /// It is not the default one, which comes with the stream's rights.
     is_named: bool,
-    may_write: MayWrite<'c>,
-    may: Option<bool>,
+    may_change: Option<bool>,
 }
 
 /// Refuses a key that holds something else than a stream.
@@ -64,7 +72,7 @@ impl<'c, G: Giver> Source<'c, G> {
     pub fn open(
         ctx: &'c Context,
         stream: &'c RedisString,
-        may_write: MayWrite<'c>,
+        may: May<'c>,
         giver: G,
     ) -> Result<Self, Error> {
         let key = Key::read(ctx, stream);
@@ -76,9 +84,9 @@ impl<'c, G: Giver> Source<'c, G> {
             dead: Dead {
                 name: dead::default_key(stream),
                 is_named: false,
-                may_write,
-                may: None,
+                may_change: None,
             },
+            may,
             writes: Writes::new(ctx),
             giver,
             error: None,
@@ -112,7 +120,7 @@ impl<'c, G: Giver> Source<'c, G> {
             return Err(Error::DeadIsStream(Quoted::new(self.stream)));
         }
         if self.dead.is_named {
-            (self.dead.may_write)(name)?;
+            (self.may)(Access::Write, name)?;
         }
         cluster::check_key(self.ctx, self.stream, name)?;
         let key_name = keys::string(name);
@@ -159,6 +167,51 @@ impl<'c, G: Giver> Source<'c, G> {
             }
         }
         any
+    }
+
+    /// Refuses a declaration whose snapshots cannot begin what this stream goes on with.
+    pub fn check_snapshots(&self, key: &RedisString) -> Result<Declared, Error> {
+        (self.may)(Access::Read, key)?;
+        cluster::check_key(self.ctx, self.stream, key)?;
+        let declared = declarations::load(self.ctx, key)?;
+        cluster::check(self.ctx, key, &declared)?;
+        let database = keys::current_database(self.ctx);
+        match declared.flaw_of_folding(self.stream, database) {
+            None => Ok(declared),
+            Some(why) => Err(Error::NoBeginning {
+                key: Quoted::new(key),
+                why,
+            }),
+        }
+    }
+
+    fn read_page(
+        &mut self,
+        key: &[u8],
+        place: &[u8],
+        count: u32,
+        wanted: &Wanted,
+    ) -> Result<Snapshots, Error> {
+        let key = keys::string(key);
+        let declared = self.check_snapshots(&key)?;
+        let place = walk::Place::parse(place).unwrap_or_else(walk::Place::beginning);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut read = Snapshots::default();
+        let giver = &mut self.giver;
+        let next = walk::page(self.ctx, &key, &declared, place, count, |snapshots, id| {
+            let Some(state) = snapshots.load(id, &[])?.into_entity() else {
+                return Ok(false);
+            };
+            read.scanned = read.scanned.saturating_add(1);
+            let entity = declared.as_event(id, &state);
+            if !is_hidden(&declared, &state) && wanted.takes(&entity) {
+                read.given = read.given.saturating_add(1);
+                giver.give_stored(&entity);
+            }
+            Ok(true)
+        })?;
+        read.next = (!next.is_end()).then(|| next.to_string().into_bytes().into());
+        Ok(read)
     }
 
     fn append(&self, name: &RedisString, key: &mut Key, words: &[RedisString]) -> Option<EventId> {
@@ -257,11 +310,11 @@ impl<G: Giver> Stream for Source<'_, G> {
     }
 
     fn may_change_dead(&mut self) -> bool {
-        if let Some(may) = self.dead.may {
+        if let Some(may) = self.dead.may_change {
             return may;
         }
         let checked = self.check_dead();
-        self.dead.may = Some(checked.is_ok());
+        self.dead.may_change = Some(checked.is_ok());
         self.error = checked.err();
         self.error.is_none()
     }
@@ -298,6 +351,22 @@ impl<G: Giver> Stream for Source<'_, G> {
         self.writes.replicate(c"XADD", &name, args);
         self.writes.changed(&name, Class::Stream, c"xadd", None);
         Some(id)
+    }
+
+    fn knows(&mut self, place: &[u8]) -> bool {
+        place.is_empty() || walk::Place::parse(place).is_some_and(|place| !place.is_end())
+    }
+
+    fn read_snapshots(
+        &mut self,
+        declaration: &[u8],
+        place: &[u8],
+        count: u32,
+        wanted: &Wanted,
+    ) -> Option<Snapshots> {
+        let read = self.read_page(declaration, place, count, wanted);
+        self.reopen();
+        read.map_err(|error| self.error = Some(error)).ok()
     }
 
     fn unbury(&mut self, dead: EventId) {

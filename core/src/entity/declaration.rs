@@ -1,8 +1,9 @@
 //! The declaration of an entity type: its name, the prefix of its snapshots' keys, the types of its fields, and
 //! the streams with the changes that each of them publishes.
 
-use super::event::Value;
+use super::event::{Bytes, Event, Value};
 use super::operation::{Operation, Operations};
+use super::snapshot::Snapshot;
 use super::value::FieldType;
 use crate::error::{Error, Quoted};
 use crate::keyword::Keyword;
@@ -199,6 +200,50 @@ impl Declaration {
                 key: Quoted::new(key),
             }),
             _ => Ok(Replacement::New),
+        }
+    }
+
+    /// Why a reader of this stream, in this database, could not fold its events onto the snapshots; `None` if it can.
+    pub fn flaw_of_folding(&self, stream: &[u8], database: i32) -> Option<&'static str> {
+        let mut streams = self.streams.iter();
+        let found = streams.find(|found| found.key == stream && found.is_in(database));
+        let Some(found) = found.filter(|_| !self.stateless) else {
+            return Some(match self.stateless {
+                true => "it is STATELESS and has no snapshots",
+                false => "it does not publish to this stream",
+            });
+        };
+        if found.operations != Operations::all() {
+            Some("the stream does not get all operations, as OPS IUD would say")
+        } else if !matches!(found.payload, Payload::Full | Payload::Images) {
+            Some("the stream's inserts do not bring the fields, as PAYLOAD FULL or IMAGES would")
+        } else {
+            None
+        }
+    }
+
+    /// A stored entity as an event that reads it: its fields by name, in `after`.
+    pub fn as_event<'s>(&'s self, id: &'s [u8], state: &'s Snapshot) -> Event<'s> {
+        let fields = state.iter();
+        let mut after: Vec<_> = fields
+            .map(|(field, text)| (field.into(), self.value(field, text)))
+            .collect();
+        after.sort_by(|(a, _): &(Bytes, _), (b, _)| a.cmp(b));
+        let declared = self.version.as_ref();
+        let version = declared.and_then(|declared| {
+            let (_, text) = state.iter().find(|(field, _)| *field == declared.field)?;
+            std::str::from_utf8(text).ok()?.parse().ok()
+        });
+        Event {
+            entity: self.name.as_slice().into(),
+            id: id.into(),
+            operation: Operation::Insert,
+            changes: Default::default(),
+            before: Default::default(),
+            after: after.into(),
+            touch: false,
+            version,
+            meta: Default::default(),
         }
     }
 

@@ -18,4 +18,5 @@ pub use outcome::{Answer, Details, Effect, Outcome};
 pub use parse::{Ack, Options, RUN, Request};
 pub use plan::{check, plan};
 pub use planner::{Plan, Publication, Step};
+pub use soft_delete::is_hidden;
 pub use state::{EntityState, Snapshots, Write};

@@ -12,6 +12,7 @@
 
 use super::planner::Planner;
 use super::publish::Images;
+use crate::entity::declaration::Declaration;
 use crate::entity::event::{Bytes, Change, Value};
 use crate::entity::number::Number;
 use crate::entity::operation::Operation;
@@ -75,11 +76,7 @@ pub struct OfReaders<'s> {
 impl Planner<'_, '_> {
     /// Whether the flag of a stored entity is set.
     pub fn is_flagged(&self, state: &Snapshot) -> bool {
-        self.declaration.soft_delete.as_ref().is_some_and(|flag| {
-            let mut fields = state.iter();
-            let stored = fields.find(|(field, _)| *field == flag.as_slice());
-            stored.is_some_and(|(field, text)| is_set(self.declaration.declared_type(field), text))
-        })
+        is_hidden(self.declaration, state)
     }
 
     /// The same for the fields that a flush gives of a type without snapshots.
@@ -138,6 +135,15 @@ impl Planner<'_, '_> {
         }
         changes
     }
+}
+
+/// Whether an entity that is stored so does not exist for readers, since the flag of SOFTDELETE is set.
+pub fn is_hidden(declaration: &Declaration, state: &Snapshot) -> bool {
+    declaration.soft_delete.as_ref().is_some_and(|flag| {
+        let mut fields = state.iter();
+        let stored = fields.find(|(field, _)| *field == flag.as_slice());
+        stored.is_some_and(|(field, text)| is_set(declaration.declared_type(field), text))
+    })
 }
 
 /// Whether a text of the SOFTDELETE field says that the entity is deleted: anything but the empty text, `false` in

@@ -47,13 +47,7 @@ impl<'c> Events<'c> {
 
 impl Giver for Events<'_> {
     fn give(&mut self, entry: &Shown, delivery: Delivery) {
-        let reply = self.reply;
-        if self.count == 0 {
-            reply.map(PAIRS);
-            reply.token(Token::Events);
-            reply.begin_array();
-        }
-        self.count = self.count.saturating_add(1);
+        let reply = self.next();
         let id = delivery.id.unwrap_or(entry.id);
         let deliveries = Some(delivery.deliveries).filter(|n| *n > 0);
         // What is redriven is the event itself, not the entry of the dead stream.

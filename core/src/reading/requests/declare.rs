@@ -1,6 +1,6 @@
 //! `DIRTY.READER stream GROUP group …`, `DIRTY.READER stream CURSOR name …`.
 
-use super::shared::{Once, filter, name, reader, shard, start};
+use super::shared::{Once, filter, name, reader, shard, snapshot_keys, start};
 use crate::args::Args;
 use crate::entity::limits::Limits;
 use crate::error::{Error, Quoted};
@@ -22,12 +22,14 @@ pub struct Request<'a> {
 }
 
 /// FROM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum From<'a> {
     /// A place in the stream.
     Start(Start),
     /// GROUP native-group.
     Group(&'a [u8]),
+    /// SNAPSHOT n key ….
+    Snapshot(Vec<&'a [u8]>),
 }
 
 impl<'a> Request<'a> {
@@ -55,9 +57,15 @@ impl<'a> Request<'a> {
     ) -> Result<Option<&'static str>, Error> {
         let settings = &mut self.settings;
         let (option, kind) = if args.keyword("FROM") {
-            self.from = Some(match args.keyword("GROUP") {
-                true => From::Group(name(args, "FROM", "a group")?),
-                false => From::Start(start(args, "FROM")?),
+            self.from = Some(if args.keyword("GROUP") {
+                From::Group(name(args, "FROM", "a group")?)
+            } else if args.keyword("SNAPSHOT") {
+                if self.kind != Kind::Cursor {
+                    return Err(Error::Needs("SNAPSHOT", "CURSOR"));
+                }
+                From::Snapshot(snapshot_keys(args)?)
+            } else {
+                From::Start(start(args, "FROM")?)
             });
             ("FROM", None)
         } else if args.keyword("DEAD") {

@@ -192,6 +192,37 @@ pub fn start(args: &mut Args, of: &'static str) -> Result<Start, Error> {
     })
 }
 
+/// The keys behind SNAPSHOT: `n key [key …]`.
+pub fn snapshot_keys<'a>(args: &mut Args<'a>) -> Result<Vec<&'a [u8]>, Error> {
+    let count = args.count("SNAPSHOT")?;
+    let mut keys = Vec::with_capacity(count.min(args.remaining()));
+    for _ in 0..count.max(1) {
+        let key = args.name("SNAPSHOT", "a key")?;
+        match keys.contains(&key) {
+            true => return Err(Error::DuplicateKey(Quoted::new(key))),
+            false => keys.push(key),
+        }
+    }
+    Ok(keys)
+}
+
+/// The places of SNAPSHOT's keys among the arguments, which were parsed: behind the last SNAPSHOT with these keys.
+pub fn places_of_snapshot_keys(args: &[&[u8]], keys: &[&[u8]]) -> std::ops::Range<usize> {
+    let is_it = |start: &usize| {
+        let mut rest = args.iter().skip(*start);
+        rest.next()
+            .is_some_and(|word| word.eq_ignore_ascii_case(b"SNAPSHOT"))
+            && rest.skip(1).take(keys.len()).eq(keys)
+    };
+    match (0..args.len()).rev().find(is_it) {
+        Some(start) => {
+            let first = start.saturating_add(2);
+            first..first.saturating_add(keys.len())
+        }
+        None => 0..0,
+    }
+}
+
 /// `index count`.
 pub fn shard(args: &mut Args) -> Result<Shard, Error> {
     let last = u64::from(u32::MAX);
