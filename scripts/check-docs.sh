@@ -21,25 +21,34 @@ all_pages() { (cd "$root" && echo README.md && find docs -name '*.md' | sort); }
 pages=("$@")
 [ $# -gt 0 ] || mapfile -t pages < <(all_pages)
 
-# Times and memory do not count: those in ids and in events (of FORMAT FLAT, too), the ages that DIRTY.DEFERRED
-# tells (the second of each flush's four elements), seconds, idle times and bytes of DIRTY.STATS, and how long redis-cli says that a
-# command took; nor does space at an end.
+# Times and memory do not count: those in ids, positions and events (of FORMAT FLAT, too), the ages that DIRTY.DEFERRED
+# tells (the second of each flush's four elements), times, ages and bytes of DIRTY.STATS, DIRTY.PENDING and dead events, and
+# how long redis-cli says that a command took; nor does space at an end.
 timeless() {
-    sed -E -e 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; s/("ts_ms\\?":)[0-9]{13}\>/\1ms/g; s/"[0-9]{13}"/"ms"/g' \
+    sed -E -e 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; s|(ms-[0-9]+/)[0-9]{13}\>|\1epoch|g; s/("ts_ms\\?":)[0-9]{13}\>/\1ms/g; s/"[0-9]{13}"/"ms"/g' \
         -e 's/"[0-9]{4}(-[0-9]{2}){2}T[0-9:]{8}(\.[0-9]+)?Z"/"time"/' \
-        -e 's/("(bytes|idle-ms|[a-z-]+-seconds)" => \(integer\) )[0-9]+/\1some/' \
+        -e 's/("(bytes|(due|first|idle|last|oldest-[a-z]+)-ms)" => \(integer\) )[0-9]+/\1some/' \
         -e "/^${prompt}DIRTY\.DEFERRED /,/^${prompt}/s/^( +2\) \(integer\) )[0-9]+\$/\1age/" \
         -e '/^\([0-9.]+s\)$/d; s/[[:space:]]+$//' "$1"
 }
 
-# The command with the ids that this server gave to the same events of the stream, its second word.
+# The command with the ids that this server gave to the same events of the stream, its second word, and in positions
+# (id/epoch) with the epoch that the cursor, its fourth word, has now.
 translated() {
-    local words word id
+    local words word id epoch
     read -ra words <<<"$1"
     for word in "${!words[@]}"; do
-        [[ ${words[word]} =~ ^[0-9]{13}-([0-9]+)$ ]] || continue
+        [[ ${words[word]} =~ ^[0-9]{13}-([0-9]+)(/[0-9]+)?$ ]] || continue
+        epoch=${BASH_REMATCH[2]}
         id=$(cli XRANGE "${words[1]}" - + | grep -axE -m 1 "[0-9]{13}-${BASH_REMATCH[1]}" || true)
-        words[word]=${id:-${words[word]}}
+        if [[ -n $id && ${#epoch} -eq 14 ]]; then
+            epoch=$(cli DIRTY.STATS "${words[1]}" | awk -v name="${words[3]}" '
+                is_name { ours = $0 == name; is_name = 0 }
+                $0 == "name" { is_name = 1 }
+                is_position && ours { sub(/.*\//, "/"); print; exit }
+                { is_position = $0 == "position" }')
+        fi
+        [[ -z $id ]] || words[word]=$id$epoch
     done
     echo "${words[*]}"
 }
