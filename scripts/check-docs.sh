@@ -22,33 +22,32 @@ pages=("$@")
 [ $# -gt 0 ] || mapfile -t pages < <(all_pages)
 
 # Times and memory do not count: those in ids, positions and events (of FORMAT FLAT, too), the ages that DIRTY.DEFERRED
-# tells (the second of each flush's four elements), times, ages and bytes of DIRTY.STATS, DIRTY.PENDING and dead events, and
-# how long redis-cli says that a command took; nor does space at an end.
+# tells (the second of each flush's four elements), the times and bytes that DIRTY.STATS, DIRTY.PENDING and dead events tell,
+# and how long redis-cli says that a command took; nor does space at an end.
 timeless() {
-    sed -E -e 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; s|(ms-[0-9]+/)[0-9]{13}\>|\1epoch|g; s/("ts_ms\\?":)[0-9]{13}\>/\1ms/g; s/"[0-9]{13}"/"ms"/g' \
+    sed -E -e 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; s#(\<ms-[0-9]+/)[0-9]{13}\>#\1ms#g' \
+        -e 's/("(ts_|first-|last-)ms\\?":)[0-9]{13}\>/\1ms/g; s/"[0-9]{13}"/"ms"/g' \
         -e 's/"[0-9]{4}(-[0-9]{2}){2}T[0-9:]{8}(\.[0-9]+)?Z"/"time"/' \
-        -e 's/("(bytes|(due|first|idle|last|oldest-[a-z]+)-ms)" => \(integer\) )[0-9]+/\1some/' \
+        -e 's/("(bytes|(idle|due|first|last|oldest-event|oldest-unread)-ms)" => \(integer\) )[0-9]+/\1some/' \
         -e "/^${prompt}DIRTY\.DEFERRED /,/^${prompt}/s/^( +2\) \(integer\) )[0-9]+\$/\1age/" \
         -e '/^\([0-9.]+s\)$/d; s/[[:space:]]+$//' "$1"
 }
 
-# The command with the ids that this server gave to the same events of the stream, its second word, and in positions
-# (id/epoch) with the epoch that the cursor, its fourth word, has now.
+# The command with the ids that this server gave to the same events of the stream, its second word, and in positions with
+# the epoch that it gave to the cursor, the fourth.
 translated() {
     local words word id epoch
     read -ra words <<<"$1"
     for word in "${!words[@]}"; do
-        [[ ${words[word]} =~ ^[0-9]{13}-([0-9]+)(/[0-9]+)?$ ]] || continue
-        epoch=${BASH_REMATCH[2]}
+        [[ ${words[word]} =~ ^[0-9]{13}-([0-9]+)(/([0-9]+))?$ ]] || continue
+        epoch=${BASH_REMATCH[3]}
         id=$(cli XRANGE "${words[1]}" - + | grep -axE -m 1 "[0-9]{13}-${BASH_REMATCH[1]}" || true)
-        if [[ -n $id && ${#epoch} -eq 14 ]]; then
-            epoch=$(cli DIRTY.STATS "${words[1]}" | awk -v name="${words[3]}" '
-                is_name { ours = $0 == name; is_name = 0 }
-                $0 == "name" { is_name = 1 }
-                is_position && ours { sub(/.*\//, "/"); print; exit }
-                { is_position = $0 == "position" }')
-        fi
-        [[ -z $id ]] || words[word]=$id$epoch
+        id=${id:-${words[word]%/*}}
+        [ ${#epoch} -ne 13 ] || epoch=$(cli DIRTY.STATS "${words[1]}" | awk -v cursor="${words[3]}" '
+            before == "name" { name = $0 }
+            before == "position" && name == cursor { sub(/.*\//, ""); print; exit }
+            { before = $0 }')
+        words[word]=$id${epoch:+/$epoch}
     done
     echo "${words[*]}"
 }
