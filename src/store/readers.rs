@@ -2,6 +2,7 @@
 //! its pieces, each of which is a delta; an AOF rewrite, and a slot that moves, has each in a command of its own.
 
 use super::source::{Giver, Source};
+use super::writes::Writes;
 use super::{cluster, groups};
 use crate::redis::data_type::{DataType, Entries, PayloadReader, PayloadWriter, Value};
 use crate::redis::keys::{self, Key, Type, wrong_type};
@@ -73,11 +74,67 @@ pub struct Done<R, G> {
 /// Lets a command work on the readers of a stream, whether there are any or not: `run` refuses or changes them. The change
 /// is replicated, and told when what this replies is dropped.
 pub fn act<'c, R, G: Giver>(
-    mut source: Source<'c, G>,
+    source: Source<'c, G>,
     reader: &[u8],
     ctx: &'c Context,
     run: impl FnOnce(&mut Readers, u64, &mut Source<'c, G>) -> Result<Outcome<R>, Refusal>,
 ) -> Result<Done<R, G>, Error> {
+    let (done, acted) = begin(source, reader, ctx, run)?;
+    drop(acted);
+    Ok(done)
+}
+
+/// A change that readers have, and nobody else yet: it is replicated and told when this is dropped, so that a panic
+/// meanwhile does not set replicas apart.
+pub struct Acted<'c> {
+    writes: Writes<'c>,
+    stream: &'c RedisString,
+    name: RedisString,
+    /// To be set at the key, if there was nothing.
+    value: Option<Arc<ReadersValue>>,
+    is_empty: bool,
+    delta: Option<Vec<u8>>,
+}
+
+impl Acted<'_> {
+    /// Replicates the change, and lets it be told with other writes.
+    pub fn end(mut self, writes: &mut Writes) {
+        self.replicate();
+        writes.take_over(&mut self.writes);
+    }
+
+    fn replicate(&mut self) {
+        let Some(delta) = self.delta.take() else {
+            return;
+        };
+        let value = self.value.take();
+        if self.is_empty || value.is_some() {
+            let mut key = Key::write(self.writes.context(), &self.name);
+            match value.filter(|_| !self.is_empty) {
+                Some(value) => TYPE.set(&mut key, value),
+                None => drop(key.delete()),
+            }
+        }
+        let delta = keys::string(&delta);
+        self.writes.replicate(COMMAND, self.stream, [&delta]);
+        self.writes
+            .changed(&self.name, Class::Module, CHANGED, None);
+    }
+}
+
+impl Drop for Acted<'_> {
+    fn drop(&mut self) {
+        self.replicate();
+    }
+}
+
+/// As `act`, for a command that has more to write before the change is told.
+pub fn begin<'c, R, G: Giver>(
+    mut source: Source<'c, G>,
+    reader: &[u8],
+    ctx: &'c Context,
+    run: impl FnOnce(&mut Readers, u64, &mut Source<'c, G>) -> Result<Outcome<R>, Refusal>,
+) -> Result<(Done<R, G>, Acted<'c>), Error> {
     let name = key_of(source.stream);
     let found = find(ctx, source.stream, &name)?;
     if found.is_none() || source.is_missing() {
@@ -97,7 +154,7 @@ pub fn act<'c, R, G: Giver>(
             .and_then(|settings| settings.dead.clone())
             .as_deref(),
     );
-    let outcome = match run(&mut kept.readers, now_ms, &mut source) {
+    let mut outcome = match run(&mut kept.readers, now_ms, &mut source) {
         Ok(outcome) => outcome,
         Err(refusal) => {
             let error = source.take_error();
@@ -107,25 +164,26 @@ pub fn act<'c, R, G: Giver>(
     let is_empty = kept.readers.is_empty();
     let next_due_ms = kept.readers.next_due(reader, now_ms);
     drop(kept);
-    if let Some(delta) = &outcome.delta {
-        if is_empty || is_new {
-            let mut key = Key::write(ctx, &name);
-            match is_empty {
-                true => drop(key.delete()),
-                false => TYPE.set(&mut key, value),
-            }
-        }
-        let delta = keys::string(delta);
-        source.writes.replicate(COMMAND, source.stream, [&delta]);
-        source.writes.changed(&name, Class::Module, CHANGED, None);
-    }
-    let Source { writes, giver, .. } = source;
-    writes.notify();
-    Ok(Done {
+    let Source {
+        writes,
+        giver,
+        stream,
+        ..
+    } = source;
+    let acted = Acted {
+        writes,
+        stream,
+        name,
+        value: is_new.then_some(value),
+        is_empty,
+        delta: outcome.delta.take(),
+    };
+    let done = Done {
         outcome,
         giver,
         next_due_ms,
-    })
+    };
+    Ok((done, acted))
 }
 
 /// Looks at the readers of a stream, if there are any.
@@ -264,7 +322,7 @@ pub fn repeat(
         }
     }
     let args: Vec<RedisString> = args.iter().map(|arg| keys::string(arg)).collect();
-    let mut writes = super::writes::Writes::new(ctx);
+    let mut writes = Writes::new(ctx);
     writes.replicate(COMMAND, key_name, &args);
     writes.changed(&name, Class::Module, CHANGED, None);
     writes.notify();
