@@ -11,7 +11,7 @@ use crate::redis::server_events::{Event, EventListener, listen};
 use crate::redis::{clock, log};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::reading::{Outcome, Readers, Refusal, Wake};
+use dirty_streams_core::reading::{Outcome, Readers, Refusal, Totals, Wake};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -33,7 +33,10 @@ const CHANGED: &CStr = c"dirty.readers";
 static TYPE: DataType<ReadersValue> = DataType::new();
 
 /// Readers as a value of the data type. Only the main thread changes it, and another that frees it has it alone.
-pub struct ReadersValue(Mutex<Kept>);
+pub struct ReadersValue(Arc<Mutex<Kept>>);
+
+/// All values, for INFO; some are gone.
+static ALL: Mutex<Vec<Weak<Mutex<Kept>>>> = Mutex::new(Vec::new());
 
 struct Kept {
     readers: Readers,
@@ -203,6 +206,21 @@ pub fn look<R>(
     Ok(Some(run(&mut kept.readers, now_ms)))
 }
 
+/// All readers of all streams in numbers, at once: a report of a crash in the midst of a command has fewer.
+pub fn totals(max_queued: u32) -> Totals {
+    let now_ms = clock::now_ms();
+    let mut totals = Totals::default();
+    if let Ok(all) = ALL.try_lock() {
+        for kept in all.iter().filter_map(Weak::upgrade) {
+            if let Ok(mut kept) = kept.try_lock() {
+                kept.restart(now_ms);
+                kept.readers.add_to(&mut totals, max_queued, now_ms);
+            }
+        }
+    }
+    totals
+}
+
 /// A consumer's call that waits: it is not silent meanwhile.
 pub struct Seat {
     value: Weak<ReadersValue>,
@@ -331,10 +349,16 @@ pub fn repeat(
 
 impl ReadersValue {
     fn new(readers: Readers) -> Self {
-        ReadersValue(Mutex::new(Kept {
+        let kept = Arc::new(Mutex::new(Kept {
             readers,
             term: TERM.load(Relaxed),
-        }))
+        }));
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(|kept| kept.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(&kept));
+        ReadersValue(kept)
     }
 
     /// Another module may answer what a command does by a command about the same readers.
