@@ -335,14 +335,13 @@ impl<'e> Shown<'e> {
 fn decode(fields: &[dead::Pair]) -> Option<Event<'_>> {
     match fields {
         [(field, value)] => event::decode(&[(field.as_slice(), value.as_slice())]),
-        [_, _] | [_, _, _, _] => {
+        fields => {
             let fields = fields.iter();
             let fields: Vec<(&[u8], &[u8])> = fields
                 .map(|(field, value)| (field.as_slice(), value.as_slice()))
                 .collect();
             event::decode(&fields)
         }
-        _ => None,
     }
 }
 
