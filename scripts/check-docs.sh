@@ -172,7 +172,8 @@ lists() {
         <(grep -ohP "$3" "$root/$2" | sort -u) <(sort -u) >&2 || die "$2 lists other $1 than there are"
 }
 start
-cli COMMAND LIST FILTERBY MODULE dirty | tr '[:lower:]' '[:upper:]' >"$folder/commands"
+# Not the internal one.
+cli COMMAND LIST FILTERBY MODULE dirty | grep -v _ | tr '[:lower:]' '[:upper:]' >"$folder/commands"
 lists commands README.md '^\| \[\KDIRTY\.[A-Z]+(?=\]\(docs/commands/)' <"$folder/commands"
 while read -r command; do
     lists "command $command" "docs/commands/${command,,}.md" '^# \K.*' <<<"$command"
