@@ -25,7 +25,7 @@ pages=("$@")
 # tells (the second of each flush's four elements), the times and bytes that DIRTY.STATS, DIRTY.PENDING and dead events tell,
 # and how long redis-cli says that a command took; nor does space at an end.
 timeless() {
-    sed -E -e 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; s#(\<ms-[0-9]+/)[0-9]{13}\>#\1ms#g' \
+    sed -E -e 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; s#(\<(ms|0)-[0-9]+/)[0-9]{13}\>#\1ms#g' \
         -e 's/("(ts_|first-|last-)ms\\?":)[0-9]{13}\>/\1ms/g; s/"[0-9]{13}"/"ms"/g' \
         -e 's/"[0-9]{4}(-[0-9]{2}){2}T[0-9:]{8}(\.[0-9]+)?Z"/"time"/' \
         -e 's/("(bytes|(idle|due|first|last|oldest-event|oldest-unread)-ms)" => \(integer\) )[0-9]+/\1some/' \
@@ -48,10 +48,11 @@ translated() {
         epoch=${BASH_REMATCH[3]}
         id=$(cli XRANGE "$stream" - + | grep -axE -m 1 "[0-9]{13}-${BASH_REMATCH[1]}" || true)
         id=${id:-${words[word]%/*}}
-        [ ${#epoch} -ne 13 ] || epoch=$(cli DIRTY.STATS "${words[1]}" | awk -v cursor="${words[3]}" '
+        [ ${#epoch} -ne 13 ] || epoch=$(cli DIRTY.STATS "${words[1]}" | awk -v cursor="${words[3]}" -v epoch="$epoch" '
             before == "name" { name = $0 }
-            before == "position" && name == cursor { sub(/.*\//, ""); print; exit }
-            { before = $0 }')
+            before == "position" && name == cursor { sub(/.*\//, ""); epoch = $0 }
+            { before = $0 }
+            END { print epoch }')
         words[word]=$id${epoch:+/$epoch}
     done
     echo "${words[*]}"
@@ -176,7 +177,8 @@ lists() {
         <(grep -ohP "$3" "$root/$2" | sort -u) <(sort -u) >&2 || die "$2 lists other $1 than there are"
 }
 start
-cli COMMAND LIST FILTERBY MODULE dirty | tr '[:lower:]' '[:upper:]' >"$folder/commands"
+# Not the internal one.
+cli COMMAND LIST FILTERBY MODULE dirty | grep -v _ | tr '[:lower:]' '[:upper:]' >"$folder/commands"
 lists commands README.md '^\| \[\KDIRTY\.[A-Z]+(?=\]\(docs/commands/)' <"$folder/commands"
 while read -r command; do
     lists "command $command" "docs/commands/${command,,}.md" '^# \K.*' <<<"$command"

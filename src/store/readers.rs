@@ -384,6 +384,7 @@ impl Kept {
             self.term = term;
             self.readers.restart(now_ms);
         }
+        self.readers.see(now_ms);
     }
 }
 

@@ -235,3 +235,43 @@ COPY s:readers t:readers => (1)
     let stats = story.redis.value(&words("DIRTY.STATS none"));
     assert_eq!(field(&stats, "readers"), Some(Value::Array(Vec::new())));
 }
+
+/// Who was seen when is in no file. Nobody is silent since 1970 for that.
+#[test]
+fn silence_begins_with_a_start_of_the_server_and_is_unknown_on_a_replica() {
+    let server = Server::with(&["--appendonly", "yes"]);
+    let mut story = Story::on(server);
+    story.publish(&["1"]);
+    story.expect(
+        "
+DIRTY.READER s GROUP g FROM 0 => OK
+DIRTY.CONSUME s GROUP g a => #1
+",
+    );
+    let consumers = |redis: &mut Conn| {
+        let stats = stats_of(redis, "g");
+        let (_, consumers) = stats
+            .into_iter()
+            .find(|(name, _)| name == "consumers")
+            .expect("them");
+        consumers
+    };
+    let replica = Server::replica_of(&story.server);
+    story.server.wait_for_replica(&replica);
+    assert_eq!(
+        consumers(&mut replica.connect()),
+        "[[name a pending (1) idle-ms nil waiting nil]]"
+    );
+    story.server.restart();
+    let told = consumers(&mut story.server.connect());
+    let idle = told.strip_prefix("[[name a pending (1) idle-ms (");
+    let idle = idle.and_then(|rest| rest.strip_suffix(") waiting (0)]]"));
+    let idle: u64 = idle.expect("its idle time").parse().expect("a number");
+    assert!(idle < 10_000, "{told}");
+    replica.connect().run("REPLICAOF NO ONE");
+    let promoted = consumers(&mut replica.connect());
+    assert!(
+        promoted.starts_with("[[name a pending (1) idle-ms ("),
+        "{promoted}"
+    );
+}
