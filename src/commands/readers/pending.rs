@@ -1,7 +1,7 @@
 use super::syntax::{COUNT, GROUP};
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::readers;
-use crate::store::source::{Giver, Shown, Source};
+use crate::store::source::{self, Giver, Shown, Source};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::list::Request;
@@ -42,6 +42,7 @@ impl Command for Pending {
             after,
             count,
         } = request;
+        source::check(call.ctx, &call.key)?;
         let found = readers::look(call.ctx, &call.key, |readers, now_ms| {
             let settings = readers.get(group).map(|reader| reader.settings.clone());
             let listed = readers.list_pending(group, consumer, after, count, now_ms)?;

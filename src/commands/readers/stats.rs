@@ -48,6 +48,7 @@ impl Command for Stats {
             .map(|group| NativeStats::of(call, group))
             .collect();
         let native = native?;
+        let dead = count_dead(call)?;
         let now_ms = clock::now_ms();
         let is_primary = flags::is_primary(call.ctx);
         let reply = call.reply();
@@ -63,7 +64,7 @@ impl Command for Stats {
         reply.bytes("last-id");
         reply_id(reply, Some(content.last));
         reply.bytes("dead");
-        reply.unsigned(count_dead(call)?);
+        reply.unsigned(dead);
         reply.bytes("readers");
         reply.array(own.len().saturating_add(native.len()));
         for reader in own {
