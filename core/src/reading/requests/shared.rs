@@ -211,20 +211,28 @@ pub fn filter(args: &mut Args, limits: &Limits) -> Result<Filter, Error> {
         limits.check_filters(found)?;
         // As many as there are: of those that are missing the client is told.
         if args.keyword("ENTITY") {
-            let entity = args.next("ENTITY", "a name")?;
+            let entity = name(args, "ENTITY", "a name")?;
             filter.entities.insert(entity.to_vec());
         } else if args.keyword("ID") {
-            names(args, "ID", "an id", &mut found, limits, &mut filter.ids)?;
+            names(
+                args,
+                "ID",
+                "an id",
+                false,
+                &mut found,
+                limits,
+                &mut filter.ids,
+            )?;
         } else if args.keyword("OPS") {
             let before = filter.operations.unwrap_or(Operations::empty());
             filter.operations = Some(before | operations(args)?);
         } else if args.keyword("FIELDS") {
             let fields = filter.fields.get_or_insert_with(BTreeSet::new);
-            names(args, "FIELDS", "a field", &mut found, limits, fields)?;
+            names(args, "FIELDS", "a field", true, &mut found, limits, fields)?;
         } else if args.keyword("META") {
-            let name = args.next("META", "a name")?.to_vec();
+            let key = args.next("META", "a name")?.to_vec();
             let value = args.next("META", "a value")?.to_vec();
-            filter.meta.entry(name).or_default().insert(value);
+            filter.meta.entry(key).or_default().insert(value);
         } else if found > 0 {
             return Ok(filter);
         } else {
@@ -242,6 +250,7 @@ fn names(
     args: &mut Args,
     of: &'static str,
     what: &'static str,
+    may_be_empty: bool,
     found: &mut usize,
     limits: &Limits,
     names: &mut BTreeSet<Vec<u8>>,
@@ -250,7 +259,11 @@ fn names(
     *found = found.saturating_add(count.min(args.remaining()));
     limits.check_filters(*found)?;
     for _ in 0..count {
-        names.insert(args.next(of, what)?.to_vec());
+        let listed = match may_be_empty {
+            true => args.next(of, what)?,
+            false => name(args, of, what)?,
+        };
+        names.insert(listed.to_vec());
     }
     Ok(())
 }
