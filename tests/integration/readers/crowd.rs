@@ -212,7 +212,7 @@ fn many_groups_of_one_stream_wake_without_looking_at_each_other() {
         let mut readers: Vec<Conn> = (0..GROUPS).map(|_| server.connect()).collect();
         for (n, reader) in readers.iter_mut().enumerate() {
             let group = format!("g{n}");
-            redis.run(&make.replace('G', &group));
+            redis.run(&make.replace("NAME", &group));
             let line = command.replace("GROUP g", &format!("GROUP {group}"));
             reader.send(&words(&line)).expect("sent");
         }
@@ -229,11 +229,11 @@ fn many_groups_of_one_stream_wake_without_looking_at_each_other() {
     let mut least = |command, make| (0..3).map(|_| time(command, make)).min().expect("a time");
     let ours = least(
         "DIRTY.CONSUME s GROUP g c BLOCK 0",
-        "DIRTY.READER s GROUP G FROM 0",
+        "DIRTY.READER s GROUP NAME FROM 0",
     );
     let native = least(
         "XREADGROUP GROUP g c BLOCK 0 STREAMS s >",
-        "XGROUP CREATE s G 0 MKSTREAM",
+        "XGROUP CREATE s NAME 0 MKSTREAM",
     );
     // Each looking at all takes twenty times as long.
     assert!(ours < native * 7, "{ours:?} against {native:?}");

@@ -184,6 +184,7 @@ fn what_a_filter_another_shard_or_min_age_takes_is_not_missed() {
         " (0)",
         "they are too young to be missed"
     );
+    std::thread::sleep(std::time::Duration::from_millis(5));
     redis.run("DIRTY.READER s GROUP old MINAGE 1");
     assert_eq!(told(&mut redis, "GROUP old w"), "1 3 4 5 6 9 10 5 (3)");
     // Rejected or not, what was looked at is behind the reader.

@@ -18,3 +18,4 @@ mod poison;
 mod policy;
 mod read;
 mod stats;
+mod waking;

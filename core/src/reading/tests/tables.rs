@@ -543,6 +543,23 @@ stories! {
         leave c2 -> 0
         wake -> Some(1)
         read c1 -> 5:1"
+    an_acknowledgement_wakes_the_waiting_calls_of_the_consumer_that_has_room_now: "
+        group g from=0 maxpending=1
+        add abc
+        read c1 -> 1:1
+        waits c1 on
+        read c2 -> 2:1
+        ack c2 2 ->
+        wake -> None
+        ack c1 1 ->
+        wake -> Some(1)
+        read c1 -> 3:1
+        fail c1 fatal 3 -> dead
+        wake -> Some(1)
+        group h from=0 order=stream
+        read c1 group=h n=1 -> 1:1 more
+        ack c1 group=h 1 ->
+        wake -> None"
     waiting_is_no_silence: "
         group g from=0 order=stream
         add a
