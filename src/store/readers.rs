@@ -169,15 +169,12 @@ pub fn begin<'c, R, G: Giver>(
     let mut kept = value.try_lock(&name)?;
     let now_ms = clock::now_ms();
     kept.restart(now_ms);
-    let settings = kept
-        .readers
-        .get(reader)
-        .map(|reader| reader.settings.clone());
-    source.set_dead(
-        settings
-            .and_then(|settings| settings.dead.clone())
-            .as_deref(),
-    );
+    if let Some(reader) = kept.readers.get(reader) {
+        source.set_dead(reader.settings.dead.as_deref());
+        if reader.reads_dead() {
+            source.check_dead_is_here()?;
+        }
+    }
     let mut outcome = match run(&mut kept.readers, now_ms, &mut source) {
         Ok(outcome) => outcome,
         Err(refusal) => {
