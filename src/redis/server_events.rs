@@ -4,6 +4,7 @@ use super::api::api;
 use super::guard;
 use redis_module::{Context, RedisString, raw};
 use std::ffi::{c_int, c_void};
+use std::sync::{Mutex, PoisonError};
 
 type RawListener =
     unsafe extern "C" fn(*mut raw::RedisModuleCtx, raw::RedisModuleEvent, u64, *mut c_void);
@@ -26,6 +27,16 @@ pub trait EventListener {
     fn on_event(ctx: &Context);
 }
 
+/// A listener of events with this id: its name in the log, and what it does.
+struct Listening {
+    id: u64,
+    entry: &'static str,
+    on_event: fn(&Context),
+}
+
+/// All listeners. A module can subscribe to an event only once: a second time replaces the first.
+static LISTENERS: Mutex<Vec<Listening>> = Mutex::new(Vec::new());
+
 /// Tells a listener of each event of this kind, as long as the module is loaded.
 pub fn listen<L: EventListener>(ctx: &Context, event: Event) -> bool {
     let id = match event {
@@ -35,7 +46,14 @@ pub fn listen<L: EventListener>(ctx: &Context, event: Event) -> bool {
         Event::RoleChanged => raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
         Event::ConfigChanged => raw::REDISMODULE_EVENT_CONFIG,
     };
-    subscribe(ctx, id, on_event::<L>)
+    let mut listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
+    listeners.push(Listening {
+        id,
+        entry: L::ENTRY,
+        on_event: L::on_event,
+    });
+    drop(listeners);
+    subscribe(ctx, id, on_event)
 }
 
 fn subscribe(ctx: &Context, id: u64, listener: RawListener) -> bool {
@@ -51,13 +69,23 @@ fn subscribe(ctx: &Context, id: u64, listener: RawListener) -> bool {
     status == raw::REDISMODULE_OK as c_int
 }
 
-unsafe extern "C" fn on_event<L: EventListener>(
+unsafe extern "C" fn on_event(
     ctx: *mut raw::RedisModuleCtx,
-    _event: raw::RedisModuleEvent,
+    event: raw::RedisModuleEvent,
     _subevent: u64,
     _data: *mut c_void,
 ) {
-    let _ = guard::catch(L::ENTRY, || L::on_event(&Context::new(ctx)));
+    let _ = guard::catch("an event", || {
+        let listeners = LISTENERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let listeners: Vec<_> = listeners
+            .iter()
+            .filter(|listening| listening.id == event.id)
+            .map(|listening| (listening.entry, listening.on_event))
+            .collect();
+        for (entry, on_event) in listeners {
+            let _ = guard::catch(entry, || on_event(&Context::new(ctx)));
+        }
+    });
 }
 
 /// Hears of keys that go.
