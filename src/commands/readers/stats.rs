@@ -47,6 +47,7 @@ impl Command for Stats {
             .map(|group| NativeStats::of(call, group))
             .collect();
         let native = native?;
+        let dead = count_dead(call)?;
         let now_ms = clock::now_ms();
         let reply = call.reply();
         reply.map(7);
@@ -61,7 +62,7 @@ impl Command for Stats {
         reply.bytes("last-id");
         reply_id(reply, Some(content.last));
         reply.bytes("dead");
-        reply.unsigned(count_dead(call)?);
+        reply.unsigned(dead);
         reply.bytes("readers");
         reply.array(own.len().saturating_add(native.len()));
         for reader in own {
@@ -82,8 +83,11 @@ fn count_dead(call: &Call) -> Result<u64, Error> {
         return Ok(0);
     }
     let name = crate::redis::keys::string(&name);
-    let state = stream_state::state(call.ctx, &name)?;
-    Ok(state.map_or(0, |state| state.length()))
+    let Some(state) = stream_state::state(call.ctx, &name)? else {
+        cluster::check_missing(call.ctx, &call.key, &name)?;
+        return Ok(0);
+    };
+    Ok(state.length())
 }
 
 /// What is before a reader.
