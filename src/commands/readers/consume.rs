@@ -14,7 +14,7 @@ use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::consume::{Reader, Request};
 use dirty_streams_core::reading::requests::shared::{Batch, Form};
 use dirty_streams_core::reading::{
-    Consume as ConsumeCall, Consumed, Follow, Followed, Outcome, Position, Prospect, Wake,
+    Consume as ConsumeCall, Consumed, Follow, Followed, Kind, Outcome, Position, Prospect, Wake,
 };
 use dirty_streams_core::syntax::{Arg, block, flag, key, one_of, option, text};
 use std::ffi::CStr;
@@ -205,9 +205,10 @@ impl Await for WaitingGroup {
     fn prospect(&mut self, call: &Call) -> Result<Prospect, Error> {
         let mut passed = self.passed;
         let limits = config::reading_limits();
-        let prospect = super::acting::look(call, &self.group, |readers, now_ms, source| {
-            readers.prospect(&self.call(), &mut passed, limits, now_ms, source)
-        });
+        let prospect =
+            super::acting::look(call, Kind::Group, &self.group, |readers, now_ms, source| {
+                readers.prospect(&self.call(), &mut passed, limits, now_ms, source)
+            });
         self.passed = passed;
         prospect
     }
@@ -258,9 +259,10 @@ impl Await for WaitingCursor {
             is_primary: flags::is_primary(call.ctx),
         };
         let looked_at = config::reading_limits().looked_at;
-        let outcome = super::acting::look(call, &self.name, |readers, now_ms, source| {
-            readers.follow(&follow, looked_at, now_ms, source)
-        })?;
+        let outcome =
+            super::acting::look(call, Kind::Cursor, &self.name, |readers, now_ms, source| {
+                readers.follow(&follow, looked_at, now_ms, source)
+            })?;
         if !outcome.reply.is_empty() {
             return Ok(Prospect::Some);
         }
