@@ -20,7 +20,7 @@ use dirty_streams_core::reading::{Prospect, Wake};
 use redis_module::{Context, RedisString};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A call that found nothing and waits.
@@ -57,6 +57,7 @@ struct Subject {
 /// A client that waits.
 struct Waiting {
     awaited: Box<dyn Await>,
+    command: &'static CStr,
     key: RedisString,
     /// The arguments behind the key, as far as rights depend on them.
     args: Vec<Vec<u8>>,
@@ -170,6 +171,7 @@ pub fn wait(
     };
     let waiting = Waiting {
         awaited,
+        command: call.command,
         key: keys::string(&call.key),
         args: call.args.iter().take(4).map(|arg| arg.to_vec()).collect(),
         user: User::current(ctx).map(|user| user.name().to_vec()),
@@ -367,6 +369,7 @@ impl Waiting {
         let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
         let call = Call {
             ctx,
+            command: self.command,
             key: keys::string(&self.key),
             args: &args,
             caller: Caller::Waiting(self.user.as_deref()),
