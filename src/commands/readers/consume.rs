@@ -235,6 +235,10 @@ impl Await for WaitingGroup {
         true
     }
 
+    fn consumer(&self) -> Option<&[u8]> {
+        Some(&self.consumer)
+    }
+
     fn end(&mut self) -> Wake {
         self.seat.leave()
     }
@@ -297,6 +301,10 @@ impl Await for WaitingCursor {
 
     fn takes(&self) -> bool {
         false
+    }
+
+    fn consumer(&self) -> Option<&[u8]> {
+        None
     }
 
     fn end(&mut self) -> Wake {
