@@ -14,7 +14,7 @@ use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::{Outcome, Readers, Refusal, Totals, Wake};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 /// Of the bytes in an RDB file or a DUMP, as this version of the module writes them.
@@ -47,8 +47,29 @@ struct Kept {
 /// How often this server's role has changed: what is known of consumers' silence does not outlive it.
 static TERM: AtomicU64 = AtomicU64::new(0);
 
+/// Readers have left their key since this was asked last.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Whether readers have left their key since this was asked last.
+pub fn have_left() -> bool {
+    LEFT.load(Relaxed) && LEFT.swap(false, Relaxed)
+}
+
 pub fn register(ctx: &Context) -> bool {
-    TYPE.register(ctx) && listen::<Role>(ctx, Event::RoleChanged)
+    TYPE.register(ctx)
+        && listen::<Role>(ctx, Event::RoleChanged)
+        && listen::<Left>(ctx, Event::FlushDb)
+        && listen::<Left>(ctx, Event::SwapDb)
+}
+
+struct Left;
+
+impl EventListener for Left {
+    const ENTRY: &'static str = "keys that go";
+
+    fn on_event(_ctx: &Context) {
+        LEFT.store(true, Relaxed);
+    }
 }
 
 struct Role;
@@ -444,6 +465,10 @@ impl Value for ReadersValue {
 
     fn free_effort(&self) -> usize {
         self.lock().readers.size()
+    }
+
+    fn on_unlink() {
+        LEFT.store(true, Relaxed);
     }
 
     fn copy(shared: &Arc<Self>) -> Arc<Self> {
