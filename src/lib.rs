@@ -42,7 +42,7 @@ use commands::{
     info::Info, reconcile::Reconcile, scan::Scan,
 };
 use redis_module::{Context, RedisString};
-use server::{acl_categories, config, dispatch, eviction, stats as counters};
+use server::{acl_categories, config, dispatch, eviction, stats as counters, waiting};
 use store::{declarations, last_ids, readers, runs, walk};
 
 /// Unit tests run without a server, so without its allocator.
@@ -119,6 +119,7 @@ fn load(ctx: &Context, args: &[RedisString]) -> bool {
         && runs::register(ctx)
         && counters::register(ctx)
         && eviction::register(ctx)
+        && waiting::register(ctx)
 }
 
 redis::load::on_load!(load);

@@ -128,6 +128,7 @@ needed! {
     RedisModule_RegisterNumericConfig
     RedisModule_Replicate
     RedisModule_ReplySetArrayLength
+    RedisModule_ReplySetMapLength
     RedisModule_ReplyWithArray
     RedisModule_ReplyWithBool
     RedisModule_ReplyWithCallReply

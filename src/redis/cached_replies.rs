@@ -32,9 +32,13 @@ pub enum Token {
     Version,
     Failures,
     Dead,
+    Read,
+    Phase,
+    Scanned,
+    Begin,
 }
 
-const COUNT: usize = Token::Dead as usize + 1;
+const COUNT: usize = Token::Begin as usize + 1;
 
 impl Token {
     pub fn text(self) -> &'static str {
@@ -61,6 +65,10 @@ impl Token {
             Token::Version => "version",
             Token::Failures => "failures",
             Token::Dead => "dead",
+            Token::Read => "read",
+            Token::Phase => "phase",
+            Token::Scanned => "scanned",
+            Token::Begin => "begin",
         }
     }
 }

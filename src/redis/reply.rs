@@ -44,6 +44,18 @@ impl<'c> Reply<'c> {
         unsafe { api!(RedisModule_ReplyWithMap(self.ctx.ctx, size(pairs))) };
     }
 
+    /// Pairs follow until [`Self::end_map`] says how many they were.
+    pub fn begin_map(self) {
+        let unknown = c_long::from(raw::REDISMODULE_POSTPONED_ARRAY_LEN);
+        // SAFETY: a live context.
+        unsafe { api!(RedisModule_ReplyWithMap(self.ctx.ctx, unknown)) };
+    }
+
+    pub fn end_map(self, pairs: usize) {
+        // SAFETY: a live context, with a map that has begun and not ended.
+        unsafe { api!(RedisModule_ReplySetMapLength(self.ctx.ctx, size(pairs))) };
+    }
+
     pub fn status(self, text: &CStr) {
         // SAFETY: a live context, and a text that ends with a NUL.
         unsafe {

@@ -98,6 +98,15 @@ impl<'c> Rights<'c> {
         })
     }
 
+    /// Refuses unless the call's command may use a key that a reader's settings name, in the call's own database: a dead
+    /// stream, or a declaration whose snapshots are read. Where users are limited to databases, a right to this key in
+    /// another one is none: the command may be sent about the key here, or an entry be appended by hand.
+    pub fn check_named(&self, call: &Call, access: Access, key: &[u8]) -> Result<(), Error> {
+        self.check(access, key)?;
+        let database = keys::current_database(call.ctx);
+        self.check_database(call.command, key, database, key)
+    }
+
     /// Whether a command that has waited may still run. Its first words are enough for that: rights concern
     /// nothing behind them.
     pub fn may_still_run<C: Command>(&self, call: &Call) -> bool {

@@ -8,7 +8,7 @@ use super::{cluster, last_ids, stream_state, walk};
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
 use crate::redis::stream::{Fields, LazyFields};
-use crate::redis::{clock, guard, log};
+use crate::redis::{clock, flags, guard, log};
 use dirty_streams_core::acl::Access;
 use dirty_streams_core::encoding::event;
 use dirty_streams_core::entity::event::Event;
@@ -133,6 +133,20 @@ impl<'c, G: Giver> Source<'c, G> {
         takes
     }
 
+    /// Refuses while the dead stream may be on another node.
+    pub fn check_dead_is_here(&mut self) -> Result<(), Error> {
+        if !flags::is_in_cluster(self.ctx) {
+            return Ok(());
+        }
+        let name = keys::string(&self.dead.name);
+        let is_here = !Key::read(self.ctx, &name).is_missing();
+        self.reopen();
+        match is_here {
+            true => Ok(()),
+            false => cluster::check_missing(self.ctx, self.stream, &name),
+        }
+    }
+
     /// A stream whose last id is the greatest one takes no entry.
     fn check_ids(&self, name: &RedisString) -> Result<(), Error> {
         let last = last_ids::get(self.ctx, keys::current_database(self.ctx), name)?;
@@ -197,19 +211,25 @@ impl<'c, G: Giver> Source<'c, G> {
         let place = walk::Place::parse(place).unwrap_or_else(walk::Place::beginning);
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let mut read = Snapshots::default();
-        let giver = &mut self.giver;
+        // Nothing is given of a page that fails: the reply may not have begun.
+        let mut found = Vec::new();
         let next = walk::page(self.ctx, &key, &declared, place, count, |snapshots, id| {
             let Some(state) = snapshots.load(id, &[])?.into_entity() else {
                 return Ok(false);
             };
             read.scanned = read.scanned.saturating_add(1);
-            let entity = declared.as_event(id, &state);
-            if !is_hidden(&declared, &state) && wanted.takes(&entity) {
-                read.given = read.given.saturating_add(1);
-                giver.give_stored(&entity);
+            if !is_hidden(&declared, &state) {
+                found.push((id.to_vec(), state));
             }
             Ok(true)
         })?;
+        for (id, state) in &found {
+            let entity = declared.as_event(id, state);
+            if wanted.takes(&entity) {
+                read.given = read.given.saturating_add(1);
+                self.giver.give_stored(&entity);
+            }
+        }
         read.next = (!next.is_end()).then(|| next.to_string().into_bytes().into());
         Ok(read)
     }
@@ -400,6 +420,11 @@ impl<'e> Shown<'e> {
 
     pub fn fields(&self) -> &'e [dead::Pair] {
         self.fields.fields()
+    }
+
+    /// Without those that say why it died.
+    pub fn own_fields(&self) -> &'e [dead::Pair] {
+        dead::split(self.fields()).0
     }
 
     /// The reason why it died, if it is an entry of a dead stream.

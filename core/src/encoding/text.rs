@@ -13,8 +13,8 @@ use std::borrow::Cow;
 /// What a reply tells besides the event.
 #[derive(Clone, Debug, Default)]
 pub struct Delivered<'e> {
-    /// The entry's id.
-    pub id: &'e [u8],
+    /// The entry's id; `None` for an entity that was read as it is stored.
+    pub id: Option<&'e [u8]>,
     /// How many times it was delivered; `None` for cursors.
     pub deliveries: Option<u16>,
     /// How many of its deliveries were failed.
@@ -56,7 +56,12 @@ pub enum Content<'c, 'e> {
 
 /// Writes an entry as a JSON text.
 pub fn event(delivered: &Delivered, content: &Content) -> Vec<u8> {
-    either(delivered.id, |text| text.entry(delivered, content)).0
+    let id = match (delivered.id, content) {
+        (Some(id), _) => id,
+        (None, Content::Event(event)) => &event.id,
+        (None, Content::Fields(_)) => b"",
+    };
+    either(id, |text| text.entry(delivered, content)).0
 }
 
 /// Writes the fields of the entity with this id as a JSON text, and tells whether it had to be in base64.
@@ -95,9 +100,15 @@ struct Text {
 impl Text {
     fn entry(&mut self, delivered: &Delivered, content: &Content) {
         self.open(b'{');
-        self.string_at("id", delivered.id);
+        match delivered.id {
+            Some(id) => self.string_at("id", id),
+            None => {
+                self.key("id");
+                self.out.extend_from_slice(b"null");
+            }
+        }
         match content {
-            Content::Event(event) => self.event(event),
+            Content::Event(event) => self.event(event, delivered.id.is_none()),
             Content::Fields(fields) => {
                 self.key("fields");
                 self.open(b'[');
@@ -131,10 +142,11 @@ impl Text {
         self.close(b'}');
     }
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event, is_read: bool) {
         self.string_at("entity", &event.entity);
         self.string_at("entity-id", &event.id);
-        self.string_at("op", event.op().as_bytes());
+        let op = if is_read { "read" } else { event.op() };
+        self.string_at("op", op.as_bytes());
         if let Some(version) = event.version {
             self.key("version");
             self.out.extend_from_slice(version.to_string().as_bytes());
@@ -294,7 +306,7 @@ mod tests {
             meta: vec![(b"m".into(), b"x".into())].into(),
         };
         let delivered = Delivered {
-            id: b"5-1",
+            id: Some(b"5-1"),
             deliveries: Some(2),
             failures: 1,
             dead: None,
@@ -364,7 +376,7 @@ mod tests {
     #[test]
     fn other_entries_have_fields() {
         let delivered = Delivered {
-            id: b"5-1",
+            id: Some(b"5-1"),
             ..Delivered::default()
         };
         let content = Content::Fields(vec![b"a", b"1"]);

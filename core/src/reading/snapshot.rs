@@ -133,9 +133,11 @@ impl Phase {
         at.key >= keys
     }
 
-    /// Reads the next page, about `count` entities, and tells how many were given.
+    /// Reads the next page, about `count` entities, and tells how many were given. What fails when the reply has begun,
+    /// since something was given, is told by the next call.
     pub(super) fn read(
         &self,
+        has_given: bool,
         count: u32,
         wanted: &Wanted,
         stream: &mut impl Stream,
@@ -149,7 +151,12 @@ impl Phase {
         while let Some(key) = self.keys.get(usize::try_from(at.key).unwrap_or(usize::MAX)) {
             let left = count.saturating_sub(given).max(1);
             let read = stream.read_snapshots(key, &at.place, left, wanted);
-            let read = read.ok_or(Refusal::NoSnapshots)?;
+            let Some(read) = read else {
+                match has_given || given > 0 {
+                    true => break,
+                    false => return Err(Refusal::NoSnapshots),
+                }
+            };
             at.scanned = at.scanned.saturating_add(read.scanned.into());
             given = given.saturating_add(read.given);
             match read.next {

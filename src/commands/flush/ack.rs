@@ -2,11 +2,11 @@
 
 use crate::redis::keys;
 use crate::server::command::Call;
-use crate::server::rights::{Access, Rights};
+use crate::server::rights::Rights;
 use crate::server::waiting;
 use crate::store::cluster;
 use crate::store::readers::{self, Acted};
-use crate::store::source::Source;
+use crate::store::source::{May, Source};
 use crate::store::writes::Writes;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::flush::Ack;
@@ -36,9 +36,9 @@ pub fn with<'c, T>(
         return Ok(write());
     };
     let stream = keys::string(ack.stream);
-    let may_write = |key: &[u8]| Rights::of(call).check(Access::Write, key);
+    let may = |access, key: &[u8]| Rights::of(call).check_named(call, access, key);
     // Retention knows of it already, and nobody else until the flush is written.
-    let (acted, wake) = begin(call, ack, &stream, &may_write)?;
+    let (acted, wake) = begin(call, ack, &stream, &may)?;
     let (mut writes, written) = write();
     acted.end(&mut writes);
     waiting::wake(call.ctx, &stream, ack.group, wake.0, wake.1);
@@ -49,9 +49,9 @@ fn begin<'s>(
     call: &'s Call,
     ack: &Ack,
     stream: &'s RedisString,
-    may_write: &'s dyn Fn(&[u8]) -> Result<(), Error>,
+    may: May<'s>,
 ) -> Result<(Acted<'s>, (Wake, Option<u64>)), Error> {
-    let source = Source::open(call.ctx, stream, may_write, ())?;
+    let source = Source::open(call.ctx, stream, may, ())?;
     let (done, acted) = readers::begin(source, ack.group, call.ctx, |readers, now_ms, source| {
         readers.ack_all(ack.group, ack.consumer, &ack.ids, now_ms, source)
     })?;

@@ -1,7 +1,8 @@
 //! What the commands of readers have in common: they work on the readers of the call's stream, and wake others.
 
+use crate::redis::keys;
 use crate::server::command::Call;
-use crate::server::rights::{Access, Rights};
+use crate::server::rights::Rights;
 use crate::server::waiting;
 use crate::store::readers;
 use crate::store::source::{Giver, Source};
@@ -25,8 +26,8 @@ pub fn act_and_give<R, G: Giver>(
     giver: G,
     run: impl FnOnce(&mut Readers, u64, &mut Source<'_, G>) -> Result<Outcome<R>, Refusal>,
 ) -> Result<(Outcome<R>, G), Error> {
-    let may_write = |key: &[u8]| Rights::of(call).check(Access::Write, key);
-    let source = Source::open(call.ctx, &call.key, &may_write, giver)?;
+    let may = |access, key: &[u8]| Rights::of(call).check_named(call, access, key);
+    let source = Source::open(call.ctx, &call.key, &may, giver)?;
     let done = readers::act(source, reader, call.ctx, run)?;
     waiting::wake(
         call.ctx,
@@ -36,6 +37,14 @@ pub fn act_and_give<R, G: Giver>(
         done.next_due_ms,
     );
     Ok((done.outcome, done.giver))
+}
+
+/// Refuses declarations whose snapshots cannot begin what the call's stream goes on with.
+pub fn check_snapshots(call: &Call, keys: &[&[u8]]) -> Result<(), Error> {
+    let may = |access, key: &[u8]| Rights::of(call).check_named(call, access, key);
+    let source = Source::open(call.ctx, &call.key, &may, ())?;
+    let mut keys = keys.iter();
+    keys.try_for_each(|key| source.check_snapshots(&keys::string(key)).map(drop))
 }
 
 /// Replies an array of ids.
@@ -58,15 +67,15 @@ pub fn has(call: &Call, name: &[u8]) -> Result<bool, Error> {
 /// Looks, on behalf of a call that waits, what its reader would find. Nothing is written or given.
 pub fn look<R>(
     call: &Call,
+    kind: Kind,
     reader: &[u8],
     run: impl FnOnce(&mut Readers, u64, &mut Source<'_, ()>) -> Result<R, Refusal>,
 ) -> Result<R, Error> {
-    let may_write = |_: &[u8]| Ok(());
-    let mut source = Source::open(call.ctx, &call.key, &may_write, ())?;
+    let may = |_, _: &[u8]| Ok(());
+    let mut source = Source::open(call.ctx, &call.key, &may, ())?;
     let found = readers::look(call.ctx, &call.key, |readers, now_ms| {
         run(readers, now_ms, &mut source)
     })?;
-    // Without readers there is none of this name, of whatever kind.
-    let found = found.unwrap_or_else(|| Err(Refusal::NoReader(Kind::Group, reader.to_vec())));
+    let found = found.unwrap_or_else(|| Err(Refusal::NoReader(kind, reader.to_vec())));
     found.map_err(|refusal| refusal.error(&call.key, b""))
 }

@@ -1,15 +1,16 @@
 use super::acting::act;
-use super::syntax::{CURSOR, DEAD, GROUP, MIN_AGE, REVISION, SHARD, WHERE};
+use super::syntax::{CURSOR, DEAD, GROUP, MIN_AGE, REVISION, SHARD, SNAPSHOT, WHERE};
 use crate::redis::{clock, random};
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
-use crate::server::rights::{Access, Rights};
+use crate::server::rights::Rights;
 use crate::store::groups;
 use crate::store::source::Source;
 use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::limits::Limits;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::declare::{From, Request};
+use dirty_streams_core::reading::requests::shared::places_of_snapshot_keys;
 use dirty_streams_core::reading::{self, Declared, Native, Seed};
 use dirty_streams_core::syntax::{Arg, block, integer, key, one_of, option, text, word};
 use std::ffi::CStr;
@@ -20,7 +21,7 @@ use std::ffi::CStr;
 /// DIRTY.READER stream CURSOR name [FROM start] [SHARD index count] [DEAD key] [MINAGE ms]
 ///     [WHERE filter [filter …]] [REVISION n]
 ///
-/// start:   place | GROUP native-group
+/// start:   place | GROUP native-group | SNAPSHOT n key [key …]
 /// place:   0, $, a position, an event id, or a time in ms
 /// filter:  ENTITY name | ID n id [id …] | OPS ops | FIELDS n field [field …] | META name value
 /// ```
@@ -32,7 +33,11 @@ const FROM: Arg = option(
     c"FROM",
     one_of(
         c"start",
-        &[text(c"place"), text(c"native-group").after(c"GROUP")],
+        &[
+            text(c"place"),
+            text(c"native-group").after(c"GROUP"),
+            SNAPSHOT,
+        ],
     ),
 );
 
@@ -100,8 +105,13 @@ impl Command for Reader {
         let Ok(request) = Request::parse(Args::new(args), &Limits::NONE) else {
             return Vec::new();
         };
+        let read = match &request.from {
+            Some(From::Snapshot(keys)) => places_of_snapshot_keys(args, keys),
+            _ => 0..0,
+        };
+        let read = read.map(|place| (place, KeyUse::Read));
         let Some(dead) = request.settings.dead else {
-            return Vec::new();
+            return read.collect();
         };
         // Options stand in any order, and names may be words: behind the last DEAD whose word is the key, as parsed.
         let is_dead = |pair: &[&[u8]]| match pair {
@@ -110,18 +120,21 @@ impl Command for Reader {
         };
         let place = args.windows(2).rposition(is_dead);
         let place = place.map(|place| (place.saturating_add(1), KeyUse::Write));
-        place.into_iter().collect()
+        read.chain(place).collect()
     }
 
     fn run(call: &Call) -> Result<(), Error> {
         let request = Request::parse(Args::new(call.args), &config::limits())?;
         if let Some(dead) = &request.settings.dead {
-            let may_write = |key: &[u8]| Rights::of(call).check(Access::Write, key);
-            let mut source = Source::open(call.ctx, &call.key, &may_write, ())?;
+            let may = |access, key: &[u8]| Rights::of(call).check_named(call, access, key);
+            let mut source = Source::open(call.ctx, &call.key, &may, ())?;
             source.set_dead(Some(dead));
             source.check_dead()?;
         }
         let is_new = !super::acting::has(call, request.name)?;
+        if let Some(From::Snapshot(keys)) = request.from.as_ref().filter(|_| is_new) {
+            super::acting::check_snapshots(call, keys)?;
+        }
         let native = match request.from {
             Some(From::Group(group)) if is_new => {
                 let native = groups::native(call.ctx, &call.key, group, clock::now_ms())?;
@@ -132,6 +145,9 @@ impl Command for Reader {
         let none = Native::default();
         let from = request.from.map(|from| match from {
             From::Start(start) => reading::From::Start(start),
+            From::Snapshot(keys) => {
+                reading::From::Snapshot(keys.into_iter().map(Into::into).collect())
+            }
             From::Group(_) => {
                 reading::From::Native(native.as_ref().map_or(&none, |(_, native)| native))
             }

@@ -2,6 +2,7 @@
 
 use crate::redis::reply::{Reply, Token};
 use crate::server::stats;
+use crate::store::dead::Pair;
 use crate::store::source::{Giver, Shown};
 use dirty_streams_core::encoding::text::{self, Content, Dead, Delivered};
 use dirty_streams_core::entity::event::Event;
@@ -9,7 +10,7 @@ use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::reading::Delivery;
 use dirty_streams_core::reading::requests::shared::Form;
 
-/// Pairs of the reply's map: the events, and three more.
+/// Pairs of a reply's map: the events, and three more.
 const PAIRS: usize = 4;
 
 /// Begins the reply with the first event. A call that is refused, or waits, has replied nothing then.
@@ -17,6 +18,8 @@ pub struct Events<'c> {
     reply: Reply<'c>,
     form: Form,
     count: usize,
+    /// How many pairs the map has is known when the events have ended.
+    is_open: bool,
 }
 
 impl<'c> Events<'c> {
@@ -25,23 +28,59 @@ impl<'c> Events<'c> {
             reply,
             form,
             count: 0,
+            is_open: false,
+        }
+    }
+
+    /// For a reply that may have more pairs than three besides the events.
+    pub fn open(reply: Reply<'c>, form: Form) -> Self {
+        Events {
+            is_open: true,
+            ..Events::new(reply, form)
         }
     }
 
     /// Ends the events, and begins the reply if there were none. Three more pairs must follow.
     pub fn end(self) -> Reply<'c> {
+        let reply = self.reply;
+        self.end_with(0, |_| ());
+        reply
+    }
+
+    /// The same for a reply with these pairs besides; three more must follow.
+    pub fn end_with(self, pairs: usize, write: impl FnOnce(Reply<'c>)) {
+        let reply = self.reply;
+        let pairs = PAIRS.saturating_add(pairs);
         match self.count {
             0 => {
-                self.reply.map(PAIRS);
-                self.reply.token(Token::Events);
-                self.reply.array(0);
+                reply.map(pairs);
+                reply.token(Token::Events);
+                reply.array(0);
             }
             count => {
-                self.reply.end_array(count);
+                reply.end_array(count);
                 stats::count(&stats::DELIVERED, count);
             }
         }
-        self.reply
+        write(reply);
+        if self.is_open && self.count > 0 {
+            reply.end_map(pairs);
+        }
+    }
+
+    /// Begins the reply, or goes on with it.
+    fn next(&mut self) -> Reply<'c> {
+        let reply = self.reply;
+        if self.count == 0 {
+            match self.is_open {
+                true => reply.begin_map(),
+                false => reply.map(PAIRS),
+            }
+            reply.token(Token::Events);
+            reply.begin_array();
+        }
+        self.count = self.count.saturating_add(1);
+        reply
     }
 }
 
@@ -65,27 +104,44 @@ impl Giver for Events<'_> {
             }),
             Some(_) => None,
         };
+        let fields = match delivery.id {
+            None => entry.fields(),
+            Some(_) => entry.own_fields(),
+        };
         let mut id_text = [0; 41];
         let delivered = Delivered {
-            id: id.write(&mut id_text),
+            id: Some(id.write(&mut id_text)),
             deliveries,
             failures: delivery.failures,
             dead,
         };
-        match (self.form, entry.event()) {
+        let event = match self.form {
+            Form::Raw => None,
+            Form::Typed | Form::Json => entry.event(),
+        };
+        match (self.form, event) {
             (Form::Typed, Some(event)) => reply_event(reply, event, &delivered),
             (Form::Json, event) => {
                 let content = match event {
                     Some(event) => Content::Event(event),
                     None => {
-                        let fields = entry.fields().iter();
-                        let fields = fields.flat_map(|(field, value)| [field, value]);
+                        let fields = fields.iter().flat_map(|(field, value)| [field, value]);
                         Content::Fields(fields.map(|text| text.as_slice()).collect())
                     }
                 };
                 reply.bytes(text::event(&delivered, &content));
             }
-            (Form::Raw | Form::Typed, _) => reply_raw(reply, entry, &delivered),
+            (Form::Raw | Form::Typed, _) => reply_raw(reply, fields, &delivered),
+        }
+    }
+
+    /// RAW is a matter of entries.
+    fn give_stored(&mut self, entity: &Event) {
+        let reply = self.next();
+        let delivered = Delivered::default();
+        match self.form {
+            Form::Typed | Form::Raw => reply_event(reply, entity, &delivered),
+            Form::Json => reply.bytes(text::event(&delivered, &Content::Event(entity))),
         }
     }
 }
@@ -101,13 +157,19 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
     let pairs = optional.into_iter().filter(|present| *present).count();
     reply.map(pairs.saturating_add(4).saturating_add(pairs_of(delivered)));
     reply.token(Token::Id);
-    reply.bytes(delivered.id);
+    match delivered.id {
+        Some(id) => reply.bytes(id),
+        None => reply.null(),
+    }
     reply.token(Token::Entity);
     reply.name(&event.entity);
     reply.token(Token::EntityId);
     reply.bytes(&event.id);
     reply.token(Token::Op);
-    reply.token(op(event));
+    reply.token(match delivered.id {
+        Some(_) => op(event),
+        None => Token::Read,
+    });
     if let Some(version) = event.version {
         reply.token(Token::Version);
         match i64::try_from(version) {
@@ -147,12 +209,14 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
 }
 
 /// The entry's own fields, in its order, any of them more than once if it is so.
-fn reply_raw(reply: Reply, entry: &Shown, delivered: &Delivered) {
+fn reply_raw(reply: Reply, fields: &[Pair], delivered: &Delivered) {
     reply.map(pairs_of(delivered).saturating_add(2));
     reply.token(Token::Id);
-    reply.bytes(delivered.id);
+    match delivered.id {
+        Some(id) => reply.bytes(id),
+        None => reply.null(),
+    }
     reply.token(Token::Fields);
-    let fields = entry.fields();
     reply.array(fields.len().saturating_mul(2));
     for (field, value) in fields {
         reply.bytes(field.as_slice());

@@ -3,6 +3,7 @@ use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::readers;
 use crate::store::source::{self, Giver, Shown, Source};
 use dirty_streams_core::args::Args;
+use dirty_streams_core::entity::event::Event;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::list::Request;
 use dirty_streams_core::reading::{Delivery, Kind, Order, Refusal, Stream, Verdict};
@@ -50,12 +51,12 @@ impl Command for Pending {
         })?;
         let found = found.unwrap_or_else(|| Err(Refusal::NoReader(Kind::Group, group.to_vec())));
         let (settings, listed) = found.map_err(|refusal| refusal.error(&call.key, b""))?;
-        let may_write = |_: &[u8]| Ok(());
+        let may = |_, _: &[u8]| Ok(());
         let giver = KeyOf {
             order: &settings.order,
             key: None,
         };
-        let mut source = Source::open(call.ctx, &call.key, &may_write, giver)?;
+        let mut source = Source::open(call.ctx, &call.key, &may, giver)?;
         source.set_dead(settings.dead.as_deref());
         let reply = call.reply();
         reply.array(listed.len());
@@ -108,6 +109,8 @@ enum Key {
 }
 
 impl Giver for KeyOf<'_> {
+    fn give_stored(&mut self, _: &Event) {}
+
     fn give(&mut self, entry: &Shown, _: Delivery) {
         let event = entry.event();
         self.key = match self.order {

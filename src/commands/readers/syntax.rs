@@ -29,6 +29,10 @@ pub const SHARD: Arg = option(
     block(c"shard", &[integer(c"index"), integer(c"count")]),
 );
 
+/// Where a cursor starts that reads the entities first.
+pub const SNAPSHOT: Arg =
+    block(c"snapshot", &[integer(c"n"), text(c"key").repeated()]).after(c"SNAPSHOT");
+
 pub const WHERE: Arg = option(c"WHERE", one_of(c"filter", FILTERS).repeated());
 const FILTERS: &[Arg] = &[
     text(c"name").after(c"ENTITY"),

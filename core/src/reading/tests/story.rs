@@ -389,9 +389,13 @@ impl Story {
                     .get(first)
                     .map_or(Kind::Group, |reader| reader.kind());
                 let start = self.start(words[1]);
-                let outcome = self
-                    .readers
-                    .seek(kind, first, &SeekTo::Start(start), self.now, &mut self.stream);
+                let outcome = self.readers.seek(
+                    kind,
+                    first,
+                    &SeekTo::Start(start),
+                    self.now,
+                    &mut self.stream,
+                );
                 self.done(outcome).map_or_else(|e| e, |()| "OK".into())
             }
             "forget" => {
