@@ -250,7 +250,13 @@ DIRTY.ACK s GROUP g a #1 => []",
 #[test]
 fn the_turn_is_handed_on_neither_by_a_promotion_nor_by_a_restart() {
     const CLAIM: u64 = 1500;
-    for how in ["promotion", "AOF", "rewritten AOF", "RDB"] {
+    for how in [
+        "promotion",
+        "stepping down and back",
+        "AOF",
+        "rewritten AOF",
+        "RDB",
+    ] {
         for order in ["STREAM", "ENTITY"] {
             let options: &[&str] = match how {
                 "AOF" | "rewritten AOF" => &[
@@ -278,6 +284,12 @@ DIRTY.CONSUME s GROUP g a COUNT 1 => #1 | more"
                 Some(replica) => {
                     story.server.wait_for_replica(replica);
                     let mut redis = replica.connect();
+                    redis.run("REPLICAOF NO ONE");
+                    redis
+                }
+                None if how == "stepping down and back" => {
+                    let mut redis = story.server.connect();
+                    redis.run("REPLICAOF 127.0.0.1 1");
                     redis.run("REPLICAOF NO ONE");
                     redis
                 }
