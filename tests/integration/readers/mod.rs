@@ -10,6 +10,8 @@ mod fencing;
 mod filters;
 mod forms;
 mod groups;
+mod histories;
+mod lives;
 mod missed;
 mod native;
 mod operated;

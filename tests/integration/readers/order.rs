@@ -1,5 +1,6 @@
 //! Groups with an ORDER: what fails, crashes, restarts or is promoted, the order stays.
 
+use crate::support::dice::{Dice, rand};
 use crate::support::readers::{consume, events, first_times};
 use crate::support::story::{Story, got};
 use crate::support::{Conn, Server, wait_until};
@@ -353,7 +354,7 @@ fn each_entitys_events_come_in_order_through_failures_departures_and_crashes() {
         for worker in 0..4u64 {
             let (seen, acknowledged, server) = (&seen, &acknowledged, &story.server);
             scope.spawn(move || {
-                let mut dice = crate::support::dice::rand() | 1;
+                let mut dice = Dice(rand() | 1);
                 let mut life = 0;
                 while acknowledged.load(SeqCst) < all {
                     life += 1;
@@ -405,13 +406,10 @@ fn work(
     events: &[String],
     seen: &Mutex<Vec<(u64, u64)>>,
     acknowledged: &AtomicUsize,
-    dice: &mut u64,
+    dice: &mut Dice,
 ) -> bool {
     for (id, event) in ids.iter().zip(events) {
-        *dice ^= *dice << 13;
-        *dice ^= *dice >> 7;
-        *dice ^= *dice << 17;
-        match *dice % 40 {
+        match dice.roll(40) {
             0 => return false,
             1 => {
                 redis.run(&format!("DIRTY.LEAVE {group}"));

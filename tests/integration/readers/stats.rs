@@ -1,6 +1,6 @@
 //! STATS: what everybody is, how far, and since when.
 
-use crate::support::dice::rand;
+use crate::support::dice::{Dice, rand};
 use crate::support::readers::{consume, field, waiting};
 use crate::support::story::Story;
 use crate::support::{Conn, Server, text, words};
@@ -251,13 +251,8 @@ fn agrees(redis: &mut Conn, names: &[&str]) {
 fn lag_and_missed_are_what_the_entries_say_after_any_history() {
     let seed = std::env::var("SEED").map_or_else(|_| rand(), |seed| seed.parse().expect("a seed"));
     eprintln!("SEED={seed}"); // shown if this fails
-    let mut state = seed | 1;
-    let mut random = move |below: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % below
-    };
+    let mut dice = Dice(seed | 1);
+    let mut random = |below: u64| dice.roll(below);
     let server = Server::start();
     let mut redis = server.connect();
     let names = ["g", "h", "c"];
