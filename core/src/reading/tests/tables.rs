@@ -25,6 +25,16 @@ stories! {
         pending c=c2 after=3 -> 4 held c2
         pending n=1 after=3 -> 4 held c2
         floor -> 3"
+    with_claim_0_a_call_gives_each_event_once: "
+        group g from=0 claim=0
+        add abc
+        read c1 n=10 -> 1:1 2:1 3:1
+        read c2 n=10 -> 1:2 2:2 3:2
+        read c2 n=2 -> 1:3 2:3 more
+        read c2 pending n=10 -> 3:3 1:4 2:4
+        add d
+        read c1 n=4 -> 3:4 1:5 2:5 4:1
+        read c1 n=10 -> 3:5 1:6 2:6 4:2"
     acknowledgements_of_what_others_hold_do_nothing_and_are_told: "
         group g from=0
         add abc
