@@ -126,6 +126,25 @@ pub fn reply(redis: &mut Conn) -> String {
     super::text(&redis.receive().unwrap())
 }
 
+/// The seqs of the events that a group has not finished, their consumers and deliveries: `1:a:2`.
+pub fn held(redis: &mut Conn, group: &str) -> String {
+    let rows = redis.value(&words(&format!("DIRTY.PENDING s GROUP {group} COUNT 100")));
+    let Value::Array(rows) = rows else {
+        panic!("{}", text(&rows));
+    };
+    let row = |row: &Value| {
+        let part = |name| text(&field(row, name).expect(name));
+        let id = part("id");
+        let seq = id.split('-').nth(1).expect("an id");
+        format!(
+            "{seq}:{}:{}",
+            part("consumer"),
+            part("deliveries").trim_matches(['(', ')'])
+        )
+    };
+    rows.iter().map(row).collect::<Vec<_>>().join(" ")
+}
+
 pub fn both(server: &Server) -> [Conn; 2] {
     [server.connect(), server.connect_resp3()]
 }
