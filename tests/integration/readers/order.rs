@@ -186,7 +186,7 @@ fn when_the_holder_of_the_turn_dies_another_goes_on_with_what_it_held_in_order()
 fn whoever_has_not_the_turn_gets_nothing_and_every_sign_of_its_holder_keeps_it() {
     let mut story = Story::with(&["1", "2", "3", "4"]);
     story.expect(
-        "DIRTY.READER s GROUP g FROM 0 ORDER STREAM CLAIM 300 => OK
+        "DIRTY.READER s GROUP g FROM 0 ORDER STREAM CLAIM 900 => OK
 DIRTY.CONSUME s GROUP g b COUNT 1 => #1 | more
 DIRTY.ACK s GROUP g b #1 => []",
     );
@@ -199,10 +199,10 @@ DIRTY.ACK s GROUP g b #1 => []",
     ] {
         for _ in 0..2 {
             story.run(sign);
-            story.expect("wait 200 => -\nDIRTY.CONSUME s GROUP g a =>\x20\nDIRTY.CONSUME s GROUP g c PENDING =>\x20");
+            story.expect("wait 600 => -\nDIRTY.CONSUME s GROUP g a =>\x20\nDIRTY.CONSUME s GROUP g c PENDING =>\x20");
         }
     }
-    story.expect("wait 200 => -");
+    story.expect("wait 600 => -");
     let next = story.run("DIRTY.CONSUME s GROUP g a COUNT 1");
     assert!(next.starts_with("#2:"), "{next}");
     // Its former holder gets nothing by failing what it held, nor by asking for it.
