@@ -53,6 +53,12 @@ struct Dead<'c> {
     may: Option<bool>,
 }
 
+/// Refuses a key that holds something else than a stream.
+pub fn check(ctx: &Context, stream: &RedisString) -> Result<(), Error> {
+    let key = Key::read(ctx, stream);
+    key.holds(stream, Type::Stream, "a stream").map(drop)
+}
+
 impl<'c, G: Giver> Source<'c, G> {
     /// A stream that need not exist. A key that holds something else is refused.
     pub fn open(
@@ -111,11 +117,21 @@ impl<'c, G: Giver> Source<'c, G> {
         cluster::check_key(self.ctx, self.stream, name)?;
         let key_name = keys::string(name);
         let is_there = Key::read(self.ctx, &key_name).holds(name, Type::Stream, "a stream")?;
-        if !is_there {
-            cluster::check_missing(self.ctx, self.stream, &key_name)?;
-        }
+        let takes = match is_there {
+            true => self.check_ids(&key_name),
+            false => cluster::check_missing(self.ctx, self.stream, &key_name),
+        };
         self.reopen();
-        Ok(())
+        takes
+    }
+
+    /// A stream whose last id is the greatest one takes no entry.
+    fn check_ids(&self, name: &RedisString) -> Result<(), Error> {
+        let last = last_ids::get(self.ctx, keys::current_database(self.ctx), name)?;
+        match last.succeeding() {
+            Some(_) => Ok(()),
+            None => Err(Error::IdsExhausted(Quoted::new(name))),
+        }
     }
 
     /// To open another key may expire that, and another module may answer by deleting this one.
@@ -335,14 +351,13 @@ impl<'e> Shown<'e> {
 fn decode(fields: &[dead::Pair]) -> Option<Event<'_>> {
     match fields {
         [(field, value)] => event::decode(&[(field.as_slice(), value.as_slice())]),
-        [_, _] | [_, _, _, _] => {
+        fields => {
             let fields = fields.iter();
             let fields: Vec<(&[u8], &[u8])> = fields
                 .map(|(field, value)| (field.as_slice(), value.as_slice()))
                 .collect();
             event::decode(&fields)
         }
-        _ => None,
     }
 }
 

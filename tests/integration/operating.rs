@@ -74,7 +74,7 @@ fn a_reader_that_waits_is_not_slow() {
     let stats = redis.run("INFO commandstats");
     let stats = stats
         .split("\\r\\n")
-        .find(|line| line.starts_with("cmdstat_dirty.consume:"));
+        .find(|line| line.starts_with("cmdstat_dirty.read:"));
     let us = stats.and_then(|line| {
         line.split(",usec=")
             .nth(1)?

@@ -109,7 +109,7 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
     reply.token(Token::Id);
     reply.bytes(delivered.id);
     reply.token(Token::Entity);
-    reply.bytes(&event.entity);
+    reply.name(&event.entity);
     reply.token(Token::EntityId);
     reply.bytes(&event.id);
     reply.token(Token::Op);
@@ -125,7 +125,7 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
         reply.token(Token::Changes);
         reply.map(event.changes.len());
         for change in event.changes.iter() {
-            reply.bytes(&change.field);
+            reply.name(&change.field);
             reply.array(2);
             reply.value(&change.old);
             reply.value(&change.new);
@@ -136,7 +136,7 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
             reply.token(name);
             reply.map(image.len());
             for (field, value) in image.iter() {
-                reply.bytes(field);
+                reply.name(field);
                 reply.value(value);
             }
         }
@@ -145,7 +145,7 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
         reply.token(Token::Meta);
         reply.map(event.meta.len());
         for (name, value) in event.meta.iter() {
-            reply.bytes(name);
+            reply.name(name);
             reply.bytes(value);
         }
     }

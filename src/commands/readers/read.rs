@@ -24,7 +24,7 @@ use std::ffi::CStr;
 /// filter:  ENTITY name | ID n id [id …] | OPS ops | FIELDS n field [field …] | META name value
 /// ```
 ///
-/// Reads events without any state; the caller keeps the position. Replies as DIRTY.CONSUME does for a cursor.
+/// Reads events from a position that the caller keeps. Replies as DIRTY.CONSUME does for a cursor.
 pub struct Read;
 
 impl Command for Read {

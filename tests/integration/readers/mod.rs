@@ -9,4 +9,5 @@ mod forms;
 mod groups;
 mod native;
 mod operated;
+mod pipeline;
 mod read;

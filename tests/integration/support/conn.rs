@@ -81,9 +81,9 @@ impl Conn {
         self.connection.recv_response()
     }
 
-    /// A field of INFO.
+    /// A field of INFO, the module's own too.
     pub fn info(&mut self, field: &str) -> String {
-        let info = self.run("INFO");
+        let info = self.run("INFO everything");
         let prefix = format!("{field}:");
         let value = info
             .split("\\r\\n")
