@@ -122,7 +122,7 @@ GOALS = [
          "at most", 2, lambda at: at.waiting()),
     Goal("CPU of a CONSUME with nothing due, a million pending (of each ORDER the most)", "none pending", "at most", 1.2,
          lambda at: at.pending(["consume NONE", "consume ENTITY", "consume STREAM"], "none")),
-    Goal("CPU of FAIL, HOLD or LEAVE of one event, a million pending", "a thousand pending", "at most", 1.2,
+    Goal("CPU of FAIL, HOLD or LEAVE of one event, a million pending", "ten thousand pending", "at most", 1.2,
          lambda at: at.pending(["fail", "hold", "leave"], "few")),
     Goal("AOF of an event that is read and acknowledged, 3 at once", "one byte", "at most", 40,
          lambda at: at.aof_bytes()),
