@@ -184,6 +184,9 @@ story_python() {
     run python signup.py save 3 Mallory nonsense
     worker_ends
     run python directory.py
+    dies DIE_AFTER=DIRTY.FLUSH python cards.py
+    run python cards.py
+    run redis-cli HGETALL card:1
     echo
     background plain_worker python plain_worker.py
     patiently drained user-changes auditor
