@@ -8,13 +8,13 @@ use crate::redis::data_type::{DataType, Entries, PayloadReader, PayloadWriter, V
 use crate::redis::keys::{self, Key, Type, wrong_type};
 use crate::redis::keyspace::Class;
 use crate::redis::server_events::{Event, EventListener, listen};
-use crate::redis::{clock, log};
+use crate::redis::{clock, flags, log};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::{Outcome, Readers, Refusal, Totals, Wake};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 /// Of the bytes in an RDB file or a DUMP, as this version of the module writes them.
@@ -44,19 +44,46 @@ struct Kept {
     term: u64,
 }
 
-/// How often this server's role has changed: what is known of consumers' silence does not outlive it.
+/// How often this server has begun to decide: what is known of consumers' silence does not outlive it.
 static TERM: AtomicU64 = AtomicU64::new(0);
 
-pub fn register(ctx: &Context) -> bool {
-    TYPE.register(ctx) && listen::<Role>(ctx, Event::RoleChanged)
+/// When it began to, in ms.
+static TERM_SINCE_MS: AtomicU64 = AtomicU64::new(0);
+
+/// Readers have left their key since this was asked last.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Whether readers have left their key since this was asked last.
+pub fn have_left() -> bool {
+    LEFT.load(Relaxed) && LEFT.swap(false, Relaxed)
 }
 
-struct Role;
+pub fn register(ctx: &Context) -> bool {
+    TYPE.register(ctx)
+        && listen::<Term>(ctx, Event::RoleChanged)
+        && listen::<Term>(ctx, Event::Loading)
+        && listen::<Left>(ctx, Event::FlushDb)
+        && listen::<Left>(ctx, Event::SwapDb)
+}
 
-impl EventListener for Role {
+struct Left;
+
+impl EventListener for Left {
+    const ENTRY: &'static str = "keys that go";
+
+    fn on_event(_ctx: &Context) {
+        LEFT.store(true, Relaxed);
+    }
+}
+
+/// The role has changed, or what is kept in files is being loaded, or has been.
+struct Term;
+
+impl EventListener for Term {
     const ENTRY: &'static str = "a changed role";
 
     fn on_event(_ctx: &Context) {
+        TERM_SINCE_MS.store(clock::now_ms(), Relaxed);
         TERM.fetch_add(1, Relaxed);
     }
 }
@@ -148,15 +175,12 @@ pub fn begin<'c, R, G: Giver>(
     let mut kept = value.try_lock(&name)?;
     let now_ms = clock::now_ms();
     kept.restart(now_ms);
-    let settings = kept
-        .readers
-        .get(reader)
-        .map(|reader| reader.settings.clone());
-    source.set_dead(
-        settings
-            .and_then(|settings| settings.dead.clone())
-            .as_deref(),
-    );
+    if let Some(reader) = kept.readers.get(reader) {
+        source.set_dead(reader.settings.dead.as_deref());
+        if reader.reads_dead() {
+            source.check_dead_is_here()?;
+        }
+    }
     let mut outcome = match run(&mut kept.readers, now_ms, &mut source) {
         Ok(outcome) => outcome,
         Err(refusal) => {
@@ -325,6 +349,9 @@ pub fn repeat(
     cluster::check_key(ctx, key_name, &name)?;
     let found = get(ctx, &name)?;
     let is_new = found.is_none();
+    if is_new && !flags::is_repeated(ctx) {
+        cluster::check_missing(ctx, key_name, &name)?;
+    }
     let value = found.unwrap_or_else(|| Arc::new(ReadersValue::new(Readers::new())));
     let mut kept = value.try_lock(&name)?;
     if !kept.readers.apply(bytes) {
@@ -348,7 +375,9 @@ pub fn repeat(
 }
 
 impl ReadersValue {
-    fn new(readers: Readers) -> Self {
+    /// Whoever is known to the readers counts as seen now.
+    fn new(mut readers: Readers) -> Self {
+        readers.restart(clock::now_ms());
         let kept = Arc::new(Mutex::new(Kept {
             readers,
             term: TERM.load(Relaxed),
@@ -382,7 +411,8 @@ impl Kept {
         let term = TERM.load(Relaxed);
         if self.term != term {
             self.term = term;
-            self.readers.restart(now_ms);
+            let since_ms = TERM_SINCE_MS.load(Relaxed);
+            self.readers.restart(since_ms.min(now_ms));
         }
         self.readers.see(now_ms);
     }
@@ -449,9 +479,12 @@ impl Value for ReadersValue {
         self.lock().readers.size()
     }
 
+    fn on_unlink() {
+        LEFT.store(true, Relaxed);
+    }
+
     fn copy(shared: &Arc<Self>) -> Arc<Self> {
-        let mut readers = shared.lock().readers.clone();
-        readers.restart(clock::now_ms());
+        let readers = shared.lock().readers.clone();
         Arc::new(ReadersValue::new(readers))
     }
 }

@@ -7,7 +7,7 @@ use super::{cluster, last_ids, stream_state};
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
 use crate::redis::stream::{Fields, LazyFields};
-use crate::redis::{clock, guard, log};
+use crate::redis::{clock, flags, guard, log};
 use dirty_streams_core::encoding::event;
 use dirty_streams_core::entity::event::Event;
 use dirty_streams_core::entity::event_id::EventId;
@@ -123,6 +123,20 @@ impl<'c, G: Giver> Source<'c, G> {
         };
         self.reopen();
         takes
+    }
+
+    /// Refuses while the dead stream may be on another node.
+    pub fn check_dead_is_here(&mut self) -> Result<(), Error> {
+        if !flags::is_in_cluster(self.ctx) {
+            return Ok(());
+        }
+        let name = keys::string(&self.dead.name);
+        let is_here = !Key::read(self.ctx, &name).is_missing();
+        self.reopen();
+        match is_here {
+            true => Ok(()),
+            false => cluster::check_missing(self.ctx, self.stream, &name),
+        }
     }
 
     /// A stream whose last id is the greatest one takes no entry.
@@ -331,6 +345,11 @@ impl<'e> Shown<'e> {
 
     pub fn fields(&self) -> &'e [dead::Pair] {
         self.fields.fields()
+    }
+
+    /// Without those that say why it died.
+    pub fn own_fields(&self) -> &'e [dead::Pair] {
+        dead::split(self.fields()).0
     }
 
     /// The reason why it died, if it is an entry of a dead stream.

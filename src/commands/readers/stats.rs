@@ -85,8 +85,10 @@ fn count_dead(call: &Call) -> Result<u64, Error> {
         return Ok(0);
     }
     let name = crate::redis::keys::string(&name);
-    let state = stream_state::state(call.ctx, &name)?;
-    Ok(state.map_or(0, |state| state.length()))
+    match stream_state::state(call.ctx, &name)? {
+        Some(state) => Ok(state.length()),
+        None => cluster::check_missing(call.ctx, &call.key, &name).map(|()| 0),
+    }
 }
 
 /// What is before a reader.

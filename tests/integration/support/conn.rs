@@ -109,6 +109,12 @@ impl Conn {
         }
     }
 
+    /// The data set, and how many changes the server has counted: whoever writes nothing changes neither.
+    pub fn written(&mut self) -> (String, String) {
+        let changes = self.info("rdb_changes_since_last_save");
+        (self.digest(), changes)
+    }
+
     /// `PING` answers, and the data set is as it was.
     pub fn digest(&mut self) -> String {
         assert_eq!(self.run("PING"), "PONG");
