@@ -34,7 +34,6 @@ mod instructions;
 mod latency;
 mod limits;
 mod listeners;
-mod lives;
 mod mainflux;
 mod names;
 mod old_servers;
