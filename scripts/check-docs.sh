@@ -33,15 +33,20 @@ timeless() {
         -e '/^\([0-9.]+s\)$/d; s/[[:space:]]+$//' "$1"
 }
 
-# The command with the ids that this server gave to the same events of the stream, its second word, and in positions with
-# the epoch that it gave to the cursor, the fourth.
+# The command with the ids that this server gave to the same events of the stream, its second word (of DIRTY.FLUSH … ACK the
+# word behind that), and in positions with the epoch that it gave to the cursor, the fourth.
 translated() {
-    local words word id epoch
+    local words word id epoch stream
     read -ra words <<<"$1"
+    stream=${words[1]-}
+    if [[ $1 == 'DIRTY.FLUSH '*' ACK '* ]]; then
+        stream=${1#* ACK }
+        stream=${stream%% *}
+    fi
     for word in "${!words[@]}"; do
         [[ ${words[word]} =~ ^[0-9]{13}-([0-9]+)(/([0-9]+))?$ ]] || continue
         epoch=${BASH_REMATCH[3]}
-        id=$(cli XRANGE "${words[1]}" - + | grep -axE -m 1 "[0-9]{13}-${BASH_REMATCH[1]}" || true)
+        id=$(cli XRANGE "$stream" - + | grep -axE -m 1 "[0-9]{13}-${BASH_REMATCH[1]}" || true)
         id=${id:-${words[word]%/*}}
         [ ${#epoch} -ne 13 ] || epoch=$(cli DIRTY.STATS "${words[1]}" | awk -v cursor="${words[3]}" -v epoch="$epoch" '
             before == "name" { name = $0 }

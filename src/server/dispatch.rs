@@ -43,6 +43,7 @@ fn call<C: Command>(client: Client, argv: Argv) -> Result<(), Error> {
             what: "a key",
         }),
         Some((key, args)) if C::ARITY.allows(args.len()) => C::run(&Call {
+            command: C::NAME,
             ctx: client.ctx,
             key,
             args: &args,

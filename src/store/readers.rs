@@ -8,7 +8,7 @@ use crate::redis::data_type::{DataType, Entries, PayloadReader, PayloadWriter, V
 use crate::redis::keys::{self, Key, Type, wrong_type};
 use crate::redis::keyspace::Class;
 use crate::redis::server_events::{Event, EventListener, listen};
-use crate::redis::{clock, log};
+use crate::redis::{clock, flags, log};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::{Outcome, Readers, Refusal, Totals, Wake};
@@ -44,8 +44,11 @@ struct Kept {
     term: u64,
 }
 
-/// How often this server's role has changed: what is known of consumers' silence does not outlive it.
+/// How often this server has begun to decide: what is known of consumers' silence does not outlive it.
 static TERM: AtomicU64 = AtomicU64::new(0);
+
+/// When it began to, in ms.
+static TERM_SINCE_MS: AtomicU64 = AtomicU64::new(0);
 
 /// Readers have left their key since this was asked last.
 static LEFT: AtomicBool = AtomicBool::new(false);
@@ -57,7 +60,8 @@ pub fn have_left() -> bool {
 
 pub fn register(ctx: &Context) -> bool {
     TYPE.register(ctx)
-        && listen::<Role>(ctx, Event::RoleChanged)
+        && listen::<Term>(ctx, Event::RoleChanged)
+        && listen::<Term>(ctx, Event::Loading)
         && listen::<Left>(ctx, Event::FlushDb)
         && listen::<Left>(ctx, Event::SwapDb)
 }
@@ -72,12 +76,14 @@ impl EventListener for Left {
     }
 }
 
-struct Role;
+/// The role has changed, or what is kept in files is being loaded, or has been.
+struct Term;
 
-impl EventListener for Role {
+impl EventListener for Term {
     const ENTRY: &'static str = "a changed role";
 
     fn on_event(_ctx: &Context) {
+        TERM_SINCE_MS.store(clock::now_ms(), Relaxed);
         TERM.fetch_add(1, Relaxed);
     }
 }
@@ -343,6 +349,9 @@ pub fn repeat(
     cluster::check_key(ctx, key_name, &name)?;
     let found = get(ctx, &name)?;
     let is_new = found.is_none();
+    if is_new && !flags::is_repeated(ctx) {
+        cluster::check_missing(ctx, key_name, &name)?;
+    }
     let value = found.unwrap_or_else(|| Arc::new(ReadersValue::new(Readers::new())));
     let mut kept = value.try_lock(&name)?;
     if !kept.readers.apply(bytes) {
@@ -366,7 +375,9 @@ pub fn repeat(
 }
 
 impl ReadersValue {
-    fn new(readers: Readers) -> Self {
+    /// Whoever is known to the readers counts as seen now.
+    fn new(mut readers: Readers) -> Self {
+        readers.restart(clock::now_ms());
         let kept = Arc::new(Mutex::new(Kept {
             readers,
             term: TERM.load(Relaxed),
@@ -400,7 +411,8 @@ impl Kept {
         let term = TERM.load(Relaxed);
         if self.term != term {
             self.term = term;
-            self.readers.restart(now_ms);
+            let since_ms = TERM_SINCE_MS.load(Relaxed);
+            self.readers.restart(since_ms.min(now_ms));
         }
         self.readers.see(now_ms);
     }
@@ -472,8 +484,7 @@ impl Value for ReadersValue {
     }
 
     fn copy(shared: &Arc<Self>) -> Arc<Self> {
-        let mut readers = shared.lock().readers.clone();
-        readers.restart(clock::now_ms());
+        let readers = shared.lock().readers.clone();
         Arc::new(ReadersValue::new(readers))
     }
 }

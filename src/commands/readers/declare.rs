@@ -3,7 +3,7 @@ use super::syntax::{CURSOR, DEAD, GROUP, MIN_AGE, REVISION, SHARD, WHERE};
 use crate::redis::{clock, random};
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
-use crate::server::rights::{Access, Rights};
+use crate::server::rights::Rights;
 use crate::store::groups;
 use crate::store::source::Source;
 use dirty_streams_core::args::Args;
@@ -116,7 +116,7 @@ impl Command for Reader {
     fn run(call: &Call) -> Result<(), Error> {
         let request = Request::parse(Args::new(call.args), &config::limits())?;
         if let Some(dead) = &request.settings.dead {
-            let may_write = |key: &[u8]| Rights::of(call).check(Access::Write, key);
+            let may_write = |key: &[u8]| Rights::of(call).check_dead(call, key);
             let mut source = Source::open(call.ctx, &call.key, &may_write, ())?;
             source.set_dead(Some(dead));
             source.check_dead()?;
