@@ -21,7 +21,6 @@ mod data_type;
 mod databases;
 mod declaration;
 mod deferred;
-mod deletions;
 mod errors;
 mod events;
 mod faults;
