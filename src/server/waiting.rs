@@ -13,8 +13,8 @@ use crate::redis::event_loop::{self, Task};
 use crate::redis::flags::{self, writes_are_paused};
 use crate::redis::reply::Reply;
 use crate::redis::timer::{Alarm, Timer};
-use crate::redis::{clock, guard, keys};
-use crate::store::cluster;
+use crate::redis::{clock, guard, keys, server_events};
+use crate::store::{cluster, readers};
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::{Prospect, Wake};
 use redis_module::{Context, RedisString};
@@ -119,6 +119,31 @@ fn registry<T>(use_it: impl FnOnce(&mut Registry) -> T) -> Option<T> {
         let mut registry = registry.try_borrow_mut().ok()?;
         Some(use_it(&mut registry))
     })
+}
+
+pub fn register(ctx: &Context) -> bool {
+    server_events::listen::<Left>(ctx, server_events::Event::Cron)
+}
+
+/// Whoever waits for a reader that is gone is told, whatever took it.
+struct Left;
+
+impl server_events::EventListener for Left {
+    const ENTRY: &'static str = "a look at readers that are gone";
+
+    fn on_event(ctx: &Context) {
+        if !readers::have_left() || stats::BLOCKED.load(Relaxed) == 0 {
+            return;
+        }
+        let now_ms = clock::now_ms();
+        registry(|registry| {
+            let subjects: Vec<Subject> = registry.queues.keys().cloned().collect();
+            for subject in subjects.iter().filter(|subject| subject.reader.is_some()) {
+                registry.sooner(subject, Some(now_ms));
+            }
+            registry.arm(ctx);
+        });
+    }
 }
 
 /// Lets the client wait on the call's key, for a reader if it has one; 0 ms is for ever.

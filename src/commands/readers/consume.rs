@@ -110,7 +110,7 @@ impl Command for Consume {
             Reader::Cursor { name, ack } => {
                 let (outcome, events) = follow(call, name, ack.as_ref(), None, count, form)?;
                 let followed = &outcome.reply;
-                match block.filter(|_| followed.is_empty() && !followed.more) {
+                match block.filter(|_| followed.is_empty()) {
                     None => reply_position(events, followed),
                     Some(timeout_ms) => {
                         let awaited = Box::new(WaitingCursor {
@@ -118,8 +118,10 @@ impl Command for Consume {
                             count,
                             form,
                             passed: followed.position.clone(),
+                            more: followed.more,
                         });
-                        waiting::wait(call, Some(name), timeout_ms, outcome.due_ms, awaited)?;
+                        let due_ms = when_to_look(followed.more, outcome.due_ms);
+                        waiting::wait(call, Some(name), timeout_ms, due_ms, awaited)?;
                     }
                 }
             }
@@ -167,6 +169,14 @@ fn follow<'c>(
     act_and_give(call, cursor, events, |readers, now_ms, source| {
         readers.follow(&follow, looked_at, now_ms, source)
     })
+}
+
+/// When a call that waits looks again without anybody's doing: one that has not yet seen the stream's end does at once.
+pub fn when_to_look(more: bool, due_ms: Option<u64>) -> Option<u64> {
+    match more {
+        true => Some(0),
+        false => due_ms,
+    }
 }
 
 /// The reply of a cursor, and of READ.
@@ -246,7 +256,10 @@ struct WaitingCursor {
     name: Vec<u8>,
     count: u32,
     form: Form,
+    /// It has looked at everything up to here, and nothing was for it.
     passed: Position,
+    /// It has yet to look at what is behind that.
+    more: bool,
 }
 
 impl Await for WaitingCursor {
@@ -267,11 +280,8 @@ impl Await for WaitingCursor {
             return Ok(Prospect::Some);
         }
         self.passed = outcome.reply.position;
-        Ok(match outcome.reply.more {
-            // It goes on where it stopped.
-            true => Prospect::None(Some(0)),
-            false => Prospect::None(outcome.due_ms),
-        })
+        self.more = outcome.reply.more;
+        Ok(Prospect::None(when_to_look(self.more, outcome.due_ms)))
     }
 
     fn serve(&mut self, call: &Call) -> Result<(), Error> {
@@ -286,7 +296,7 @@ impl Await for WaitingCursor {
         let followed = Followed {
             given: 0,
             missed: Some(0),
-            more: false,
+            more: self.more,
             position: self.passed.clone(),
             from: self.passed.id,
         };

@@ -20,11 +20,12 @@ use std::ffi::CStr;
 /// DIRTY.READER stream CURSOR name [FROM start] [SHARD index count] [DEAD key] [MINAGE ms]
 ///     [WHERE filter [filter …]] [REVISION n]
 ///
-/// start:   0, $, a position, an event id, a time in ms, or GROUP native-group
+/// start:   place | GROUP native-group
+/// place:   0, $, a position, an event id, or a time in ms
 /// filter:  ENTITY name | ID n id [id …] | OPS ops | FIELDS n field [field …] | META name value
 /// ```
 ///
-/// Makes a reader, or replaces the settings of one. Replies `OK`, or `KEPT` if a higher REVISION stands.
+/// Makes a group or cursor, or replaces its settings as a whole. Replies `OK`, or `KEPT` if a higher REVISION stands.
 pub struct Reader;
 
 const FROM: Arg = option(
@@ -43,7 +44,7 @@ const ORDER: Arg = option(
             word(c"none", c"NONE"),
             word(c"entity", c"ENTITY"),
             word(c"stream", c"STREAM"),
-            text(c"meta").after(c"META"),
+            text(c"name").after(c"META"),
         ],
     ),
 );
@@ -58,7 +59,8 @@ const ON_DEAD: Arg = option(
 
 impl Command for Reader {
     const NAME: &'static CStr = c"dirty.reader";
-    const SUMMARY: &'static CStr = c"Declares a group or cursor of a stream.";
+    const SUMMARY: &'static CStr =
+        c"Makes a group or cursor of a stream, or replaces its settings.";
     const COMPLEXITY: &'static CStr =
         c"O(1); with FROM GROUP O(N) for N pending entries of the native group.";
     const ARGS: &'static [Arg] = &[
