@@ -2,7 +2,7 @@
 
 const KEYS: &[&str] = &["user", "order", "row", "doc", "seen"];
 
-const STREAMS: &[&str] = &["s", "t", "u", "s:dead", "s:failures"];
+const STREAMS: &[&str] = &["s", "t", "u", "s:dead", "s:readers"];
 
 const OTHERS: &[&str] = &[
     "user:1",
@@ -69,7 +69,7 @@ const NUMBERS: &[&str] = &[
     "007",
 ];
 
-const GROUPS: &[&str] = &["g", "h", "c", "dirty:left", ""];
+const GROUPS: &[&str] = &["g", "g", "h", "h", "n", "k", ""];
 
 const TOKENS: &[&str] = &["k", "l", "", "\0"];
 
@@ -106,20 +106,44 @@ const DIRTY: &[&str] = &[
     "DIRTY.GET $key $id $id",
     "DIRTY.GET $any $id",
     "DIRTY.INFO $any",
+    "DIRTY.READER $stream GROUP g FROM $start $settings",
+    "DIRTY.READER $stream GROUP h FROM $start $settings",
+    "DIRTY.READER $stream GROUP $group $settings",
+    "DIRTY.READER $stream CURSOR k FROM $start WHERE OPS IU",
+    "DIRTY.READER $stream CURSOR $group FROM $start SHARD 0 2 MINAGE $ms REVISION $n",
+    "DIRTY.READER s GROUP n FROM GROUP $group $settings",
     "DIRTY.CONSUME $stream GROUP $group $group $options",
     "DIRTY.CONSUME $stream GROUP g c $options",
-    "DIRTY.CONSUME s GROUP g c CLAIM 0 MAXDELIVERIES 1",
+    "DIRTY.CONSUME $stream GROUP h d COUNT $n",
+    "DIRTY.CONSUME s GROUP g c PENDING",
+    "DIRTY.CONSUME $stream CURSOR k COUNT $n",
     "DIRTY.CONSUME $stream CURSOR $group $options",
-    "DIRTY.CONSUME $any CURSOR k $options",
-    "DIRTY.ACK $stream GROUP $group $event",
+    "DIRTY.CONSUME $any CURSOR k ACK $event",
+    "DIRTY.READ $stream FROM $start $options",
+    "DIRTY.READ $any FROM $start SHARD 1 2 MINAGE $ms",
+    "DIRTY.ACK $stream GROUP $group c $event $event",
+    "DIRTY.ACK $stream GROUP g c FORCE $last",
     "DIRTY.ACK $stream CURSOR $group $event",
+    "DIRTY.HOLD $stream GROUP $group c",
+    "DIRTY.HOLD $stream GROUP g c $event",
     "DIRTY.SEEK $stream GROUP $group $start",
     "DIRTY.SEEK $stream CURSOR $group $start",
-    "DIRTY.FAIL $stream GROUP $group $event $value NOW",
-    "DIRTY.FAIL s GROUP g $event $value MAXDELIVERIES $n",
+    "DIRTY.FAIL $stream GROUP $group c $value FORCE FATAL $last",
+    "DIRTY.FAIL $stream GROUP $group c $value DELAY $ms $last",
+    "DIRTY.FAIL s GROUP g c $value FORCE $last $event",
+    "DIRTY.FAIL s CURSOR k $value $last",
     "DIRTY.LEAVE $stream GROUP $group c",
-    "DIRTY.REDRIVE $stream COUNT $n",
-    "DIRTY.REDRIVE $stream DEAD $any",
+    "DIRTY.PENDING $stream GROUP $group COUNT $n",
+    "DIRTY.REDRIVE $stream GROUP $group ALL",
+    "DIRTY.REDRIVE s GROUP g IDS 2 $last $event",
+    "DIRTY.DISCARD $stream GROUP $group ENTITY user $id",
+    "DIRTY.DISCARD s GROUP h ALL",
+    "DIRTY.PAUSE $stream GROUP $group ON",
+    "DIRTY.PAUSE $stream GROUP $group OFF",
+    "DIRTY.FORGET $stream GROUP h",
+    "DIRTY.FORGET $stream CURSOR $group",
+    "DIRTY._DELTA $any $value",
+    "DIRTY._DELTA s:readers LOAD $value",
     "DIRTY.STATS $any",
 ];
 
@@ -172,15 +196,26 @@ const NATIVE: &[&str] = &[
 pub type Words = Vec<Vec<u8>>;
 
 /// Numbers as random as need be.
-pub struct Random(pub u64);
+pub struct Random {
+    seed: u64,
+    /// An event that somebody was given.
+    pub last: String,
+}
 
 impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random {
+            seed: seed | 1,
+            last: "1-1".into(),
+        }
+    }
+
     pub fn below(&mut self, n: usize) -> usize {
         // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545F4914F6CDD1D) >> 33) as usize % n
+        self.seed ^= self.seed >> 12;
+        self.seed ^= self.seed << 25;
+        self.seed ^= self.seed >> 27;
+        (self.seed.wrapping_mul(0x2545F4914F6CDD1D) >> 33) as usize % n
     }
 
     pub fn one_in(&mut self, n: usize) -> bool {
@@ -214,6 +249,7 @@ impl Random {
                 "$later" => self.of(&["1", "5", "10000000"]).into(),
                 "$group" => self.of(GROUPS).into(),
                 "$token" => self.of(TOKENS).into(),
+                "$last" => self.last.clone().into_bytes(),
                 "$event" => {
                     format!("{}-{}", self.of(&["0", "1", "5"]), self.below(40)).into_bytes()
                 }
@@ -229,6 +265,11 @@ impl Random {
                         let op = self.operation();
                         words.extend(op);
                     }
+                    continue;
+                }
+                "$settings" => {
+                    let settings = self.settings();
+                    words.extend(settings);
                     continue;
                 }
                 "$options" => {
@@ -289,22 +330,37 @@ impl Random {
         let mut words = Vec::new();
         for _ in 0..self.below(4) {
             let template = self.of(&[
-                "ACK 1 $event",
+                "ACK 1 $last",
                 "ACK $event",
-                "ACK 2 $event $event DELETE",
+                "ACK 2 $event $last",
                 "PENDING",
-                "CLAIM $ms",
-                "MAXDELIVERIES $n",
-                "MAXDELIVERIES 1 DEAD $any",
-                "SINGLE $n",
-                "MAXPENDING $n",
-                "FROM $start",
                 "COUNT $n",
                 "BLOCK $wait",
                 "RAW",
+                "JSON",
+            ]);
+            words.extend(self.fill(template));
+        }
+        words
+    }
+
+    /// Of a group.
+    pub fn settings(&mut self) -> Words {
+        let mut words = Vec::new();
+        for _ in 0..self.below(4) {
+            let template = self.of(&[
+                "CLAIM $ms",
+                "MAXDELIVERIES 2",
+                "MAXDELIVERIES $n",
+                "DEAD $any",
+                "MAXPENDING $n",
+                "MINAGE $ms",
+                "ORDER STREAM",
+                "ORDER ENTITY",
+                "ORDER META $field ONDEAD PARK",
+                "ORDER ENTITY ONDEAD PARK",
+                "REVISION $n",
                 "WHERE OPS IU",
-                "LAG $ms",
-                "SHARD 0 2",
                 "WHERE FIELDS 1 $field META $field $value",
                 "WHERE ENTITY $key",
             ]);
