@@ -5,7 +5,6 @@ mod fake;
 mod histories;
 mod hostile;
 mod native;
-mod soundness;
 mod story;
 mod tables;
 mod world;
