@@ -78,10 +78,14 @@ impl Giver for Events<'_> {
             failures: delivery.failures,
             dead,
         };
-        match (self.form, entry.event()) {
-            (Form::Typed, Some(event)) => reply_event(reply, event, &delivered),
-            (Form::Json, event) => {
-                let content = match event {
+        match self.form {
+            Form::Raw => reply_raw(reply, entry, &delivered),
+            Form::Typed => match entry.event() {
+                Some(event) => reply_event(reply, event, &delivered),
+                None => reply_raw(reply, entry, &delivered),
+            },
+            Form::Json => {
+                let content = match entry.event() {
                     Some(event) => Content::Event(event),
                     None => {
                         let fields = entry.fields().iter();
@@ -91,7 +95,6 @@ impl Giver for Events<'_> {
                 };
                 reply.bytes(text::event(&delivered, &content));
             }
-            (Form::Raw | Form::Typed, _) => reply_raw(reply, entry, &delivered),
         }
     }
 }
