@@ -93,7 +93,7 @@ impl Command for Commit {
             let ops = flushes.iter().map(|flush| flush.actions.len());
             config::limits().check_ops(ops.fold(0, usize::saturating_add))?;
         }
-        let (writes, outcomes) = execute::<Commit>(call, declaration, flushes)?;
+        let (writes, outcomes) = execute::<Commit>(call, declaration, flushes, None)?;
         let mut outcomes = outcomes.into_iter();
         let removed = match done.is_empty() {
             true => Ok(0),

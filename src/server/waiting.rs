@@ -13,14 +13,14 @@ use crate::redis::event_loop::{self, Task};
 use crate::redis::flags::{self, writes_are_paused};
 use crate::redis::reply::Reply;
 use crate::redis::timer::{Alarm, Timer};
-use crate::redis::{clock, guard, keys};
-use crate::store::cluster;
+use crate::redis::{clock, guard, keys, server_events};
+use crate::store::{cluster, readers};
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::{Prospect, Wake};
 use redis_module::{Context, RedisString};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -61,6 +61,7 @@ struct Subject {
 /// A client that waits.
 struct Waiting {
     awaited: Box<dyn Await>,
+    command: &'static CStr,
     key: RedisString,
     /// The arguments behind the key, as far as rights depend on them.
     args: Vec<Vec<u8>>,
@@ -124,6 +125,31 @@ fn registry<T>(use_it: impl FnOnce(&mut Registry) -> T) -> Option<T> {
     })
 }
 
+pub fn register(ctx: &Context) -> bool {
+    server_events::listen::<Left>(ctx, server_events::Event::Cron)
+}
+
+/// Whoever waits for a reader that is gone is told, whatever took it.
+struct Left;
+
+impl server_events::EventListener for Left {
+    const ENTRY: &'static str = "a look at readers that are gone";
+
+    fn on_event(ctx: &Context) {
+        if !readers::have_left() || stats::BLOCKED.load(Relaxed) == 0 {
+            return;
+        }
+        let now_ms = clock::now_ms();
+        registry(|registry| {
+            let subjects: Vec<Subject> = registry.queues.keys().cloned().collect();
+            for subject in subjects.iter().filter(|subject| subject.reader.is_some()) {
+                registry.sooner(subject, Some(now_ms));
+            }
+            registry.arm(ctx);
+        });
+    }
+}
+
 /// Lets the client wait on the call's key, for a reader if it has one; 0 ms is for ever.
 pub fn wait(
     call: &Call,
@@ -149,6 +175,7 @@ pub fn wait(
     };
     let waiting = Waiting {
         awaited,
+        command: call.command,
         key: keys::string(&call.key),
         args: call.args.iter().take(4).map(|arg| arg.to_vec()).collect(),
         user: User::current(ctx).map(|user| user.name().to_vec()),
@@ -371,6 +398,7 @@ impl Waiting {
         let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
         let call = Call {
             ctx,
+            command: self.command,
             key: keys::string(&self.key),
             args: &args,
             caller: Caller::Waiting(self.user.as_deref()),

@@ -2,18 +2,19 @@
 //! its pieces, each of which is a delta; an AOF rewrite, and a slot that moves, has each in a command of its own.
 
 use super::source::{Giver, Source};
+use super::writes::Writes;
 use super::{cluster, groups};
 use crate::redis::data_type::{DataType, Entries, PayloadReader, PayloadWriter, Value};
 use crate::redis::keys::{self, Key, Type, wrong_type};
 use crate::redis::keyspace::Class;
 use crate::redis::server_events::{Event, EventListener, listen};
-use crate::redis::{clock, log};
+use crate::redis::{clock, flags, log};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::reading::{Outcome, Readers, Refusal, Wake};
+use dirty_streams_core::reading::{Outcome, Readers, Refusal, Totals, Wake};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 /// Of the bytes in an RDB file or a DUMP, as this version of the module writes them.
@@ -32,7 +33,10 @@ const CHANGED: &CStr = c"dirty.readers";
 static TYPE: DataType<ReadersValue> = DataType::new();
 
 /// Readers as a value of the data type. Only the main thread changes it, and another that frees it has it alone.
-pub struct ReadersValue(Mutex<Kept>);
+pub struct ReadersValue(Arc<Mutex<Kept>>);
+
+/// All values, for INFO; some are gone.
+static ALL: Mutex<Vec<Weak<Mutex<Kept>>>> = Mutex::new(Vec::new());
 
 struct Kept {
     readers: Readers,
@@ -40,19 +44,46 @@ struct Kept {
     term: u64,
 }
 
-/// How often this server's role has changed: what is known of consumers' silence does not outlive it.
+/// How often this server has begun to decide: what is known of consumers' silence does not outlive it.
 static TERM: AtomicU64 = AtomicU64::new(0);
 
-pub fn register(ctx: &Context) -> bool {
-    TYPE.register(ctx) && listen::<Role>(ctx, Event::RoleChanged)
+/// When it began to, in ms.
+static TERM_SINCE_MS: AtomicU64 = AtomicU64::new(0);
+
+/// Readers have left their key since this was asked last.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Whether readers have left their key since this was asked last.
+pub fn have_left() -> bool {
+    LEFT.load(Relaxed) && LEFT.swap(false, Relaxed)
 }
 
-struct Role;
+pub fn register(ctx: &Context) -> bool {
+    TYPE.register(ctx)
+        && listen::<Term>(ctx, Event::RoleChanged)
+        && listen::<Term>(ctx, Event::Loading)
+        && listen::<Left>(ctx, Event::FlushDb)
+        && listen::<Left>(ctx, Event::SwapDb)
+}
 
-impl EventListener for Role {
+struct Left;
+
+impl EventListener for Left {
+    const ENTRY: &'static str = "keys that go";
+
+    fn on_event(_ctx: &Context) {
+        LEFT.store(true, Relaxed);
+    }
+}
+
+/// The role has changed, or what is kept in files is being loaded, or has been.
+struct Term;
+
+impl EventListener for Term {
     const ENTRY: &'static str = "a changed role";
 
     fn on_event(_ctx: &Context) {
+        TERM_SINCE_MS.store(clock::now_ms(), Relaxed);
         TERM.fetch_add(1, Relaxed);
     }
 }
@@ -73,11 +104,67 @@ pub struct Done<R, G> {
 /// Lets a command work on the readers of a stream, whether there are any or not: `run` refuses or changes them. The change
 /// is replicated, and told when what this replies is dropped.
 pub fn act<'c, R, G: Giver>(
-    mut source: Source<'c, G>,
+    source: Source<'c, G>,
     reader: &[u8],
     ctx: &'c Context,
     run: impl FnOnce(&mut Readers, u64, &mut Source<'c, G>) -> Result<Outcome<R>, Refusal>,
 ) -> Result<Done<R, G>, Error> {
+    let (done, acted) = begin(source, reader, ctx, run)?;
+    drop(acted);
+    Ok(done)
+}
+
+/// A change that readers have, and nobody else yet: it is replicated and told when this is dropped, so that a panic
+/// meanwhile does not set replicas apart.
+pub struct Acted<'c> {
+    writes: Writes<'c>,
+    stream: &'c RedisString,
+    name: RedisString,
+    /// To be set at the key, if there was nothing.
+    value: Option<Arc<ReadersValue>>,
+    is_empty: bool,
+    delta: Option<Vec<u8>>,
+}
+
+impl Acted<'_> {
+    /// Replicates the change, and lets it be told with other writes.
+    pub fn end(mut self, writes: &mut Writes) {
+        self.replicate();
+        writes.take_over(&mut self.writes);
+    }
+
+    fn replicate(&mut self) {
+        let Some(delta) = self.delta.take() else {
+            return;
+        };
+        let value = self.value.take();
+        if self.is_empty || value.is_some() {
+            let mut key = Key::write(self.writes.context(), &self.name);
+            match value.filter(|_| !self.is_empty) {
+                Some(value) => TYPE.set(&mut key, value),
+                None => drop(key.delete()),
+            }
+        }
+        let delta = keys::string(&delta);
+        self.writes.replicate(COMMAND, self.stream, [&delta]);
+        self.writes
+            .changed(&self.name, Class::Module, CHANGED, None);
+    }
+}
+
+impl Drop for Acted<'_> {
+    fn drop(&mut self) {
+        self.replicate();
+    }
+}
+
+/// As `act`, for a command that has more to write before the change is told.
+pub fn begin<'c, R, G: Giver>(
+    mut source: Source<'c, G>,
+    reader: &[u8],
+    ctx: &'c Context,
+    run: impl FnOnce(&mut Readers, u64, &mut Source<'c, G>) -> Result<Outcome<R>, Refusal>,
+) -> Result<(Done<R, G>, Acted<'c>), Error> {
     let name = key_of(source.stream);
     let found = find(ctx, source.stream, &name)?;
     if found.is_none() || source.is_missing() {
@@ -88,16 +175,13 @@ pub fn act<'c, R, G: Giver>(
     let mut kept = value.try_lock(&name)?;
     let now_ms = clock::now_ms();
     kept.restart(now_ms);
-    let settings = kept
-        .readers
-        .get(reader)
-        .map(|reader| reader.settings.clone());
-    source.set_dead(
-        settings
-            .and_then(|settings| settings.dead.clone())
-            .as_deref(),
-    );
-    let outcome = match run(&mut kept.readers, now_ms, &mut source) {
+    if let Some(reader) = kept.readers.get(reader) {
+        source.set_dead(reader.settings.dead.as_deref());
+        if reader.reads_dead() {
+            source.check_dead_is_here()?;
+        }
+    }
+    let mut outcome = match run(&mut kept.readers, now_ms, &mut source) {
         Ok(outcome) => outcome,
         Err(refusal) => {
             let error = source.take_error();
@@ -107,25 +191,26 @@ pub fn act<'c, R, G: Giver>(
     let is_empty = kept.readers.is_empty();
     let next_due_ms = kept.readers.next_due(reader, now_ms);
     drop(kept);
-    if let Some(delta) = &outcome.delta {
-        if is_empty || is_new {
-            let mut key = Key::write(ctx, &name);
-            match is_empty {
-                true => drop(key.delete()),
-                false => TYPE.set(&mut key, value),
-            }
-        }
-        let delta = keys::string(delta);
-        source.writes.replicate(COMMAND, source.stream, [&delta]);
-        source.writes.changed(&name, Class::Module, CHANGED, None);
-    }
-    let Source { writes, giver, .. } = source;
-    writes.notify();
-    Ok(Done {
+    let Source {
+        writes,
+        giver,
+        stream,
+        ..
+    } = source;
+    let acted = Acted {
+        writes,
+        stream,
+        name,
+        value: is_new.then_some(value),
+        is_empty,
+        delta: outcome.delta.take(),
+    };
+    let done = Done {
         outcome,
         giver,
         next_due_ms,
-    })
+    };
+    Ok((done, acted))
 }
 
 /// Looks at the readers of a stream, if there are any.
@@ -143,6 +228,21 @@ pub fn look<R>(
     let now_ms = clock::now_ms();
     kept.restart(now_ms);
     Ok(Some(run(&mut kept.readers, now_ms)))
+}
+
+/// All readers of all streams in numbers, at once: a report of a crash in the midst of a command has fewer.
+pub fn totals(max_queued: u32) -> Totals {
+    let now_ms = clock::now_ms();
+    let mut totals = Totals::default();
+    if let Ok(all) = ALL.try_lock() {
+        for kept in all.iter().filter_map(Weak::upgrade) {
+            if let Ok(mut kept) = kept.try_lock() {
+                kept.restart(now_ms);
+                kept.readers.add_to(&mut totals, max_queued, now_ms);
+            }
+        }
+    }
+    totals
 }
 
 /// A consumer's call that waits: it is not silent meanwhile.
@@ -249,6 +349,9 @@ pub fn repeat(
     cluster::check_key(ctx, key_name, &name)?;
     let found = get(ctx, &name)?;
     let is_new = found.is_none();
+    if is_new && !flags::is_repeated(ctx) {
+        cluster::check_missing(ctx, key_name, &name)?;
+    }
     let value = found.unwrap_or_else(|| Arc::new(ReadersValue::new(Readers::new())));
     let mut kept = value.try_lock(&name)?;
     if !kept.readers.apply(bytes) {
@@ -264,7 +367,7 @@ pub fn repeat(
         }
     }
     let args: Vec<RedisString> = args.iter().map(|arg| keys::string(arg)).collect();
-    let mut writes = super::writes::Writes::new(ctx);
+    let mut writes = Writes::new(ctx);
     writes.replicate(COMMAND, key_name, &args);
     writes.changed(&name, Class::Module, CHANGED, None);
     writes.notify();
@@ -272,11 +375,19 @@ pub fn repeat(
 }
 
 impl ReadersValue {
-    fn new(readers: Readers) -> Self {
-        ReadersValue(Mutex::new(Kept {
+    /// Whoever is known to the readers counts as seen now.
+    fn new(mut readers: Readers) -> Self {
+        readers.restart(clock::now_ms());
+        let kept = Arc::new(Mutex::new(Kept {
             readers,
             term: TERM.load(Relaxed),
-        }))
+        }));
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(|kept| kept.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(&kept));
+        ReadersValue(kept)
     }
 
     /// Another module may answer what a command does by a command about the same readers.
@@ -300,8 +411,10 @@ impl Kept {
         let term = TERM.load(Relaxed);
         if self.term != term {
             self.term = term;
-            self.readers.restart(now_ms);
+            let since_ms = TERM_SINCE_MS.load(Relaxed);
+            self.readers.restart(since_ms.min(now_ms));
         }
+        self.readers.see(now_ms);
     }
 }
 
@@ -366,9 +479,12 @@ impl Value for ReadersValue {
         self.lock().readers.size()
     }
 
+    fn on_unlink() {
+        LEFT.store(true, Relaxed);
+    }
+
     fn copy(shared: &Arc<Self>) -> Arc<Self> {
-        let mut readers = shared.lock().readers.clone();
-        readers.restart(clock::now_ms());
+        let readers = shared.lock().readers.clone();
         Arc::new(ReadersValue::new(readers))
     }
 }

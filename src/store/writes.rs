@@ -60,6 +60,11 @@ impl<'c> Writes<'c> {
         });
     }
 
+    /// Listeners hear of the other's writes with these, and behind them.
+    pub fn take_over(&mut self, other: &mut Writes) {
+        self.notices.append(&mut other.notices);
+    }
+
     /// Tells listeners, with no key open any more.
     pub fn notify(self) {
         drop(self);

@@ -15,7 +15,7 @@ mod versioning;
 
 pub use action::{Action, Flush};
 pub use outcome::{Answer, Details, Effect, Outcome};
-pub use parse::{Options, Request};
+pub use parse::{Ack, Options, Request};
 pub use plan::{check, plan};
 pub use planner::{Plan, Publication, Step};
 pub use state::{EntityState, Snapshots, Write};

@@ -4,17 +4,27 @@ use super::action::{Action, Flush};
 use crate::args::Args;
 use crate::encoding::input as encoded;
 use crate::entity::event::Pair;
+use crate::entity::event_id::EventId;
 use crate::entity::field::Fields;
 use crate::entity::limits::Limits;
 use crate::entity::value::InputValue;
 use crate::error::{Error, Quoted};
+use crate::reading::requests::shared::{counted_ids, member};
 use crate::unique::Seen;
 
 /// How long a token of ONCE is remembered by default: a day.
 const ONCE_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The options, which stand before the operations.
-const OPTIONS: [&str; 6] = ["META", "WITHEVENTS", "FORCE", "ONCE", "DEFER", "DRYRUN"];
+const OPTIONS: [&str; 7] = [
+    "META",
+    "WITHEVENTS",
+    "FORCE",
+    "ONCE",
+    "DEFER",
+    "DRYRUN",
+    "ACK",
+];
 
 /// DIRTY.FLUSH: a flush, and whether it waits or is remembered.
 #[derive(Debug, Default)]
@@ -27,6 +37,8 @@ pub struct Request<'a> {
     pub defer: Option<&'a [u8]>,
     /// DRYRUN: only the effects are asked for.
     pub dry_run: bool,
+    /// ACK: events that are acknowledged with the flush, or nothing happens.
+    pub ack: Option<Ack<'a>>,
     /// The arguments without ONCE and DEFER, which are stored if the flush is deferred.
     pub kept: Vec<&'a [u8]>,
 }
@@ -35,6 +47,55 @@ pub struct Request<'a> {
 pub struct Once<'a> {
     pub token: &'a [u8],
     pub lifetime_ms: u64,
+}
+
+/// `ACK stream GROUP group consumer n id [id …]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack<'a> {
+    /// The stream.
+    pub stream: &'a [u8],
+    /// The group.
+    pub group: &'a [u8],
+    /// The consumer, who must hold all of them.
+    pub consumer: &'a [u8],
+    /// The events.
+    pub ids: Vec<EventId>,
+}
+
+impl<'a> Ack<'a> {
+    /// Parses what stands behind the word.
+    fn parse(args: &mut Args<'a>) -> Result<Self, Error> {
+        let stream = args.name("ACK", "a stream")?;
+        let (group, consumer) = member(args)?;
+        let ids = counted_ids(args, "ACK")?;
+        match ids.is_empty() {
+            // It would let a flush pass that nothing protects from being repeated.
+            true => Err(Error::Missing {
+                of: "ACK",
+                what: "an id",
+            }),
+            false => Ok(Ack {
+                stream,
+                group,
+                consumer,
+                ids,
+            }),
+        }
+    }
+
+    /// Where its stream stands among the arguments behind a flush's key, also if something behind that is wrong. META and
+    /// ONCE may have the word among their names, so all options before it are read.
+    pub fn place(args: &[&'a [u8]]) -> Option<usize> {
+        let mut rest = Args::new(args);
+        let mut request = Request::default();
+        loop {
+            if rest.keyword("ACK") {
+                rest.peek()?;
+                return args.len().checked_sub(rest.remaining());
+            }
+            request.option(&mut rest).ok()??;
+        }
+    }
 }
 
 /// The options of a flush, and its operations as arguments. A token of ONCE is answered before anything else is
@@ -76,6 +137,15 @@ impl<'a> Options<'a> {
             seen.push(option);
             if !matches!(option, "ONCE" | "DEFER") {
                 request.kept.extend(args.since(&before));
+            }
+        }
+        if request.ack.is_some() {
+            // A deferred flush is carried out when the consumer may have lost its events.
+            if request.defer.is_some() {
+                return Err(Error::Exclusive("ACK", "DEFER"));
+            }
+            if request.dry_run {
+                return Err(Error::Exclusive("ACK", "DRYRUN"));
             }
         }
         if !request.dry_run {
@@ -150,6 +220,9 @@ impl<'a> Request<'a> {
         } else if args.keyword("DEFER") {
             self.defer = Some(args.name("DEFER", "a token")?);
             Ok(Some("DEFER"))
+        } else if args.keyword("ACK") {
+            self.ack = Some(Ack::parse(args)?);
+            Ok(Some("ACK"))
         } else {
             Ok(None)
         }
@@ -326,6 +399,25 @@ mod tests {
     }
 
     #[test]
+    fn the_stream_of_ack_is_found_where_it_stands_and_nowhere_else() {
+        for (line, place) in [
+            ("ACK s GROUP g c 1 1-1 TOUCH 1", Some(1)),
+            ("META 1 ACK x WITHEVENTS ack s", Some(5)),
+            ("ONCE ACK ACK s GROUP", Some(3)),
+            ("ONCE ACK 5 FORCE ACK ACK x", Some(5)),
+            ("META 1 a ACK TOUCH ACK", None),
+            ("ONCE ACK TOUCH 1", None),
+            ("TOUCH ACK ACK s", None),
+            ("META 2 a b ACK s", None),
+            ("ACK", None),
+            ("", None),
+        ] {
+            let words: Vec<&[u8]> = line.split_whitespace().map(str::as_bytes).collect();
+            assert_eq!(Ack::place(&words), place, "{line}");
+        }
+    }
+
+    #[test]
     fn truncated_and_unknown_operations_are_refused() {
         for (line, error) in [
             ("META 1 a b", "ERR a flush requires at least one operation"),
@@ -371,6 +463,27 @@ mod tests {
             (
                 "ONCE t 5 FORCE DRYRUN TOUCH 1",
                 "ERR ONCE and DRYRUN cannot be combined",
+            ),
+            (
+                "ACK s GROUP g c 1 1-1 ACK s GROUP g c 1 1-1 TOUCH 1",
+                "ERR ACK is given twice",
+            ),
+            (
+                "TOUCH 1 ACK s GROUP g c 1 1-1",
+                "ERR ACK must stand before the operations",
+            ),
+            ("ACK s GROUP g c 0 TOUCH 1", "ERR ACK requires an id"),
+            (
+                "ACK s CURSOR c 1 1-1 TOUCH 1",
+                "ERR the reader must be GROUP, not \"CURSOR\"",
+            ),
+            (
+                "ACK s GROUP g c 1 1-1 DEFER t TOUCH 1",
+                "ERR ACK and DEFER cannot be combined",
+            ),
+            (
+                "DRYRUN ACK s GROUP g c 1 1-1 TOUCH 1",
+                "ERR ACK and DRYRUN cannot be combined",
             ),
             ("SNAPSHOT", "ERR SNAPSHOT requires an id"),
             ("SNAPSHOT 1", "ERR SNAPSHOT requires a count"),

@@ -77,6 +77,13 @@ impl Act<'_> {
         not_held
     }
 
+    fn check_held(&self, consumer: &[u8], ids: &[EventId]) -> Result<(), Refusal> {
+        match ids.iter().find(|id| !self.holds(consumer, **id)) {
+            Some(id) => Err(Refusal::NotHeld(*id)),
+            None => Ok(()),
+        }
+    }
+
     fn may_settle(&self, consumer: &[u8], id: EventId, force: bool) -> bool {
         match force {
             true => self
@@ -129,7 +136,25 @@ impl Readers {
         Ok(act.end(not_held, None))
     }
 
+    /// Refuses if the consumer does not hold all of these: the first part of `FLUSH … ACK`, before the flush is planned.
+    pub fn check_held(
+        &mut self,
+        group: &[u8],
+        consumer: &[u8],
+        ids: &[EventId],
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let act = Act::on(self, Kind::Group, group, now_ms)?;
+        act.check_held(consumer, ids)
+    }
+
     /// `FLUSH … ACK stream GROUP group consumer n id …`: all of them, or nothing.
+    ///
+    /// A client that has lost the reply sends the same again. If the first one was carried out, nobody holds the events any
+    /// longer, or another does who got them again since; if it was not, the consumer holds them still, unless they were
+    /// taken meanwhile. So the second one has its effect exactly if the first one had none, and `NOTHELD` always says that
+    /// this work is to be dropped: it is done, or another does it. A first one that was delayed on its way, and comes after
+    /// the second, is refused likewise. What else the consumer holds it may learn by `CONSUME … PENDING`.
     pub fn ack_all(
         &mut self,
         group: &[u8],
@@ -145,9 +170,7 @@ impl Readers {
                 return Err(Refusal::NotHeld(*id));
             }
         }
-        if let Some(id) = ids.iter().find(|id| !act.holds(consumer, **id)) {
-            return Err(Refusal::NotHeld(*id));
-        }
+        act.check_held(consumer, ids)?;
         act.check_dead_rights(consumer, ids, false, stream)?;
         act.touch(consumer);
         act.acknowledge(consumer, ids, false, stream);

@@ -1,5 +1,6 @@
 //! Flushes carried out: planned, checked against their streams, applied, told.
 
+use super::ack;
 use crate::redis::clock;
 use crate::redis::keys;
 use crate::redis::reply::Reply;
@@ -25,12 +26,13 @@ pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
     }
 }
 
-/// Carries out flushes as one unit, and returns the outcome of each operation. The caller notifies listeners, when
-/// nothing is left to write.
+/// Carries out flushes as one unit, with what is acknowledged, and returns the outcome of each operation. The caller
+/// notifies listeners, when nothing is left to write.
 pub fn execute<'c, C: Command>(
     call: &Call<'c>,
     declaration: &Declaration,
     flushes: Vec<flush::Flush>,
+    ack: Option<&flush::Ack>,
 ) -> Result<(Writes<'c>, Vec<Vec<Outcome>>), Error> {
     let ctx = call.ctx;
     let origin = origin(call);
@@ -44,7 +46,9 @@ pub fn execute<'c, C: Command>(
     )?;
     let publishers = prepare::<C>(call, declaration, &plan, origin)?;
     let keys = snapshots.into_keys();
-    let (writes, outcomes) = apply(ctx, declaration, plan, keys, publishers, origin.now_ms);
+    let (writes, outcomes) = ack::with(call, ack, || {
+        apply(ctx, declaration, plan, keys, publishers, origin.now_ms)
+    })?;
     stats::count(&stats::FLUSHES, outcomes.len());
     Ok((writes, outcomes))
 }

@@ -1,3 +1,4 @@
+mod ack;
 mod execute;
 
 pub use execute::{dry_run, execute, reply};
@@ -13,13 +14,13 @@ use dirty_streams_core::args::Args;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::stored;
-use dirty_streams_core::flush::{Answer, Options, Request, check, plan};
+use dirty_streams_core::flush::{Ack, Answer, Options, Request, check, plan};
 use dirty_streams_core::syntax::{Arg, block, flag, integer, key, one_of, option, text, word};
 use std::ffi::CStr;
 
 /// ```text
 /// DIRTY.FLUSH key [META n name value [name value …]] [WITHEVENTS] [FORCE] [ONCE token [ms]]
-///             [DEFER token|DRYRUN] op [op …]
+///             [DEFER token|DRYRUN|ACK stream GROUP group consumer n id [id …]] op [op …]
 ///
 /// op:      SNAPSHOT id fields     the whole state: insert if new, else update
 ///          INSERT id fields       EXISTS if there is a different one
@@ -41,13 +42,14 @@ use std::ffi::CStr;
 /// One unit: everything is checked first, then everything is applied, or nothing is. Replies an array
 /// with the effect of each op: `insert`, `update`, `delete`, `none`, `stale`, `conflict`, `hidden`, `touch` or
 /// `seed`; WITHEVENTS makes each element `[effect, [changed field …], [stream, event id, …]]`; DEFER replies
-/// `[deferred]`; DRYRUN only tells the effects.
+/// `[deferred]`; DRYRUN only tells the effects. ACK acknowledges events in the same unit: if the consumer does not hold
+/// one of them, nothing happens and `NOTHELD` names it.
 pub struct Flush;
 
 impl Command for Flush {
     const NAME: &'static CStr = c"dirty.flush";
     const SUMMARY: &'static CStr = c"Stores what became of entities and publishes what changed.";
-    const COMPLEXITY: &'static CStr = c"for each operation O(F), F being the fields that are stored and given, and O(S) for the S bytes of each stream's event; with PAYLOAD IMAGES, O(F log F). Trimming adds O(T) for T entries that go. ONFULL KEEP and REFUSE add O(G+P) where a stream is full, for its groups and their pending entries.";
+    const COMPLEXITY: &'static CStr = c"for each operation O(F), F being the fields that are stored and given, and O(S) for the S bytes of each stream's event; with PAYLOAD IMAGES, O(F log F). Trimming adds O(T) for T entries that go. ONFULL KEEP and REFUSE add O(G+P) where a stream is full, for its groups and their pending entries. ACK adds O(A) for A events.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[
         key(c"key"),
@@ -57,7 +59,11 @@ impl Command for Flush {
         option(c"ONCE", block(c"once", ONCE)),
         one_of(
             c"mode",
-            &[text(c"token").after(c"DEFER"), word(c"dryrun", c"DRYRUN")],
+            &[
+                text(c"token").after(c"DEFER"),
+                word(c"dryrun", c"DRYRUN"),
+                block(c"acknowledged", ACK).after(c"ACK"),
+            ],
         )
         .optional(),
         one_of(
@@ -71,10 +77,15 @@ impl Command for Flush {
         )
         .repeated(),
     ];
-    const FLAGS: &'static CStr = c"write deny-oom";
+    const FLAGS: &'static CStr = c"write deny-oom getkeys-api";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["hash", "stream"];
     const ARITY: Arity = Arity::AtLeast(1);
+
+    fn other_keys(args: &[&[u8]]) -> Vec<(usize, KeyUse)> {
+        let place = Ack::place(args).map(|place| (place, KeyUse::Write));
+        place.into_iter().collect()
+    }
 
     fn run(call: &Call) -> Result<(), Error> {
         let ctx = call.ctx;
@@ -91,7 +102,7 @@ impl Command for Flush {
         }
         let declaration = &*declarations::load(ctx, &call.key)?;
         cluster::check(ctx, &call.key, declaration)?;
-        let request = options.finish(declaration.stateless, &config::limits())?;
+        let mut request = options.finish(declaration.stateless, &config::limits())?;
         let once = match (once, request.once) {
             (Some(once), Some(asked)) => {
                 let (once, _) = once?;
@@ -100,6 +111,10 @@ impl Command for Flush {
             }
             _ => None,
         };
+        let ack = request.ack.take();
+        if let Some(ack) = &ack {
+            ack::check(call, ack)?;
+        }
         let (writes, answer) = match request.defer {
             Some(token) => (None, defer(call, declaration, token, request)?),
             None if request.dry_run => {
@@ -107,7 +122,8 @@ impl Command for Flush {
                 (None, Answer::Done(done.pop().unwrap_or_default()))
             }
             None => {
-                let (writes, mut done) = execute::<Flush>(call, declaration, vec![request.flush])?;
+                let (writes, mut done) =
+                    execute::<Flush>(call, declaration, vec![request.flush], ack.as_ref())?;
                 (Some(writes), Answer::Done(done.pop().unwrap_or_default()))
             }
         };
@@ -128,6 +144,13 @@ impl Command for Flush {
 const META: &[Arg] = &[
     integer(c"n"),
     block(c"pair", &[text(c"name"), text(c"value")]).repeated(),
+];
+const ACK: &[Arg] = &[
+    text(c"stream"),
+    text(c"group").after(c"GROUP"),
+    text(c"consumer"),
+    integer(c"n"),
+    text(c"acknowledged-id").repeated(),
 ];
 const ONCE: &[Arg] = &[text(c"token"), integer(c"ms").optional()];
 const WITH_FIELDS: Arg = one_of(

@@ -2,6 +2,7 @@
 
 use crate::redis::reply::{Reply, Token};
 use crate::server::stats;
+use crate::store::dead::Pair;
 use crate::store::source::{Giver, Shown};
 use dirty_streams_core::encoding::text::{self, Content, Dead, Delivered};
 use dirty_streams_core::entity::event::Event;
@@ -71,6 +72,10 @@ impl Giver for Events<'_> {
             }),
             Some(_) => None,
         };
+        let fields = match delivery.id {
+            None => entry.fields(),
+            Some(_) => entry.own_fields(),
+        };
         let mut id_text = [0; 41];
         let delivered = Delivered {
             id: id.write(&mut id_text),
@@ -78,23 +83,23 @@ impl Giver for Events<'_> {
             failures: delivery.failures,
             dead,
         };
-        match self.form {
-            Form::Raw => reply_raw(reply, entry, &delivered),
-            Form::Typed => match entry.event() {
-                Some(event) => reply_event(reply, event, &delivered),
-                None => reply_raw(reply, entry, &delivered),
-            },
-            Form::Json => {
-                let content = match entry.event() {
+        let event = match self.form {
+            Form::Raw => None,
+            Form::Typed | Form::Json => entry.event(),
+        };
+        match (self.form, event) {
+            (Form::Typed, Some(event)) => reply_event(reply, event, &delivered),
+            (Form::Json, event) => {
+                let content = match event {
                     Some(event) => Content::Event(event),
                     None => {
-                        let fields = entry.fields().iter();
-                        let fields = fields.flat_map(|(field, value)| [field, value]);
+                        let fields = fields.iter().flat_map(|(field, value)| [field, value]);
                         Content::Fields(fields.map(|text| text.as_slice()).collect())
                     }
                 };
                 reply.bytes(text::event(&delivered, &content));
             }
+            (Form::Raw | Form::Typed, _) => reply_raw(reply, fields, &delivered),
         }
     }
 }
@@ -156,12 +161,11 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
 }
 
 /// The entry's own fields, in its order, any of them more than once if it is so.
-fn reply_raw(reply: Reply, entry: &Shown, delivered: &Delivered) {
+fn reply_raw(reply: Reply, fields: &[Pair], delivered: &Delivered) {
     reply.map(pairs_of(delivered).saturating_add(2));
     reply.token(Token::Id);
     reply.bytes(delivered.id);
     reply.token(Token::Fields);
-    let fields = entry.fields();
     reply.array(fields.len().saturating_mul(2));
     for (field, value) in fields {
         reply.bytes(field.as_slice());

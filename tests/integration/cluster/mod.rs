@@ -5,5 +5,6 @@ mod load;
 mod moving;
 mod nodes;
 mod pair;
+mod readers;
 mod slots;
 mod waiting;

@@ -70,11 +70,13 @@ impl Consuming<'_, '_> {
         }
         if let Some(lane) = pending.head(Standing::Held) {
             let since = self.claim_ms(lane);
+            let id = pending.first(lane)?.id;
             let is_older = oldest.as_ref().is_none_or(|due| since < due.since);
-            if since <= self.act.now_ms && is_older {
+            // Those that this call has given stand behind all others.
+            if since <= self.act.now_ms && is_older && !self.batch.contains(&id) {
                 oldest = Some(Due {
                     since,
-                    id: pending.first(lane)?.id,
+                    id,
                     is_held: true,
                 });
             }

@@ -100,6 +100,8 @@ struct Consuming<'a, 'r> {
     buried: u32,
     /// Keys of which this batch has events: it may bring more of them.
     keys: HashSet<u64>,
+    /// With CLAIM 0, what was given: it is due at once, but not for this call.
+    batch: HashSet<EventId>,
     /// An event was given alone: nothing else comes.
     alone: bool,
     /// There may be more, which was not looked at.
@@ -141,6 +143,7 @@ impl Readers {
             looked_at: 0,
             buried: 0,
             keys: HashSet::new(),
+            batch: HashSet::new(),
             alone: false,
             is_cut: false,
             young_until: None,
@@ -203,6 +206,7 @@ impl Readers {
             looked_at: 0,
             buried: 0,
             keys: HashSet::new(),
+            batch: HashSet::new(),
             alone: false,
             is_cut: false,
             young_until: None,

@@ -356,9 +356,7 @@ impl Pending {
         self.held = self.held.saturating_sub(1);
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.held = lane.held.saturating_sub(1);
-            if let Some(consumer) = self.consumers.get_mut(lane.holder) {
-                consumer.held = consumer.held.saturating_sub(1);
-            }
+            self.consumers.relieve(lane.holder);
         }
     }
 
