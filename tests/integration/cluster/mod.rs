@@ -5,5 +5,6 @@ mod load;
 mod moving;
 mod nodes;
 mod pair;
+mod pipeline;
 mod slots;
 mod waiting;
