@@ -21,25 +21,39 @@ all_pages() { (cd "$root" && echo README.md && find docs -name '*.md' | sort); }
 pages=("$@")
 [ $# -gt 0 ] || mapfile -t pages < <(all_pages)
 
-# Times and memory do not count: those in ids and in events (of FORMAT FLAT, too), the ages that DIRTY.DEFERRED
-# tells (the second of each flush's four elements), seconds, idle times and bytes of DIRTY.STATS, and how long redis-cli says that a
-# command took; nor does space at an end.
+# Times and memory do not count: those in ids, positions and events (of FORMAT FLAT, too), the ages that DIRTY.DEFERRED
+# tells (the second of each flush's four elements), the times and bytes that DIRTY.STATS, DIRTY.PENDING and dead events tell,
+# and how long redis-cli says that a command took; nor does space at an end.
 timeless() {
-    sed -E -e 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; s/("ts_ms\\?":)[0-9]{13}\>/\1ms/g; s/"[0-9]{13}"/"ms"/g' \
+    sed -E -e 's/\<[0-9]{13}-([0-9]+)/ms-\1/g; s#(\<(ms|0)-[0-9]+/)[0-9]{13}\>#\1ms#g' \
+        -e 's/("(ts_|first-|last-)ms\\?":)[0-9]{13}\>/\1ms/g; s/"[0-9]{13}"/"ms"/g' \
         -e 's/"[0-9]{4}(-[0-9]{2}){2}T[0-9:]{8}(\.[0-9]+)?Z"/"time"/' \
-        -e 's/("(bytes|idle-ms|[a-z-]+-seconds)" => \(integer\) )[0-9]+/\1some/' \
+        -e 's/("(bytes|(idle|due|first|last|oldest-event|oldest-unread)-ms)" => \(integer\) )[0-9]+/\1some/' \
         -e "/^${prompt}DIRTY\.DEFERRED /,/^${prompt}/s/^( +2\) \(integer\) )[0-9]+\$/\1age/" \
         -e '/^\([0-9.]+s\)$/d; s/[[:space:]]+$//' "$1"
 }
 
-# The command with the ids that this server gave to the same events of the stream, its second word.
+# The command with the ids that this server gave to the same events of the stream, its second word (of DIRTY.FLUSH … ACK the
+# word behind that), and in positions with the epoch that it gave to the cursor, the fourth.
 translated() {
-    local words word id
+    local words word id epoch stream
     read -ra words <<<"$1"
+    stream=${words[1]-}
+    if [[ $1 == 'DIRTY.FLUSH '*' ACK '* ]]; then
+        stream=${1#* ACK }
+        stream=${stream%% *}
+    fi
     for word in "${!words[@]}"; do
-        [[ ${words[word]} =~ ^[0-9]{13}-([0-9]+)$ ]] || continue
-        id=$(cli XRANGE "${words[1]}" - + | grep -axE -m 1 "[0-9]{13}-${BASH_REMATCH[1]}" || true)
-        words[word]=${id:-${words[word]}}
+        [[ ${words[word]} =~ ^[0-9]{13}-([0-9]+)(/([0-9]+))?$ ]] || continue
+        epoch=${BASH_REMATCH[3]}
+        id=$(cli XRANGE "$stream" - + | grep -axE -m 1 "[0-9]{13}-${BASH_REMATCH[1]}" || true)
+        id=${id:-${words[word]%/*}}
+        [ ${#epoch} -ne 13 ] || epoch=$(cli DIRTY.STATS "${words[1]}" | awk -v cursor="${words[3]}" -v epoch="$epoch" '
+            before == "name" { name = $0 }
+            before == "position" && name == cursor { sub(/.*\//, ""); epoch = $0 }
+            { before = $0 }
+            END { print epoch }')
+        words[word]=$id${epoch:+/$epoch}
     done
     echo "${words[*]}"
 }
@@ -163,7 +177,8 @@ lists() {
         <(grep -ohP "$3" "$root/$2" | sort -u) <(sort -u) >&2 || die "$2 lists other $1 than there are"
 }
 start
-cli COMMAND LIST FILTERBY MODULE dirty | tr '[:lower:]' '[:upper:]' >"$folder/commands"
+# Not the internal one.
+cli COMMAND LIST FILTERBY MODULE dirty | grep -v _ | tr '[:lower:]' '[:upper:]' >"$folder/commands"
 lists commands README.md '^\| \[\KDIRTY\.[A-Z]+(?=\]\(docs/commands/)' <"$folder/commands"
 while read -r command; do
     lists "command $command" "docs/commands/${command,,}.md" '^# \K.*' <<<"$command"

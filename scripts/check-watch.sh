@@ -77,6 +77,20 @@ delete  tag:7  name: "blue" → null
 END
 watch v1 --no-follow | shows 'FORMAT FLUXAORM1'
 
+# A dead stream tells why its events are there. Those fields alone are no event.
+cli -e DIRTY.READER v2 GROUP workers FROM 0 >/dev/null
+cli -e DIRTY.CONSUME v2 GROUP workers $'w\e' COUNT 2 >/dev/null
+cli -e DIRTY.FAIL v2 GROUP workers $'w\e' $'no\e[31m' FATAL "$(cli --csv XRANGE v2 - + COUNT 2 | cut -d '"' -f 8)" >/dev/null
+dead=(dead-id 1-1 dead-stream s dead-reader r dead-consumer c dead-error e dead-deliveries 1 dead-failures 0 dead-first 2 dead-last 3)
+cli -e XADD v2:dead '*' "${dead[@]}" >/dev/null
+cli -e XADD v2:dead '*' a b "${dead[@]}" >/dev/null
+expect <<'END'
+update  tag:7  name: "red" → "blue"  n: 1 → null  (dead: reader=workers, consumer="w\x1b", deliveries=1, error="no\x1b[31m")
+entry   dead-id: "1-1"  dead-stream: "s"  dead-reader: "r"  dead-consumer: "c"  dead-error: "e"  dead-deliveries: "1"  dead-failures: "0"  dead-first: "2"  dead-last: "3"
+entry   a: "b"  (dead: reader=r, consumer=c, deliveries=1, error="e")
+END
+watch v2:dead --no-follow | shows 'a dead stream'
+
 # Where to begin; several streams, in the order of time; the time.
 expect <<'END'
 delete  tag:7
@@ -180,7 +194,7 @@ fixed = [
 ]
 for fields in fixed:
     send('XADD', 'broken', '*', *fields)
-sources = [true_event(stream) for stream in (b'hostile', b'full', b'images', b'cdc', b'flat', b'v1', b'v2')]
+sources = [true_event(stream) for stream in (b'hostile', b'full', b'images', b'cdc', b'flat', b'v1', b'v2', b'v2:dead')]
 for _ in range(4000):
     fields = list(random.choice(sources))
     for at in random.sample(range(1, len(fields), 2), random.randrange(1, len(fields) // 2 + 1)):
@@ -239,6 +253,7 @@ shows 'live events' <"$folder/live"
 kill -TERM "$viewer"
 wait "$viewer" || die 'does not end well'
 [ "$(cli XINFO GROUPS changes)" = '' ] || die "left a group: $(cli XINFO GROUPS changes)"
+[ "$(cli EXISTS changes:readers)" = 0 ] || die "left a reader: $(cli DIRTY.STATS changes)"
 [ "$(cli XLEN changes)" = $((before + 2)) ] || die 'other entries than were flushed'
 
 # Its rights are reading, of this stream alone.

@@ -58,7 +58,8 @@ dies() {
 
 # background name command…: it goes on until `end name`; what it prints is shown then.
 background() {
-    "${@:2}" >"$folder/$1.out" &
+    # Without the end of the pipe that intake reads: it ends when nobody has that any more.
+    "${@:2}" >"$folder/$1.out" 7>&- &
     running[$1]=$!
 }
 end() {
@@ -86,16 +87,27 @@ waits() { [ "$(info dirty dirty_consumers_blocked)" -ge 1 ]; }
 # Whether its last line begins so.
 printed() { [[ $(tail -n 1 "$folder/$1.out") == "$2"* ]]; }
 
+# In the story's lines it names no port.
+redis-cli() { command redis-cli -p "$port" "$@"; }
+
 # What dead events carry besides their own bytes, without the times.
 dead() {
     echo "\$ # in the dead stream:"
-    cli --csv XRANGE "$1:dead" - + | grep -oE '"dead-(group|consumer|error|deliveries)","([^"\\]|\\.)*"'
+    cli --csv XRANGE "$1:dead" - + | grep -oE '"dead-(reader|consumer|error|deliveries)","([^"\\]|\\.)*"'
+}
+
+# The deploy step.
+deploy() {
+    echo '$ redis-cli -e < readers.redis'
+    cli -e <"$examples/readers.redis"
 }
 
 # The worker of the group mailer is there before anything happens, loses its connection while it waits, and
 # goes on; the poisoned event comes last, so that its deliveries stand at a known place.
 worker_starts() {
-    background worker "$@"
+    deploy
+    deploy # again changes nothing
+    background worker "${worker[@]}" mailer-1
     patiently waits
     [ "$(cli CLIENT KILL TYPE normal SKIPME yes)" -ge 1 ] || die 'the worker has no connection to lose'
     patiently waits
@@ -106,13 +118,51 @@ worker_ends() {
     dead user-changes
 }
 
+held() { cli DIRTY.PENDING user-changes GROUP mailer | grep -qx held; }
+# Mails that take their time. The worker dies in the middle of one, and is started again under its name: long before
+# CLAIM's minute is over it sends that one. Then a release whose CLAIM is shorter than such a mail takes: a worker that
+# waits gets nothing of what the other one works on, for that one says HOLD, until it is stopped; then its mail is sent
+# once all the same. The deploy step of the old release changes nothing any more. The argument is the first user's id.
+slow_mails() {
+    echo
+    "saves_$language" "$1" Gil gil@slow.example
+    patiently held
+    echo '$ # worker is killed'
+    kill -KILL "${running[worker]}"
+    wait "${running[worker]}" || true
+    cat "$folder/worker.out"
+    background worker "${worker[@]}" mailer-1
+    patiently drained user-changes mailer
+    run redis-cli DIRTY.READER user-changes GROUP mailer ORDER ENTITY MAXDELIVERIES 3 CLAIM 1000 REVISION 2
+    deploy
+    "saves_$language" "$(($1 + 1))" Hana hana@slow.example
+    patiently held
+    background idle "${worker[@]}" mailer-2
+    patiently waits
+    patiently drained user-changes mailer
+    end idle
+    "saves_$language" "$(($1 + 2))" Ivo ivo@slow.example
+    patiently held
+    echo '$ # worker is stopped'
+    kill -STOP "${running[worker]}"
+    background other "${worker[@]}" mailer-2
+    patiently drained user-changes mailer
+    end other
+    echo '$ # worker goes on'
+    kill -CONT "${running[worker]}"
+    echo
+}
+
 install_python() {
     [ -x "$target/bin/python" ] || python3 -m venv "$target"
     "$target/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt
     export PATH=$target/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 USERS_DB=$folder/users.db
+    export DIRECTORY=$folder/directory.json
+    worker=(python worker.py)
 }
+saves_python() { run python signup.py save "$@"; }
 story_python() {
-    worker_starts python worker.py
+    worker_starts
     run python signup.py save 1 Alice alice@example.com
     run python signup.py save 1 Alicia alice@example.com
     echo
@@ -122,9 +172,11 @@ story_python() {
     echo
     dies DIE_BEFORE=DIRTY.COMMIT python signup.py save 2 Bob bob@example.com
     run python signup.py compare
-    echo
+    run python directory.py
+    slow_mails 4
     run python signup.py save 3 Mallory nonsense
     worker_ends
+    run python directory.py
     echo
     background plain_worker python plain_worker.py
     patiently drained user-changes auditor
@@ -138,14 +190,20 @@ install_node() {
     cp ./*.js package*.json "$target"
     cd "$target"
     npm ci --cache "$target/cache" --prefer-offline --loglevel error --no-audit --no-fund >/dev/null
+    export DIRECTORY=$folder/directory.json
+    worker=(node worker.js)
 }
 intake() { exec node intake.js <"$folder/input"; }
 take() {
     echo "$1" >&7
     patiently printed intake "$2"
 }
+saves_node() {
+    echo "\$ # $2 is taken"
+    take "{\"id\": $1, \"name\": \"$2\", \"email\": \"$3\", \"version\": 1}" "  user $1: insert"
+}
 story_node() {
-    worker_starts node worker.js
+    worker_starts
     mkfifo "$folder/input"
     background intake intake
     exec 7>"$folder/input"
@@ -153,6 +211,7 @@ story_node() {
     take '{"id": 1, "name": "Alicia", "email": "alice@example.com", "version": 2}' '  user 1: update'
     take '{"id": 1, "name": "Al", "email": "alice@example.com", "version": 1}' '  user 1: stale'
     take '{"id": 9, "name": "Niemand"}' '  user 9 is dropped: BADVALUE'
+    slow_mails 10
 
     # Redis hears, but the reply comes too late: the flush is sent again, and is not published twice.
     kill -STOP "$server"
@@ -179,6 +238,8 @@ story_node() {
     echo '$ node intake.js'
     cat "$folder/intake.out"
     worker_ends
+    run node directory.js
+    run node directory.js
     echo
     background plain_worker node plain-worker.js
     patiently drained user-changes auditor
@@ -234,9 +295,11 @@ END
 install_rust() {
     cargo build --quiet --locked --target-dir "$target"
     export PATH=$target/debug:$PATH USERS_DB=$folder/users.db MIRROR_DB=$folder/mirror.db
+    worker=(worker)
 }
+saves_rust() { run signup save "$@"; }
 story_rust() {
-    worker_starts worker
+    worker_starts
     run signup save 1 Alice alice@example.com
     run signup save 2 Bob -
     run mirror
@@ -247,7 +310,7 @@ story_rust() {
     run signup reconcile
     run signup delete 2
     run mirror
-    echo
+    slow_mails 4
     run signup save 3 Mallory nonsense
     worker_ends
     echo

@@ -141,9 +141,10 @@ is() { [ "$2" = "$3" ] || die "$1: found '$2', must be '$3'"; }
 cli() { in_root "redis-cli $*"; }
 listed() { cli MODULE LIST | sed -n '/^name$/{n;p}' | paste -sd ' '; }
 
-# works key: the three commands that all is about, on a new declaration.
+# works key: the four commands that all is about, on a new declaration.
 works() {
     is DIRTY.DECLARE "$(cli -e DIRTY.DECLARE "$1" STREAM "$1-changes")" OK
+    is DIRTY.READER "$(cli -e DIRTY.READER "$1-changes" GROUP g FROM 0)" OK
     is DIRTY.FLUSH "$(cli -e DIRTY.FLUSH "$1" SNAPSHOT 1 1 name Alice)" insert
     is DIRTY.CONSUME "$(cli -e DIRTY.CONSUME "$1-changes" GROUP g c | grep -xE 'insert|update')" insert
 }
@@ -196,7 +197,7 @@ is 'CONFIG SET' "$(cli CONFIG SET appendonly yes)" OK
 is 'CONFIG REWRITE' "$(cli CONFIG REWRITE)" OK
 rewritten
 works appended
-cli DEL before rewritten upgraded appended >/dev/null
+cli DEL before rewritten upgraded appended {before,rewritten,upgraded,appended}-changes:readers >/dev/null
 cli BGREWRITEAOF >/dev/null
 rewritten
 logged types 'apt purge'

@@ -250,6 +250,16 @@ FORMATS = [
 ]
 
 
+# What an entry of a dead stream has behind the event's own fields.
+DEAD = [b'dead-' + name for name in b'id stream reader consumer error deliveries failures first last'.split()]
+
+
+def parted(pairs):
+    """The event's own fields, and those that tell why it died, or None."""
+    own, dead = pairs[: -len(DEAD)], pairs[-len(DEAD) :]
+    return (own, dict(dead)) if own and [name for name, _ in dead] == DEAD else (pairs, None)
+
+
 def understood(pairs):
     """The event in an entry, or None: anybody may append anything."""
     fields = dict(pairs)
@@ -310,6 +320,7 @@ class Writer:
         return '%s %s → %s' % (label, self.value(old), new)
 
     def line(self, stream, entry_id, pairs):
+        pairs, dead = parted(pairs)
         event = understood(pairs)
         op = event.op if event else 'entry'
         parts = [self.paint('dim', time(entry_id)), self.paint(op, '%-6s' % op)]
@@ -319,7 +330,12 @@ class Writer:
             parts += self.told(event) if event else self.raw(pairs)
         except BAD:  # a shape that is no event's, such as a list where a text must be
             parts = parts[:-1] + [self.paint('entry', 'entry ')] + self.raw(pairs)
-        return '  '.join(parts)
+        return '  '.join(parts + ([self.paint('delete', self.died(dead))] if dead else []))
+
+    def died(self, dead):
+        words = [self.name(dead[b'dead-' + name]) for name in (b'reader', b'consumer', b'deliveries')]
+        error = self.quoted(decoded(dead[b'dead-error']))
+        return '(dead: reader=%s, consumer=%s, deliveries=%s, error=%s)' % (*words, error)
 
     def told(self, event):
         who = self.paint('bold', self.name(event.entity) + ':' + self.name(event.entity_id))

@@ -42,7 +42,7 @@ use commands::{
     info::Info,
 };
 use redis_module::{Context, RedisString};
-use server::{acl_categories, config, dispatch, eviction, stats as counters};
+use server::{acl_categories, config, dispatch, eviction, stats as counters, waiting};
 use store::{declarations, last_ids, readers};
 
 /// Unit tests run without a server, so without its allocator.
@@ -113,6 +113,7 @@ fn load(ctx: &Context, args: &[RedisString]) -> bool {
         && last_ids::register(ctx)
         && counters::register(ctx)
         && eviction::register(ctx)
+        && waiting::register(ctx)
 }
 
 redis::load::on_load!(load);

@@ -250,6 +250,9 @@ pub enum Error {
         expected: Cow<'static, str>,
         got: Quoted,
     },
+    /// JSON has no room for the bytes of the one entity that DIRTY.GET is asked for.
+    #[error("BADVALUE entity {0} is not UTF-8, as JSON must be; use RAW")]
+    NotUtf8(Quoted),
     /// One of the flushes of a COMMIT has failed.
     #[error("{error}, in the flush that waits under the token {token}")]
     OfToken { error: Box<Error>, token: Quoted },
@@ -462,6 +465,25 @@ impl Error {
     /// Whether more of something is asked for than a setting allows.
     pub fn is_of_a_setting(&self) -> bool {
         matches!(self, Error::TooMuch { .. } | Error::EventsTooLarge { .. })
+    }
+
+    /// Whether a stream with ONFULL REFUSE has no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Error::Full { .. })
+    }
+
+    /// Whether a limit is exceeded, in whatever flush.
+    pub fn is_limit(&self) -> bool {
+        match self {
+            Error::TooManyFilters { .. }
+            | Error::TooMuch { .. }
+            | Error::EventsTooLarge { .. }
+            | Error::EventTooLarge(_)
+            | Error::EntitiesTooLarge
+            | Error::FieldBudgetExceeded(_) => true,
+            Error::OfToken { error, .. } => error.is_limit(),
+            _ => false,
+        }
     }
 
     /// Adds the database to an error about a key or stream that is not in the client's own.

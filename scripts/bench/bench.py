@@ -36,6 +36,7 @@ class Bench:
         self.requests = number("REQUESTS", 2_000 if smoke else 300_000)
         self.keys = 1_000 if smoke else 10_000  # that redis-benchmark picks from, unless entities are what is varied
         self.entities = number("ENTITIES", 20_000 if smoke else 10_000_000)
+        self.waiting = 30 if smoke else 300  # readers of one stream
         self.persistence = NONE
         self.figures = Figures({})
         self.begin = datetime.datetime.now(datetime.timezone.utc)

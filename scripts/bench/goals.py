@@ -4,8 +4,8 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from figures import P50, RATE
-from server import PERSISTENCE
+from figures import AOF_BYTES, CPU, P50, RATE
+from server import AOF, PERSISTENCE
 
 
 class Costs:
@@ -33,6 +33,22 @@ class Costs:
         """How many times the cost among 10 thousand entities it is among 10 million."""
         return self.cost(contestant, "entities", 10_000_000) / self.cost(contestant, "entities", 10_000)
 
+    def waiting(self):
+        """The readers that cost most, against XREAD BLOCK."""
+        sizes = self.figures.sizes(self.persistence, "waiting")
+        if not sizes:
+            raise KeyError("waiting")
+        native, *ours = (self.get("waiting", who, sizes[-1], CPU) for who in WAITING)
+        return max(ours) / native
+
+    def pending(self, names, few):
+        """What grows most with the events that a group has not finished."""
+        return max(self.get("pending", name, "all", CPU) / self.get("pending", name, few, CPU) for name in names)
+
+    def aof_bytes(self):
+        """Of the one setting that has such a file."""
+        return Costs(self.figures, AOF, self.replaced).get("reading", "consume", 3, AOF_BYTES)
+
     def memory(self):
         """The ratio of the shape in which it is furthest from 1."""
         shapes = self.figures.sizes(self.persistence, "memory")
@@ -48,8 +64,8 @@ FLOORS = {
     "same": "floor same",
     "four": "floor four",
     "stateless": "floor stateless",
-    "consume": "floor",
 }
+WAITING = ["native", "looks", "cursors", "filtered", "groups"]
 KINDS = {"at least": operator.ge, "at most": operator.le, "exactly": operator.eq}
 
 
@@ -101,8 +117,15 @@ GOALS = [
          lambda at: at.cost("xadd") / at.cost("stateless"),
          has_floor=True),
     Goal("CONSUME 100 with ACK of 100, decoded", "XREADGROUP 100 + XACK 100, not decoded", "at least", 0.9,
-         lambda at: at.cost("native", "reading", 100) / at.cost("consume", "reading", 100),
-         has_floor=True),
+         lambda at: at.cost("native", "reading", 100) / at.cost("consume", "reading", 100)),
+    Goal("an event for 300 readers that wait (DIRTY.READ, cursors, WHERE, groups), CPU", "300 XREAD BLOCK",
+         "at most", 2, lambda at: at.waiting()),
+    Goal("CONSUME with nothing due, a million pending, in each ORDER, CPU", "none pending", "at most", 1.2,
+         lambda at: at.pending(["consume NONE", "consume ENTITY", "consume STREAM"], "none")),
+    Goal("FAIL, HOLD, LEAVE of one event, a million pending, CPU", "a thousand pending", "at most", 1.2,
+         lambda at: at.pending(["fail", "hold", "leave"], "few")),
+    Goal("bytes in the AOF for an event that is read and acknowledged, 3 at once", "", "at most", 40,
+         lambda at: at.aof_bytes()),
     Goal("growth of FLUSH's cost from 10 thousand to 10 million entities", "growth of HSET's over the same",
          "at most", 1.1,
          lambda at: at.growth("flush") / at.growth("hset")),

@@ -6,15 +6,17 @@ import random
 import re
 import statistics
 import subprocess
+import time
 
 import contestants as all_of
 from contestants import DECLARATIONS, ENTITIES, FLOOR, FLOORS, FLUSH, LIMIT, ROUND_TRIP, THROUGHPUT, ZERO
-from figures import CPU, P50, P99, RATE
-from server import ROOT, as_dict, encoded
+from figures import AOF_BYTES, CPU, P50, P99, RATE
+from server import NONE, ROOT, Connection, as_dict, encoded
 
 FIELDS = [5, 10, 20, 50, 100, 200, 500]
 BATCHES = [1, 3, 10, 30, 100, 300]
-COUNTS = [1, 10, 100, 1000]
+COUNTS = [1, 3, 10, 100, 1000]
+ORDERS = ["NONE", "ENTITY", "STREAM"]
 POPULATIONS = [10_000, 100_000, 1_000_000, 10_000_000]
 
 # Hashes begin with as long a key on both sides, and their fields are what HSET of them would make.
@@ -127,8 +129,7 @@ def prove(server):
 
     def read(stream):
         """Its events without their ids, which are times."""
-        found = server.call("DIRTY.CONSUME", stream, "CURSOR", "check")[1]
-        server.call("XGROUP", "DESTROY", stream, "check")
+        found = server.call("DIRTY.READ", stream, "FROM", 0)[1]
         return [event[2:] for event in found]
 
     for contestant in (all_of.LUA, FLUSH):
@@ -248,7 +249,8 @@ def memory(bench, server):
 
 
 def reading(bench, server):
-    """Batches of events that are acknowledged with the next read. redis-benchmark cannot send back the ids that
+    """Batches of events that are acknowledged with the next read: by a group of the module, by a native group, and by a
+    native group through floor.c, which decodes nothing but replies as the module does. redis-benchmark cannot send back the ids that
     it was given, so they are looked up before, and one connection sends the whole conversation."""
     count = max(1000, bench.requests // 3 // 1000 * 1000)
 
@@ -273,27 +275,51 @@ def reading(bench, server):
                 command = "FLOOR.CONSUME" if group == "floor" else "DIRTY.CONSUME"
                 yield encoded(command, "read-changes", "GROUP", group, "me", *ack, "COUNT", size)
 
-    found = server.call("DIRTY.CONSUME", "read-changes", "GROUP", "check", "me", "COUNT", 100)[1]
-    expect("updates in one batch", [event[7] for event in found], [b"update"] * 100)
-    server.call("XGROUP", "SETID", "read-changes", "check", 0)
-    imitated = server.call("FLOOR.CONSUME", "read-changes", "GROUP", "check", "me", "COUNT", 100)[1]
-    expect("events of the floor's reply that are like the others", like(imitated, found), 100)
+    def begin(group):
+        if group == "consume":
+            server.call("DIRTY.READER", "read-changes", "GROUP", group, "FROM", 0)
+        else:
+            server.call("XGROUP", "CREATE", "read-changes", group, 0)
+
+    def end(group):
+        """It has read and acknowledged everything."""
+        readers = map(as_dict, as_dict(server.call("DIRTY.STATS", "read-changes"))[b"readers"])
+        (found,) = [reader for reader in readers if reader[b"name"] == group.encode()]
+        expect(f"pending in {group}", found[b"pending"], 0)
+        expect(f"last event read by {group}", found[b"position"], ids[-1])
+        if group == "consume":
+            server.call("DIRTY.FORGET", "read-changes", "GROUP", group)
+        else:
+            server.call("XGROUP", "DESTROY", "read-changes", group)
+
+    begin("consume")
+    found = server.call("DIRTY.CONSUME", "read-changes", "GROUP", "consume", "me", "COUNT", 100)
+    expect("updates in one batch", [event[7] for event in found[1]], [b"update"] * 100)
+    server.call("DIRTY.FORGET", "read-changes", "GROUP", "consume")
+    begin("floor")
+    imitated = server.call("FLOOR.CONSUME", "read-changes", "GROUP", "floor", "me", "COUNT", 100)
+    expect("events of the floor's reply that are like the others", like(imitated[1], found[1]), 100)
+    expect("what else the floor replies", imitated[2:], found[2:3] + [0] + found[4:5] + [0] + found[6:])
+    server.call("XGROUP", "DESTROY", "read-changes", "floor")
 
     for number in range(bench.rounds + 1):
         for size in COUNTS:
             for group in ("native", "consume", "floor"):
-                server.call("XGROUP", "CREATE", "read-changes", group, 0)
+                begin(group)
                 commands = b"".join(conversation(group, size))
-                cpu = server.cpu()
+                cpu, aof = server.cpu(), aof_bytes(bench, server)
                 seconds = server.call.pipe(commands)
-                cpu = server.cpu() - cpu
-                expect(f"pending in {group}", server.call("XPENDING", "read-changes", group)[0], 0)
-                groups = {found[1]: as_dict(found) for found in server.call("XINFO", "GROUPS", "read-changes")}
-                expect(f"last event read by {group}", groups[group.encode()][b"last-delivered-id"], ids[-1])
-                server.call("XGROUP", "DESTROY", "read-changes", group)
+                cpu, aof = server.cpu() - cpu, aof_bytes(bench, server) - aof
+                end(group)
                 if number > 0:
                     bench.add("reading", group, size, RATE, count / seconds)
                     bench.add("reading", group, size, CPU, cpu * 1e6 / count)
+                    if bench.persistence != NONE:
+                        bench.add("reading", group, size, AOF_BYTES, aof / count)
+
+
+def aof_bytes(bench, server):
+    return 0 if bench.persistence == NONE else int(server.info("persistence", "aof_current_size"))
 
 
 def like(events, others):
@@ -303,6 +329,114 @@ def like(events, others):
         return list(map(shape, reply)) if isinstance(reply, list) else isinstance(reply, bytes) and len(reply)
 
     return sum(shape(event) == shape(other) for event, other in zip(events, others))
+
+
+def waiting(bench, server):
+    """Many readers wait for the next event of a stream, and all of them get it: the server's CPU time for each, from the
+    flush to the last reply."""
+    count, turns = bench.waiting, max(2, bench.requests // 15_000)
+    connections = [Connection(server.port) for _ in range(count)]
+
+    def native(_, reply):
+        last = reply[0][1][-1][0] if reply else "$"
+        return ["XREAD", "BLOCK", 0, "STREAMS", "native-changes", last]
+
+    def looks(_, reply):
+        return ["DIRTY.READ", "looks-changes", "FROM", as_dict(reply)[b"position"] if reply else "$", "BLOCK", 0]
+
+    def cursors(number, reply, stream="cursors-changes"):
+        ack = ["ACK", as_dict(reply)[b"position"]] if reply else []
+        return ["DIRTY.CONSUME", stream, "CURSOR", f"reader{number}", *ack, "BLOCK", 0]
+
+    def filtered(number, reply):
+        return cursors(number, reply, "filtered-changes")
+
+    def groups(number, reply):
+        ack = ["ACK", 1, as_dict(reply)[b"events"][0][1]] if reply else []
+        return ["DIRTY.CONSUME", "groups-changes", "GROUP", f"reader{number}", "me", *ack, "BLOCK", 0]
+
+    kinds = [native, looks, cursors, filtered, groups]
+    for kind in kinds:
+        declare(server, kind.__name__, "STATELESS", "STREAM", f"{kind.__name__}-changes")
+    for number in range(count):
+        for stream, *words in (
+            ("cursors-changes", "CURSOR"),
+            ("filtered-changes", "CURSOR", "WHERE", "ENTITY", "filtered", "OPS", "U"),
+            ("groups-changes", "GROUP"),
+        ):
+            reader = [words[0], f"reader{number}", "FROM", "$", *words[1:]]
+            expect("a reader", server.call("DIRTY.READER", stream, *reader), b"OK")
+
+    last = {kind: [None] * count for kind in kinds}
+    for number in range(bench.rounds + 1):
+        for kind in kinds:
+            cpu = 0
+            for _ in range(turns):
+                for reader, (connection, reply) in enumerate(zip(connections, last[kind])):
+                    connection.socket.sendall(encoded(*kind(reader, reply)))
+                while int(server.info("clients", "blocked_clients")) < count:
+                    time.sleep(0.002)
+                before = server.cpu()
+                expect("a flush", server.call("DIRTY.FLUSH", kind.__name__, "UPDATE", 1, 1, "a", "b", "c"), [b"update"])
+                last[kind] = [connection.reply() for connection in connections]
+                cpu += server.cpu() - before
+            if number > 0:
+                bench.add("waiting", kind.__name__, count, CPU, cpu * 1e6 / turns / count)
+    for connection in connections:
+        connection.socket.close()
+
+
+def pending(bench, server):
+    """What grows with the events that a group has not finished, and should not: a call for which nothing is due, by another
+    consumer; FAIL, HOLD and LEAVE of one of them."""
+    most, few, calls = min(bench.entities, 1_000_000), 1000, max(200, min(5000, bench.requests // 10))
+    declare(server, "pending", "STATELESS", "STREAM", "pending-changes")
+    for begin in range(0, most, 1000):
+        ops = [word for id in range(begin, min(begin + 1000, most)) for word in ("UPDATE", id, 1, "a", "b", "c")]
+        server.call("DIRTY.FLUSH", "pending", *ops)
+    ids = [id for id, _ in server.call("XRANGE", "pending-changes", "-", "+")]
+
+    def group(name, order, held):
+        """One whose consumer holds the last `held` events of the stream."""
+        start = "$" if held == 0 else 0 if held == most else ids[-held - 1]
+        words = ["FROM", start, "ORDER", order, "MAXPENDING", most + 1, "CLAIM", 10**9]
+        expect("a group", server.call("DIRTY.READER", "pending-changes", "GROUP", name, *words), b"OK")
+        each = min(held, 10_000)
+        read = encoded("DIRTY.CONSUME", "pending-changes", "GROUP", name, "me", "COUNT", max(each, 1))
+        server.call.pipe(read * (held // max(each, 1)))
+
+    def cost(name, commands):
+        before = server.cpu()
+        server.call.pipe(b"".join(commands))
+        bench.add("pending", name[0], name[1], CPU, (server.cpu() - before) * 1e6 / len(commands))
+
+    consume = ["DIRTY.CONSUME", "pending-changes", "GROUP"]
+    for order in ORDERS:
+        for size, held in (("none", 0), ("all", most)):
+            group(f"{order} {size}", order, held)
+        for _ in range(bench.rounds):
+            for size in ("none", "all"):
+                cost((f"consume {order}", size), [encoded(*consume, f"{order} {size}", "other")] * calls)
+            reply = as_dict(server.call(*consume, f"{order} all", "other"))
+            expect("what another gets of a million held events", (reply[b"events"], reply[b"more"]), ([], 0))
+        for size in ("none", "all"):
+            expect("forgotten", server.call("DIRTY.FORGET", "pending-changes", "GROUP", f"{order} {size}"), 1)
+
+    for size, held in (("few", few), ("all", most)):
+        for _ in range(bench.rounds):
+            of = ["pending-changes", "GROUP", size]
+            group(size, "NONE", held)
+            some = ids[-few::5]
+            cost(("hold", size), [encoded("DIRTY.HOLD", *of, "me", id) for id in some])
+            cost(("fail", size), [encoded("DIRTY.FAIL", *of, "me", "why", "DELAY", 10**9, id) for id in some])
+            # Those that failed without a delay are due: each of many others gets one, and leaves.
+            some = ids[-few + 1 :: 5]
+            server.call.pipe(b"".join(encoded("DIRTY.FAIL", *of, "me", "why", "DELAY", 0, id) for id in some))
+            others = [f"other {number}" for number in range(len(some))]
+            for other in others:
+                (event,) = as_dict(server.call(*consume, size, other, "COUNT", 1))[b"events"]
+            cost(("leave", size), [encoded("DIRTY.LEAVE", *of, other) for other in others])
+            expect("forgotten", server.call("DIRTY.FORGET", *of), 1)
 
 
 def waking(bench, _server):
@@ -325,5 +459,7 @@ GROUPS = {
     "entities": entities,
     "memory": memory,
     "reading": reading,
+    "waiting": waiting,
+    "pending": pending,
     "waking": waking,
 }

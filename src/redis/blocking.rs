@@ -2,15 +2,16 @@
 
 use super::api::api;
 use super::commands::Client;
+use super::reply::Reply;
 use super::{flags, guard};
+use dirty_streams_core::error::INTERNAL;
 use redis_module::{Context, RedisString, raw};
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::rc::{Rc, Weak};
 
-/// Waits on behalf of a client, and answers it. Each callback answers the client even if it fails, and never
-/// panics.
+/// Waits on behalf of a client, and answers it. Each callback answers the client even if it fails.
 ///
 /// One callback may run within another: 7.0 runs `on_timeout` as soon as a client is woken. So they share the waiter,
 /// and none borrows it across a call that may run another.
@@ -40,6 +41,8 @@ struct Blocked<W: Waiter> {
     client: Cell<*mut raw::RedisModuleBlockedClient>,
     is_woken: Cell<bool>,
     is_over: Cell<bool>,
+    /// `on_end` has run.
+    is_ended: Cell<bool>,
 }
 
 /// Wakes one client, and no other that waits on its key.
@@ -68,6 +71,7 @@ impl Client<'_> {
             client: Cell::new(null_mut()),
             is_woken: Cell::new(false),
             is_over: Cell::new(false),
+            is_ended: Cell::new(false),
         });
         let handle = Handle(Rc::downgrade(&blocked));
         let data: *const Blocked<W> = Rc::into_raw(blocked);
@@ -130,12 +134,20 @@ impl<W: Waiter> Handle<W> {
 }
 
 impl<W: Waiter> Blocked<W> {
-    /// `free` may come much later.
+    /// `free` may come much later. If this has failed, it tries again.
     fn end(&self, ctx: &Context) {
-        if !self.is_over.replace(true) {
-            let _ = guard::catch("a client that goes", || W::on_end(ctx, &self.waiter));
+        self.is_over.set(true);
+        if !self.is_ended.get() {
+            let ended = guard::catch("a client that goes", || W::on_end(ctx, &self.waiter));
+            self.is_ended.set(ended.is_some());
         }
     }
+}
+
+/// Tells a client that the module has failed.
+fn fail(ctx: &Context) -> Wait {
+    Reply::new(ctx).error(INTERNAL);
+    Wait::Over
 }
 
 /// # Safety
@@ -157,7 +169,9 @@ unsafe extern "C" fn on_ready<W: Waiter>(
         return raw::REDISMODULE_ERR as c_int;
     }
     let ctx = Context::new(ctx);
-    match W::on_ready(&ctx, &blocked.waiter) {
+    let ready = guard::catch("a woken client", || W::on_ready(&ctx, &blocked.waiter));
+    let wait = ready.unwrap_or_else(|| fail(&ctx));
+    match wait {
         Wait::Over => {
             blocked.end(&ctx);
             raw::REDISMODULE_OK as c_int
@@ -174,7 +188,12 @@ unsafe extern "C" fn on_timeout<W: Waiter>(
     // SAFETY: called for a client that `block` has blocked.
     let blocked = unsafe { blocked::<W>(ctx) };
     let ctx = Context::new(ctx);
-    W::on_timeout(&ctx, &blocked.waiter, blocked.is_woken.get());
+    let answered = guard::catch("the end of a wait", || {
+        W::on_timeout(&ctx, &blocked.waiter, blocked.is_woken.get());
+    });
+    if answered.is_none() {
+        fail(&ctx);
+    }
     blocked.end(&ctx);
     raw::REDISMODULE_OK as c_int
 }

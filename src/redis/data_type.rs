@@ -38,6 +38,9 @@ pub trait Value: Send + Sync + Sized + 'static {
     /// How many allocations freeing it takes, about: with many the server frees it on another thread.
     fn free_effort(&self) -> usize;
 
+    /// A value leaves its key: deleted, renamed, moved, expired or overwritten.
+    fn on_unlink() {}
+
     /// The value of a copied key: this one, if it never changes.
     fn copy(shared: &Arc<Self>) -> Arc<Self>;
 }
@@ -104,7 +107,7 @@ impl<V: Value> DataType<V> {
             aux_save: None,
             aux_save_triggers: 0,
             free_effort: Some(free_effort::<V>),
-            unlink: None,
+            unlink: Some(unlink::<V>),
             copy: Some(copy::<V>),
             defrag: None,
             mem_usage2: None,
@@ -254,6 +257,10 @@ unsafe extern "C" fn free<V: Value>(freed: *mut c_void) {
         // SAFETY: a value of this type, boxed once, and given back by the server once.
         drop(unsafe { Box::from_raw(freed.cast::<Arc<V>>()) });
     });
+}
+
+unsafe extern "C" fn unlink<V: Value>(_key: *mut raw::RedisModuleString, _value: *const c_void) {
+    let _ = guard::catch("a value that leaves its key", V::on_unlink);
 }
 
 unsafe extern "C" fn free_effort<V: Value>(

@@ -75,6 +75,14 @@ impl<'c> Reply<'c> {
         }
     }
 
+    /// The name of an entity or a field, which comes again in reply after reply.
+    pub fn name(self, name: &[u8]) {
+        match cached_replies::name(self.ctx, name) {
+            Some(kept) => self.part(kept),
+            None => self.bytes(name),
+        }
+    }
+
     /// A part of what the server has replied to the module, as it is. Texts and arrays are the same in RESP2
     /// and RESP3.
     pub fn part(self, part: View) {

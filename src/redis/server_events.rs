@@ -4,6 +4,7 @@ use super::api::api;
 use super::guard;
 use redis_module::{Context, RedisString, raw};
 use std::ffi::{c_int, c_void};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 type RawListener =
     unsafe extern "C" fn(*mut raw::RedisModuleCtx, raw::RedisModuleEvent, u64, *mut c_void);
@@ -16,6 +17,8 @@ pub enum Event {
     Loading,
     RoleChanged,
     ConfigChanged,
+    /// Several times a second.
+    Cron,
 }
 
 /// Hears of events.
@@ -26,6 +29,12 @@ pub trait EventListener {
     fn on_event(ctx: &Context);
 }
 
+/// Who is told of which event. The server itself keeps one function of a module for each event: the last.
+static LISTENERS: Mutex<Vec<Listener>> = Mutex::new(Vec::new());
+
+/// An event, and what is called of it.
+type Listener = (u64, fn(&Context));
+
 /// Tells a listener of each event of this kind, as long as the module is loaded.
 pub fn listen<L: EventListener>(ctx: &Context, event: Event) -> bool {
     let id = match event {
@@ -34,8 +43,17 @@ pub fn listen<L: EventListener>(ctx: &Context, event: Event) -> bool {
         Event::Loading => raw::REDISMODULE_EVENT_LOADING,
         Event::RoleChanged => raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
         Event::ConfigChanged => raw::REDISMODULE_EVENT_CONFIG,
+        Event::Cron => raw::REDISMODULE_EVENT_CRON_LOOP,
     };
-    subscribe(ctx, id, on_event::<L>)
+    let tell: fn(&Context) = |ctx| {
+        let _ = guard::catch(L::ENTRY, || L::on_event(ctx));
+    };
+    listeners().push((id, tell));
+    subscribe(ctx, id, on_event)
+}
+
+fn listeners() -> MutexGuard<'static, Vec<Listener>> {
+    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn subscribe(ctx: &Context, id: u64, listener: RawListener) -> bool {
@@ -51,13 +69,18 @@ fn subscribe(ctx: &Context, id: u64, listener: RawListener) -> bool {
     status == raw::REDISMODULE_OK as c_int
 }
 
-unsafe extern "C" fn on_event<L: EventListener>(
+unsafe extern "C" fn on_event(
     ctx: *mut raw::RedisModuleCtx,
-    _event: raw::RedisModuleEvent,
+    event: raw::RedisModuleEvent,
     _subevent: u64,
     _data: *mut c_void,
 ) {
-    let _ = guard::catch(L::ENTRY, || L::on_event(&Context::new(ctx)));
+    // One may listen to more meanwhile.
+    let told = listeners().clone();
+    let ctx = Context::new(ctx);
+    for (_, tell) in told.iter().filter(|(id, _)| *id == event.id) {
+        tell(&ctx);
+    }
 }
 
 /// Hears of keys that go.

@@ -75,6 +75,8 @@ impl Arity {
 /// One call of a command.
 pub struct Call<'c> {
     pub ctx: &'c Context,
+    /// The name by which rights know the command.
+    pub command: &'static CStr,
     /// The command's one key, its first argument.
     pub key: RedisString,
     /// The arguments behind the key.

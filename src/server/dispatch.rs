@@ -43,6 +43,7 @@ fn call<C: Command>(client: Client, argv: Argv) -> Result<(), Error> {
             what: "a key",
         }),
         Some((key, args)) if C::ARITY.allows(args.len()) => C::run(&Call {
+            command: C::NAME,
             ctx: client.ctx,
             key,
             args: &args,
@@ -53,7 +54,7 @@ fn call<C: Command>(client: Client, argv: Argv) -> Result<(), Error> {
 }
 
 pub fn refuse(ctx: &Context, error: &Error) {
-    stats::count(&stats::ERRORS, 1);
+    stats::count_error(error);
     let line = guard::catch("a refusal", || error.to_string());
     Reply::new(ctx).error(line.as_deref().unwrap_or(INTERNAL));
 }

@@ -98,6 +98,15 @@ impl<'c> Rights<'c> {
         })
     }
 
+    /// Refuses unless the call's command may write to a dead stream, which is in its own database. Where users are
+    /// limited to databases, a right to this key in another one is none: the command may be sent about the key here, or
+    /// an entry be appended by hand.
+    pub fn check_dead(&self, call: &Call, dead: &[u8]) -> Result<(), Error> {
+        self.check(Access::Write, dead)?;
+        let database = keys::current_database(call.ctx);
+        self.check_database(call.command, dead, database, dead)
+    }
+
     /// Whether a command that has waited may still run. Its first words are enough for that: rights concern
     /// nothing behind them.
     pub fn may_still_run<C: Command>(&self, call: &Call) -> bool {

@@ -1,8 +1,11 @@
-//! `INFO dirty`: counters since the module was loaded.
+//! `INFO dirty`: counters since the module was loaded, and totals of all readers that there are.
 
-use super::eviction;
+use super::{config, eviction};
 use crate::redis::server_info::{self, InfoSource, Section};
+use crate::store::readers;
+use dirty_streams_core::error::Error;
 use dirty_streams_core::flush::Effect;
+use dirty_streams_core::reading::Counter;
 use redis_module::Context;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,7 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub static FLUSHES: AtomicU64 = AtomicU64::new(0);
 pub static EVENTS: AtomicU64 = AtomicU64::new(0);
 pub static DELIVERED: AtomicU64 = AtomicU64::new(0);
-pub static ERRORS: AtomicU64 = AtomicU64::new(0);
+static ERRORS: AtomicU64 = AtomicU64::new(0);
+static REFUSED_FULL: AtomicU64 = AtomicU64::new(0);
+static REFUSED_LIMIT: AtomicU64 = AtomicU64::new(0);
 pub static BLOCKED: AtomicU64 = AtomicU64::new(0);
 static EFFECTS: [(Effect, &CStr, AtomicU64); 9] = [
     (Effect::Insert, c"ops_insert", AtomicU64::new(0)),
@@ -37,6 +42,16 @@ pub fn count_effect(effect: Effect) {
     }
 }
 
+pub fn count_error(error: &Error) {
+    count(&ERRORS, 1);
+    if error.is_full() {
+        count(&REFUSED_FULL, 1);
+    }
+    if error.is_limit() {
+        count(&REFUSED_LIMIT, 1);
+    }
+}
+
 pub fn register(ctx: &Context) -> bool {
     server_info::register::<Counters>(ctx)
 }
@@ -53,10 +68,41 @@ impl InfoSource for Counters {
         count(c"events_published", &EVENTS);
         count(c"events_delivered", &DELIVERED);
         count(c"errors", &ERRORS);
+        count(c"refused_full", &REFUSED_FULL);
+        count(c"refused_limit", &REFUSED_LIMIT);
         count(c"consumers_blocked", &BLOCKED);
         section.field(
             c"eviction_may_lose_data",
             u64::from(eviction::may_lose_data()),
         );
+        tell_readers(section);
+    }
+}
+
+fn tell_readers(section: &Section) {
+    let totals = readers::totals(config::reading_limits().max_queued);
+    for (name, value) in [
+        (c"readers_groups", totals.groups),
+        (c"readers_cursors", totals.cursors),
+        (c"readers_paused", totals.paused),
+        (c"readers_stalled", totals.stalled),
+        (c"readers_pending", totals.pending),
+        (c"readers_due", totals.due),
+        (c"readers_queued", totals.queued),
+        (c"readers_held_keys", totals.held_keys),
+        (c"readers_parked_keys", totals.parked_keys),
+    ] {
+        section.field(name, value);
+    }
+    for (name, counter) in [
+        (c"readers_delivered", Counter::Delivered),
+        (c"readers_redelivered", Counter::Redelivered),
+        (c"readers_acknowledged", Counter::Acknowledged),
+        (c"readers_failed", Counter::Failed),
+        (c"readers_died", Counter::Died),
+        (c"readers_rejected", Counter::Rejected),
+        (c"readers_missed", Counter::Missed),
+    ] {
+        section.field(name, totals.counters.get(counter));
     }
 }

@@ -13,14 +13,15 @@ use crate::redis::event_loop::{self, Task};
 use crate::redis::flags::{self, writes_are_paused};
 use crate::redis::reply::Reply;
 use crate::redis::timer::{Alarm, Timer};
-use crate::redis::{clock, guard, keys};
-use crate::store::cluster;
+use crate::redis::{clock, guard, keys, server_events};
+use crate::store::{cluster, readers};
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::{Prospect, Wake};
 use redis_module::{Context, RedisString};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A call that found nothing and waits.
@@ -40,6 +41,9 @@ pub trait Await {
     /// Whether it takes what it finds from the others that wait for its reader.
     fn takes(&self) -> bool;
 
+    /// The consumer that calls, if it is one of a group.
+    fn consumer(&self) -> Option<&[u8]>;
+
     /// It waits no longer. Which others of its reader may find something now.
     fn end(&mut self) -> Wake;
 }
@@ -57,6 +61,7 @@ struct Subject {
 /// A client that waits.
 struct Waiting {
     awaited: Box<dyn Await>,
+    command: &'static CStr,
     key: RedisString,
     /// The arguments behind the key, as far as rights depend on them.
     args: Vec<Vec<u8>>,
@@ -120,6 +125,31 @@ fn registry<T>(use_it: impl FnOnce(&mut Registry) -> T) -> Option<T> {
     })
 }
 
+pub fn register(ctx: &Context) -> bool {
+    server_events::listen::<Left>(ctx, server_events::Event::Cron)
+}
+
+/// Whoever waits for a reader that is gone is told, whatever took it.
+struct Left;
+
+impl server_events::EventListener for Left {
+    const ENTRY: &'static str = "a look at readers that are gone";
+
+    fn on_event(ctx: &Context) {
+        if !readers::have_left() || stats::BLOCKED.load(Relaxed) == 0 {
+            return;
+        }
+        let now_ms = clock::now_ms();
+        registry(|registry| {
+            let subjects: Vec<Subject> = registry.queues.keys().cloned().collect();
+            for subject in subjects.iter().filter(|subject| subject.reader.is_some()) {
+                registry.sooner(subject, Some(now_ms));
+            }
+            registry.arm(ctx);
+        });
+    }
+}
+
 /// Lets the client wait on the call's key, for a reader if it has one; 0 ms is for ever.
 pub fn wait(
     call: &Call,
@@ -145,6 +175,7 @@ pub fn wait(
     };
     let waiting = Waiting {
         awaited,
+        command: call.command,
         key: keys::string(&call.key),
         args: call.args.iter().take(4).map(|arg| arg.to_vec()).collect(),
         user: User::current(ctx).map(|user| user.name().to_vec()),
@@ -298,27 +329,52 @@ impl Alarm for Due {
     }
 }
 
+/// The client that came next after another, of those that wait for one reader.
+fn next_client(subject: &Subject, after: u64) -> Option<(u64, Handle<Waiting>)> {
+    let next = registry(|registry| {
+        let clients = &registry.queues.get(subject)?.clients;
+        let next = clients.range((Excluded(after), Unbounded)).next();
+        next.map(|(number, client)| (*number, client.clone()))
+    });
+    next.flatten()
+}
+
 /// Wakes the first client that would find something. When to look again.
 fn look(ctx: &Context, subject: &Subject) -> Option<u64> {
     let now_ms = clock::now_ms();
-    let clients = registry(|registry| {
-        let queue = registry.queues.get(subject);
-        queue.map(|queue| queue.clients.values().cloned().collect::<Vec<_>>())
-    });
-    let clients = clients.flatten().unwrap_or_default();
     // A reader whose stream has gone to another node asks for it, and is redirected.
     let has_left = cluster::has_left(ctx, &keys::string(&subject.stream));
     let mut due_ms: Option<u64> = None;
-    for client in clients {
-        let answer = client.ask(|waiting| match has_left {
-            true => (Ok(Prospect::Some), false),
-            false => (waiting.prospect(ctx), waiting.awaited.takes()),
+    // The one consumer that may find something, once that is known.
+    let mut only: Option<Box<[u8]>> = None;
+    let mut last = 0;
+    while let Some((number, client)) = next_client(subject, last) {
+        last = number;
+        let answer = client.ask(|waiting| {
+            let awaited = &waiting.awaited;
+            if has_left {
+                return Some((Ok(Prospect::Some), false));
+            }
+            if only.is_some() && only.as_deref() != awaited.consumer() {
+                return None;
+            }
+            let takes = awaited.takes();
+            Some((waiting.prospect(ctx), takes))
         });
-        let takes = match answer {
+        let takes = match answer.flatten() {
             None => continue,
             Some((Ok(Prospect::None(later_ms)), _)) => {
                 due_ms = due_ms.into_iter().chain(later_ms).min();
                 continue;
+            }
+            Some((Ok(Prospect::ForOne(consumer, later_ms)), _)) => {
+                due_ms = due_ms.into_iter().chain(later_ms).min();
+                only = Some(consumer);
+                continue;
+            }
+            Some((Ok(Prospect::ForNobody(later_ms)), _)) => {
+                due_ms = due_ms.into_iter().chain(later_ms).min();
+                break;
             }
             Some((Ok(Prospect::Some), takes)) => takes,
             // An error is the client's to hear.
@@ -342,6 +398,7 @@ impl Waiting {
         let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
         let call = Call {
             ctx,
+            command: self.command,
             key: keys::string(&self.key),
             args: &args,
             caller: Caller::Waiting(self.user.as_deref()),
@@ -387,7 +444,13 @@ impl Waiter for Waiting {
             return Wait::Over;
         }
         match waiting.prospect(ctx) {
-            Ok(Prospect::None(due_ms)) if may_wait_on => {
+            Ok(Prospect::Some) => {
+                waiting.serve(ctx);
+                Wait::Over
+            }
+            Ok(
+                Prospect::None(due_ms) | Prospect::ForNobody(due_ms) | Prospect::ForOne(_, due_ms),
+            ) if may_wait_on => {
                 let now_ms = clock::now_ms();
                 registry(|registry| {
                     let later_ms = due_ms.map(|due_ms| due_ms.max(now_ms.saturating_add(NEXT_MS)));
@@ -396,12 +459,8 @@ impl Waiter for Waiting {
                 });
                 Wait::GoesOn
             }
-            Ok(Prospect::None(_)) => {
+            Ok(_) => {
                 waiting.awaited.give_up(Reply::new(ctx));
-                Wait::Over
-            }
-            Ok(Prospect::Some) => {
-                waiting.serve(ctx);
                 Wait::Over
             }
             Err(error) => {

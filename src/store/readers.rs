@@ -8,13 +8,13 @@ use crate::redis::data_type::{DataType, Entries, PayloadReader, PayloadWriter, V
 use crate::redis::keys::{self, Key, Type, wrong_type};
 use crate::redis::keyspace::Class;
 use crate::redis::server_events::{Event, EventListener, listen};
-use crate::redis::{clock, log};
+use crate::redis::{clock, flags, log};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::reading::{Outcome, Readers, Refusal, Wake};
+use dirty_streams_core::reading::{Outcome, Readers, Refusal, Totals, Wake};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 /// Of the bytes in an RDB file or a DUMP, as this version of the module writes them.
@@ -33,7 +33,10 @@ const CHANGED: &CStr = c"dirty.readers";
 static TYPE: DataType<ReadersValue> = DataType::new();
 
 /// Readers as a value of the data type. Only the main thread changes it, and another that frees it has it alone.
-pub struct ReadersValue(Mutex<Kept>);
+pub struct ReadersValue(Arc<Mutex<Kept>>);
+
+/// All values, for INFO; some are gone.
+static ALL: Mutex<Vec<Weak<Mutex<Kept>>>> = Mutex::new(Vec::new());
 
 struct Kept {
     readers: Readers,
@@ -41,19 +44,46 @@ struct Kept {
     term: u64,
 }
 
-/// How often this server's role has changed: what is known of consumers' silence does not outlive it.
+/// How often this server has begun to decide: what is known of consumers' silence does not outlive it.
 static TERM: AtomicU64 = AtomicU64::new(0);
 
-pub fn register(ctx: &Context) -> bool {
-    TYPE.register(ctx) && listen::<Role>(ctx, Event::RoleChanged)
+/// When it began to, in ms.
+static TERM_SINCE_MS: AtomicU64 = AtomicU64::new(0);
+
+/// Readers have left their key since this was asked last.
+static LEFT: AtomicBool = AtomicBool::new(false);
+
+/// Whether readers have left their key since this was asked last.
+pub fn have_left() -> bool {
+    LEFT.load(Relaxed) && LEFT.swap(false, Relaxed)
 }
 
-struct Role;
+pub fn register(ctx: &Context) -> bool {
+    TYPE.register(ctx)
+        && listen::<Term>(ctx, Event::RoleChanged)
+        && listen::<Term>(ctx, Event::Loading)
+        && listen::<Left>(ctx, Event::FlushDb)
+        && listen::<Left>(ctx, Event::SwapDb)
+}
 
-impl EventListener for Role {
+struct Left;
+
+impl EventListener for Left {
+    const ENTRY: &'static str = "keys that go";
+
+    fn on_event(_ctx: &Context) {
+        LEFT.store(true, Relaxed);
+    }
+}
+
+/// The role has changed, or what is kept in files is being loaded, or has been.
+struct Term;
+
+impl EventListener for Term {
     const ENTRY: &'static str = "a changed role";
 
     fn on_event(_ctx: &Context) {
+        TERM_SINCE_MS.store(clock::now_ms(), Relaxed);
         TERM.fetch_add(1, Relaxed);
     }
 }
@@ -145,15 +175,12 @@ pub fn begin<'c, R, G: Giver>(
     let mut kept = value.try_lock(&name)?;
     let now_ms = clock::now_ms();
     kept.restart(now_ms);
-    let settings = kept
-        .readers
-        .get(reader)
-        .map(|reader| reader.settings.clone());
-    source.set_dead(
-        settings
-            .and_then(|settings| settings.dead.clone())
-            .as_deref(),
-    );
+    if let Some(reader) = kept.readers.get(reader) {
+        source.set_dead(reader.settings.dead.as_deref());
+        if reader.reads_dead() {
+            source.check_dead_is_here()?;
+        }
+    }
     let mut outcome = match run(&mut kept.readers, now_ms, &mut source) {
         Ok(outcome) => outcome,
         Err(refusal) => {
@@ -201,6 +228,21 @@ pub fn look<R>(
     let now_ms = clock::now_ms();
     kept.restart(now_ms);
     Ok(Some(run(&mut kept.readers, now_ms)))
+}
+
+/// All readers of all streams in numbers, at once: a report of a crash in the midst of a command has fewer.
+pub fn totals(max_queued: u32) -> Totals {
+    let now_ms = clock::now_ms();
+    let mut totals = Totals::default();
+    if let Ok(all) = ALL.try_lock() {
+        for kept in all.iter().filter_map(Weak::upgrade) {
+            if let Ok(mut kept) = kept.try_lock() {
+                kept.restart(now_ms);
+                kept.readers.add_to(&mut totals, max_queued, now_ms);
+            }
+        }
+    }
+    totals
 }
 
 /// A consumer's call that waits: it is not silent meanwhile.
@@ -307,6 +349,9 @@ pub fn repeat(
     cluster::check_key(ctx, key_name, &name)?;
     let found = get(ctx, &name)?;
     let is_new = found.is_none();
+    if is_new && !flags::is_repeated(ctx) {
+        cluster::check_missing(ctx, key_name, &name)?;
+    }
     let value = found.unwrap_or_else(|| Arc::new(ReadersValue::new(Readers::new())));
     let mut kept = value.try_lock(&name)?;
     if !kept.readers.apply(bytes) {
@@ -330,11 +375,19 @@ pub fn repeat(
 }
 
 impl ReadersValue {
-    fn new(readers: Readers) -> Self {
-        ReadersValue(Mutex::new(Kept {
+    /// Whoever is known to the readers counts as seen now.
+    fn new(mut readers: Readers) -> Self {
+        readers.restart(clock::now_ms());
+        let kept = Arc::new(Mutex::new(Kept {
             readers,
             term: TERM.load(Relaxed),
-        }))
+        }));
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(|kept| kept.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(&kept));
+        ReadersValue(kept)
     }
 
     /// Another module may answer what a command does by a command about the same readers.
@@ -358,8 +411,10 @@ impl Kept {
         let term = TERM.load(Relaxed);
         if self.term != term {
             self.term = term;
-            self.readers.restart(now_ms);
+            let since_ms = TERM_SINCE_MS.load(Relaxed);
+            self.readers.restart(since_ms.min(now_ms));
         }
+        self.readers.see(now_ms);
     }
 }
 
@@ -424,9 +479,12 @@ impl Value for ReadersValue {
         self.lock().readers.size()
     }
 
+    fn on_unlink() {
+        LEFT.store(true, Relaxed);
+    }
+
     fn copy(shared: &Arc<Self>) -> Arc<Self> {
-        let mut readers = shared.lock().readers.clone();
-        readers.restart(clock::now_ms());
+        let readers = shared.lock().readers.clone();
         Arc::new(ReadersValue::new(readers))
     }
 }

@@ -7,7 +7,7 @@ use super::{cluster, last_ids, stream_state};
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
 use crate::redis::stream::{Fields, LazyFields};
-use crate::redis::{clock, guard, log};
+use crate::redis::{clock, flags, guard, log};
 use dirty_streams_core::encoding::event;
 use dirty_streams_core::entity::event::Event;
 use dirty_streams_core::entity::event_id::EventId;
@@ -51,6 +51,12 @@ struct Dead<'c> {
     is_named: bool,
     may_write: MayWrite<'c>,
     may: Option<bool>,
+}
+
+/// Refuses a key that holds something else than a stream.
+pub fn check(ctx: &Context, stream: &RedisString) -> Result<(), Error> {
+    let key = Key::read(ctx, stream);
+    key.holds(stream, Type::Stream, "a stream").map(drop)
 }
 
 impl<'c, G: Giver> Source<'c, G> {
@@ -111,11 +117,35 @@ impl<'c, G: Giver> Source<'c, G> {
         cluster::check_key(self.ctx, self.stream, name)?;
         let key_name = keys::string(name);
         let is_there = Key::read(self.ctx, &key_name).holds(name, Type::Stream, "a stream")?;
-        if !is_there {
-            cluster::check_missing(self.ctx, self.stream, &key_name)?;
-        }
+        let takes = match is_there {
+            true => self.check_ids(&key_name),
+            false => cluster::check_missing(self.ctx, self.stream, &key_name),
+        };
         self.reopen();
-        Ok(())
+        takes
+    }
+
+    /// Refuses while the dead stream may be on another node.
+    pub fn check_dead_is_here(&mut self) -> Result<(), Error> {
+        if !flags::is_in_cluster(self.ctx) {
+            return Ok(());
+        }
+        let name = keys::string(&self.dead.name);
+        let is_here = !Key::read(self.ctx, &name).is_missing();
+        self.reopen();
+        match is_here {
+            true => Ok(()),
+            false => cluster::check_missing(self.ctx, self.stream, &name),
+        }
+    }
+
+    /// A stream whose last id is the greatest one takes no entry.
+    fn check_ids(&self, name: &RedisString) -> Result<(), Error> {
+        let last = last_ids::get(self.ctx, keys::current_database(self.ctx), name)?;
+        match last.succeeding() {
+            Some(_) => Ok(()),
+            None => Err(Error::IdsExhausted(Quoted::new(name))),
+        }
     }
 
     /// To open another key may expire that, and another module may answer by deleting this one.
@@ -317,6 +347,11 @@ impl<'e> Shown<'e> {
         self.fields.fields()
     }
 
+    /// Without those that say why it died.
+    pub fn own_fields(&self) -> &'e [dead::Pair] {
+        dead::split(self.fields()).0
+    }
+
     /// The reason why it died, if it is an entry of a dead stream.
     pub fn told(&self) -> Option<Told<'e>> {
         dead::split(self.fields()).1
@@ -335,14 +370,13 @@ impl<'e> Shown<'e> {
 fn decode(fields: &[dead::Pair]) -> Option<Event<'_>> {
     match fields {
         [(field, value)] => event::decode(&[(field.as_slice(), value.as_slice())]),
-        [_, _] | [_, _, _, _] => {
+        fields => {
             let fields = fields.iter();
             let fields: Vec<(&[u8], &[u8])> = fields
                 .map(|(field, value)| (field.as_slice(), value.as_slice()))
                 .collect();
             event::decode(&fields)
         }
-        _ => None,
     }
 }
 

@@ -19,6 +19,7 @@ fn meta_travels_in_every_event_of_its_command_only() {
          entity-id: 1, op: delete, meta: {actor: 7, trace\\x00: \\xff}\n\
          entity-id: 1, op: insert"
     );
+    redis.run("DIRTY.READER t GROUP g FROM 0");
     let flat = redis.run("DIRTY.CONSUME t GROUP g c COUNT 1");
     let expected = "entity-id 1 op insert meta [actor 7 trace\\x00 \\xff] deliveries (1)";
     assert!(flat.contains(expected), "{flat}");

@@ -370,10 +370,10 @@ DIRTY.COMMIT user a => [[insert delete delete touch]]
 "#,
     );
     let expected = [
-        "entity_id: 1, op: insert",
-        "entity_id: 1, op: delete",
-        "entity_id: 1, op: delete",
-        "entity_id: 1, op: update",
+        "entity-id: 1, op: insert",
+        "entity-id: 1, op: delete",
+        "entity-id: 1, op: delete",
+        "entity-id: 1, op: update",
     ];
     assert_eq!(read_all(&server, "s"), expected);
 }

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 const TABLES: &[&str] = &[
-    DECLARE, FLUSH, COMMIT, ABORT, DEFERRED, GET, INFO, CONSUME, ACK, FAIL, LEAVE, REDRIVE, SEEK,
-    STATS,
+    DECLARE, FLUSH, COMMIT, ABORT, DEFERRED, GET, INFO, READER, CONSUME, READ, ACK, HOLD, FAIL,
+    LEAVE, PENDING, REDRIVE, DISCARD, PAUSE, SEEK, FORGET, STATS, DELTA,
 ];
 
 const DECLARE: &str = include_str!("errors/declare.txt");
@@ -17,13 +17,21 @@ const ABORT: &str = include_str!("errors/abort.txt");
 const DEFERRED: &str = include_str!("errors/deferred.txt");
 const GET: &str = include_str!("errors/get.txt");
 const INFO: &str = include_str!("errors/info.txt");
+const READER: &str = include_str!("errors/reader.txt");
 const CONSUME: &str = include_str!("errors/consume.txt");
+const READ: &str = include_str!("errors/read.txt");
 const ACK: &str = include_str!("errors/ack.txt");
+const HOLD: &str = include_str!("errors/hold.txt");
 const FAIL: &str = include_str!("errors/fail.txt");
 const LEAVE: &str = include_str!("errors/leave.txt");
+const PENDING: &str = include_str!("errors/pending.txt");
 const REDRIVE: &str = include_str!("errors/redrive.txt");
+const DISCARD: &str = include_str!("errors/discard.txt");
+const PAUSE: &str = include_str!("errors/pause.txt");
 const SEEK: &str = include_str!("errors/seek.txt");
+const FORGET: &str = include_str!("errors/forget.txt");
 const STATS: &str = include_str!("errors/stats.txt");
+const DELTA: &str = include_str!("errors/delta.txt");
 
 #[test]
 fn wrong_declarations_are_refused_and_change_nothing() {
@@ -61,13 +69,28 @@ fn wrong_infos_are_refused_and_change_nothing() {
 }
 
 #[test]
+fn wrong_readers_are_refused_and_change_nothing() {
+    is_refused(READER);
+}
+
+#[test]
 fn wrong_consumes_are_refused_and_change_nothing() {
     is_refused(CONSUME);
 }
 
 #[test]
+fn wrong_reads_are_refused_and_change_nothing() {
+    is_refused(READ);
+}
+
+#[test]
 fn wrong_acks_are_refused_and_change_nothing() {
     is_refused(ACK);
+}
+
+#[test]
+fn wrong_holds_are_refused_and_change_nothing() {
+    is_refused(HOLD);
 }
 
 #[test]
@@ -81,8 +104,23 @@ fn who_is_not_there_cannot_leave_and_changes_nothing() {
 }
 
 #[test]
+fn wrong_looks_at_what_is_pending_are_refused_and_change_nothing() {
+    is_refused(PENDING);
+}
+
+#[test]
 fn wrong_redrives_are_refused_and_change_nothing() {
     is_refused(REDRIVE);
+}
+
+#[test]
+fn wrong_discards_are_refused_and_change_nothing() {
+    is_refused(DISCARD);
+}
+
+#[test]
+fn wrong_pauses_are_refused_and_change_nothing() {
+    is_refused(PAUSE);
 }
 
 #[test]
@@ -91,8 +129,18 @@ fn wrong_seeks_are_refused_and_change_nothing() {
 }
 
 #[test]
+fn who_is_not_there_cannot_be_forgotten_and_changes_nothing() {
+    is_refused(FORGET);
+}
+
+#[test]
 fn wrong_stats_are_refused_and_change_nothing() {
     is_refused(STATS);
+}
+
+#[test]
+fn wrong_changes_of_readers_are_refused_and_change_nothing() {
+    is_refused(DELTA);
 }
 
 #[test]
@@ -196,22 +244,41 @@ DIRTY.DECLARE ? STREAM ? => ERR stream ? would be one of the declaration's own k
 DIRTY.DECLARE new STREAM s POOL ? 1 POOL ? 1 => ERR pool ? is mapped twice
 DIRTY.DECLARE new TAGS 1 ? dirtyStream=A
   => ERR bad tag "dirtyStream=A" of field ?: it names a stream that the tag of ID does not declare
+DIRTY.READER stream ? g FROM 0 => ERR the reader must be GROUP or CURSOR, not ?
+DIRTY.READER stream GROUP ? => ERR ? is new, so it requires FROM
+DIRTY.READER stream CURSOR new FROM 0 ? => ERR unknown option ?
+DIRTY.READER stream GROUP new FROM ?
+  => ERR invalid FROM ?, expected 0, $, a position, an event id or a time in ms
+DIRTY.READER stream GROUP new FROM GROUP ? => ERR there is no native group ? on "stream"
+DIRTY.READER stream GROUP new FROM 0 ORDER ? => ERR ORDER must be NONE, ENTITY, STREAM or META, not ?
+DIRTY.READER stream GROUP new FROM 0 ONDEAD ? => ERR ONDEAD must be SKIP or PARK, not ?
+DIRTY.READER stream GROUP new FROM 0 CLAIM ? => ERR CLAIM must be an integer from 0 to 9007199254740992, not ?
+DIRTY.READER stream GROUP new FROM 0 WHERE OPS ? => ERR OPS must be letters of IUD, not ?
+DIRTY.READER ? GROUP g FROM 0 DEAD ? => ERR the stream ? cannot take its own dead
 DIRTY.CONSUME stream ? g => ERR the reader must be GROUP or CURSOR, not ?
-DIRTY.CONSUME stream CURSOR c ? => ERR unknown option ?
-DIRTY.CONSUME stream CURSOR c FROM ?
-  => ERR invalid FROM ?, expected 0, $, an event id or a time in ms
-DIRTY.CONSUME stream CURSOR c ACK ? => ERR invalid event id ?, expected ms-seq
-DIRTY.ACK stream GROUP readers ? => ERR invalid event id ?, expected ms-seq
-DIRTY.ACK stream CURSOR ? 1-1 => ERR no cursor ? on the stream "stream"
-DIRTY.ACK ? CURSOR c 1-1 => ERR no cursor "c" on the stream ?
-DIRTY.CONSUME stream GROUP g c WHERE OPS ? => ERR OPS must be letters of IUD, not ?
-DIRTY.CONSUME ? GROUP g c MAXDELIVERIES 1 DEAD ? => ERR the stream ? cannot take its own dead
-DIRTY.FAIL stream GROUP ? 1-1 why => ERR no group ? on the stream "stream"
-DIRTY.FAIL ? GROUP g 1-1 why => ERR no group "g" on the stream ?
-DIRTY.FAIL stream GROUP readers 1-1 why ? => ERR unknown option ?
+DIRTY.CONSUME stream GROUP ? c => NOREADER there is no group ? on "stream"
+DIRTY.CONSUME ? CURSOR c => NOREADER there is no cursor "c" on ?
+DIRTY.CONSUME stream CURSOR mark ? => ERR unknown option ?
+DIRTY.CONSUME stream CURSOR mark ACK ? => ERR invalid position ?, expected one that a reply gave
+DIRTY.READ stream FROM ? => ERR invalid FROM ?, expected 0, $, a position, an event id or a time in ms
+DIRTY.READ stream FROM 0 ? => ERR unknown option ?
+DIRTY.ACK stream GROUP team t1 ? => ERR invalid event id ?, expected ms-seq
+DIRTY.ACK stream CURSOR mark ? => ERR invalid position ?, expected one that a reply gave
+DIRTY.ACK stream CURSOR ? 1-1/5 => NOREADER there is no cursor ? on "stream"
+DIRTY.HOLD stream GROUP team t1 ? => ERR invalid event id ?, expected ms-seq
+DIRTY.FAIL stream GROUP ? t1 why 1-1 => NOREADER there is no group ? on "stream"
+DIRTY.FAIL stream GROUP team t1 why ? => ERR invalid event id ?, expected ms-seq
+DIRTY.FAIL stream GROUP team t1 why DELAY ? 1-1
+  => ERR DELAY must be an integer from 0 to 9007199254740992, not ?
 DIRTY.LEAVE stream ? g c => ERR the reader must be GROUP, not ?
-DIRTY.SEEK stream GROUP readers ? => ERR invalid start ?, expected 0, $, an event id or a time in ms
-DIRTY.REDRIVE stream ? => ERR unknown option ?
+DIRTY.PENDING stream GROUP team ? => ERR unknown option ?
+DIRTY.PENDING stream GROUP team AFTER ? => ERR invalid event id ?, expected ms-seq
+DIRTY.REDRIVE stream GROUP team ? => ERR the selector must be ALL, ENTITY, KEY or IDS, not ?
+DIRTY.DISCARD stream CURSOR ? ALL => NOREADER there is no cursor ? on "stream"
+DIRTY.PAUSE stream GROUP team ? => ERR PAUSE must be ON or OFF, not ?
+DIRTY.SEEK stream GROUP team ? => ERR invalid start ?, expected 0, $, a position, an event id or a time in ms
+DIRTY.FORGET stream ? team => ERR the reader must be GROUP or CURSOR, not ?
+DIRTY._DELTA ? LOAD x => ERR a change of readers does not fit those at ?
 "#;
 
 #[test]
@@ -307,7 +374,7 @@ fn hostile_sizes_are_refused_before_long() {
             "ERR stream \"dirty_A1\" is declared twice",
         ),
         (
-            format!("DIRTY.ACK stream GROUP readers {acks} x"),
+            format!("DIRTY.ACK stream GROUP team t1 {acks} x"),
             "ERR invalid event id \"x\", expected ms-seq",
         ),
     ] {
@@ -366,13 +433,19 @@ DIRTY.FLUSH user SNAPSHOT 3 1 a b => OOM command not allowed when used memory > 
 DIRTY.FLUSH user DELETE 1 => OOM command not allowed when used memory > 'maxmemory'.
 DIRTY.FLUSH user DEFER t DELETE 1 => OOM command not allowed when used memory > 'maxmemory'.
 DIRTY.COMMIT user waiting => OOM command not allowed when used memory > 'maxmemory'.
-DIRTY.FAIL stream GROUP readers 1-1 why => OOM command not allowed when used memory > 'maxmemory'.
-DIRTY.REDRIVE stream => OOM command not allowed when used memory > 'maxmemory'.
+DIRTY.READER stream GROUP new FROM 0 => OOM command not allowed when used memory > 'maxmemory'.
+DIRTY.FAIL stream GROUP team t1 why 1-1 => OOM command not allowed when used memory > 'maxmemory'.
+DIRTY.REDRIVE stream GROUP dying ALL => OOM command not allowed when used memory > 'maxmemory'.
 # Who reads goes on reading.
-DIRTY.LEAVE stream GROUP readers nobody => (0)
+DIRTY.LEAVE stream GROUP team nobody => (0)
 DIRTY.GET user 2 => [[]]
 DIRTY.DEFERRED versioned => []
-DIRTY.ACK stream GROUP readers 5-5 => (0)
+DIRTY.ACK stream GROUP team t1 5-5 => [5-5]
+DIRTY.HOLD stream GROUP team t1 5-5 => [5-5]
+DIRTY.DISCARD stream GROUP dying IDS 1 5-5 => (0)
+DIRTY.FORGET stream GROUP nobody => (0)
+DIRTY.PENDING stream GROUP dying => []
+DIRTY.READ stream FROM $ RAW => [events [] missed (0) more (0) position 1-1/0]
 CONFIG SET maxmemory 0 => OK
 EVAL_RO return\_redis.pcall('DIRTY.DECLARE','new','STREAM','s') 0
   => ERR Write commands are not allowed from read-only scripts.
@@ -383,18 +456,31 @@ EVAL_RO return\_redis.pcall('DIRTY.COMMIT','user','waiting') 0
 EVAL_RO return\_redis.pcall('DIRTY.ABORT','user','waiting') 0
   => ERR Write commands are not allowed from read-only scripts.
 EVAL_RO return\_redis.call('DIRTY.DEFERRED','versioned') 0 => []
-EVAL_RO return\_redis.pcall('DIRTY.CONSUME','user-changes','CURSOR','c') 0
+EVAL_RO return\_redis.pcall('DIRTY.CONSUME','user-changes','CURSOR','reader') 0
   => ERR Write commands are not allowed from read-only scripts.
-EVAL_RO return\_redis.pcall('DIRTY.ACK','stream','GROUP','readers','1-1') 0
+EVAL_RO return\_redis.pcall('DIRTY.READER','stream','GROUP','new','FROM','0') 0
   => ERR Write commands are not allowed from read-only scripts.
-EVAL_RO return\_redis.pcall('DIRTY.SEEK','stream','GROUP','readers','0') 0
+EVAL_RO return\_redis.pcall('DIRTY.ACK','stream','GROUP','team','t1','1-1') 0
   => ERR Write commands are not allowed from read-only scripts.
-EVAL_RO return\_redis.pcall('DIRTY.FAIL','stream','GROUP','readers','1-1','why') 0
+EVAL_RO return\_redis.pcall('DIRTY.HOLD','stream','GROUP','team','t1') 0
   => ERR Write commands are not allowed from read-only scripts.
-EVAL_RO return\_redis.pcall('DIRTY.LEAVE','stream','GROUP','readers','r1') 0
+EVAL_RO return\_redis.pcall('DIRTY.SEEK','stream','GROUP','team','0') 0
   => ERR Write commands are not allowed from read-only scripts.
-EVAL_RO return\_redis.pcall('DIRTY.REDRIVE','stream') 0
+EVAL_RO return\_redis.pcall('DIRTY.FAIL','stream','GROUP','team','t1','why','1-1') 0
   => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY.LEAVE','stream','GROUP','team','t1') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY.REDRIVE','stream','GROUP','dying','ALL') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY.DISCARD','stream','GROUP','dying','ALL') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY.PAUSE','stream','GROUP','team','ON') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY.FORGET','stream','GROUP','team') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.pcall('DIRTY._DELTA','stream','x') 0
+  => ERR Write commands are not allowed from read-only scripts.
+EVAL_RO return\_redis.call('DIRTY.PENDING','stream','GROUP','dying') 0 => []
 "#,
     );
     assert_eq!(state(&mut redis), before);
@@ -410,12 +496,20 @@ DIRTY.FLUSH user ONCE done DELETE 1 => READONLY You can't write against a read o
 DIRTY.COMMIT user waiting => READONLY You can't write against a read only replica.
 DIRTY.ABORT user waiting => READONLY You can't write against a read only replica.
 DIRTY.DEFERRED versioned => []
-DIRTY.CONSUME user-changes CURSOR c => READONLY You can't write against a read only replica.
-DIRTY.ACK stream GROUP readers 1-1 => READONLY You can't write against a read only replica.
-DIRTY.SEEK stream GROUP readers 0 => READONLY You can't write against a read only replica.
-DIRTY.FAIL stream GROUP readers 1-1 why => READONLY You can't write against a read only replica.
-DIRTY.LEAVE stream GROUP readers r1 => READONLY You can't write against a read only replica.
-DIRTY.REDRIVE stream => READONLY You can't write against a read only replica.
+DIRTY.CONSUME user-changes CURSOR reader => READONLY You can't write against a read only replica.
+DIRTY.READER stream GROUP new FROM 0 => READONLY You can't write against a read only replica.
+DIRTY.ACK stream GROUP team t1 1-1 => READONLY You can't write against a read only replica.
+DIRTY.HOLD stream GROUP team t1 => READONLY You can't write against a read only replica.
+DIRTY.SEEK stream GROUP team 0 => READONLY You can't write against a read only replica.
+DIRTY.FAIL stream GROUP team t1 why 1-1 => READONLY You can't write against a read only replica.
+DIRTY.LEAVE stream GROUP team t1 => READONLY You can't write against a read only replica.
+DIRTY.REDRIVE stream GROUP dying ALL => READONLY You can't write against a read only replica.
+DIRTY.DISCARD stream GROUP dying ALL => READONLY You can't write against a read only replica.
+DIRTY.PAUSE stream GROUP team ON => READONLY You can't write against a read only replica.
+DIRTY.FORGET stream GROUP team => READONLY You can't write against a read only replica.
+DIRTY._DELTA stream x => READONLY You can't write against a read only replica.
+DIRTY.PENDING stream GROUP dying => []
+DIRTY.READ stream FROM $ RAW => [events [] missed (0) more (0) position 1-1/0]
 DIRTY.GET user 1 => [[status active i (5)]]
 DIRTY.GET nothing 1 => NODECL no entity type is declared at "nothing"
 "#,

@@ -368,13 +368,14 @@ fn events_of_every_format_are_understood() {
          STREAM debezium FORMAT DEBEZIUM STREAM flat FORMAT FLAT",
     );
     let mut resp3 = server.connect_resp3();
+    let streams = ["fluxaorm", "fluxaorm1", "debezium", "flat"];
+    for stream in streams {
+        redis.run(&format!("DIRTY.READER {stream} GROUP g FROM 0"));
+    }
     for (operation, events) in TOLD {
         let command = format!("DIRTY.FLUSH user META 1 actor me {operation}");
         assert!(!redis.run(&command).contains("ERR"), "{operation}");
-        for (stream, expected) in ["fluxaorm", "fluxaorm1", "debezium", "flat"]
-            .iter()
-            .zip(events)
-        {
+        for (stream, expected) in streams.iter().zip(events) {
             let reply = resp3.run(&format!("DIRTY.CONSUME {stream} GROUP g c"));
             let (_, told) = reply
                 .split_once("entity: user, entity-id: 1, op: ")

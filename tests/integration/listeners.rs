@@ -123,7 +123,7 @@ fn prepare(redis: &mut Conn) {
         "FLUSHALL => OK\n\
          DIRTY.DECLARE user STREAM s STREAM other OPS NONE FIELDS 1 c => OK\n\
          DIRTY.FLUSH user SNAPSHOT 1 1 a x SNAPSHOT 2 2 a x b y => [insert insert]\n\
-         DIRTY.CONSUME other CURSOR c => [events [] position 0-0 missed (0)]",
+         DIRTY.READER other CURSOR c FROM 0 => OK",
     );
 }
 

@@ -186,10 +186,10 @@ fn fields_of_the_events_own_names_are_left_out_unless_meta_gives_them() {
         "DIRTY.FLUSH thing META 4 id 9 operation thing.update_all occurred_at 2026-01-02T03:04:05.000000006Z \
          z me UPDATE 7 1 b 2",
     );
-    let reply = redis.run("DIRTY.CONSUME s CURSOR c");
+    let reply = redis.run("DIRTY.READ s FROM 0");
     for part in [
-        "entity: thing, entity_id: 7, op: insert, after: {z: \\xff\\x00}}",
-        "entity: thing, entity_id: 9, op: update, after: {b: 2, z: me}}",
+        "entity: thing, entity-id: 7, op: insert, after: {z: \\xff\\x00}}",
+        "entity: thing, entity-id: 9, op: update, after: {b: 2, z: me}}",
     ] {
         assert!(reply.contains(part), "{reply}");
     }
@@ -201,9 +201,9 @@ fn fields_of_the_events_own_names_are_left_out_unless_meta_gives_them() {
         "{reply}"
     );
     // A reader's filters know an event in this format, too.
-    let reply = redis.run("DIRTY.CONSUME s CURSOR d WHERE OPS U ENTITY thing");
+    let reply = redis.run("DIRTY.READ s FROM 0 WHERE OPS U ENTITY thing");
     assert!(
-        reply.contains("entity_id: 9") && !reply.contains("entity_id: 7"),
+        reply.contains("entity-id: 9") && !reply.contains("entity-id: 7"),
         "{reply}"
     );
 }

@@ -205,8 +205,9 @@ fn the_readers_of_a_stream_find_their_keys_whatever_ids_are_sent() {
         assert!(reply.starts_with("WRONGTYPE"), "{id}: {reply}");
     }
     redis.run("DIRTY.FLUSH user SNAPSHOT 1 1 a x");
+    redis.expect("DIRTY.READER user:events GROUP g FROM 0 => OK");
     for command in [
-        "DIRTY.CONSUME user:events GROUP g c MAXDELIVERIES 3",
+        "DIRTY.CONSUME user:events GROUP g c",
         "DIRTY.STATS user:events",
     ] {
         let reply = redis.run(command);

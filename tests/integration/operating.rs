@@ -74,7 +74,7 @@ fn a_reader_that_waits_is_not_slow() {
     let stats = redis.run("INFO commandstats");
     let stats = stats
         .split("\\r\\n")
-        .find(|line| line.starts_with("cmdstat_dirty.consume:"));
+        .find(|line| line.starts_with("cmdstat_dirty.read:"));
     let us = stats.and_then(|line| {
         line.split(",usec=")
             .nth(1)?
@@ -252,6 +252,46 @@ DIRTY.FLUSH user UPDATE 3 0 => NOENTITY there is no entity \"3\"
         .chunks(2)
         .map(|pair| (pair[0].clone(), pair[1].parse().expect("a number")));
     assert_eq!(exported.collect::<BTreeMap<String, u64>>(), told);
+}
+
+#[test]
+fn exporters_get_the_numbers_of_the_readers_of_streams_that_they_name() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.expect(
+        "
+DIRTY.DECLARE user STREAM s => OK
+DIRTY.READER s GROUP mailer FROM 0 ORDER ENTITY => OK
+DIRTY.READER s CURSOR search FROM 0 => OK
+DIRTY.FLUSH user INSERT 1 0 INSERT 2 0 INSERT 3 0 => [insert insert insert]
+",
+    );
+    redis.ok(&["DIRTY.CONSUME", "s", "GROUP", "mailer", "m1", "COUNT", "2"]);
+    let script = include_str!("../../scripts/redis_exporter.lua");
+    let none = "local streams = {}";
+    assert!(script.contains(none));
+    let script = script.replace(none, "local streams = { 's', 'no-stream' }");
+    let words: Vec<String> = items(redis.ok(&["EVAL", &script, "0", "0"]))
+        .iter()
+        .map(word)
+        .collect();
+    let exported: BTreeMap<&str, u64> = words
+        .chunks(2)
+        .map(|pair| (pair[0].as_str(), pair[1].parse().expect("a number")))
+        .collect();
+    for (name, value) in [
+        ("s/length", 3),
+        ("s/dead", 0),
+        ("s/mailer/lag", 1),
+        ("s/mailer/pending", 2),
+        ("s/mailer/held-keys", 2),
+        ("s/mailer/stalled", 0),
+        ("s/search/lag", 3),
+        ("no-stream/length", 0),
+    ] {
+        assert_eq!(exported.get(name), Some(&value), "{name}: {exported:?}");
+    }
+    assert!(exported.contains_key("dirty_flushes"));
 }
 
 #[test]

@@ -88,6 +88,7 @@ fn an_event_that_panics_is_told_as_an_entry_and_the_others_as_ever() {
     let (server, mut redis) = started(&[]);
     redis.expect("DIRTY.DECLARE user STREAM s => OK");
     redis.expect("DIRTY.FLUSH user INSERT 1 0 INSERT 2 0 => [insert insert]");
+    redis.expect("DIRTY.READER s GROUP g FROM 0 => OK");
     arm(&mut redis, "an event");
     let got = redis.run("DIRTY.CONSUME s GROUP g c");
     survived(&server, "an event");
@@ -209,30 +210,34 @@ fn who_waits_is_answered_when_what_would_wake_it_panics() {
     redis.expect(
         r#"
 DIRTY.DECLARE user STREAM s => OK
-DIRTY.CONSUME s GROUP g other => [events [] position nil missed (0)]
+DIRTY.READER s GROUP g FROM 0 => OK
+DIRTY.CONSUME s GROUP g other => [events [] missed (0) more (0) not-held []]
 "#,
     );
-    let empty = "[events [] position nil missed (0)]";
-    // What panics, how the client waits, whether an event comes meanwhile, its reply.
+    let empty = "[events [] missed (0) more (0) not-held []]";
+    // What panics, how long the client waits, whether an event comes meanwhile, its reply.
     for (entry, wait, event, reply) in [
-        ("a wake-up", "BLOCK 20000", true, INTERNAL),
-        ("a woken client", "BLOCK 20000", true, INTERNAL),
-        ("a client that goes", "BLOCK 20000", true, "*"),
-        ("the end of a wait", "BLOCK 300", false, INTERNAL),
-        // Pending at another consumer, so that the client looks again when it is due.
-        ("a look", "CLAIM 300 BLOCK 20000", false, "*"),
-        ("a wake-up", "CLAIM 300 BLOCK 20000", false, INTERNAL),
-        ("a timer", "CLAIM 300 BLOCK 600", false, empty),
+        ("a look", "20000", true, INTERNAL),
+        ("a wake-up", "20000", true, INTERNAL),
+        ("a woken client", "20000", true, INTERNAL),
+        ("a client that goes", "20000", true, "*"),
+        ("the end of a wait", "300", false, INTERNAL),
+        // Held by another consumer, so that the client looks again when it is due.
+        ("a look", "20000", false, "*"),
+        ("a wake-up", "20000", false, INTERNAL),
+        ("the end of a wait", "20000", false, INTERNAL),
+        ("a timer", "600", false, empty),
     ] {
         redis.run("DIRTY.FLUSH user TOUCH 1");
         redis.run("FLUSHALL");
         redis.run("DIRTY.DECLARE user STREAM s");
-        if wait.starts_with("CLAIM") {
+        redis.run("DIRTY.READER s GROUP g FROM 0 CLAIM 300");
+        if !event {
             redis.run("DIRTY.FLUSH user SNAPSHOT 1 0");
             redis.run("DIRTY.CONSUME s GROUP g other");
         }
         let mut reader = server.connect();
-        let command = format!("DIRTY.CONSUME s GROUP g me {wait}");
+        let command = format!("DIRTY.CONSUME s GROUP g me BLOCK {wait}");
         let words: Vec<&str> = command.split(' ').collect();
         reader.send(&words).expect("sent");
         server.wait_for_blocked(1);

@@ -2,6 +2,7 @@
 //! that were given, as one transaction, and nothing for a flush that failed or changed nothing.
 
 use super::support::Server;
+use super::support::readers::held;
 use super::support::replication::{AOF, appended, history};
 
 const DECLARE: &str = "DIRTY.DECLARE user NAME user PREFIX user: STREAM s OPS IUD MAXLEN = 4 ONFULL TRIM PAYLOAD CHANGES \
@@ -155,14 +156,13 @@ fn a_replica_has_the_same_data_as_its_primary() {
     history(&mut redis);
     primary.wait_for_replica(&replica);
     assert_eq!(replica.connect().digest(), redis.digest());
-    // The digest does not see groups.
-    let groups = "XINFO STREAM s FULL";
-    assert_eq!(
-        replica.connect().run("XPENDING s g"),
-        redis.run("XPENDING s g")
-    );
-    let last = |text: String| text.split("last-delivered-id ").nth(1).unwrap()[..20].to_string();
-    assert_eq!(last(replica.connect().run(groups)), last(redis.run(groups)));
+    // The digest sees readers, too.
+    for stream in ["s", "t", "new"] {
+        let dump = format!("DUMP {stream}:readers");
+        let readers = redis.run(&dump);
+        assert_ne!(readers, "nil", "{stream}");
+        assert_eq!(replica.connect().run(&dump), readers, "{stream}");
+    }
 }
 
 #[test]
@@ -209,9 +209,18 @@ fn a_replica_refuses_writes() {
     for command in [
         "DIRTY.DECLARE user STREAM t",
         "DIRTY.FLUSH user INSERT 1 0",
+        "DIRTY.READER s GROUP g FROM 0",
         "DIRTY.CONSUME s GROUP g c",
-        "DIRTY.READ s FROM 0",
-        "DIRTY.ACK s CURSOR c 1-1",
+        "DIRTY.CONSUME s CURSOR c",
+        "DIRTY.ACK s CURSOR c 1-1/1",
+        "DIRTY.HOLD s GROUP g c",
+        "DIRTY.FAIL s GROUP g c why 1-1",
+        "DIRTY.LEAVE s GROUP g c",
+        "DIRTY.REDRIVE s GROUP g ALL",
+        "DIRTY.DISCARD s GROUP g ALL",
+        "DIRTY.PAUSE s GROUP g ON",
+        "DIRTY.SEEK s GROUP g 0",
+        "DIRTY.FORGET s GROUP g",
     ] {
         let reply = redis.run(command);
         assert_eq!(
@@ -219,7 +228,11 @@ fn a_replica_refuses_writes() {
             "{command}"
         );
     }
-    assert_eq!(redis.run("DIRTY.GET user 1"), "[nil]");
+    redis.expect(
+        "DIRTY.GET user 1 => [nil]\n\
+         DIRTY.READ s FROM 0 => [events [] missed (0) more (0) position 0-0/0]\n\
+         DIRTY.PENDING s GROUP g => NOREADER there is no group \"g\" on \"s\"",
+    );
 }
 
 #[test]
@@ -231,28 +244,22 @@ fn a_promoted_replica_goes_on_with_groups_and_cursors_where_they_were() {
     for id in 1..=10 {
         redis.run(&format!("DIRTY.FLUSH user INSERT {id} 0"));
     }
+    redis.run("DIRTY.READER s GROUP g FROM 0");
+    redis.run("DIRTY.READER s CURSOR k FROM 0");
     redis.run("DIRTY.CONSUME s GROUP g c COUNT 4");
-    redis.run("DIRTY.CONSUME s GROUP g other PENDING CLAIM 0 COUNT 3");
-    let position = redis.run("DIRTY.READ s FROM 0 COUNT 6");
+    redis.run("DIRTY.LEAVE s GROUP g c");
+    redis.run("DIRTY.CONSUME s GROUP g other COUNT 3");
+    let position = redis.run("DIRTY.CONSUME s CURSOR k COUNT 6");
     let position = position.split("position ").nth(1).unwrap();
-    let position = position.split(' ').next().unwrap();
-    redis.run(&format!("DIRTY.ACK s CURSOR k {position}"));
-    let pending = redis.run("XPENDING s g - + 10 other");
+    let position = position.trim_end_matches(']');
+    redis.expect(&format!("DIRTY.ACK s CURSOR k {position} => (1)"));
+    let pending = held(&mut redis, "g");
+    assert_eq!(pending, "1:other:1 2:other:1 3:other:1 4:nil:0");
     primary.wait_for_replica(&replica);
     primary.kill();
     let mut promoted = replica.connect();
     promoted.ok(&["REPLICAOF", "NO", "ONE"]);
-    // Without how long they are idle.
-    let without_idle = |text: &str| -> Vec<String> {
-        let rows = text.split('[').filter(|row| row.contains('-'));
-        let words = |row: &str| row.split(' ').map(str::to_string).collect::<Vec<_>>();
-        rows.map(|row| [words(row)[0].clone(), words(row)[3].clone()].concat())
-            .collect()
-    };
-    assert_eq!(
-        without_idle(&promoted.run("XPENDING s g - + 10 other")),
-        without_idle(&pending)
-    );
+    assert_eq!(held(&mut promoted, "g"), pending);
     let entities = |reply: String| -> Vec<String> {
         let ids = reply.split("entity-id ").skip(1);
         ids.map(|rest| rest.split(' ').next().unwrap().to_string())
@@ -260,10 +267,10 @@ fn a_promoted_replica_goes_on_with_groups_and_cursors_where_they_were() {
     };
     assert_eq!(
         entities(promoted.run("DIRTY.CONSUME s GROUP g c")),
-        ["5", "6", "7", "8", "9", "10"]
+        ["4", "5", "6", "7", "8", "9", "10"]
     );
     assert_eq!(
-        entities(promoted.run("DIRTY.READ s FROM 0")),
+        entities(promoted.run("DIRTY.CONSUME s CURSOR k")),
         ["7", "8", "9", "10"]
     );
 }

@@ -50,9 +50,9 @@ DIRTY.DECLARE other STREAM s => key other toplevel
 DIRTY.DECLARE user STREAM user-changes STREAM other => key other module
 DIRTY.DECLARE user PREFIX other STREAM user-changes => key other* module
 DIRTY.DECLARE user PREFIX s STREAM user-changes => key s* module
-DIRTY.CONSUME user-changes GROUP g c MAXDELIVERIES 1 DEAD other => key other module
-DIRTY.FAIL user-changes GROUP g 1-1 words MAXDELIVERIES 1 DEAD other => key other module
-DIRTY.REDRIVE user-changes DEAD other => key other module
+DIRTY.READER user-changes GROUP new FROM 0 DEAD other => key other toplevel
+DIRTY.REDRIVE user-changes GROUP g ALL => key graves module
+DIRTY.DISCARD user-changes GROUP g ALL => key graves module
 EVAL return\_redis.pcall('DIRTY.DECLARE','user','STREAM','other') 0 => key other module
 XADD other * a b => key other toplevel
 "#;
@@ -60,6 +60,7 @@ XADD other * a b => key other toplevel
 #[test]
 fn acl_log_tells_of_each_refusal() {
     let (server, mut admin) = seeded();
+    admin.run("DIRTY.READER user-changes GROUP g FROM 0 DEAD graves");
     let mut app = user(&server, "+@all ~user* ~s");
     for (command, told) in cases(LOGGED) {
         admin.run("ACL LOG RESET");
@@ -299,9 +300,10 @@ EXEC => [[delete]]
     for command in [
         "XADD user-changes * a b",
         "HSET user:8 a b",
-        "DIRTY.CONSUME user-changes GROUP g c",
+        "DIRTY.CONSUME user-changes GROUP workers c",
         "DIRTY.READ user-changes FROM 0",
-        "DIRTY.ACK user-changes GROUP g 1-1",
+        "DIRTY.ACK user-changes GROUP workers w1 1-1",
+        "DIRTY.READER user-changes GROUP new FROM 0",
         "DIRTY.FLUSH to-string SNAPSHOT 1 1 a b",
         "DIRTY.INFO to-string",
         "DIRTY.GET to-string 1",
@@ -375,20 +377,39 @@ fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
         ("%R~user", "DIRTY.COMMIT user t", NO),
         ("%R~user", "DIRTY.ABORT user t", NO),
         ("%R~user", "DIRTY.DEFERRED user", YES),
-        ("%R~user", "DIRTY.READ user FROM 0", NO),
-        ("%R~user", "DIRTY.ACK user CURSOR c 1-1", NO),
-        ("%R~user", "DIRTY.SEEK user CURSOR c 0", NO),
-        ("%R~user", "DIRTY.FAIL user GROUP g 1-1 why", NO),
-        ("%R~user", "DIRTY.LEAVE user GROUP g c", NO),
-        ("%R~user", "DIRTY.REDRIVE user", NO),
         ("%R~user", "DIRTY.STATS user", YES),
-        ("%W~user", "DIRTY.DECLARE user STREAM s", YES),
-        ("%W~user", "DIRTY.ACK user CURSOR c 1-1", YES),
-        ("%W~user", "DIRTY.SEEK user CURSOR c 0", YES),
-        ("%W~user", "DIRTY.FAIL user GROUP g 1-1 why", NO),
-        ("%W~user", "DIRTY.LEAVE user GROUP g c", YES),
-        ("%W~user", "DIRTY.REDRIVE user", NO),
+        ("%R~user", "DIRTY.PENDING user GROUP g", YES),
+        ("%R~user", "DIRTY.READ user FROM 0", YES),
+        ("%R~user", "DIRTY.ACK user CURSOR c 1-1/1", NO),
+        ("%R~user", "DIRTY.ACK user GROUP g c 1-1", NO),
+        ("%R~user", "DIRTY.HOLD user GROUP g c", NO),
+        ("%R~user", "DIRTY.LEAVE user GROUP g c", NO),
+        ("%R~user", "DIRTY.PAUSE user GROUP g ON", NO),
+        ("%R~user", "DIRTY.SEEK user CURSOR c 0", NO),
+        ("%R~user", "DIRTY.FORGET user GROUP g", NO),
+        ("%R~user", "DIRTY.READER user GROUP g FROM 0", NO),
+        ("%R~user", "DIRTY.CONSUME user GROUP g c", NO),
+        ("%R~user", "DIRTY.FAIL user GROUP g c why 1-1", NO),
+        ("%R~user", "DIRTY.REDRIVE user GROUP g ALL", NO),
+        ("%R~user", "DIRTY.DISCARD user GROUP g ALL", NO),
+        ("%R~user", "DIRTY._DELTA user x", NO),
         ("%W~user", "DIRTY.STATS user", NO),
+        ("%W~user", "DIRTY.PENDING user GROUP g", NO),
+        ("%W~user", "DIRTY.READ user FROM 0", NO),
+        ("%W~user", "DIRTY.ACK user CURSOR c 1-1/1", YES),
+        ("%W~user", "DIRTY.ACK user GROUP g c 1-1", YES),
+        ("%W~user", "DIRTY.HOLD user GROUP g c", YES),
+        ("%W~user", "DIRTY.LEAVE user GROUP g c", YES),
+        ("%W~user", "DIRTY.PAUSE user GROUP g ON", YES),
+        ("%W~user", "DIRTY.SEEK user CURSOR c 0", YES),
+        ("%W~user", "DIRTY.FORGET user GROUP g", YES),
+        ("%W~user", "DIRTY.READER user GROUP g FROM 0", NO),
+        ("%W~user", "DIRTY.CONSUME user GROUP g c", NO),
+        ("%W~user", "DIRTY.FAIL user GROUP g c why 1-1", NO),
+        ("%W~user", "DIRTY.REDRIVE user GROUP g ALL", NO),
+        ("%W~user", "DIRTY.DISCARD user GROUP g ALL", NO),
+        ("%W~user", "DIRTY._DELTA user x", NO),
+        ("%W~user", "DIRTY.DECLARE user STREAM s", YES),
         ("%W~user", "DIRTY.FLUSH user DELETE 1", YES),
         ("%W~user", "DIRTY.FLUSH user ONCE t DEFER t DELETE 1", YES),
         ("%W~user", "DIRTY.COMMIT user t u", YES),
@@ -396,14 +417,11 @@ fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
         ("%W~user", "DIRTY.DEFERRED user", NO),
         ("%W~user", "DIRTY.GET user 1", NO),
         ("%W~user", "DIRTY.INFO user", NO),
-        ("%W~user", "DIRTY.READ user FROM 0", NO),
-        ("%W~user", "DIRTY.ACK user CURSOR c 1-1", YES),
-        ("%W~user", "DIRTY.SEEK user CURSOR c 0", YES),
-        // They put into another stream what this one holds.
-        ("%W~user", "DIRTY.FAIL user GROUP g 1-1 why", NO),
-        ("%W~user", "DIRTY.REDRIVE user", NO),
-        ("%W~user", "DIRTY.LEAVE user GROUP g c", YES),
-        ("%W~user", "DIRTY.STATS user", NO),
+        // What reads and writes, and what puts into another stream what this one holds.
+        ("%R~user %W~user", "DIRTY.CONSUME user GROUP g c", YES),
+        ("%R~user %W~user", "DIRTY.FAIL user GROUP g c why 1-1", YES),
+        ("~user", "DIRTY.READER user GROUP g FROM 0", YES),
+        ("~user", "DIRTY.READER user GROUP g FROM 0 DEAD user", YES),
     ] {
         user(&server, &format!("+@all {rights}"));
         let reply = admin.run(&format!("ACL DRYRUN app {command}"));
@@ -420,25 +438,27 @@ const BY_THE_SERVER: &str = "NOPERM in the server's own words";
 const CATEGORIES: [(&str, &str); 9] = [
     (
         "dirty",
-        "abort ack commit consume declare deferred fail flush get info leave redrive seek stats",
+        "_delta abort ack commit consume declare deferred discard fail flush forget get hold info leave pause pending \
+         read reader redrive seek stats",
     ),
-    ("read", "deferred get info stats"),
+    ("read", "deferred get info pending read stats"),
     (
         "write",
-        "abort ack commit consume declare fail flush leave redrive seek",
+        "_delta abort ack commit consume declare discard fail flush forget hold leave pause reader redrive seek",
     ),
     ("hash", "abort commit deferred flush get"),
     (
         "stream",
-        "ack commit consume fail flush leave redrive seek stats",
+        "_delta ack commit consume discard fail flush forget hold leave pause pending read reader redrive seek stats",
     ),
-    ("blocking", "consume"),
-    ("fast", "abort ack"),
+    ("blocking", "consume read"),
+    ("fast", "abort ack hold pause"),
     (
         "slow",
-        "commit consume declare deferred fail flush get info leave redrive seek stats",
+        "_delta commit consume declare deferred discard fail flush forget get info leave pending read reader redrive \
+         seek stats",
     ),
-    ("dangerous", ""),
+    ("dangerous", "_delta"),
 ];
 
 #[test]

@@ -228,7 +228,7 @@ fn setting_the_flag_is_a_delete_and_clearing_it_an_insert_of_everything() {
         redis.run(&format!("DEL {}", STREAMS.join(" ")));
         redis.run(&format!("DIRTY.FLUSH user {operation}"));
         let published = STREAMS.map(|stream| read_all(&server, stream).join(", "));
-        let published = published.map(|events| events.replace("entity_id: 1, op: ", ""));
+        let published = published.map(|events| events.replace("entity-id: 1, op: ", ""));
         let expected: Vec<&str> = match expected.as_str() {
             "-" => vec![""; STREAMS.len()],
             events => events.split(" | ").collect(),
@@ -305,7 +305,7 @@ DIRTY.FLUSH user TOUCH 1 => [touch]
     let read = |stream| {
         read_all(&server, stream)
             .join("\n")
-            .replace("entity_id: 1, op: ", "")
+            .replace("entity-id: 1, op: ", "")
     };
     assert_eq!(
         read("s"),
@@ -355,20 +355,20 @@ fn a_reader_that_folds_the_events_has_the_entities_that_are_not_flagged() {
     let last = |id: u8| {
         let mut events = events.iter().rev();
         events
-            .find(|event| event.starts_with(&format!("entity_id: {id},")))
+            .find(|event| event.starts_with(&format!("entity-id: {id},")))
             .expect("an event")
     };
     assert_eq!(
         last(1),
-        "entity_id: 1, op: insert, changes: {a: [nil z], b: [nil y], c: [nil w]}"
+        "entity-id: 1, op: insert, changes: {a: [nil z], b: [nil y], c: [nil w]}"
     );
     assert_eq!(
         last(2),
-        "entity_id: 2, op: delete, changes: {a: [y nil], gone: [0 nil]}"
+        "entity-id: 2, op: delete, changes: {a: [y nil], gone: [0 nil]}"
     );
     assert_eq!(
         last(3),
-        "entity_id: 3, op: insert, changes: {a: [nil x], b: [nil z], gone: [nil 0]}"
+        "entity-id: 3, op: insert, changes: {a: [nil x], b: [nil z], gone: [nil 0]}"
     );
 }
 

@@ -247,12 +247,12 @@ HGETALL user:1 => [n 1 v 10]
         read_all(&server, "s"),
         [
             "entity-id: 1, op: update",
-            "entity-id: 1, op: update, changes: {v: [old (-5)], a: [x y]}",
-            "entity-id: 1, op: update, changes: {v: [nil (-6)]}",
+            "entity-id: 1, op: update, version: (-5), changes: {v: [old (-5)], a: [x y]}",
+            "entity-id: 1, op: update, version: (-6), changes: {v: [nil (-6)]}",
             "entity-id: 1, op: delete, changes: {a: [y nil], v: [\"\" nil]}",
-            "entity-id: 1, op: delete, changes: {v: [1.5 nil]}",
-            "entity-id: 1, op: delete, changes: {v: [(7) nil]}",
-            "entity-id: 1, op: update, changes: {v: [nil (10)]}",
+            "entity-id: 1, op: delete, version: (-7), changes: {v: [1.5 nil]}",
+            "entity-id: 1, op: delete, version: (7), changes: {v: [(7) nil]}",
+            "entity-id: 1, op: update, version: (10), changes: {v: [nil (10)]}",
         ]
     );
 }

@@ -1,5 +1,5 @@
-//! An event of a reply as one JSON text, with the types of its values: for RESP2, and for clients that decode all they
-//! get. The keys are those of the reply. A value of type `json` is written as it is, null as null.
+//! An event or a snapshot of a reply as one JSON text, with the types of its values: for RESP2, and for clients that decode
+//! all they get. The keys are those of the reply. A value of type `json` is written as it is, null as null.
 //!
 //! If one of its strings is not UTF-8, the text is `{"id":…,"base64":{…}}`, with the same keys and with each string in
 //! base64. A name of a field or of META that is not UTF-8 is in base64, too.
@@ -56,10 +56,20 @@ pub enum Content<'c, 'e> {
 
 /// Writes an entry as a JSON text.
 pub fn event(delivered: &Delivered, content: &Content) -> Vec<u8> {
+    either(delivered.id, |text| text.entry(delivered, content)).0
+}
+
+/// Writes the fields of the entity with this id as a JSON text, and tells whether it had to be in base64.
+pub fn snapshot<'v>(id: &[u8], fields: &[(&[u8], Value<'v>)]) -> (Vec<u8>, bool) {
+    either(id, |text| text.fields(fields))
+}
+
+/// The text, or the text in base64 if a string is not UTF-8, and whether that is so.
+fn either(id: &[u8], write: impl Fn(&mut Text)) -> (Vec<u8>, bool) {
     let mut text = Text::default();
-    text.entry(delivered, content);
+    write(&mut text);
     if !text.is_spoiled {
-        return text.out;
+        return (text.out, false);
     }
     let mut text = Text {
         is_base64: true,
@@ -67,11 +77,11 @@ pub fn event(delivered: &Delivered, content: &Content) -> Vec<u8> {
     };
     text.open(b'{');
     text.key("id");
-    text.plain(&String::from_utf8_lossy(delivered.id));
+    text.plain(&String::from_utf8_lossy(id));
     text.key("base64");
-    text.entry(delivered, content);
+    write(&mut text);
     text.close(b'}');
-    text.out
+    (text.out, true)
 }
 
 #[derive(Default)]
@@ -162,6 +172,15 @@ impl Text {
         self.key(key);
         self.open(b'{');
         for (field, value) in image.iter() {
+            self.name(field);
+            self.value(value);
+        }
+        self.close(b'}');
+    }
+
+    fn fields(&mut self, fields: &[(&[u8], Value)]) {
+        self.open(b'{');
+        for (field, value) in fields {
             self.name(field);
             self.value(value);
         }
@@ -313,6 +332,33 @@ mod tests {
             shown(b"\xff", FieldType::String),
             r#"{"id":"5-1","base64":{"id":"NS0x","entity":"dXNlcg==","entity-id":"Nw==","op":"dXBkYXRl","version":3,"changes":{"f":[null,"/w=="]},"meta":{"m":"eA=="},"deliveries":2,"failures":1}}"#
         );
+    }
+
+    #[test]
+    fn a_snapshot_is_its_fields() {
+        let fields: [(&[u8], Value); 3] = [
+            (b"name", Some((FieldType::String, b"Al".into()))),
+            (b"age", Some((FieldType::Int, b"31".into()))),
+            (b"gone", None),
+        ];
+        let (text, is_base64) = snapshot(b"7", &fields);
+        assert_eq!(text, br#"{"name":"Al","age":31,"gone":null}"#);
+        assert!(!is_base64);
+        assert_eq!(snapshot(b"7", &[]), (b"{}".to_vec(), false));
+    }
+
+    #[test]
+    fn a_snapshot_that_is_not_utf8_is_base64_with_its_id() {
+        let fields: [(&[u8], Value); 3] = [
+            (b"\xff", Some((FieldType::String, b"Al".into()))),
+            (b"raw", Some((FieldType::String, b"\xff".into()))),
+            (b"age", Some((FieldType::Int, b"31".into()))),
+        ];
+        let (text, is_base64) = snapshot(b"\xfe7", &fields);
+        let expected =
+            "{\"id\":\"\u{fffd}7\",\"base64\":{\"/w==\":\"QWw=\",\"raw\":\"/w==\",\"age\":31}}";
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+        assert!(is_base64);
     }
 
     #[test]

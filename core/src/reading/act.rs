@@ -1,5 +1,6 @@
 //! A command at work: it reads the state, and each change it decides is run and written into its delta.
 
+use super::consumers::Relieved;
 use super::delta::Writer;
 use super::lane::{Failure, Standing};
 use super::op::{End, Op};
@@ -98,6 +99,9 @@ impl<'r> Act<'r> {
         let mut act = Act::begin(readers, now_ms);
         act.number = number;
         act.available = act.available();
+        if let Some(group) = act.group_mut() {
+            group.pending.consumers.relieved = Relieved::None;
+        }
         Ok(act)
     }
 
@@ -178,6 +182,7 @@ impl<'r> Act<'r> {
         let more = self.available().saturating_sub(self.available);
         let wake = match more {
             _ if self.wake_all => Wake::All,
+            0 if self.relieves_one_that_waits() => Wake::Some(1),
             0 => Wake::None,
             more => Wake::Some(more),
         };
@@ -186,6 +191,22 @@ impl<'r> Act<'r> {
             delta: self.writer.map(Writer::finish),
             wake,
             due_ms,
+        }
+    }
+
+    /// Whether a consumer that waits holds less now: it may have been at MAXPENDING, or hold a key back.
+    fn relieves_one_that_waits(&self) -> bool {
+        let Some(group) = self.group().filter(|group| !group.paused) else {
+            return false;
+        };
+        let consumers = &group.pending.consumers;
+        match consumers.relieved {
+            Relieved::None => false,
+            Relieved::One(number) => {
+                let seen = group.presence.get(consumers.name(number));
+                seen.is_some_and(|seen| seen.waiting > 0)
+            }
+            Relieved::Several => true,
         }
     }
 

@@ -15,6 +15,18 @@ pub struct Consumer {
     pub held: u32,
 }
 
+/// Which consumers hold less than when the present command began: their calls that wait may have room now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Relieved {
+    /// None.
+    #[default]
+    None,
+    /// One, by its number.
+    One(u32),
+    /// More than one.
+    Several,
+}
+
 /// The consumers of a group.
 #[derive(Clone, Debug, Default)]
 pub struct Consumers {
@@ -22,6 +34,8 @@ pub struct Consumers {
     by_name: BTreeMap<Box<[u8]>, u32>,
     /// The next one's number.
     pub next: u32,
+    /// Of the present command; in no delta or encoding.
+    pub relieved: Relieved,
 }
 
 impl Consumers {
@@ -43,6 +57,18 @@ impl Consumers {
     /// A consumer's name; empty if it is forgotten.
     pub fn name(&self, number: u32) -> &[u8] {
         self.get(number).map_or(b"", |consumer| &consumer.name)
+    }
+
+    /// One of a consumer's entries is held by it no longer.
+    pub fn relieve(&mut self, number: u32) {
+        if let Some(consumer) = self.by_number.get_mut(&number) {
+            consumer.held = consumer.held.saturating_sub(1);
+            self.relieved = match self.relieved {
+                Relieved::None => Relieved::One(number),
+                Relieved::One(other) if other == number => Relieved::One(number),
+                _ => Relieved::Several,
+            };
+        }
     }
 
     /// Makes a consumer, whose number and name are not taken.

@@ -145,6 +145,10 @@ pub(super) fn is_given(id: EventId, last: EventId, stream: &mut impl Stream) -> 
     if id > last {
         return false;
     }
+    // Events count from 1: seq 0 and the id before it stand for a time, and took nobody's place.
+    if id.seq == 0 || id.seq == u64::MAX {
+        return true;
+    }
     let before = stream.last_up_to(id);
     if before.is_some_and(|(before, _)| before == id) {
         return true;
@@ -155,10 +159,11 @@ pub(super) fn is_given(id: EventId, last: EventId, stream: &mut impl Stream) -> 
         Verdict::Stop
     });
     match (before, after) {
-        // The first one, or a time: there is nothing that it could have taken the place of.
-        (None, _) | (_, None) => true,
         (Some((_, false)), _) | (_, Some((_, false))) => true,
-        (Some((before, _)), Some((after, _))) => before.seq < id.seq && id.seq < after.seq,
+        (before, after) => {
+            before.is_none_or(|(before, _)| before.seq < id.seq)
+                && after.is_none_or(|(after, _)| id.seq < after.seq)
+        }
     }
 }
 

@@ -27,7 +27,9 @@ impl Index {
     const JOINED: usize = 96;
 
     fn block(&self, id: EventId) -> Option<(EventId, &Vec<u32>)> {
-        let (key, block) = self.blocks.range(..=id).next_back()?;
+        // What is wanted is mostly new, and the last block is found at once.
+        let last = self.blocks.last_key_value().filter(|(key, _)| **key <= id);
+        let (key, block) = last.or_else(|| self.blocks.range(..=id).next_back())?;
         Some((*key, block))
     }
 
@@ -116,21 +118,18 @@ impl Index {
         }
     }
 
-    /// Removes an id, whose value is at this place.
-    pub fn remove(&mut self, id: EventId, place: u32) {
-        let Some((&key, block)) = self.blocks.range_mut(..=id).next_back() else {
-            return;
-        };
-        let Some(index) = block.iter().position(|other| *other == place) else {
-            return;
-        };
-        block.remove(index);
+    /// Removes an id. Where its value is.
+    pub fn remove<T: HasId>(&mut self, slab: &Slab<T>, id: EventId) -> Option<u32> {
+        let (&key, block) = self.blocks.range_mut(..=id).next_back()?;
+        let index = Self::search(slab, block, id).ok()?;
+        let place = block.remove(index);
         let length = block.len();
         if length == 0 {
             self.blocks.remove(&key);
         } else if length <= Self::SPARSE {
             self.join_next(key, length);
         }
+        Some(place)
     }
 
     fn join_next(&mut self, key: EventId, length: usize) {

@@ -69,7 +69,7 @@ pub use readers::{Readers, SeenStream};
 pub use refusal::Refusal;
 pub use settings::{Kind, OnDead, Order, Settings};
 pub use settle::{Again, Fail, Failed};
-pub use stats::{ConsumerStats, ReaderStats};
+pub use stats::{ConsumerStats, ReaderStats, Totals};
 pub use stream::{
     DeadEntry, Death, Decoded, Delivery, Entry, Origin, Place, Selector, Stream, StreamInfo,
     Verdict,

@@ -70,6 +70,12 @@ impl Reader {
         }
     }
 
+    /// Whether events that it may give are in its dead stream.
+    pub fn reads_dead(&self) -> bool {
+        self.group()
+            .is_some_and(|group| group.pending.redriven_len() > 0)
+    }
+
     /// The same, to be changed.
     pub fn group_mut(&mut self) -> Option<&mut Group> {
         match &mut self.role {

@@ -90,6 +90,11 @@ impl Readers {
         }
     }
 
+    /// Somebody looks, before any command perhaps: nobody's silence began before the first look at a decoded value.
+    pub fn see(&mut self, now_ms: u64) {
+        self.since_ms.get_or_insert(now_ms);
+    }
+
     /// A command begins. If the clock went back, nobody was seen later than now.
     pub(super) fn begin(&mut self, now_ms: u64) {
         let since_ms = self.since_ms.get_or_insert(now_ms);

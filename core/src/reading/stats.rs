@@ -2,7 +2,7 @@
 
 use super::consumers::Seen;
 use super::lane::Standing;
-use super::reader::{Counters, Reader};
+use super::reader::{Counter, Counters, Reader};
 use super::readers::Readers;
 use super::settings::{Kind, Settings};
 use crate::entity::event_id::EventId;
@@ -70,7 +70,54 @@ pub struct ConsumerStats {
     pub waiting: bool,
 }
 
+/// Readers of whatever streams, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How many are groups.
+    pub groups: u64,
+    /// How many are cursors.
+    pub cursors: u64,
+    /// Groups with PAUSE ON.
+    pub paused: u64,
+    /// Groups that have no room for new events of held keys.
+    pub stalled: u64,
+    /// Entries that were given or brought back, and are not finished.
+    pub pending: u64,
+    /// Lanes whose first event would be given now.
+    pub due: u64,
+    /// Entries that nobody holds.
+    pub queued: u64,
+    /// Keys of which somebody holds events.
+    pub held_keys: u64,
+    /// Keys that a dead event keeps.
+    pub parked_keys: u64,
+    /// What happened since they were made.
+    pub counters: Counters,
+}
+
 impl Readers {
+    /// Adds all readers to the totals. `max_queued` is `dirty.max-queued`.
+    pub fn add_to(&self, totals: &mut Totals, max_queued: u32, now_ms: u64) {
+        for reader in self.iter() {
+            let stats = self.numbers_of(reader, max_queued, now_ms);
+            let add = |to: &mut u64, n: u64| *to = to.saturating_add(n);
+            match stats.kind {
+                Kind::Group => add(&mut totals.groups, 1),
+                Kind::Cursor => add(&mut totals.cursors, 1),
+            }
+            add(&mut totals.paused, stats.paused.into());
+            add(&mut totals.stalled, stats.stalled.into());
+            add(&mut totals.pending, stats.pending.into());
+            add(&mut totals.due, stats.due.into());
+            add(&mut totals.queued, stats.queued.into());
+            add(&mut totals.held_keys, stats.held_keys.into());
+            add(&mut totals.parked_keys, stats.parked_keys.into());
+            for counter in Counter::ALL {
+                totals.counters.add(counter, stats.counters.get(counter));
+            }
+        }
+    }
+
     /// All readers, by name. `max_queued` is `dirty.max-queued`.
     pub fn stats(&self, max_queued: u32, now_ms: u64) -> Vec<ReaderStats> {
         self.iter()
@@ -79,6 +126,21 @@ impl Readers {
     }
 
     fn stats_of(&self, reader: &Reader, max_queued: u32, now_ms: u64) -> ReaderStats {
+        let turn = reader.group().and_then(|group| {
+            let turn = group.turn?;
+            Some(group.pending.consumers.name(turn).to_vec())
+        });
+        ReaderStats {
+            name: reader.name.to_vec(),
+            turn,
+            consumers: self.consumers_of(reader, now_ms),
+            bytes: reader.bytes(),
+            ..self.numbers_of(reader, max_queued, now_ms)
+        }
+    }
+
+    /// All but names, consumers and bytes. Allocates nothing: INFO is told in crash reports, too.
+    fn numbers_of(&self, reader: &Reader, max_queued: u32, now_ms: u64) -> ReaderStats {
         let group = reader.group();
         let pending = group.map(|group| &group.pending);
         let due = pending.map_or(0, |pending| {
@@ -99,7 +161,7 @@ impl Readers {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let has_keys = reader.settings.order.looks_ahead();
         ReaderStats {
-            name: reader.name.to_vec(),
+            name: Vec::new(),
             kind: reader.kind(),
             settings: reader.settings.clone(),
             revision: reader.revision,
@@ -120,12 +182,9 @@ impl Readers {
             redriven: pending.map_or(0, |pending| number(pending.redriven_len())),
             stalled: has_keys && unheld >= max_queued,
             paused: group.is_some_and(|group| group.paused),
-            turn: group.and_then(|group| {
-                let turn = group.turn?;
-                Some(group.pending.consumers.name(turn).to_vec())
-            }),
-            consumers: self.consumers_of(reader, now_ms),
-            bytes: reader.bytes(),
+            turn: None,
+            consumers: Vec::new(),
+            bytes: 0,
         }
     }
 

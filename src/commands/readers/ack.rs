@@ -12,12 +12,14 @@ use std::ffi::CStr;
 /// DIRTY.ACK stream CURSOR name position
 /// ```
 ///
-/// Replies for a group an array of the ids that the consumer did not hold, for a cursor 1 if it moved, else 0.
+/// Acknowledges events. Replies for a group an array of the ids that the consumer did not hold, for a cursor 1 if it moved,
+/// else 0.
 pub struct Ack;
 
 impl Command for Ack {
     const NAME: &'static CStr = c"dirty.ack";
-    const SUMMARY: &'static CStr = c"Acknowledges events that a group or cursor has read.";
+    const SUMMARY: &'static CStr =
+        c"Acknowledges events of a group, or up to a position of a cursor.";
     const COMPLEXITY: &'static CStr = c"O(N) for N ids.";
     const ARGS: &'static [Arg] = &[
         key(c"stream"),

@@ -1,7 +1,7 @@
 //! What the commands of readers have in common: they work on the readers of the call's stream, and wake others.
 
 use crate::server::command::Call;
-use crate::server::rights::{Access, Rights};
+use crate::server::rights::Rights;
 use crate::server::waiting;
 use crate::store::readers;
 use crate::store::source::{Giver, Source};
@@ -25,7 +25,7 @@ pub fn act_and_give<R, G: Giver>(
     giver: G,
     run: impl FnOnce(&mut Readers, u64, &mut Source<'_, G>) -> Result<Outcome<R>, Refusal>,
 ) -> Result<(Outcome<R>, G), Error> {
-    let may_write = |key: &[u8]| Rights::of(call).check(Access::Write, key);
+    let may_write = |key: &[u8]| Rights::of(call).check_dead(call, key);
     let source = Source::open(call.ctx, &call.key, &may_write, giver)?;
     let done = readers::act(source, reader, call.ctx, run)?;
     waiting::wake(
@@ -58,6 +58,7 @@ pub fn has(call: &Call, name: &[u8]) -> Result<bool, Error> {
 /// Looks, on behalf of a call that waits, what its reader would find. Nothing is written or given.
 pub fn look<R>(
     call: &Call,
+    kind: Kind,
     reader: &[u8],
     run: impl FnOnce(&mut Readers, u64, &mut Source<'_, ()>) -> Result<R, Refusal>,
 ) -> Result<R, Error> {
@@ -66,7 +67,6 @@ pub fn look<R>(
     let found = readers::look(call.ctx, &call.key, |readers, now_ms| {
         run(readers, now_ms, &mut source)
     })?;
-    // Without readers there is none of this name, of whatever kind.
-    let found = found.unwrap_or_else(|| Err(Refusal::NoReader(Kind::Group, reader.to_vec())));
+    let found = found.unwrap_or_else(|| Err(Refusal::NoReader(kind, reader.to_vec())));
     found.map_err(|refusal| refusal.error(&call.key, b""))
 }

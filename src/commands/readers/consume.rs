@@ -14,7 +14,7 @@ use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::consume::{Reader, Request};
 use dirty_streams_core::reading::requests::shared::{Batch, Form};
 use dirty_streams_core::reading::{
-    Consume as ConsumeCall, Consumed, Follow, Followed, Outcome, Position, Prospect, Wake,
+    Consume as ConsumeCall, Consumed, Follow, Followed, Kind, Outcome, Position, Prospect, Wake,
 };
 use dirty_streams_core::syntax::{Arg, block, flag, key, one_of, option, text};
 use std::ffi::CStr;
@@ -110,7 +110,7 @@ impl Command for Consume {
             Reader::Cursor { name, ack } => {
                 let (outcome, events) = follow(call, name, ack.as_ref(), None, count, form)?;
                 let followed = &outcome.reply;
-                match block.filter(|_| followed.is_empty() && !followed.more) {
+                match block.filter(|_| followed.is_empty()) {
                     None => reply_position(events, followed),
                     Some(timeout_ms) => {
                         let awaited = Box::new(WaitingCursor {
@@ -118,8 +118,10 @@ impl Command for Consume {
                             count,
                             form,
                             passed: followed.position.clone(),
+                            more: followed.more,
                         });
-                        waiting::wait(call, Some(name), timeout_ms, outcome.due_ms, awaited)?;
+                        let due_ms = when_to_look(followed.more, outcome.due_ms);
+                        waiting::wait(call, Some(name), timeout_ms, due_ms, awaited)?;
                     }
                 }
             }
@@ -169,6 +171,14 @@ fn follow<'c>(
     })
 }
 
+/// When a call that waits looks again without anybody's doing: one that has not yet seen the stream's end does at once.
+pub fn when_to_look(more: bool, due_ms: Option<u64>) -> Option<u64> {
+    match more {
+        true => Some(0),
+        false => due_ms,
+    }
+}
+
 /// The reply of a cursor, and of READ.
 pub fn reply_position(events: Events, followed: &Followed) {
     let reply = events.end();
@@ -205,9 +215,10 @@ impl Await for WaitingGroup {
     fn prospect(&mut self, call: &Call) -> Result<Prospect, Error> {
         let mut passed = self.passed;
         let limits = config::reading_limits();
-        let prospect = super::acting::look(call, &self.group, |readers, now_ms, source| {
-            readers.prospect(&self.call(), &mut passed, limits, now_ms, source)
-        });
+        let prospect =
+            super::acting::look(call, Kind::Group, &self.group, |readers, now_ms, source| {
+                readers.prospect(&self.call(), &mut passed, limits, now_ms, source)
+            });
         self.passed = passed;
         prospect
     }
@@ -235,6 +246,10 @@ impl Await for WaitingGroup {
         true
     }
 
+    fn consumer(&self) -> Option<&[u8]> {
+        Some(&self.consumer)
+    }
+
     fn end(&mut self) -> Wake {
         self.seat.leave()
     }
@@ -245,7 +260,10 @@ struct WaitingCursor {
     name: Vec<u8>,
     count: u32,
     form: Form,
+    /// It has looked at everything up to here, and nothing was for it.
     passed: Position,
+    /// It has yet to look at what is behind that.
+    more: bool,
 }
 
 impl Await for WaitingCursor {
@@ -258,18 +276,16 @@ impl Await for WaitingCursor {
             is_primary: flags::is_primary(call.ctx),
         };
         let looked_at = config::reading_limits().looked_at;
-        let outcome = super::acting::look(call, &self.name, |readers, now_ms, source| {
-            readers.follow(&follow, looked_at, now_ms, source)
-        })?;
+        let outcome =
+            super::acting::look(call, Kind::Cursor, &self.name, |readers, now_ms, source| {
+                readers.follow(&follow, looked_at, now_ms, source)
+            })?;
         if !outcome.reply.is_empty() {
             return Ok(Prospect::Some);
         }
         self.passed = outcome.reply.position;
-        Ok(match outcome.reply.more {
-            // It goes on where it stopped.
-            true => Prospect::None(Some(0)),
-            false => Prospect::None(outcome.due_ms),
-        })
+        self.more = outcome.reply.more;
+        Ok(Prospect::None(when_to_look(self.more, outcome.due_ms)))
     }
 
     fn serve(&mut self, call: &Call) -> Result<(), Error> {
@@ -284,7 +300,7 @@ impl Await for WaitingCursor {
         let followed = Followed {
             given: 0,
             missed: Some(0),
-            more: false,
+            more: self.more,
             position: self.passed.clone(),
             from: self.passed.id,
         };
@@ -297,6 +313,10 @@ impl Await for WaitingCursor {
 
     fn takes(&self) -> bool {
         false
+    }
+
+    fn consumer(&self) -> Option<&[u8]> {
+        None
     }
 
     fn end(&mut self) -> Wake {

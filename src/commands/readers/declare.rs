@@ -3,7 +3,7 @@ use super::syntax::{CURSOR, DEAD, GROUP, MIN_AGE, REVISION, SHARD, WHERE};
 use crate::redis::{clock, random};
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
-use crate::server::rights::{Access, Rights};
+use crate::server::rights::Rights;
 use crate::store::groups;
 use crate::store::source::Source;
 use dirty_streams_core::args::Args;
@@ -20,11 +20,12 @@ use std::ffi::CStr;
 /// DIRTY.READER stream CURSOR name [FROM start] [SHARD index count] [DEAD key] [MINAGE ms]
 ///     [WHERE filter [filter …]] [REVISION n]
 ///
-/// start:   0, $, a position, an event id, a time in ms, or GROUP native-group
+/// start:   place | GROUP native-group
+/// place:   0, $, a position, an event id, or a time in ms
 /// filter:  ENTITY name | ID n id [id …] | OPS ops | FIELDS n field [field …] | META name value
 /// ```
 ///
-/// Makes a reader, or replaces the settings of one. Replies `OK`, or `KEPT` if a higher REVISION stands.
+/// Makes a group or cursor, or replaces its settings as a whole. Replies `OK`, or `KEPT` if a higher REVISION stands.
 pub struct Reader;
 
 const FROM: Arg = option(
@@ -43,7 +44,7 @@ const ORDER: Arg = option(
             word(c"none", c"NONE"),
             word(c"entity", c"ENTITY"),
             word(c"stream", c"STREAM"),
-            text(c"meta").after(c"META"),
+            text(c"name").after(c"META"),
         ],
     ),
 );
@@ -58,7 +59,8 @@ const ON_DEAD: Arg = option(
 
 impl Command for Reader {
     const NAME: &'static CStr = c"dirty.reader";
-    const SUMMARY: &'static CStr = c"Declares a group or cursor of a stream.";
+    const SUMMARY: &'static CStr =
+        c"Makes a group or cursor of a stream, or replaces its settings.";
     const COMPLEXITY: &'static CStr =
         c"O(1); with FROM GROUP O(N) for N pending entries of the native group.";
     const ARGS: &'static [Arg] = &[
@@ -114,7 +116,7 @@ impl Command for Reader {
     fn run(call: &Call) -> Result<(), Error> {
         let request = Request::parse(Args::new(call.args), &config::limits())?;
         if let Some(dead) = &request.settings.dead {
-            let may_write = |key: &[u8]| Rights::of(call).check(Access::Write, key);
+            let may_write = |key: &[u8]| Rights::of(call).check_dead(call, key);
             let mut source = Source::open(call.ctx, &call.key, &may_write, ())?;
             source.set_dead(Some(dead));
             source.check_dead()?;

@@ -1,5 +1,5 @@
 use super::acting::act;
-use super::syntax::{READER, SELECTOR};
+use super::syntax::{KIND, NAME, SELECTOR};
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
@@ -8,17 +8,19 @@ use dirty_streams_core::syntax::{Arg, key};
 use std::ffi::CStr;
 
 /// ```text
-/// DIRTY.DISCARD stream GROUP|CURSOR name ALL | ENTITY name id | KEY value | IDS n id …
+/// DIRTY.DISCARD stream GROUP|CURSOR name selector
+///
+/// selector: ALL | ENTITY name id | KEY value | IDS n id [id …]
 /// ```
 ///
-/// Removes dead events of a reader for good. Replies how many.
+/// Removes dead events of a group or cursor for good; keys that they parked go on. Replies how many.
 pub struct Discard;
 
 impl Command for Discard {
     const NAME: &'static CStr = c"dirty.discard";
-    const SUMMARY: &'static CStr = c"Removes dead events of a reader for good.";
-    const COMPLEXITY: &'static CStr = c"O(N) for N dead events.";
-    const ARGS: &'static [Arg] = &[key(c"stream"), READER, SELECTOR];
+    const SUMMARY: &'static CStr = c"Removes dead events of a group or cursor for good.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N entries of the dead stream.";
+    const ARGS: &'static [Arg] = &[key(c"stream"), KIND, NAME, SELECTOR];
     const FLAGS: &'static CStr = c"write";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
     const DATA: &'static [&'static str] = &["stream"];

@@ -2,6 +2,7 @@
 
 use crate::redis::reply::{Reply, Token};
 use crate::server::stats;
+use crate::store::dead::Pair;
 use crate::store::source::{Giver, Shown};
 use dirty_streams_core::encoding::text::{self, Content, Dead, Delivered};
 use dirty_streams_core::entity::event::Event;
@@ -71,6 +72,10 @@ impl Giver for Events<'_> {
             }),
             Some(_) => None,
         };
+        let fields = match delivery.id {
+            None => entry.fields(),
+            Some(_) => entry.own_fields(),
+        };
         let mut id_text = [0; 41];
         let delivered = Delivered {
             id: id.write(&mut id_text),
@@ -78,20 +83,23 @@ impl Giver for Events<'_> {
             failures: delivery.failures,
             dead,
         };
-        match (self.form, entry.event()) {
+        let event = match self.form {
+            Form::Raw => None,
+            Form::Typed | Form::Json => entry.event(),
+        };
+        match (self.form, event) {
             (Form::Typed, Some(event)) => reply_event(reply, event, &delivered),
             (Form::Json, event) => {
                 let content = match event {
                     Some(event) => Content::Event(event),
                     None => {
-                        let fields = entry.fields().iter();
-                        let fields = fields.flat_map(|(field, value)| [field, value]);
+                        let fields = fields.iter().flat_map(|(field, value)| [field, value]);
                         Content::Fields(fields.map(|text| text.as_slice()).collect())
                     }
                 };
                 reply.bytes(text::event(&delivered, &content));
             }
-            (Form::Raw | Form::Typed, _) => reply_raw(reply, entry, &delivered),
+            (Form::Raw | Form::Typed, _) => reply_raw(reply, fields, &delivered),
         }
     }
 }
@@ -109,7 +117,7 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
     reply.token(Token::Id);
     reply.bytes(delivered.id);
     reply.token(Token::Entity);
-    reply.bytes(&event.entity);
+    reply.name(&event.entity);
     reply.token(Token::EntityId);
     reply.bytes(&event.id);
     reply.token(Token::Op);
@@ -125,7 +133,7 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
         reply.token(Token::Changes);
         reply.map(event.changes.len());
         for change in event.changes.iter() {
-            reply.bytes(&change.field);
+            reply.name(&change.field);
             reply.array(2);
             reply.value(&change.old);
             reply.value(&change.new);
@@ -136,7 +144,7 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
             reply.token(name);
             reply.map(image.len());
             for (field, value) in image.iter() {
-                reply.bytes(field);
+                reply.name(field);
                 reply.value(value);
             }
         }
@@ -145,7 +153,7 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
         reply.token(Token::Meta);
         reply.map(event.meta.len());
         for (name, value) in event.meta.iter() {
-            reply.bytes(name);
+            reply.name(name);
             reply.bytes(value);
         }
     }
@@ -153,12 +161,11 @@ fn reply_event(reply: Reply, event: &Event, delivered: &Delivered) {
 }
 
 /// The entry's own fields, in its order, any of them more than once if it is so.
-fn reply_raw(reply: Reply, entry: &Shown, delivered: &Delivered) {
+fn reply_raw(reply: Reply, fields: &[Pair], delivered: &Delivered) {
     reply.map(pairs_of(delivered).saturating_add(2));
     reply.token(Token::Id);
     reply.bytes(delivered.id);
     reply.token(Token::Fields);
-    let fields = entry.fields();
     reply.array(fields.len().saturating_mul(2));
     for (field, value) in fields {
         reply.bytes(field.as_slice());

@@ -9,16 +9,16 @@ use dirty_streams_core::syntax::{Arg, block, integer, key, one_of, text, word};
 use std::ffi::CStr;
 
 /// ```text
-/// DIRTY.FAIL stream GROUP group consumer message [FORCE] [DELAY ms | FATAL] id [id …]
+/// DIRTY.FAIL stream GROUP group consumer message [FORCE] [DELAY ms|FATAL] id [id …]
 /// DIRTY.FAIL stream CURSOR name message id [id …]
 /// ```
 ///
-/// Says that handling events has failed. Replies an array: for each id `retry`, `dead` or `not-held`.
+/// Says that handling events has failed, and why. Replies an array: for each id `retry`, `dead` or `not-held`.
 pub struct Fail;
 
 impl Command for Fail {
     const NAME: &'static CStr = c"dirty.fail";
-    const SUMMARY: &'static CStr = c"Says that handling events has failed.";
+    const SUMMARY: &'static CStr = c"Says that handling events has failed, and why.";
     const COMPLEXITY: &'static CStr = c"O(N) for N ids.";
     const ARGS: &'static [Arg] = &[
         key(c"stream"),

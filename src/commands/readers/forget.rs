@@ -1,5 +1,5 @@
 use super::acting::act;
-use super::syntax::READER;
+use super::syntax::{KIND, NAME};
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
@@ -11,14 +11,14 @@ use std::ffi::CStr;
 /// DIRTY.FORGET stream GROUP|CURSOR name
 /// ```
 ///
-/// Forgets a reader. Replies 1, or 0 if there was none.
+/// Removes a group or cursor and all that is kept of it. Replies 1, or 0 if there was none.
 pub struct Forget;
 
 impl Command for Forget {
     const NAME: &'static CStr = c"dirty.forget";
-    const SUMMARY: &'static CStr = c"Forgets a group or cursor and all that it has not finished.";
+    const SUMMARY: &'static CStr = c"Removes a group or cursor and all that is kept of it.";
     const COMPLEXITY: &'static CStr = c"O(N) for N events that it has not finished.";
-    const ARGS: &'static [Arg] = &[key(c"stream"), READER];
+    const ARGS: &'static [Arg] = &[key(c"stream"), KIND, NAME];
     const FLAGS: &'static CStr = c"write";
     const KEY_USE: KeyUse = KeyUse::Write;
     const DATA: &'static [&'static str] = &["stream"];

@@ -17,7 +17,7 @@ pub struct Hold;
 
 impl Command for Hold {
     const NAME: &'static CStr = c"dirty.hold";
-    const SUMMARY: &'static CStr = c"Says that a consumer still works on the events that it holds.";
+    const SUMMARY: &'static CStr = c"Says that a consumer still works on events that it holds.";
     const COMPLEXITY: &'static CStr = c"O(N) for N events.";
     const ARGS: &'static [Arg] = &[key(c"stream"), GROUP, text(c"consumer"), IDS.optional()];
     const FLAGS: &'static CStr = c"write fast";

@@ -11,12 +11,12 @@ use std::ffi::CStr;
 /// DIRTY.LEAVE stream GROUP group consumer
 /// ```
 ///
-/// Hands on at once what the consumer holds. Replies how many events others may take.
+/// Removes a consumer, and hands on at once what it holds. Replies how many events others may take.
 pub struct Leave;
 
 impl Command for Leave {
     const NAME: &'static CStr = c"dirty.leave";
-    const SUMMARY: &'static CStr = c"Removes a consumer and hands on what it has not acknowledged.";
+    const SUMMARY: &'static CStr = c"Removes a consumer and hands on at once what it holds.";
     const COMPLEXITY: &'static CStr = c"O(N) for N events that it holds.";
     const ARGS: &'static [Arg] = &[key(c"stream"), GROUP, text(c"consumer")];
     const FLAGS: &'static CStr = c"write";

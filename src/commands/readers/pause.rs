@@ -11,13 +11,13 @@ use std::ffi::CStr;
 /// DIRTY.PAUSE stream GROUP group ON|OFF
 /// ```
 ///
-/// Lets a group give nothing, or go on. Replies `OK`.
+/// Stops a group from giving events, or lets it go on. Replies `OK`.
 pub struct Pause;
 
 impl Command for Pause {
     const NAME: &'static CStr = c"dirty.pause";
-    const SUMMARY: &'static CStr = c"Lets a group give no events for a while.";
-    const COMPLEXITY: &'static CStr = c"O(1)";
+    const SUMMARY: &'static CStr = c"Stops a group from giving events, or lets it go on.";
+    const COMPLEXITY: &'static CStr = c"O(1).";
     const ARGS: &'static [Arg] = &[
         key(c"stream"),
         GROUP,

@@ -1,7 +1,7 @@
 use super::syntax::{COUNT, GROUP};
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::store::readers;
-use crate::store::source::{Giver, Shown, Source};
+use crate::store::source::{self, Giver, Shown, Source};
 use dirty_streams_core::args::Args;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::list::Request;
@@ -13,14 +13,14 @@ use std::ffi::CStr;
 /// DIRTY.PENDING stream GROUP group [CONSUMER consumer] [AFTER id] [COUNT n]
 /// ```
 ///
-/// Replies an array of maps: what a group has not finished, by id, COUNT (100) at most.
+/// Lists the events that a group has not finished, in the order of their ids, COUNT (100) at most. Replies an array of maps.
 pub struct Pending;
 
 impl Command for Pending {
     const NAME: &'static CStr = c"dirty.pending";
     const SUMMARY: &'static CStr = c"Lists the events that a group has not finished.";
     const COMPLEXITY: &'static CStr =
-        c"O(N) for N events of the page; with CONSUMER for all that it holds.";
+        c"O(N) for N events of the page; with CONSUMER for N events that it holds.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[
         key(c"stream"),
@@ -42,6 +42,7 @@ impl Command for Pending {
             after,
             count,
         } = request;
+        source::check(call.ctx, &call.key)?;
         let found = readers::look(call.ctx, &call.key, |readers, now_ms| {
             let settings = readers.get(group).map(|reader| reader.settings.clone());
             let listed = readers.list_pending(group, consumer, after, count, now_ms)?;

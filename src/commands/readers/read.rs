@@ -1,4 +1,4 @@
-use super::consume::reply_position;
+use super::consume::{reply_position, when_to_look};
 use super::events::Events;
 use super::syntax::{BLOCK, COUNT, FORM, MIN_AGE, SHARD, WHERE};
 use crate::redis::reply::Reply;
@@ -24,7 +24,7 @@ use std::ffi::CStr;
 /// filter:  ENTITY name | ID n id [id …] | OPS ops | FIELDS n field [field …] | META name value
 /// ```
 ///
-/// Reads events without any state; the caller keeps the position. Replies as DIRTY.CONSUME does for a cursor.
+/// Reads events from a position that the caller keeps. Replies as DIRTY.CONSUME does for a cursor.
 pub struct Read;
 
 impl Command for Read {
@@ -54,7 +54,7 @@ impl Command for Read {
         let count = request.batch.count;
         let (followed, due_ms, events) = read(call, &request, request.from, count, true, events)?;
         let block = request.batch.block.filter(|_| flags::may_block(call.ctx));
-        match block.filter(|_| followed.is_empty() && !followed.more) {
+        match block.filter(|_| followed.is_empty()) {
             None => {
                 reply_position(events, &followed);
                 Ok(())
@@ -63,7 +63,9 @@ impl Command for Read {
                 let awaited = Box::new(WaitingRead {
                     request,
                     position: followed.position,
+                    more: followed.more,
                 });
+                let due_ms = when_to_look(followed.more, due_ms);
                 waiting::wait(call, None, timeout_ms, due_ms, awaited)
             }
         }
@@ -104,6 +106,8 @@ struct WaitingRead {
     request: Request,
     /// It has read, or passed over, all up to here.
     position: Position,
+    /// It has yet to look at what is behind that.
+    more: bool,
 }
 
 impl WaitingRead {
@@ -119,11 +123,8 @@ impl Await for WaitingRead {
             return Ok(Prospect::Some);
         }
         self.position = followed.position;
-        Ok(match followed.more {
-            // It goes on where it stopped.
-            true => Prospect::None(Some(0)),
-            false => Prospect::None(due_ms),
-        })
+        self.more = followed.more;
+        Ok(Prospect::None(when_to_look(self.more, due_ms)))
     }
 
     fn serve(&mut self, call: &Call) -> Result<(), Error> {
@@ -140,7 +141,7 @@ impl Await for WaitingRead {
         let followed = Followed {
             given: 0,
             missed: Some(0),
-            more: false,
+            more: self.more,
             position: self.position.clone(),
             from: self.position.id,
         };
@@ -151,6 +152,10 @@ impl Await for WaitingRead {
 
     fn takes(&self) -> bool {
         false
+    }
+
+    fn consumer(&self) -> Option<&[u8]> {
+        None
     }
 
     fn end(&mut self) -> Wake {

@@ -8,16 +8,18 @@ use dirty_streams_core::syntax::{Arg, key};
 use std::ffi::CStr;
 
 /// ```text
-/// DIRTY.REDRIVE stream GROUP group ALL | ENTITY name id | KEY value | IDS n id …
+/// DIRTY.REDRIVE stream GROUP group selector
+///
+/// selector: ALL | ENTITY name id | KEY value | IDS n id [id …]
 /// ```
 ///
-/// Brings dead events back to the group that gave up on them. Replies how many.
+/// Brings dead events back to the group that gave up on them, and makes delayed ones due. Replies how many.
 pub struct Redrive;
 
 impl Command for Redrive {
     const NAME: &'static CStr = c"dirty.redrive";
-    const SUMMARY: &'static CStr = c"Brings events that a group gave up on back to it.";
-    const COMPLEXITY: &'static CStr = c"O(N) for N dead events.";
+    const SUMMARY: &'static CStr = c"Brings dead events back to the group that gave up on them.";
+    const COMPLEXITY: &'static CStr = c"O(N) for N entries of the dead stream and delayed events.";
     const ARGS: &'static [Arg] = &[key(c"stream"), GROUP, SELECTOR];
     const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;

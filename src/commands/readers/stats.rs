@@ -1,5 +1,5 @@
-use crate::redis::clock;
 use crate::redis::reply::Reply;
+use crate::redis::{clock, flags};
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
 use crate::store::groups::{self, Group};
@@ -15,13 +15,14 @@ use std::ffi::CStr;
 /// DIRTY.STATS stream
 /// ```
 ///
-/// Replies a map: how large the stream is, what it holds, and of each reader how far it is.
+/// Tells how large a stream is, and of each of its readers the settings, how far it is and what it has done. Replies a map.
 pub struct Stats;
 
 impl Command for Stats {
     const NAME: &'static CStr = c"dirty.stats";
-    const SUMMARY: &'static CStr = c"Returns how large a stream is and how far its readers are.";
-    const COMPLEXITY: &'static CStr = c"O(N+R*C) for N entries, R readers and their C consumers: the stream's memory is added up. lag looks at the entries behind a reader's position only where ids do not tell, which is after deletes and where others add entries.";
+    const SUMMARY: &'static CStr =
+        c"Returns how large a stream is, and the settings and progress of its readers.";
+    const COMPLEXITY: &'static CStr = c"O(N+R*C) for N entries, R readers and their C consumers: the stream's memory is added up. lag looks at the entries behind a reader's position only where ids do not tell, which is after deletes and where others add entries; due looks at what is due.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[key(c"stream")];
     const FLAGS: &'static CStr = c"readonly";
@@ -47,7 +48,9 @@ impl Command for Stats {
             .map(|group| NativeStats::of(call, group))
             .collect();
         let native = native?;
+        let dead = count_dead(call)?;
         let now_ms = clock::now_ms();
+        let is_primary = flags::is_primary(call.ctx);
         let reply = call.reply();
         reply.map(7);
         reply.bytes("length");
@@ -61,12 +64,12 @@ impl Command for Stats {
         reply.bytes("last-id");
         reply_id(reply, Some(content.last));
         reply.bytes("dead");
-        reply.unsigned(count_dead(call)?);
+        reply.unsigned(dead);
         reply.bytes("readers");
         reply.array(own.len().saturating_add(native.len()));
         for reader in own {
             let ahead = Ahead::of(call, &content, reader.position, now_ms);
-            reply_reader(reply, &reader, &ahead);
+            reply_reader(reply, &reader, &ahead, is_primary);
         }
         for group in native {
             let ahead = Ahead::of(call, &content, group.group.position, now_ms);
@@ -82,8 +85,10 @@ fn count_dead(call: &Call) -> Result<u64, Error> {
         return Ok(0);
     }
     let name = crate::redis::keys::string(&name);
-    let state = stream_state::state(call.ctx, &name)?;
-    Ok(state.map_or(0, |state| state.length()))
+    match stream_state::state(call.ctx, &name)? {
+        Some(state) => Ok(state.length()),
+        None => cluster::check_missing(call.ctx, &call.key, &name).map(|()| 0),
+    }
 }
 
 /// What is before a reader.
@@ -127,7 +132,8 @@ impl Ahead {
     }
 }
 
-fn reply_reader(reply: Reply, reader: &ReaderStats, ahead: &Ahead) {
+/// Only a primary knows when consumers were seen.
+fn reply_reader(reply: Reply, reader: &ReaderStats, ahead: &Ahead, is_primary: bool) {
     let is_group = reader.kind == Kind::Group;
     reply.map(if is_group { 34 } else { 20 });
     reply.bytes("name");
@@ -234,9 +240,12 @@ fn reply_reader(reply: Reply, reader: &ReaderStats, ahead: &Ahead) {
         reply.bytes("pending");
         reply.integer(consumer.held.into());
         reply.bytes("idle-ms");
-        reply.unsigned(consumer.idle_ms);
+        reply.number(is_primary.then_some(consumer.idle_ms));
         reply.bytes("waiting");
-        reply.boolean(consumer.waiting);
+        match is_primary {
+            true => reply.boolean(consumer.waiting),
+            false => reply.null(),
+        }
     }
 }
 

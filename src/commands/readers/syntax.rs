@@ -5,8 +5,12 @@ use dirty_streams_core::syntax::{Arg, block, flag, integer, one_of, option, text
 pub const GROUP: Arg = text(c"group").after(c"GROUP");
 pub const CURSOR: Arg = text(c"name").after(c"CURSOR");
 
-/// GROUP group or CURSOR name.
-pub const READER: Arg = one_of(c"reader", &[GROUP, CURSOR]);
+/// GROUP or CURSOR, before a name.
+pub const KIND: Arg = one_of(
+    c"kind",
+    &[word(c"group", c"GROUP"), word(c"cursor", c"CURSOR")],
+);
+pub const NAME: Arg = text(c"name");
 
 pub const IDS: Arg = text(c"id").repeated();
 
@@ -27,7 +31,7 @@ pub const SHARD: Arg = option(
 
 pub const WHERE: Arg = option(c"WHERE", one_of(c"filter", FILTERS).repeated());
 const FILTERS: &[Arg] = &[
-    text(c"entity").after(c"ENTITY"),
+    text(c"name").after(c"ENTITY"),
     block(c"ids", &[integer(c"n"), IDS]).after(c"ID"),
     text(c"ops").after(c"OPS"),
     block(c"fields", &[integer(c"n"), text(c"field").repeated()]).after(c"FIELDS"),
@@ -40,7 +44,7 @@ pub const SELECTOR: Arg = one_of(
     &[
         word(c"all", c"ALL"),
         block(c"entity", &[text(c"name"), text(c"id")]).after(c"ENTITY"),
-        text(c"key").after(c"KEY"),
+        text(c"value").after(c"KEY"),
         block(c"ids", COUNTED).after(c"IDS"),
     ],
 );

@@ -6,5 +6,6 @@ mod moving;
 mod nodes;
 mod pair;
 mod pipeline;
+mod readers;
 mod slots;
 mod waiting;

@@ -55,6 +55,22 @@ DIRTY.FLUSH user SNAPSHOT 1 1 a b => [insert]
         assert_eq!(redis.run(&command), crossed, "{command}");
     }
     assert_eq!(redis.digest(), before);
+    // A dead stream is a key that the command names.
+    let reply = redis.run("DIRTY.READER a{7} GROUP g FROM 0 DEAD dead{8}");
+    assert!(reply.starts_with("CROSSSLOT Keys in request"), "{reply}");
+    let reply = redis.run(
+        "EVAL return\\_redis.pcall(unpack(ARGV)) 0 DIRTY.READER a{7} GROUP g FROM 0 DEAD dead{8}",
+    );
+    assert!(
+        reply.contains("CROSSSLOT") || reply.contains("non local key"),
+        "{reply}"
+    );
+    // Who needs no readers needs no tag.
+    redis.run("XADD plain 1-1 a b");
+    for look in ["DIRTY.READ plain FROM 0", "DIRTY.STATS plain"] {
+        let reply = redis.run(look);
+        assert!(reply.starts_with('['), "{look}: {reply}");
+    }
 }
 
 /// Lines `command => how its reply begins`.
@@ -105,12 +121,19 @@ DIRTY.ABORT user t => user@deferred
 DIRTY.DEFERRED user => user@deferred
 DIRTY.FLUSH user ONCE t INSERT 2 0 => user@once:t
 DIRTY.FLUSH user ONCE t DEFER t INSERT 2 0 => user@once:t
-DIRTY.CONSUME plain GROUP g c MAXDELIVERIES 1 => plain:dead
-DIRTY.CONSUME plain GROUP g c MAXDELIVERIES 1 DEAD {plain}dead => plain:failures
-DIRTY.FAIL plain GROUP g 1-1 why MAXDELIVERIES 1 DEAD {plain}dead => plain:failures
-DIRTY.CONSUME a{7} GROUP g c MAXDELIVERIES 1 DEAD dead{8} => dead{8}
-DIRTY.FAIL plain GROUP g 1-1 why => plain:dead
-DIRTY.FAIL a{7} GROUP g 1-1 why MAXDELIVERIES 1 DEAD dead{8} => dead{8}
-DIRTY.REDRIVE plain => plain:dead
-DIRTY.REDRIVE a{7} DEAD dead{8} => dead{8}
+DIRTY.READER plain GROUP g FROM 0 => plain:readers
+DIRTY.READER plain CURSOR c FROM 0 => plain:readers
+DIRTY.CONSUME plain GROUP g c => plain:readers
+DIRTY.CONSUME plain CURSOR c => plain:readers
+DIRTY.ACK plain GROUP g c 1-1 => plain:readers
+DIRTY.HOLD plain GROUP g c => plain:readers
+DIRTY.FAIL plain GROUP g c why 1-1 => plain:readers
+DIRTY.LEAVE plain GROUP g c => plain:readers
+DIRTY.PENDING plain GROUP g => plain:readers
+DIRTY.REDRIVE plain GROUP g ALL => plain:readers
+DIRTY.DISCARD plain GROUP g ALL => plain:readers
+DIRTY.PAUSE plain GROUP g ON => plain:readers
+DIRTY.SEEK plain GROUP g 0 => plain:readers
+DIRTY.FORGET plain GROUP g => plain:readers
+DIRTY._DELTA plain x => plain:readers
 "#;

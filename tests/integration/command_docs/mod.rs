@@ -14,6 +14,8 @@ fn docs(redis: &mut Conn) -> BTreeMap<String, Value> {
     let names = redis.value(&["COMMAND", "LIST", "FILTERBY", "MODULE", "dirty"]);
     let names = items(Some(&names)).iter().map(word);
     names
+        // DIRTY._DELTA is internal.
+        .filter(|name| !name.contains('_'))
         .map(|name| {
             let docs = redis.value(&["COMMAND", "DOCS", &name]);
             let docs = field(&docs, &name).expect("its docs").clone();
@@ -27,8 +29,8 @@ fn written() -> Vec<(PathBuf, String, Syntax)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = Vec::new();
     files(&root.join("src/commands"), ".rs", &mut sources);
-    // DIRTY.PANIC is of builds for tests.
-    sources.retain(|path| !path.ends_with("panic.rs"));
+    // DIRTY.PANIC is of builds for tests, DIRTY._DELTA internal.
+    sources.retain(|path| !path.ends_with("panic.rs") && !path.ends_with("delta.rs"));
     let pages = pages();
     let read = |path: &PathBuf| std::fs::read_to_string(path).expect("a file");
     let sources = sources
@@ -50,7 +52,7 @@ fn written() -> Vec<(PathBuf, String, Syntax)> {
 fn command_docs_say_what_the_manual_and_the_source_say() {
     let server = Server::start();
     let docs = docs(&mut server.connect_resp3());
-    assert_eq!(docs.len(), 14, "{:?}", docs.keys());
+    assert_eq!(docs.len(), 21, "{:?}", docs.keys());
     let written = written();
     for (path, command, syntax) in &written {
         let args = arguments(
@@ -139,10 +141,11 @@ impl Caller {
             ("old" | "new", "MSGPACK") => b"\x80".to_vec(),
             ("old" | "new", _) => b"{}".to_vec(),
             ("n" | "count", _) => b"2".to_vec(), // what repeats stands there twice
-            ("db" | "ms" | "min-idle-ms" | "lease-ms", _) => b"1".to_vec(),
-            ("group" | "consumer" | "name" | "message" | "prefix" | "token" | "value", _) => {
-                name.as_bytes().to_vec()
-            }
+            ("db" | "ms", _) => b"1".to_vec(),
+            ("place", _) => b"0".to_vec(),
+            ("position", _) => format!("{}/1", self.id).into_bytes(),
+            ("group" | "native-group" | "consumer" | "name", _) => name.as_bytes().to_vec(),
+            ("message" | "prefix" | "token" | "value", _) => name.as_bytes().to_vec(),
             other => panic!("what is a {other:?}?"),
         }
     }
@@ -194,6 +197,18 @@ impl Caller {
     }
 }
 
+fn what_a_new_reader_needs(words: &Words) -> Words {
+    let has = |word: &str| words.iter().any(|other| other == word.as_bytes());
+    let mut needed = Vec::new();
+    if !has("FROM") {
+        needed.extend(["FROM", "0"]);
+    }
+    if has("PARK") {
+        needed.extend(["ORDER", "ENTITY"]);
+    }
+    needed.into_iter().map(Vec::from).collect()
+}
+
 #[test]
 fn commands_take_what_command_docs_say() {
     let server = Server::start();
@@ -221,10 +236,15 @@ FLUSHALL => OK
 DIRTY.DECLARE e STREAM s => OK
 DIRTY.DECLARE stateless STATELESS STREAM t => OK
 DIRTY.FLUSH e SNAPSHOT 1 1 a b => [insert]
-DIRTY.SEEK s CURSOR name 0 => OK
+DIRTY.READER s GROUP group FROM 0 ORDER META name => OK
+DIRTY.READER s CURSOR name FROM 0 => OK
+XGROUP CREATE s native-group 0 => OK
 ",
             );
-            redis.run("DIRTY.CONSUME s GROUP group consumer");
+            match command.as_str() {
+                "DIRTY.READER" => redis.run("DEL s:readers"),
+                _ => redis.run("DIRTY.CONSUME s GROUP group consumer"),
+            };
             let entry = redis.value(&["XRANGE", "s", "-", "+"]);
             caller.id = word(&items(Some(&items(Some(&entry))[0]))[0]);
             let words = caller.forms(args, "").swap_remove(form);
@@ -240,10 +260,15 @@ DIRTY.SEEK s CURSOR name 0 => OK
                 if command == "DIRTY.DECLARE" {
                     call.extend([b"STREAM".to_vec(), b"another".to_vec()]); // one is needed
                 }
+                if command == "DIRTY.READER" {
+                    call.extend(what_a_new_reader_needs(&words));
+                }
                 redis.raw(&call)
             });
             let replies: Vec<String> = replies.collect();
-            let is_taken = |reply: &String| !reply.starts_with("ERR");
+            // `GROUP|CURSOR name`: there is one of the two.
+            let is_taken =
+                |reply: &String| !reply.starts_with("ERR") || reply.ends_with(" is a cursor");
             let words = words.iter().map(|word| word.escape_ascii().to_string());
             let words = words.collect::<Vec<_>>().join(" ");
             assert!(
@@ -257,19 +282,26 @@ DIRTY.SEEK s CURSOR name 0 => OK
 }
 
 /// Of a command: what proxies should know, and how many words it has; at least so many if the number is negative.
-const COMMANDS: [(&str, &str, i64); 14] = [
+const COMMANDS: [(&str, &str, i64); 21] = [
     ("abort", "", -3),
     ("ack", "", -5),
     ("commit", "nondeterministic_output", -3),
     ("consume", "nondeterministic_output", -4),
     ("declare", "", -2),
     ("deferred", "nondeterministic_output", -2),
+    ("discard", "", -5),
     ("fail", "", -6),
     ("flush", "nondeterministic_output", -3),
+    ("forget", "", 4),
     ("get", "nondeterministic_output_order", -3),
+    ("hold", "", -5),
     ("info", "", 2),
     ("leave", "", 5),
-    ("redrive", "", -2),
+    ("pause", "", 5),
+    ("pending", "nondeterministic_output", -4),
+    ("read", "nondeterministic_output", -4),
+    ("reader", "", -4),
+    ("redrive", "", -5),
     ("seek", "", 5),
     ("stats", "nondeterministic_output", 2),
 ];
@@ -407,8 +439,8 @@ fn redis_cli_knows_the_syntax() {
     let help = String::from_utf8(help.stdout).expect("UTF-8");
     for part in [
         "DIRTY.FAIL",
-        "stream GROUP group id message [NOW] [MAXDELIVERIES n [DEAD key]]",
-        "Says that handling an event has failed.",
+        "stream GROUP group consumer message [FORCE] [DELAY ms|FATAL] id [id ...]",
+        "Says that handling events has failed, and why.",
     ] {
         assert!(help.contains(part), "{part} in {help}");
     }

@@ -4,16 +4,24 @@ use crate::support::{Conn, Server};
 use std::process::Command;
 
 /// Whatever changes something.
-const WRITES: [&str; 9] = [
+const WRITES: [&str; 17] = [
     "DIRTY.DECLARE other STREAM s",
     "DIRTY.FLUSH user SNAPSHOT 1 1 a changed INSERT new 0",
     "DIRTY.FLUSH user ONCE t DELETE 1",
     "DIRTY.FLUSH user DEFER t DELETE 1",
     "DIRTY.COMMIT user waiting",
     "DIRTY.ABORT user waiting",
-    "DIRTY.CONSUME s GROUP new me",
-    "DIRTY.SEEK s CURSOR new 0",
-    "DIRTY.REDRIVE s",
+    "DIRTY.READER s GROUP new FROM 0",
+    "DIRTY.CONSUME s GROUP g other",
+    "DIRTY.CONSUME s CURSOR c",
+    "DIRTY.ACK s GROUP g me FORCE 1-1",
+    "DIRTY.HOLD s GROUP g me",
+    "DIRTY.FAIL s GROUP g me why FATAL 1-1",
+    "DIRTY.LEAVE s GROUP g me",
+    "DIRTY.REDRIVE s GROUP g ALL",
+    "DIRTY.DISCARD s GROUP g ALL",
+    "DIRTY.PAUSE s GROUP g ON",
+    "DIRTY.SEEK s CURSOR c $",
 ];
 
 fn refuses_all(redis: &mut Conn, code: &str) {
@@ -25,14 +33,19 @@ fn refuses_all(redis: &mut Conn, code: &str) {
     }
     assert_eq!(redis.run("DEBUG DIGEST"), before);
     assert_eq!(redis.run("DIRTY.GET user 1"), "[[a b]]");
+    let looked = redis.run("DIRTY.READ s FROM 0");
+    assert!(looked.starts_with("[events [[id "), "{looked}");
 }
 
 fn seed(redis: &mut Conn) {
     redis.expect(
         "DIRTY.DECLARE user STREAM s => OK\n\
          DIRTY.FLUSH user SNAPSHOT 1 1 a b => [insert]\n\
-         DIRTY.FLUSH user DEFER waiting DELETE 1 => [deferred]",
+         DIRTY.FLUSH user DEFER waiting DELETE 1 => [deferred]\n\
+         DIRTY.READER s GROUP g FROM 0 => OK\n\
+         DIRTY.READER s CURSOR c FROM 0 => OK",
     );
+    redis.run("DIRTY.CONSUME s GROUP g me");
 }
 
 /// No file of the server's may grow beyond what it is: what a full disk answers, write by write.

@@ -140,6 +140,7 @@ type Changes = BTreeMap<String, Vec<[String; 2]>>;
 /// All events of a stream, as a cursor reads them that misses none.
 fn changes(redis: &mut Conn, stream: &str) -> (Changes, u64) {
     let (mut changes, mut count, mut ack) = (Changes::new(), 0, String::new());
+    redis.ok(&["DIRTY.READER", stream, "CURSOR", "check", "FROM", "0"]);
     loop {
         let read = format!("DIRTY.CONSUME {stream} CURSOR check {ack} COUNT 1000");
         let reply = redis.value(&words(&read));
@@ -161,7 +162,7 @@ fn changes(redis: &mut Conn, stream: &str) -> (Changes, u64) {
                     format!("XREVRANGE {stream} {id} - COUNT 9"),
                     format!("XRANGE {stream} {id} + COUNT 9"),
                     format!("XINFO STREAM {stream}"),
-                    format!("XINFO GROUPS {stream}"),
+                    format!("DIRTY.STATS {stream}"),
                 ] {
                     println!("{look}: {}", redis.run(&look));
                 }

@@ -377,6 +377,11 @@ impl Case {
             None => {
                 let words: Vec<Vec<u8>> = words(command);
                 let mut words: Vec<Vec<u8>> = words.into_iter().map(|w| self.word(w)).collect();
+                if let Some((_, cursor)) = command.split_once("DIRTY.ACK s CURSOR ") {
+                    let epoch = self.epoch(cursor.split(' ').next().expect("a name"));
+                    let position = words.last_mut().expect("a position");
+                    position.extend(format!("/{epoch}").into_bytes());
+                }
                 if command.starts_with("DIRTY.DECLARE") {
                     words.push(self.database.to_string().into_bytes());
                 }
@@ -399,6 +404,17 @@ impl Case {
             assert_eq!(self.state(), before, "{case}");
         }
         assert_eq!(self.left(), left, "{case}");
+    }
+
+    /// That of a cursor, which is in its positions.
+    fn epoch(&mut self, cursor: &str) -> String {
+        let stats = self.there.run("DIRTY.STATS s");
+        let (_, of_it) = stats
+            .split_once(&format!("name {cursor} kind cursor "))
+            .expect("a cursor");
+        let (_, position) = of_it.split_once(" position ").expect("its position");
+        let (_, epoch) = position.split_once('/').expect("its epoch");
+        epoch.split(' ').next().unwrap_or_default().into()
     }
 
     /// `#n`, `old` and `young` as they are meant.

@@ -81,9 +81,9 @@ impl Conn {
         self.connection.recv_response()
     }
 
-    /// A field of INFO.
+    /// A field of INFO, the module's own too.
     pub fn info(&mut self, field: &str) -> String {
-        let info = self.run("INFO");
+        let info = self.run("INFO everything");
         let prefix = format!("{field}:");
         let value = info
             .split("\\r\\n")
@@ -107,6 +107,12 @@ impl Conn {
         for (command, reply) in cases(table) {
             assert_eq!(self.run(&command), reply, "{command}");
         }
+    }
+
+    /// The data set, and how many changes the server has counted: whoever writes nothing changes neither.
+    pub fn written(&mut self) -> (String, String) {
+        let changes = self.info("rdb_changes_since_last_save");
+        (self.digest(), changes)
     }
 
     /// `PING` answers, and the data set is as it was.

@@ -2,6 +2,7 @@
 
 mod cases;
 mod conn;
+pub mod deltas;
 pub mod dice;
 pub mod dumps;
 pub mod entities;
@@ -12,6 +13,7 @@ pub mod readers;
 pub mod replication;
 mod server;
 pub mod story;
+pub mod turmoil;
 pub mod users;
 pub mod wrong;
 

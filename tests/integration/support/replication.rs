@@ -67,10 +67,18 @@ pub fn history(redis: &mut Conn) {
         "DIRTY.FLUSH order{1} INSERT 1 2 a b c d",
         "DIRTY.FLUSH order{1} DELETE 1",
         "DIRTY.FLUSH user UPDATE 9 0",
+        "DIRTY.READER s GROUP g FROM 0 MAXDELIVERIES 3",
+        "DIRTY.READER s CURSOR k FROM 0 SHARD 0 2 WHERE ENTITY user",
+        "DIRTY.READER new GROUP g FROM 0",
+        "DIRTY.READER t GROUP g FROM 0 ORDER ENTITY CLAIM 0 ONDEAD PARK",
         "DIRTY.CONSUME s GROUP g c COUNT 2",
         "DIRTY.CONSUME s CURSOR k",
-        "DIRTY.CONSUME new GROUP g c",
-        "DIRTY.CONSUME t GROUP g c PENDING CLAIM 0",
+        "DIRTY.CONSUME t GROUP g c",
+        "DIRTY.CONSUME t GROUP g d PENDING",
+        "DIRTY.HOLD t GROUP g d",
+        "DIRTY.LEAVE t GROUP g d",
+        "DIRTY.PAUSE t GROUP g ON",
+        "DIRTY.SEEK s CURSOR k $",
     ] {
         redis.run(command);
     }

@@ -73,6 +73,16 @@ impl Story {
         words(&command.join(" "))
     }
 
+    /// A connection in which this command waits.
+    pub fn wait(&mut self, command: &str) -> Conn {
+        let mut client = self.server.connect();
+        let words = self.words(command);
+        let before = super::readers::blocked(&self.server);
+        client.send(&words).expect("sent");
+        self.server.wait_for_blocked(before + 1);
+        client
+    }
+
     pub fn expect(&mut self, table: &str) {
         for (command, reply) in cases(table) {
             if let Some(ms) = command.strip_prefix("wait ") {
@@ -83,6 +93,11 @@ impl Story {
             assert_eq!(self.run(&command), reply, "{command}");
         }
     }
+}
+
+/// The reply to a command that was sent.
+pub fn got(client: &mut Conn) -> String {
+    short(&client.receive().expect("a reply"))
 }
 
 /// Those that the stream and the dead stream know.

@@ -39,9 +39,25 @@ const SEED: &[&str] = &[
     "DIRTY.DECLARE to-last STREAM fine STREAM last",
     "XADD full 18446744073709551615-18446744073709551615 a b",
     "XADD last 18446744073709551615-18446744073709551614 a b",
-    // Streams whose dead, or whose failures, have no place.
+    // Streams whose dead, or whose readers, have no place.
+    "DIRTY.READER full GROUP team FROM 0",
+    "DIRTY.CONSUME full GROUP team t1",
     "SET full:dead text",
-    "SET last:failures text",
+    "SET last:readers text",
+    // Groups that hold an event, have given one up, can bury none; one with an order.
+    "DIRTY.READER stream CURSOR mark FROM 0 SHARD 0 2",
+    "DIRTY.READER stream GROUP team FROM 0 REVISION 5",
+    "DIRTY.CONSUME stream GROUP team t1",
+    "DIRTY.READER stream GROUP dying FROM 0 DEAD graves",
+    "DIRTY.CONSUME stream GROUP dying t1",
+    "DIRTY.FAIL stream GROUP dying t1 why FATAL 1-1",
+    "DIRTY.READER stream GROUP lost FROM 0 DEAD turned",
+    "DIRTY.CONSUME stream GROUP lost t1",
+    "SET turned text",
+    "DIRTY.READER stream GROUP packed FROM 0 DEAD filled",
+    "DIRTY.CONSUME stream GROUP packed t1",
+    "XADD filled 18446744073709551615-18446744073709551615 a b",
+    "DIRTY.READER stream GROUP ordered FROM 0 ORDER META m ONDEAD PARK",
     // One whose second stream has no room, since a group has read nothing.
     "DIRTY.DECLARE to-no-room STREAM fine STREAM no-room MAXLEN 1 ONFULL REFUSE",
     "XGROUP CREATE no-room readers 0 MKSTREAM",
@@ -93,11 +109,13 @@ pub fn seed(redis: &mut Conn) {
     }
 }
 
-/// All there is: the digest knows nothing of groups, and not how many keys there are.
+/// All there is: the digest knows nothing of native groups, and not how many keys there are. Of readers it knows all
+/// but who waits, which STATS would tell.
 pub fn state(redis: &mut Conn) -> Vec<String> {
     let mut state = vec![redis.digest(), redis.run("DBSIZE")];
     for stream in STREAMS {
         state.push(redis.run(&format!("XINFO STREAM {stream} FULL")));
+        state.push(redis.run(&format!("DUMP {stream}:readers")));
     }
     state
 }

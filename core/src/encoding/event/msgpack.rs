@@ -210,6 +210,15 @@ fn read_pairs<'e, T>(
 }
 
 fn read_param<'e>(decoder: &mut Decoder<'e>) -> Option<Value<'e>> {
+    // As it is written here, in a fifth of the time.
+    if let [0x82, 0xa1, b't', 0xa1, letter, 0xa1, b'v', rest @ ..] = decoder.rest()
+        && let Some(field_type) = FieldType::from_letter(&[*letter])
+        && let mut behind = Decoder::new(rest)
+        && let Some(text) = behind.text()
+    {
+        *decoder = behind;
+        return Some(Some((field_type, text.into())));
+    }
     let (mut null, mut letter, mut text) = (None, None, None);
     for _ in 0..decoder.map()? {
         match decoder.text()? {

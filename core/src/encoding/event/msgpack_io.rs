@@ -110,6 +110,11 @@ impl<'e> Decoder<'e> {
         }
     }
 
+    /// The bytes that are still to be decoded.
+    pub fn rest(&self) -> &'e [u8] {
+        self.rest
+    }
+
     /// The pairs of a map, each decoded by `read`. Go writes nil for an empty map.
     pub fn elements<T>(&mut self, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let pairs = self.or_nil(Self::map)?.unwrap_or(0);

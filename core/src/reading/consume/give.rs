@@ -29,6 +29,15 @@ impl Consuming<'_, '_> {
         number
     }
 
+    /// An event is given.
+    fn count(&mut self, id: EventId) {
+        self.given = self.given.saturating_add(1);
+        self.left = self.left.saturating_sub(1);
+        if self.settings.claim_ms == 0 {
+            self.batch.insert(id);
+        }
+    }
+
     pub(super) fn may_change_dead(&mut self, stream: &mut impl Stream) -> Result<bool, Refusal> {
         if !stream.may_change_dead() {
             if !self.act.has_changed() {
@@ -124,8 +133,7 @@ impl Consuming<'_, '_> {
                     id,
                     alone: is_alone,
                 });
-                self.given = self.given.saturating_add(1);
-                self.left = self.left.saturating_sub(1);
+                self.count(id);
                 self.alone = is_alone;
                 if lane.key != 0 {
                     self.keys.insert(lane.key);
@@ -297,8 +305,7 @@ impl Consuming<'_, '_> {
         }
         let consumer = self.take_turn();
         self.act.change(Op::Deliver { consumer, id, key });
-        self.given = self.given.saturating_add(1);
-        self.left = self.left.saturating_sub(1);
+        self.count(id);
         if key != 0 {
             self.keys.insert(key);
         }

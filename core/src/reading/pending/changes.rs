@@ -42,9 +42,41 @@ impl Pending {
 
     /// A consumer gets a new entry.
     pub fn deliver(&mut self, id: EventId, key: u64, consumer: u32, now_ms: u64) {
+        if key == 0 {
+            return self.deliver_alone(id, consumer, now_ms);
+        }
         if let Some((place, lane, _)) = self.add(id, key, 0, 0) {
             self.hold_entry(place, lane, consumer, false, now_ms);
         }
+    }
+
+    /// The same, of an entry without a key, whose lane has nothing else.
+    fn deliver_alone(&mut self, id: EventId, consumer: u32, now_ms: u64) {
+        let Some(lane) = self.add_lane(0) else {
+            return;
+        };
+        let place = self.entries.len();
+        let entry = Entry {
+            id,
+            lane,
+            next: place,
+            prev: place,
+            deliveries: 1,
+            flags: flags::HELD | flags::GIVEN,
+        };
+        if self.entries.push(entry).is_none() {
+            return self.drop_lane(lane);
+        }
+        self.index.insert(&self.entries, id, place);
+        self.held = self.held.saturating_add(1);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            (lane.first, lane.held, lane.holder) = (place, 1, consumer);
+        }
+        if let Some(consumer) = self.consumers.get_mut(consumer) {
+            consumer.held = consumer.held.saturating_add(1);
+        }
+        self.clamp_list(Standing::Held, now_ms);
+        self.list_at(lane, Standing::Held, now_ms);
     }
 
     /// A consumer gets an entry that was there; whether it had been delivered before.

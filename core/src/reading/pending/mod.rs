@@ -216,6 +216,9 @@ impl Pending {
 
     /// The first dead event that keeps a key: what comes before it goes on.
     pub fn parked_by(&self, key: u64) -> Option<EventId> {
+        if self.parked.is_empty() {
+            return None;
+        }
         let all = (key, EventId::default())..=(key, EventId::MAX);
         self.parked.range(all).next().map(|((_, id), _)| *id)
     }

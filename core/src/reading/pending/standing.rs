@@ -100,16 +100,16 @@ impl Pending {
 
     /// Takes a lane from where it stands; then it stands nowhere, as if parked.
     pub(super) fn unlist(&mut self, lane: u32) {
-        let Some(&Lane {
-            standing,
-            at,
-            first,
-            holder,
-            ..
-        }) = self.lanes.get(lane)
-        else {
+        let Some(own) = self.lanes.get_mut(lane) else {
             return;
         };
+        let Lane {
+            at, first, holder, ..
+        } = *own;
+        let standing = std::mem::replace(&mut own.standing, Standing::Parked);
+        if standing == Standing::Parked {
+            return;
+        }
         if let Some(list) = self.lists.get_mut(standing as usize) {
             list.remove(&mut self.lanes, lane, Chain::Standing);
         }
@@ -125,9 +125,6 @@ impl Pending {
                 }
             }
             _ => (),
-        }
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.standing = Standing::Parked;
         }
     }
 
@@ -166,30 +163,31 @@ impl Pending {
         let Some(own) = self.lanes.get(lane) else {
             return;
         };
+        if own.held > 0 {
+            self.clamp_list(Standing::Held, now_ms);
+            return self.list_at(lane, Standing::Held, now_ms);
+        }
         let first = self.entries.get(own.first);
         let parked = self.parked_by(own.key);
-        let is_parked = parked.is_some_and(|id| first.is_none_or(|first| first.id > id));
-        let (standing, at) = match first {
-            _ if own.held > 0 => (Standing::Held, now_ms),
-            _ if is_parked => return,
-            None => return self.drop_lane(lane),
-            Some(first) => {
-                let due = self
-                    .failures
-                    .get(&first.id)
-                    .map_or(0, |failure| failure.due_ms);
-                match () {
-                    () if due > now_ms => (Standing::Delayed, due),
-                    () if first.is(flags::SILENT) => (Standing::Silent, now_ms),
-                    () if first.is(flags::GIVEN) => (Standing::Free, now_ms),
-                    () => (Standing::Queued, now_ms),
-                }
-            }
-        };
-        if standing != Standing::Delayed {
-            self.clamp_list(standing, now_ms);
+        if parked.is_some_and(|id| first.is_none_or(|first| first.id > id)) {
+            return;
         }
-        self.list_at(lane, standing, at);
+        let Some(first) = first else {
+            return self.drop_lane(lane);
+        };
+        let failure = match first.is(flags::FAILED) {
+            true => self.failures.get(&first.id),
+            false => None,
+        };
+        let due = failure.map_or(0, |failure| failure.due_ms);
+        let standing = match () {
+            () if due > now_ms => return self.list_at(lane, Standing::Delayed, due),
+            () if first.is(flags::SILENT) => Standing::Silent,
+            () if first.is(flags::GIVEN) => Standing::Free,
+            () => Standing::Queued,
+        };
+        self.clamp_list(standing, now_ms);
+        self.list_at(lane, standing, now_ms);
     }
 
     /// Times in the future count as now.
@@ -297,13 +295,12 @@ impl Pending {
 
     /// Takes an entry out: it is finished, whatever its end.
     pub fn finish(&mut self, id: EventId, now_ms: u64) {
-        let Some(place) = self.index.find(&self.entries, id) else {
+        let Some(place) = self.index.remove(&self.entries, id) else {
             return;
         };
         let Some(entry) = self.entries.get(place).copied() else {
             return;
         };
-        self.index.remove(id, place);
         self.release(place);
         if entry.is(flags::FAILED) {
             self.failures.remove(&id);
@@ -311,16 +308,20 @@ impl Pending {
         if entry.is(flags::REDRIVEN) {
             self.redriven.remove(&id);
         }
-        let Some(own) = self.lanes.get(entry.lane).copied() else {
+        let Some(own) = self.lanes.get(entry.lane) else {
             return;
         };
-        let was_first = own.first == place;
+        let (key, was_first) = (own.key, own.first == place);
         let stands_anew = own.held == 0 && (was_first || entry.is(flags::HELD));
         if stands_anew {
             self.unlist(entry.lane);
         }
         // Out of the lane's ring, if it is not alone there.
         if entry.next == place {
+            if key == 0 {
+                self.drop_lane(entry.lane);
+                return self.fill_entry(place);
+            }
             if let Some(lane) = self.lanes.get_mut(entry.lane) {
                 lane.first = NIL;
             }
@@ -355,9 +356,7 @@ impl Pending {
         self.held = self.held.saturating_sub(1);
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.held = lane.held.saturating_sub(1);
-            if let Some(consumer) = self.consumers.get_mut(lane.holder) {
-                consumer.held = consumer.held.saturating_sub(1);
-            }
+            self.consumers.relieve(lane.holder);
         }
     }
 

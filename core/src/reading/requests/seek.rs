@@ -20,7 +20,7 @@ impl<'a> Request<'a> {
     /// From the arguments behind the stream.
     pub fn parse(mut args: Args<'a>) -> Result<Self, Error> {
         let (kind, name) = reader(&mut args)?;
-        let start = start(&mut args, "SEEK")?;
+        let start = start(&mut args, "start")?;
         end(&mut args)?;
         Ok(Request { kind, name, start })
     }

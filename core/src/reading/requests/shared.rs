@@ -203,29 +203,36 @@ pub fn shard(args: &mut Args) -> Result<Shard, Error> {
     }
 }
 
-/// What stands behind WHERE: filters follow each other until something else comes.
+/// What stands behind WHERE: filters follow each other until something else comes. What is said twice counts once.
 pub fn filter(args: &mut Args, limits: &Limits) -> Result<Filter, Error> {
     let mut filter = Filter::default();
-    let mut found = 0usize;
+    let mut found = Found {
+        any: false,
+        filters: 0,
+        limits,
+    };
     loop {
-        limits.check_filters(found)?;
         // As many as there are: of those that are missing the client is told.
         if args.keyword("ENTITY") {
-            let entity = args.next("ENTITY", "a name")?;
-            filter.entities.insert(entity.to_vec());
+            let entity = name(args, "ENTITY", "a name")?;
+            found.count(filter.entities.insert(entity.to_vec()))?;
         } else if args.keyword("ID") {
-            names(args, "ID", "an id", &mut found, limits, &mut filter.ids)?;
+            found.count(filter.ids.is_empty())?;
+            names(args, "ID", "an id", &mut found, &mut filter.ids)?;
+            check_ids(&filter.ids)?;
         } else if args.keyword("OPS") {
+            found.count(filter.operations.is_none())?;
             let before = filter.operations.unwrap_or(Operations::empty());
             filter.operations = Some(before | operations(args)?);
         } else if args.keyword("FIELDS") {
+            found.count(filter.fields.is_none())?;
             let fields = filter.fields.get_or_insert_with(BTreeSet::new);
-            names(args, "FIELDS", "a field", &mut found, limits, fields)?;
+            names(args, "FIELDS", "a field", &mut found, fields)?;
         } else if args.keyword("META") {
             let name = args.next("META", "a name")?.to_vec();
             let value = args.next("META", "a value")?.to_vec();
-            filter.meta.entry(name).or_default().insert(value);
-        } else if found > 0 {
+            found.count(filter.meta.entry(name).or_default().insert(value))?;
+        } else if found.any {
             return Ok(filter);
         } else {
             return Err(Error::Missing {
@@ -233,7 +240,33 @@ pub fn filter(args: &mut Args, limits: &Limits) -> Result<Filter, Error> {
                 what: "a filter: ENTITY, ID, OPS, FIELDS or META",
             });
         }
-        found = found.saturating_add(1);
+    }
+}
+
+/// The filters that were read so far, of which there are as many as a setting allows.
+struct Found<'l> {
+    any: bool,
+    filters: usize,
+    limits: &'l Limits,
+}
+
+impl Found<'_> {
+    fn count(&mut self, is_new: bool) -> Result<(), Error> {
+        self.any = true;
+        self.filters = self.filters.saturating_add(usize::from(is_new));
+        self.limits.check_filters(self.filters)
+    }
+}
+
+/// No entity has an empty id, and an empty list does not mean all.
+fn check_ids(ids: &BTreeSet<Vec<u8>>) -> Result<(), Error> {
+    let (of, what) = ("ID", "an id");
+    if ids.is_empty() {
+        return Err(Error::Missing { of, what });
+    }
+    match ids.contains(b"".as_slice()) {
+        true => Err(Error::Empty { of, what }),
+        false => Ok(()),
     }
 }
 
@@ -242,15 +275,11 @@ fn names(
     args: &mut Args,
     of: &'static str,
     what: &'static str,
-    found: &mut usize,
-    limits: &Limits,
+    found: &mut Found,
     names: &mut BTreeSet<Vec<u8>>,
 ) -> Result<(), Error> {
-    let count = args.count(of)?;
-    *found = found.saturating_add(count.min(args.remaining()));
-    limits.check_filters(*found)?;
-    for _ in 0..count {
-        names.insert(args.next(of, what)?.to_vec());
+    for _ in 0..args.count(of)? {
+        found.count(names.insert(args.next(of, what)?.to_vec()))?;
     }
     Ok(())
 }

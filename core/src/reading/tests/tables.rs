@@ -25,6 +25,16 @@ stories! {
         pending c=c2 after=3 -> 4 held c2
         pending n=1 after=3 -> 4 held c2
         floor -> 3"
+    with_claim_0_a_call_gives_each_event_once: "
+        group g from=0 claim=0
+        add abc
+        read c1 n=10 -> 1:1 2:1 3:1
+        read c2 n=10 -> 1:2 2:2 3:2
+        read c2 n=2 -> 1:3 2:3 more
+        read c2 pending n=10 -> 3:3 1:4 2:4
+        add d
+        read c1 n=4 -> 3:4 1:5 2:5 4:1
+        read c1 n=10 -> 3:5 1:6 2:6 4:2"
     acknowledgements_of_what_others_hold_do_nothing_and_are_told: "
         group g from=0
         add abc
@@ -318,6 +328,26 @@ stories! {
         look 1 n=1 -> 3 | 3 missed=1 more
         follow c ack=77 -> 3 4 | 4 missed=null
         look 77 -> NOPOSITION this stream did not give the position 100000-77"
+    a_position_of_a_stream_that_is_gone_moves_nothing: "
+        cursor c from=0
+        add abc
+        follow c -> 1 2 3 | 3
+        delete
+        at 50
+        add xy
+        look 3 -> NOPOSITION this stream did not give the position 100000-3
+        follow c ack=3 -> 1 2 | 2 missed=null
+        follow c ack=3 -> 1 2 | 2 missed=null
+        follow c ack=2 -> | 2"
+    a_time_is_no_position_of_an_event: "
+        cursor c from=0
+        add ab
+        at 50
+        add c
+        del 2
+        look 18446744073709551615 -> 3 | 3
+        look 0 -> 1 3 | 3 missed=1
+        follow c ack=18446744073709551615 -> 3 | 3"
     read_keeps_no_state: "
         add abc
         look 0 n=2 -> 1 2 | 2 more
@@ -523,6 +553,23 @@ stories! {
         leave c2 -> 0
         wake -> Some(1)
         read c1 -> 5:1"
+    an_acknowledgement_wakes_the_waiting_calls_of_the_consumer_that_has_room_now: "
+        group g from=0 maxpending=1
+        add abc
+        read c1 -> 1:1
+        waits c1 on
+        read c2 -> 2:1
+        ack c2 2 ->
+        wake -> None
+        ack c1 1 ->
+        wake -> Some(1)
+        read c1 -> 3:1
+        fail c1 fatal 3 -> dead
+        wake -> Some(1)
+        group h from=0 order=stream
+        read c1 group=h n=1 -> 1:1 more
+        ack c1 group=h 1 ->
+        wake -> None"
     waiting_is_no_silence: "
         group g from=0 order=stream
         add a
