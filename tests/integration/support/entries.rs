@@ -68,18 +68,6 @@ pub fn entries(redis: &mut Conn, stream: &str) -> Vec<(String, Vec<u8>)> {
     entries.iter().map(entry).collect()
 }
 
-/// The seqs of a stream's entries.
-pub fn seqs(redis: &mut Conn, stream: &str) -> String {
-    let Value::Array(entries) = redis.value(&["XRANGE", stream, "-", "+"]) else {
-        panic!("no stream {stream}");
-    };
-    let seq = |entry: &Value| match entry {
-        Value::Array(parts) => text(&parts[0]).split('-').nth(1).unwrap().to_string(),
-        other => panic!("{other:?}"),
-    };
-    entries.iter().map(seq).collect::<Vec<_>>().join(" ")
-}
-
 /// The last entry of a stream, its fields in their order.
 pub fn newest(redis: &mut Conn, stream: &str) -> Vec<(String, String)> {
     let Value::Array(entries) = redis.value(&["XREVRANGE", stream, "+", "-", "COUNT", "1"]) else {
