@@ -21,6 +21,7 @@ use redis_module::{Context, RedisString};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, c_int};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// A call that found nothing and waits.
@@ -39,6 +40,9 @@ pub trait Await {
 
     /// Whether it takes what it finds from the others that wait for its reader.
     fn takes(&self) -> bool;
+
+    /// The consumer that calls, if it is one of a group.
+    fn consumer(&self) -> Option<&[u8]>;
 
     /// It waits no longer. Which others of its reader may find something now.
     fn end(&mut self) -> Wake;
@@ -325,27 +329,52 @@ impl Alarm for Due {
     }
 }
 
+/// The client that came next after another, of those that wait for one reader.
+fn next_client(subject: &Subject, after: u64) -> Option<(u64, Handle<Waiting>)> {
+    let next = registry(|registry| {
+        let clients = &registry.queues.get(subject)?.clients;
+        let next = clients.range((Excluded(after), Unbounded)).next();
+        next.map(|(number, client)| (*number, client.clone()))
+    });
+    next.flatten()
+}
+
 /// Wakes the first client that would find something. When to look again.
 fn look(ctx: &Context, subject: &Subject) -> Option<u64> {
     let now_ms = clock::now_ms();
-    let clients = registry(|registry| {
-        let queue = registry.queues.get(subject);
-        queue.map(|queue| queue.clients.values().cloned().collect::<Vec<_>>())
-    });
-    let clients = clients.flatten().unwrap_or_default();
     // A reader whose stream has gone to another node asks for it, and is redirected.
     let has_left = cluster::has_left(ctx, &keys::string(&subject.stream));
     let mut due_ms: Option<u64> = None;
-    for client in clients {
-        let answer = client.ask(|waiting| match has_left {
-            true => (Ok(Prospect::Some), false),
-            false => (waiting.prospect(ctx), waiting.awaited.takes()),
+    // The one consumer that may find something, once that is known.
+    let mut only: Option<Box<[u8]>> = None;
+    let mut last = 0;
+    while let Some((number, client)) = next_client(subject, last) {
+        last = number;
+        let answer = client.ask(|waiting| {
+            let awaited = &waiting.awaited;
+            if has_left {
+                return Some((Ok(Prospect::Some), false));
+            }
+            if only.is_some() && only.as_deref() != awaited.consumer() {
+                return None;
+            }
+            let takes = awaited.takes();
+            Some((waiting.prospect(ctx), takes))
         });
-        let takes = match answer {
+        let takes = match answer.flatten() {
             None => continue,
             Some((Ok(Prospect::None(later_ms)), _)) => {
                 due_ms = due_ms.into_iter().chain(later_ms).min();
                 continue;
+            }
+            Some((Ok(Prospect::ForOne(consumer, later_ms)), _)) => {
+                due_ms = due_ms.into_iter().chain(later_ms).min();
+                only = Some(consumer);
+                continue;
+            }
+            Some((Ok(Prospect::ForNobody(later_ms)), _)) => {
+                due_ms = due_ms.into_iter().chain(later_ms).min();
+                break;
             }
             Some((Ok(Prospect::Some), takes)) => takes,
             // An error is the client's to hear.
@@ -415,7 +444,13 @@ impl Waiter for Waiting {
             return Wait::Over;
         }
         match waiting.prospect(ctx) {
-            Ok(Prospect::None(due_ms)) if may_wait_on => {
+            Ok(Prospect::Some) => {
+                waiting.serve(ctx);
+                Wait::Over
+            }
+            Ok(
+                Prospect::None(due_ms) | Prospect::ForNobody(due_ms) | Prospect::ForOne(_, due_ms),
+            ) if may_wait_on => {
                 let now_ms = clock::now_ms();
                 registry(|registry| {
                     let later_ms = due_ms.map(|due_ms| due_ms.max(now_ms.saturating_add(NEXT_MS)));
@@ -424,12 +459,8 @@ impl Waiter for Waiting {
                 });
                 Wait::GoesOn
             }
-            Ok(Prospect::None(_)) => {
+            Ok(_) => {
                 waiting.awaited.give_up(Reply::new(ctx));
-                Wait::Over
-            }
-            Ok(Prospect::Some) => {
-                waiting.serve(ctx);
                 Wait::Over
             }
             Err(error) => {

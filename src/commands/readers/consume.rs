@@ -246,6 +246,10 @@ impl Await for WaitingGroup {
         true
     }
 
+    fn consumer(&self) -> Option<&[u8]> {
+        Some(&self.consumer)
+    }
+
     fn end(&mut self) -> Wake {
         self.seat.leave()
     }
@@ -309,6 +313,10 @@ impl Await for WaitingCursor {
 
     fn takes(&self) -> bool {
         false
+    }
+
+    fn consumer(&self) -> Option<&[u8]> {
+        None
     }
 
     fn end(&mut self) -> Wake {

@@ -154,6 +154,10 @@ impl Await for WaitingRead {
         false
     }
 
+    fn consumer(&self) -> Option<&[u8]> {
+        None
+    }
+
     fn end(&mut self) -> Wake {
         Wake::None
     }

@@ -7,7 +7,6 @@ mod random;
 
 use super::support::dice::rand;
 use super::support::dumps::crc64;
-use super::support::readers::field;
 use super::support::{Conn, Server, text, wait_until};
 use random::{Random, Words};
 use redis::Value;
@@ -73,7 +72,7 @@ impl Run {
         let server = Server::with(&["--appendonly", "yes", "--aof-use-rdb-preamble", "no"]);
         Run {
             seed,
-            random: Random::new(seed),
+            random: Random(seed | 1),
             replica: Server::replica_of(&server),
             conns: [server.connect(), server.connect_resp3()],
             readers: (0..4).map(|_| Reader::new(&server)).collect(),
@@ -109,9 +108,11 @@ impl Run {
         }
         let template = random.of(&[
             "DIRTY.CONSUME $stream GROUP g d BLOCK $wait",
-            "DIRTY.CONSUME $stream GROUP g c COUNT $n BLOCK $wait",
-            "DIRTY.CONSUME $stream GROUP h c BLOCK $wait JSON",
+            "DIRTY.CONSUME $stream GROUP g c BLOCK $wait $options",
+            "DIRTY.CONSUME $stream GROUP h c BLOCK $wait",
+            "DIRTY.CONSUME $stream GROUP o $group BLOCK $wait",
             "DIRTY.CONSUME $stream CURSOR k BLOCK $wait",
+            "DIRTY.READ $stream FROM $start BLOCK $wait",
             "DIRTY.READ $stream FROM $ BLOCK $wait WHERE OPS D",
             "XREADGROUP GROUP g d BLOCK $wait STREAMS s >",
         ]);
@@ -196,25 +197,6 @@ impl Run {
         });
         self.errors += u64::from(matches!(reply, Value::ServerError(_)));
         look_at(&reply, &shown(&command));
-        self.note(&reply);
-    }
-
-    /// Takes down an event that was given.
-    fn note(&mut self, reply: &Value) {
-        let is_batch = match reply {
-            Value::Map(_) => true,
-            Value::Array(items) => items.first().is_some_and(|first| text(first) == "events"),
-            _ => false,
-        };
-        let events = is_batch.then(|| field(reply, "events")).flatten();
-        if let Some(Value::Array(events)) = events
-            && let Some(id) = events
-                .last()
-                .filter(|event| matches!(event, Value::Array(_) | Value::Map(_)))
-                .and_then(|event| field(event, "id"))
-        {
-            self.random.last = text(&id);
-        }
     }
 
     /// Everybody is answered, and the copies are the same.

@@ -69,14 +69,14 @@ const NUMBERS: &[&str] = &[
     "007",
 ];
 
-const GROUPS: &[&str] = &["g", "g", "h", "h", "n", "k", ""];
+const GROUPS: &[&str] = &["g", "h", "c", "o", ""];
 
 const TOKENS: &[&str] = &["k", "l", "", "\0"];
 
 const WORDS: &[&str] = &[
     "NULL", "JSON", "MSGPACK", "GROUP", "CURSOR", "ACK", "BLOCK", "COUNT", "WHERE", "STREAM",
     "META", "SNAPSHOT", "DELETE", "ONCE", "DEFER", "FROM", "$", "0", "1-1", "-", "1", "5", "DEAD",
-    "TAGS",
+    "TAGS", "ORDER", "FORCE", "ALL", "IDS", "ENTITY", "ON", "PARK", "JSON", "LOAD",
 ];
 
 /// Templates of commands: `Random::fill` fills them.
@@ -106,44 +106,48 @@ const DIRTY: &[&str] = &[
     "DIRTY.GET $key $id $id",
     "DIRTY.GET $any $id",
     "DIRTY.INFO $any",
-    "DIRTY.READER $stream GROUP g FROM $start $settings",
+    "DIRTY.READER $stream GROUP g FROM $start CLAIM $ms MAXDELIVERIES 2",
+    "DIRTY.READER $stream GROUP o FROM $start ORDER ENTITY ONDEAD PARK CLAIM $ms",
     "DIRTY.READER $stream GROUP h FROM $start $settings",
-    "DIRTY.READER $stream GROUP $group $settings",
-    "DIRTY.READER $stream CURSOR k FROM $start WHERE OPS IU",
-    "DIRTY.READER $stream CURSOR $group FROM $start SHARD 0 2 MINAGE $ms REVISION $n",
-    "DIRTY.READER s GROUP n FROM GROUP $group $settings",
+    "DIRTY.READER $stream GROUP $group FROM $start $settings $settings",
+    "DIRTY.READER $stream CURSOR k FROM $start",
+    "DIRTY.READER $stream CURSOR $group FROM $start SHARD 0 2 $settings",
+    "DIRTY.READER $stream GROUP $group FROM GROUP $group $settings",
+    "DIRTY.READER $any GROUP $group $settings",
     "DIRTY.CONSUME $stream GROUP $group $group $options",
     "DIRTY.CONSUME $stream GROUP g c $options",
-    "DIRTY.CONSUME $stream GROUP h d COUNT $n",
-    "DIRTY.CONSUME s GROUP g c PENDING",
-    "DIRTY.CONSUME $stream CURSOR k COUNT $n",
+    "DIRTY.CONSUME s GROUP g c $options",
+    "DIRTY.CONSUME s GROUP o $group $options",
     "DIRTY.CONSUME $stream CURSOR $group $options",
-    "DIRTY.CONSUME $any CURSOR k ACK $event",
+    "DIRTY.CONSUME $any CURSOR k $options",
     "DIRTY.READ $stream FROM $start $options",
-    "DIRTY.READ $any FROM $start SHARD 1 2 MINAGE $ms",
-    "DIRTY.ACK $stream GROUP $group c $event $event",
-    "DIRTY.ACK $stream GROUP g c FORCE $last",
-    "DIRTY.ACK $stream CURSOR $group $event",
+    "DIRTY.READ $any FROM $event MINAGE $ms SHARD 1 2",
+    "DIRTY.ACK $stream GROUP $group c $event",
+    "DIRTY.ACK $stream GROUP $group c FORCE $event $event",
+    "DIRTY.ACK $stream CURSOR $group $position",
     "DIRTY.HOLD $stream GROUP $group c",
-    "DIRTY.HOLD $stream GROUP g c $event",
+    "DIRTY.HOLD $stream GROUP $group c $event",
     "DIRTY.SEEK $stream GROUP $group $start",
     "DIRTY.SEEK $stream CURSOR $group $start",
-    "DIRTY.FAIL $stream GROUP $group c $value FORCE FATAL $last",
-    "DIRTY.FAIL $stream GROUP $group c $value DELAY $ms $last",
-    "DIRTY.FAIL s GROUP g c $value FORCE $last $event",
-    "DIRTY.FAIL s CURSOR k $value $last",
+    "DIRTY.FAIL $stream GROUP $group c $value $event",
+    "DIRTY.FAIL $stream GROUP $group c $value FORCE DELAY $ms $event $event",
+    "DIRTY.FAIL s GROUP $group c $value FORCE FATAL $event $event $event",
+    "DIRTY.FAIL $stream CURSOR $group $value $event",
     "DIRTY.LEAVE $stream GROUP $group c",
     "DIRTY.PENDING $stream GROUP $group COUNT $n",
-    "DIRTY.REDRIVE $stream GROUP $group ALL",
-    "DIRTY.REDRIVE s GROUP g IDS 2 $last $event",
-    "DIRTY.DISCARD $stream GROUP $group ENTITY user $id",
-    "DIRTY.DISCARD s GROUP h ALL",
+    "DIRTY.PENDING $stream GROUP $group CONSUMER c AFTER $event",
     "DIRTY.PAUSE $stream GROUP $group ON",
     "DIRTY.PAUSE $stream GROUP $group OFF",
-    "DIRTY.FORGET $stream GROUP h",
+    "DIRTY.REDRIVE $stream GROUP $group ALL",
+    "DIRTY.REDRIVE $stream GROUP $group ENTITY $key $id",
+    "DIRTY.REDRIVE $stream GROUP $group IDS 2 $event $event",
+    "DIRTY.DISCARD $stream GROUP $group ALL",
+    "DIRTY.DISCARD $stream CURSOR $group IDS 1 $event",
+    "DIRTY.DISCARD $stream GROUP h KEY $value",
+    "DIRTY.FORGET $stream GROUP $group",
     "DIRTY.FORGET $stream CURSOR $group",
     "DIRTY._DELTA $any $value",
-    "DIRTY._DELTA s:readers LOAD $value",
+    "DIRTY._DELTA $stream LOAD $value",
     "DIRTY.STATS $any",
 ];
 
@@ -196,26 +200,15 @@ const NATIVE: &[&str] = &[
 pub type Words = Vec<Vec<u8>>;
 
 /// Numbers as random as need be.
-pub struct Random {
-    seed: u64,
-    /// An event that somebody was given.
-    pub last: String,
-}
+pub struct Random(pub u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random {
-            seed: seed | 1,
-            last: "1-1".into(),
-        }
-    }
-
     pub fn below(&mut self, n: usize) -> usize {
         // xorshift64*
-        self.seed ^= self.seed >> 12;
-        self.seed ^= self.seed << 25;
-        self.seed ^= self.seed >> 27;
-        (self.seed.wrapping_mul(0x2545F4914F6CDD1D) >> 33) as usize % n
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545F4914F6CDD1D) >> 33) as usize % n
     }
 
     pub fn one_in(&mut self, n: usize) -> bool {
@@ -249,10 +242,10 @@ impl Random {
                 "$later" => self.of(&["1", "5", "10000000"]).into(),
                 "$group" => self.of(GROUPS).into(),
                 "$token" => self.of(TOKENS).into(),
-                "$last" => self.last.clone().into_bytes(),
                 "$event" => {
                     format!("{}-{}", self.of(&["0", "1", "5"]), self.below(40)).into_bytes()
                 }
+                "$position" => format!("0-{}/{}", self.below(40), self.number()).into_bytes(),
                 "$start" => self
                     .of(&["0", "$", "1", "0-3", "1-1", "99999999999999"])
                     .into(),
@@ -327,43 +320,43 @@ impl Random {
     }
 
     pub fn options(&mut self) -> Words {
-        let mut words = Vec::new();
-        for _ in 0..self.below(4) {
-            let template = self.of(&[
-                "ACK 1 $last",
-                "ACK $event",
-                "ACK 2 $event $last",
-                "PENDING",
-                "COUNT $n",
-                "BLOCK $wait",
-                "RAW",
-                "JSON",
-            ]);
-            words.extend(self.fill(template));
-        }
-        words
+        self.some_of(&[
+            "ACK 1 $event",
+            "ACK $position",
+            "ACK 2 $event $event",
+            "PENDING",
+            "COUNT $n",
+            "BLOCK $wait",
+            "RAW",
+            "JSON",
+            "WHERE OPS IU",
+        ])
     }
 
-    /// Of a group.
+    /// Of a reader.
     pub fn settings(&mut self) -> Words {
+        self.some_of(&[
+            "CLAIM $ms",
+            "MAXDELIVERIES $n",
+            "MAXPENDING $n",
+            "DEAD $any",
+            "DEAD t",
+            "ORDER STREAM",
+            "ORDER ENTITY",
+            "ORDER META $field",
+            "ONDEAD PARK",
+            "MINAGE $ms",
+            "SHARD 0 2",
+            "REVISION $n",
+            "WHERE FIELDS 1 $field META $field $value",
+            "WHERE ENTITY $key ID 1 $id OPS IU",
+        ])
+    }
+
+    fn some_of(&mut self, templates: &[&str]) -> Words {
         let mut words = Vec::new();
         for _ in 0..self.below(4) {
-            let template = self.of(&[
-                "CLAIM $ms",
-                "MAXDELIVERIES 2",
-                "MAXDELIVERIES $n",
-                "DEAD $any",
-                "MAXPENDING $n",
-                "MINAGE $ms",
-                "ORDER STREAM",
-                "ORDER ENTITY",
-                "ORDER META $field ONDEAD PARK",
-                "ORDER ENTITY ONDEAD PARK",
-                "REVISION $n",
-                "WHERE OPS IU",
-                "WHERE FIELDS 1 $field META $field $value",
-                "WHERE ENTITY $key",
-            ]);
+            let template = self.of(templates);
             words.extend(self.fill(template));
         }
         words

@@ -63,7 +63,7 @@ impl Consuming<'_, '_> {
         let mut oldest = None;
         if let Some(lane) = pending.head(Standing::Silent) {
             oldest = Some(Due {
-                since: lane.at,
+                since: lane.at.min(self.act.now_ms),
                 id: pending.first(lane)?.id,
                 is_held: false,
             });
@@ -87,7 +87,8 @@ impl Consuming<'_, '_> {
     pub(super) fn oldest_due(&self) -> Option<Due> {
         let pending = self.act.pending()?;
         let mut oldest: Option<Due> = None;
-        let free = pending.head(Standing::Free).map(|lane| (lane.at, lane));
+        let free = pending.head(Standing::Free);
+        let free = free.map(|lane| (lane.at.min(self.act.now_ms), lane));
         let delayed = pending.delayed().next();
         for (since, lane) in free.into_iter().chain(delayed) {
             let is_older = oldest.as_ref().is_none_or(|due| since < due.since);

@@ -72,12 +72,16 @@ impl Consumed {
 }
 
 /// What a waiting call would find.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prospect {
     /// Perhaps something: it is worth asking.
     Some,
     /// Nothing, before this time in ms if nobody does anything.
     None(Option<u64>),
+    /// The same, and for no other call of the reader either.
+    ForNobody(Option<u64>),
+    /// The same, and for no other call but those of this consumer, which has the turn.
+    ForOne(Box<[u8]>, Option<u64>),
 }
 
 /// A call at work.
@@ -209,7 +213,7 @@ impl Readers {
         };
         Ok(match consuming.has_some(passed, look.last, stream) {
             true => Prospect::Some,
-            false => Prospect::None(consuming.due_ms()),
+            false => consuming.nothing(),
         })
     }
 }
@@ -315,6 +319,26 @@ impl Consuming<'_, '_> {
         let is_due = self.left == 0 && self.oldest_due().is_some();
         let is_queued = self.left == 0 && self.first_of(Standing::Queued).is_some();
         Ok(more || is_due || is_queued && self.room() > 0)
+    }
+
+    /// There is nothing for this consumer. For whom there may be something all the same.
+    fn nothing(&mut self) -> Prospect {
+        let due_ms = self.due_ms();
+        if !self.may_take() {
+            let turn = self.act.group().and_then(|group| group.turn);
+            let waits = turn.filter(|turn| self.act.silent_since(*turn).is_none());
+            let consumers = self.act.pending().map(|pending| &pending.consumers);
+            let name = consumers.zip(waits).map(|(all, turn)| all.name(turn));
+            return match name {
+                Some(name) => Prospect::ForOne(name.into(), due_ms),
+                None => Prospect::ForNobody(due_ms),
+            };
+        }
+        // Others differ from one that holds nothing by what they hold, and then they get less.
+        match self.held() {
+            0 => Prospect::ForNobody(due_ms),
+            _ => Prospect::None(due_ms),
+        }
     }
 
     /// Whether `read` would give something, without giving it.

@@ -316,6 +316,42 @@ impl World {
         }
     }
 
+    /// If all wait: who is told that there is nothing gets nothing, nor do the others of whom that is told.
+    fn assert_prospects(&self) {
+        let mut readers = self.readers.clone();
+        for consumer in CONSUMERS {
+            readers.set_waiting(b"g", consumer, true, self.now);
+        }
+        let limits = Limits::default();
+        let call = |consumer| Consume {
+            group: b"g",
+            consumer,
+            ack: &[],
+            pending: false,
+            count: 3,
+        };
+        let getting = CONSUMERS.into_iter().filter(|consumer| {
+            let (mut readers, mut stream) = (readers.clone(), self.stream.clone());
+            let outcome = readers.consume(&call(consumer), limits, self.now, &mut stream);
+            outcome.unwrap().reply.given > 0
+        });
+        let getting: Vec<&[u8]> = getting.collect();
+        for consumer in CONSUMERS {
+            let mut stream = self.stream.clone();
+            let mut passed = EventId::default();
+            let prospect =
+                readers.prospect(&call(consumer), &mut passed, limits, self.now, &mut stream);
+            let mut told = getting.iter().filter(|other| match &prospect {
+                Ok(Prospect::None(_)) => **other == consumer,
+                Ok(Prospect::ForNobody(_)) => true,
+                Ok(Prospect::ForOne(one, _)) => ***other != **one,
+                Ok(Prospect::Some) => false,
+                Err(refusal) => panic!("{refusal:?}"),
+            });
+            assert_eq!(told.next(), None, "{consumer:?} is told {prospect:?}");
+        }
+    }
+
     fn held_by(&self, who: usize) -> Vec<EventId> {
         let known = self
             .known
@@ -720,6 +756,9 @@ impl World {
             30 if at % 3 == 0 => self.redrive(),
             31 if at % 40 == 0 => self.begin_again(),
             _ => (),
+        }
+        if at % 8 == 0 {
+            self.assert_prospects();
         }
     }
 }
