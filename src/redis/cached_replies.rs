@@ -130,7 +130,10 @@ fn keep(ctx: &Context, name: &[u8]) -> Option<Place> {
     if reply.view().text() != Some(name) {
         return None;
     }
-    Some(Place::Taken(Box::leak(name.into()), Box::leak(Box::new(reply))))
+    Some(Place::Taken(
+        Box::leak(name.into()),
+        Box::leak(Box::new(reply)),
+    ))
 }
 
 /// Cheap, for short names: whoever makes many collide gains nothing, and loses what this saves.
