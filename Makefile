@@ -17,7 +17,7 @@ SERVERS ?= redis-6 redis-8 valkey-8 valkey-9
 # Where `make bench` writes; a trial run goes elsewhere and leaves README.md as it is.
 OUT ?= docs/bench
 
-.PHONY: help run cluster test test-servers test-clients build lint fuzz leaks demo bench bench-smoke bench-report watch \
+.PHONY: help run cluster test orders test-servers test-clients build lint fuzz leaks demo bench bench-smoke bench-report watch \
     package test-package install uninstall clean setup
 
 help: ## list these targets
@@ -34,6 +34,9 @@ test: build ## unit tests, integration tests against real servers, the sessions 
 	@scripts/check-docs.sh
 	@scripts/check-watch.sh
 	@scripts/demo.sh
+
+orders: setup ## simulate ten million deliveries in order (DELIVERIES=10000000 SEED=…)
+	cargo test --release -p dirty-streams-core --lib -- --ignored --nocapture ten_million
 
 test-servers: build ## the integration tests on newer Debians' servers (TESTS="smoke flush" SERVERS="redis-6 redis-8 valkey-8 valkey-9")
 	@scripts/test-servers.sh $(TARGET)/servers "$(SERVERS)" $(TESTS)

@@ -38,6 +38,7 @@ mod names;
 mod old_servers;
 mod once;
 mod operating;
+mod orders;
 mod panics;
 mod paused;
 mod persistence;

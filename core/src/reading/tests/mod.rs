@@ -5,6 +5,8 @@ mod fake;
 mod histories;
 mod hostile;
 mod native;
+mod orders;
 mod story;
 mod tables;
+mod turns;
 mod world;
