@@ -60,6 +60,8 @@ def as_markdown(figures):
         "| --- | --- | --- | --- | --- |",
     ]
     for goal in GOALS:
+        if all(ratio == "-" for ratio, _ in verdicts(goal, figures)):
+            continue  # it is younger than the figures
         found = [
             ratio if verdict == "met" else f"**{ratio}**, {verdict.lower()}"
             for ratio, verdict in verdicts(goal, figures)

@@ -52,6 +52,8 @@ mod settings;
 mod settings_wire;
 mod settle;
 mod slab;
+#[cfg(any(test, fuzzing))]
+mod soundness;
 mod stats;
 mod stream;
 mod wire;

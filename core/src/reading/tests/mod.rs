@@ -6,7 +6,6 @@ mod histories;
 mod hostile;
 mod native;
 mod orders;
-mod soundness;
 mod story;
 mod tables;
 mod turns;
