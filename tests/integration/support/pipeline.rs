@@ -55,6 +55,7 @@ pub struct Pipeline {
     pub flushes: AtomicU64,
     pub refused: AtomicU64,
     pub failed: AtomicU64,
+    pub redriven: AtomicU64,
     pub crashes: AtomicU64,
 }
 
@@ -65,6 +66,11 @@ const READERS: [&str; 4] = [
     "ORDER META of ONDEAD PARK",
     "ORDER STREAM",
 ];
+
+/// Whether events of a partition die, and are brought back in front of the later ones of their keys.
+fn has_deaths(p: u64) -> bool {
+    READERS[p as usize % READERS.len()].contains("PARK")
+}
 
 /// The numbers of an entity in a batch, with their ids, and the sum that they are folded into.
 struct Work {
@@ -102,6 +108,7 @@ impl Pipeline {
             flushes: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            redriven: AtomicU64::new(0),
             crashes: AtomicU64::new(0),
         }
     }
@@ -170,6 +177,14 @@ impl Pipeline {
 
     /// Whether there was anything.
     fn step(&self, link: &mut impl Link, worker: &mut Worker, p: u64) -> bool {
+        if has_deaths(p) && worker.dice.roll(8) == 0 {
+            let redriven = link.tell(&format!("DIRTY.REDRIVE s{{{p}}} GROUP g ALL"));
+            let redriven = number(&redriven);
+            self.redriven.fetch_add(redriven, SeqCst);
+            if redriven > 0 {
+                return true;
+            }
+        }
         let pending = if worker.pending.remove(&p) {
             "PENDING "
         } else {
@@ -246,9 +261,12 @@ impl Pipeline {
         );
         if worker.dice.roll(12) == 0 {
             let place = worker.dice.roll(events.len() as u64) as usize;
-            let (delay, id) = (worker.dice.roll(2) * 50, &events[place].0);
-            let name = &worker.name;
-            let line = format!("DIRTY.FAIL s{{{p}}} GROUP g {name} oh DELAY {delay} {id}");
+            let again = match has_deaths(p) && worker.dice.roll(2) == 0 {
+                true => "FATAL".to_string(),
+                false => format!("DELAY {}", worker.dice.roll(2) * 50),
+            };
+            let (name, id) = (&worker.name, &events[place].0);
+            let line = format!("DIRTY.FAIL s{{{p}}} GROUP g {name} oh {again} {id}");
             self.failed.fetch_add(1, SeqCst);
             if !matches!(link.ask(&line), Answer::Reply(_)) {
                 worker.pending.insert(p);
@@ -307,6 +325,8 @@ impl Pipeline {
         for p in 0..self.partitions {
             let pending = link.tell(&format!("DIRTY.PENDING s{{{p}}} GROUP g COUNT 5"));
             assert_eq!(text(&pending), "[]", "s{{{p}}}");
+            let dead = link.tell(&format!("XLEN s{{{p}}}:dead"));
+            assert_eq!(text(&dead), "(0)", "s{{{p}}}:dead");
             let read = link.tell(&format!("DIRTY.READ t{{{p}}} FROM 0 COUNT 10000000"));
             let Value::Array(events) = get(&read, "events") else {
                 panic!("no events: {}", text(&read))
@@ -337,13 +357,15 @@ impl Pipeline {
                 "entity {id}"
             );
         }
-        let counts = [&self.flushes, &self.refused, &self.failed, &self.crashes];
-        let [flushes, refused, failed, crashes] = counts.map(|count| count.load(SeqCst));
+        let counts = [&self.flushes, &self.refused, &self.failed, &self.redriven];
+        let [flushes, refused, failed, redriven] = counts.map(|count| count.load(SeqCst));
+        let crashes = self.crashes.load(SeqCst);
         let events: u64 = written.values().sum();
         println!(
-            "{events} events, {flushes} flushes, {refused} NOTHELD, {failed} failures, {crashes} crashes"
+            "{events} events, {flushes} flushes, {refused} NOTHELD, {failed} failures, {redriven} redriven, \
+             {crashes} crashes"
         );
-        assert!(events > 100 && refused > 0 && failed > 5 && crashes > 2);
+        assert!(events > 100 && refused > 0 && failed > 5 && redriven > 0 && crashes > 2);
     }
 }
 
