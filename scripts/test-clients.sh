@@ -84,6 +84,13 @@ drained() {
     [ "$found" = '0 0' ]
 }
 waits() { [ "$(info dirty dirty_consumers_blocked)" -ge 1 ]; }
+consumer_waits() {
+    cli DIRTY.STATS user-changes | awk -v name="$1" '
+        previous == "name" { ours = $0 == name }
+        ours && previous == "waiting" { found = $0 }
+        { previous = $0 }
+        END { exit !found }'
+}
 # Whether its last line begins so.
 printed() { [[ $(tail -n 1 "$folder/$1.out") == "$2"* ]]; }
 
@@ -138,7 +145,7 @@ slow_mails() {
     "saves_$language" "$(($1 + 1))" Hana hana@slow.example
     patiently held
     background idle "${worker[@]}" mailer-2
-    patiently waits
+    patiently consumer_waits mailer-2
     patiently drained user-changes mailer
     end idle
     "saves_$language" "$(($1 + 2))" Ivo ivo@slow.example
@@ -177,6 +184,9 @@ story_python() {
     run python signup.py save 3 Mallory nonsense
     worker_ends
     run python directory.py
+    dies DIE_AFTER=DIRTY.FLUSH python cards.py
+    run python cards.py
+    run redis-cli HGETALL card:1
     echo
     background plain_worker python plain_worker.py
     patiently drained user-changes auditor
@@ -317,10 +327,10 @@ story_rust() {
     run smallest
 }
 
-# What README.md shows is the program that was run.
+# What docs/languages.md shows is the program that was run.
 awk -v begin="\`\`\`$fence" -v end="\`\`\`" '$0 == end { shown = 0 } shown { print } $0 == begin { shown = 1 }' \
-    "$root/README.md" >"$folder/shown"
-diff -u --label README.md --label "$smallest" "$folder/shown" "$examples/$smallest" >&2
+    "$root/docs/languages.md" >"$folder/shown"
+diff -u --label docs/languages.md --label "$smallest" "$folder/shown" "$examples/$smallest" >&2
 
 start
 cd "$examples"

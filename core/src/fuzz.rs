@@ -184,23 +184,53 @@ pub fn filter(bytes: &[u8]) {
     }
 }
 
-/// What a primary, an AOF or a slot's former owner may have sent: pieces of readers, each with its length in two bytes
-/// before it. A piece that is refused changes nothing; what all of them make is written and read again.
-pub fn readers(bytes: &[u8]) {
-    let mut readers = Readers::new();
+/// Readers that hostile pieces may meet: what the seeds of the corpus, which begin with nothing, make.
+const HELD: [&[u8]; 4] = [
+    include_bytes!("../../fuzz/corpus/readers/seed-00"),
+    include_bytes!("../../fuzz/corpus/readers/seed-01"),
+    include_bytes!("../../fuzz/corpus/readers/seed-02"),
+    include_bytes!("../../fuzz/corpus/readers/seed-03"),
+];
+
+/// Pieces, each with its length in two bytes before it.
+fn apply_all(readers: &mut Readers, bytes: &[u8]) {
     let mut rest = bytes;
     while let Some((length, more)) = rest.split_at_checked(2) {
         let length = usize::from(length[0]) << 8 | usize::from(length[1]);
         let (piece, more) = more.split_at(length.min(more.len()));
-        let before = pieces(&readers);
+        let before = pieces(readers);
         if !readers.apply(piece) {
-            assert_eq!(pieces(&readers), before, "what is refused changes nothing");
+            assert_eq!(pieces(readers), before, "what is refused changes nothing");
         }
+        readers.assert_sound();
         rest = more;
     }
+}
+
+/// What a primary, an AOF or a slot's former owner may have sent: pieces of readers. The first byte selects the readers
+/// that are there, 0 for none. A piece that is refused changes nothing; what all of them make is written and read again,
+/// copied, listed and measured.
+pub fn readers(bytes: &[u8]) {
+    let Some((&chosen, rest)) = bytes.split_first() else {
+        return;
+    };
+    let mut readers = Readers::new();
+    let held = usize::from(chosen).checked_sub(1);
+    let held = held.and_then(|index| HELD.iter().cycle().nth(index));
+    if let Some((_, held)) = held.and_then(|held| held.split_first()) {
+        apply_all(&mut readers, held);
+    }
+    apply_all(&mut readers, rest);
     let saved = pieces(&readers);
     let loaded = Readers::decode(saved.iter().map(Vec::as_slice)).expect("pieces of our own");
     assert_eq!(pieces(&loaded), saved);
+    assert_eq!(pieces(&readers.clone()), saved);
+    for reader in readers.iter() {
+        let _ = readers.list_pending(&reader.name, None, None, 1000, 5000);
+    }
+    readers.stats(1000, 5000);
+    readers.floor();
+    assert!(readers.bytes() >= readers.size());
 }
 
 fn pieces(readers: &Readers) -> Vec<Vec<u8>> {

@@ -20,7 +20,7 @@ async function handle({ op, changes = {} }, hold) {
     if (!email.includes('@')) throw new TypeError(`'${email}' is no address`);
     if (email.endsWith('@slow.example')) {
       // A mail server that takes its time.
-      for (let i = 0; i < 4; i++) {
+      for (let i = 0; i < 6; i++) {
         await sleep(400);
         await hold();
       }

@@ -1,27 +1,13 @@
 """The application: `signup.py save ID NAME EMAIL`, `signup.py recover MIN-AGE-MS` or `signup.py compare`."""
 
 import os
-import signal
 import sqlite3
 import sys
 
-import redis
-
+from mortal import Mortal
 from users import Users
 
 URL = os.environ.get("REDIS_URL", "redis://localhost:6379")
-
-
-class Mortal(redis.Redis):
-    """For the story only: the process dies just before the command that DIE_BEFORE names, or just after."""
-
-    def execute_command(self, *args, **options):
-        if args[0] == os.environ.get("DIE_BEFORE"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        reply = super().execute_command(*args, **options)
-        if args[0] == os.environ.get("DIE_AFTER"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return reply
 
 
 def main(action, *args):

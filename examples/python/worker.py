@@ -24,7 +24,7 @@ def handle(event, hold):
         if "@" not in email:
             raise ValueError(f"{email!r} is no address")
         if email.endswith("@slow.example"):  # a mail server that takes its time
-            for _ in range(4):
+            for _ in range(6):
                 time.sleep(0.4)
                 hold()
         print(f"welcome, {name} <{email}>")

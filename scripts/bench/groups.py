@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import contestants as all_of
+import uses
 from contestants import DECLARATIONS, ENTITIES, FLOOR, FLOORS, FLUSH, LIMIT, ROUND_TRIP, THROUGHPUT, ZERO
 from figures import AOF_BYTES, CPU, P50, P99, RATE
 from server import NONE, ROOT, Connection, as_dict, encoded
@@ -389,7 +390,7 @@ def waiting(bench, server):
 def pending(bench, server):
     """What grows with the events that a group has not finished, and should not: a call for which nothing is due, by another
     consumer; FAIL, HOLD and LEAVE of one of them."""
-    most, few, calls = min(bench.entities, 1_000_000), 1000, max(200, min(5000, bench.requests // 10))
+    most, few, calls = min(bench.entities, 1_000_000), 10_000, max(200, min(5000, bench.requests // 10))
     declare(server, "pending", "STATELESS", "STREAM", "pending-changes")
     for begin in range(0, most, 1000):
         ops = [word for id in range(begin, min(begin + 1000, most)) for word in ("UPDATE", id, 1, "a", "b", "c")]
@@ -437,6 +438,9 @@ def pending(bench, server):
                 (event,) = as_dict(server.call(*consume, size, other, "COUNT", 1))[b"events"]
             cost(("leave", size), [encoded("DIRTY.LEAVE", *of, other) for other in others])
             expect("forgotten", server.call("DIRTY.FORGET", *of), 1)
+            # Another thread frees what is large, and would disturb what comes.
+            while int(server.info("memory", "lazyfree_pending_objects")):
+                time.sleep(0.01)
 
 
 def waking(bench, _server):
@@ -462,4 +466,6 @@ GROUPS = {
     "waiting": waiting,
     "pending": pending,
     "waking": waking,
+    "seeding": uses.seeding,
+    "one client": uses.one_client,
 }

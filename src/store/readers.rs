@@ -147,8 +147,7 @@ impl Acted<'_> {
         }
         let delta = keys::string(&delta);
         self.writes.replicate(COMMAND, self.stream, [&delta]);
-        self.writes
-            .changed(&self.name, Class::Module, CHANGED, None);
+        tell(&mut self.writes, &self.name, self.is_empty);
     }
 }
 
@@ -335,6 +334,14 @@ impl<'d> Change<'d> {
     }
 }
 
+/// Tells listeners of the key that readers have changed, or that the last one is gone.
+fn tell(writes: &mut Writes, name: &RedisString, is_gone: bool) {
+    match is_gone {
+        true => writes.changed(name, Class::Generic, c"del", None),
+        false => writes.changed(name, Class::Module, CHANGED, None),
+    }
+}
+
 /// Repeats a change that a primary, the AOF or a slot's former owner wrote. One that does not fit changes nothing.
 pub fn repeat(
     ctx: &Context,
@@ -369,7 +376,7 @@ pub fn repeat(
     let args: Vec<RedisString> = args.iter().map(|arg| keys::string(arg)).collect();
     let mut writes = Writes::new(ctx);
     writes.replicate(COMMAND, key_name, &args);
-    writes.changed(&name, Class::Module, CHANGED, None);
+    tell(&mut writes, &name, is_empty);
     writes.notify();
     Ok(())
 }

@@ -421,12 +421,8 @@ EXISTS user:4 => (0)
     );
 }
 
-#[test]
-fn what_the_server_itself_refuses_changes_nothing() {
-    let (server, mut redis) = seeded();
-    let before = state(&mut redis);
-    redis.expect(
-        r#"
+/// Without memory: whoever reads goes on reading.
+const WITHOUT_MEMORY: &str = r#"
 CONFIG SET maxmemory 1 => OK
 DIRTY.DECLARE new STREAM s => OOM command not allowed when used memory > 'maxmemory'.
 DIRTY.FLUSH user SNAPSHOT 3 1 a b => OOM command not allowed when used memory > 'maxmemory'.
@@ -447,6 +443,9 @@ DIRTY.FORGET stream GROUP nobody => (0)
 DIRTY.PENDING stream GROUP dying => []
 DIRTY.READ stream FROM $ RAW => [events [] missed (0) more (0) position 1-1/0]
 CONFIG SET maxmemory 0 => OK
+"#;
+
+const READ_ONLY_SCRIPTS: &str = r#"
 EVAL_RO return\_redis.pcall('DIRTY.DECLARE','new','STREAM','s') 0
   => ERR Write commands are not allowed from read-only scripts.
 EVAL_RO return\_redis.pcall('DIRTY.FLUSH','user','DELETE','1') 0
@@ -481,15 +480,9 @@ EVAL_RO return\_redis.pcall('DIRTY.FORGET','stream','GROUP','team') 0
 EVAL_RO return\_redis.pcall('DIRTY._DELTA','stream','x') 0
   => ERR Write commands are not allowed from read-only scripts.
 EVAL_RO return\_redis.call('DIRTY.PENDING','stream','GROUP','dying') 0 => []
-"#,
-    );
-    assert_eq!(state(&mut redis), before);
+"#;
 
-    let replica = Server::replica_of(&server);
-    let mut redis = replica.connect();
-    let before = redis.digest();
-    redis.expect(
-        r#"
+const ON_A_REPLICA: &str = r#"
 DIRTY.DECLARE new STREAM s => READONLY You can't write against a read only replica.
 DIRTY.FLUSH user DELETE 1 => READONLY You can't write against a read only replica.
 DIRTY.FLUSH user ONCE done DELETE 1 => READONLY You can't write against a read only replica.
@@ -512,8 +505,20 @@ DIRTY.PENDING stream GROUP dying => []
 DIRTY.READ stream FROM $ RAW => [events [] missed (0) more (0) position 1-1/0]
 DIRTY.GET user 1 => [[status active i (5)]]
 DIRTY.GET nothing 1 => NODECL no entity type is declared at "nothing"
-"#,
-    );
+"#;
+
+#[test]
+fn what_the_server_itself_refuses_changes_nothing() {
+    let (server, mut redis) = seeded();
+    let before = state(&mut redis);
+    redis.expect(WITHOUT_MEMORY);
+    redis.expect(READ_ONLY_SCRIPTS);
+    assert_eq!(state(&mut redis), before);
+
+    let replica = Server::replica_of(&server);
+    let mut redis = replica.connect();
+    let before = redis.digest();
+    redis.expect(ON_A_REPLICA);
     assert_eq!(redis.digest(), before);
 }
 

@@ -65,6 +65,66 @@ fn keyspace_listeners_hear_of_declarations_and_tombstones() {
     }
 }
 
+/// The same, of readers of a stream with the entries 1-1 to 1-4.
+const NOTICES_OF_READERS: &str = r#"
+DIRTY.READER s GROUP g FROM 0 DEAD d => dirty.readers s:readers
+DIRTY.READER s GROUP g => dirty.readers s:readers
+DIRTY.READER s GROUP g DEAD d => dirty.readers s:readers
+DIRTY.READER s GROUP new => -
+DIRTY.READER s CURSOR c FROM 0 => dirty.readers s:readers
+DIRTY.CONSUME s GROUP g a COUNT 2 => dirty.readers s:readers
+# A look changes nothing.
+DIRTY.CONSUME s CURSOR c => -
+DIRTY.READ s FROM 0 => -
+DIRTY.PENDING s GROUP g => -
+DIRTY.STATS s => -
+DIRTY.ACK s GROUP g a 1-1 => dirty.readers s:readers
+DIRTY.ACK s GROUP g a 1-1 => -
+DIRTY.FAIL s GROUP g b why 1-2 => -
+DIRTY.FAIL s GROUP g a why FATAL 1-2 => xadd d, dirty.readers s:readers
+DIRTY.REDRIVE s GROUP g ALL => dirty.readers s:readers
+DIRTY.REDRIVE s GROUP g ALL => -
+DIRTY.CONSUME s GROUP g b COUNT 1 => dirty.readers s:readers
+DIRTY.ACK s GROUP g b 1-2 => xdel d, dirty.readers s:readers
+DIRTY.CONSUME s GROUP g b COUNT 1 => dirty.readers s:readers
+DIRTY.FAIL s GROUP g b why FATAL 1-3 => xadd d, dirty.readers s:readers
+DIRTY.DISCARD s GROUP g ALL => xdel d*
+DIRTY.DISCARD s GROUP g ALL => -
+DIRTY.PAUSE s GROUP g ON => dirty.readers s:readers
+DIRTY.PAUSE s GROUP g ON => -
+DIRTY.SEEK s GROUP g 1-1 => dirty.readers s:readers
+DIRTY.SEEK s CURSOR c $ => dirty.readers s:readers
+DIRTY.FORGET s GROUP nobody => -
+DIRTY.FORGET s GROUP g => dirty.readers s:readers
+DIRTY.FORGET s CURSOR c => del s:readers
+DIRTY.FORGET s CURSOR c => -
+"#;
+
+#[test]
+fn keyspace_listeners_hear_of_readers_that_changed_and_of_no_look() {
+    let server = Server::with(&["--notify-keyspace-events", "KEA"]);
+    let (mut redis, mut heard, mut watching) =
+        (server.connect(), server.connect(), server.connect());
+    for seq in 1..=4 {
+        redis.run(&format!("XADD s 1-{seq} a b"));
+    }
+    listen(&mut heard);
+    for (command, expected) in cases(NOTICES_OF_READERS) {
+        watching.ok(&["WATCH", "s:readers"]);
+        redis.run(&command);
+        let notices = notices(&mut redis, &mut heard);
+        match expected.strip_suffix('*') {
+            Some(start) => assert!(notices.starts_with(start), "{command}: {notices}"),
+            None => assert_eq!(notices, expected, "{command}"),
+        }
+        // So does a transaction that watches them.
+        watching.ok(&["MULTI"]);
+        let outcome = watching.run("EXEC");
+        let has_changed = notices.contains("s:readers");
+        assert_eq!(outcome == "nil", has_changed, "{command}: {outcome}");
+    }
+}
+
 fn listen(heard: &mut Conn) {
     heard.ok(&["PSUBSCRIBE", "__keyevent@*"]);
     heard.ok(&["SUBSCRIBE", "done"]);

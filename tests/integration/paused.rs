@@ -282,6 +282,7 @@ fn a_stream_that_expires_while_writes_are_paused_is_made_again_afterwards() {
         let mut got = reply(&mut client);
         if got.starts_with("[events [] missed nil ") {
             // One that gets only what is older is told at once that the stream began again.
+            std::thread::sleep(Duration::from_millis(50));
             client
                 .send(&words(&format!("DIRTY.{} BLOCK 5000", reader[1])))
                 .expect("sent");

@@ -16,6 +16,19 @@ const WRITERS: u64 = 2;
 const ENTITIES: u64 = 20;
 const SHARDS: [&str; 4] = ["shard0", "shard1", "shard2", "shard3"];
 
+const READERS: [&str; 10] = [
+    "GROUP workers CLAIM 300",
+    "GROUP by-stream CLAIM 300 ORDER STREAM",
+    "GROUP by-entity CLAIM 300 ORDER ENTITY",
+    "GROUP filtered CLAIM 300 WHERE ENTITY user OPS IU",
+    "CURSOR all",
+    "CURSOR old MINAGE 100",
+    "CURSOR shard0 SHARD 0 4",
+    "CURSOR shard1 SHARD 1 4",
+    "CURSOR shard2 SHARD 2 4",
+    "CURSOR shard3 SHARD 3 4",
+];
+
 /// What a reader has handled: of each entity its numbers, in the order of delivery.
 type Handled = BTreeMap<String, Vec<u64>>;
 
@@ -151,7 +164,7 @@ impl Soak {
 
     /// A consumer of a group, until the group has nothing left. One in so many batches it crashes, and
     /// comes back under its name or leaves what it holds to the others.
-    fn consume(&self, group: &str, consumer: u64, options: &str) {
+    fn consume(&self, group: &str, consumer: u64) {
         let mut client = Client::new(self.port);
         let mut dice = Dice(consumer * 7 + 3);
         let (mut name, mut ack, mut pending) = (format!("w{consumer}"), Vec::new(), "PENDING");
@@ -161,7 +174,7 @@ impl Soak {
             let count = done.len();
             let line = |pending| {
                 words(&format!(
-                    "DIRTY.CONSUME s GROUP {group} {name} ACK {count} {} {pending} {options} COUNT 20 BLOCK 50",
+                    "DIRTY.CONSUME s GROUP {group} {name} ACK {count} {} {pending} COUNT 20 BLOCK 50",
                     done.join(" ")
                 ))
             };
@@ -188,13 +201,13 @@ impl Soak {
     }
 
     /// A cursor, likewise.
-    fn follow(&self, cursor: &str, options: &str) {
+    fn follow(&self, cursor: &str) {
         let mut client = Client::new(self.port);
         let mut dice = Dice(cursor.len() as u64 * 31 + 5);
         let mut ack = String::new();
         let mut idle = 0;
         while idle < 15 {
-            let line = format!("DIRTY.CONSUME s CURSOR {cursor} {ack} {options} COUNT 20 BLOCK 50");
+            let line = format!("DIRTY.CONSUME s CURSOR {cursor} {ack} COUNT 20 BLOCK 50");
             let reply = client.ask(&words(&line));
             assert_eq!(text(get(&reply, "missed")), "(0)", "{cursor}");
             let events = events(&reply);
@@ -237,7 +250,15 @@ impl Soak {
         let readers: Vec<&str> = handled.keys().map(String::as_str).collect();
         assert_eq!(
             readers,
-            ["all", "filtered", "lag", "shards", "single", "workers"]
+            [
+                "all",
+                "by-entity",
+                "by-stream",
+                "filtered",
+                "old",
+                "shards",
+                "workers"
+            ]
         );
         for (reader, handled) in handled.iter() {
             for (entity, last) in written.iter() {
@@ -264,13 +285,18 @@ impl Soak {
 
 fn nothing_is_stuck(redis: &mut Conn) {
     let stats = redis.ok(&["DIRTY.STATS", "s"]);
-    let Value::Array(groups) = get(&stats, "groups") else {
-        panic!("no groups")
+    let Value::Array(readers) = get(&stats, "readers") else {
+        panic!("no readers")
     };
-    for group in groups {
-        let name = text(get(group, "name"));
-        for (field, expected) in [("lag", "(0)"), ("pending", "(0)"), ("missed", "(0)")] {
-            assert_eq!(text(get(group, field)), expected, "{field} of {name}");
+    assert_eq!(readers.len(), READERS.len());
+    for reader in readers {
+        let name = text(get(reader, "name"));
+        let fields: &[&str] = match text(get(reader, "kind")).as_str() {
+            "group" => &["lag", "missed", "pending", "queued", "missed-total"],
+            _ => &["lag", "missed"],
+        };
+        for field in fields {
+            assert_eq!(text(get(reader, field)), "(0)", "{field} of {name}");
         }
     }
 }
@@ -284,11 +310,8 @@ fn nothing_is_lost_stuck_or_out_of_order_however_often_everything_crashes() {
         .run("DIRTY.DECLARE user TYPES 1 n int STREAM s PAYLOAD FULL MAXLEN = 300 ONFULL KEEP");
     assert_eq!(declared, "OK");
     // Who is there from the start misses nothing.
-    for cursor in ["all", "lag"].into_iter().chain(SHARDS) {
-        assert_eq!(redis.run(&format!("DIRTY.SEEK s CURSOR {cursor} 0")), "OK");
-    }
-    for group in ["workers", "single", "filtered"] {
-        assert_eq!(redis.run(&format!("DIRTY.SEEK s GROUP {group} 0")), "OK");
+    for reader in READERS {
+        redis.expect(&format!("DIRTY.READER s {reader} FROM 0 => OK"));
     }
     let soak = Soak {
         port: server.port,
@@ -305,15 +328,15 @@ fn nothing_is_lost_stuck_or_out_of_order_however_often_everything_crashes() {
             .map(|writer| threads.spawn(move || soak.write(writer, until)))
             .collect();
         for consumer in 0..3 {
-            threads.spawn(move || soak.consume("workers", consumer, "CLAIM 300"));
-            threads.spawn(move || soak.consume("single", consumer, "SINGLE 300"));
+            threads.spawn(move || soak.consume("workers", consumer));
+            threads.spawn(move || soak.consume("by-stream", consumer));
+            threads.spawn(move || soak.consume("by-entity", consumer));
         }
-        threads.spawn(|| soak.consume("filtered", 0, "CLAIM 300 WHERE ENTITY user OPS IU"));
-        threads.spawn(|| soak.follow("all", ""));
-        threads.spawn(|| soak.follow("lag", "LAG 100"));
-        for shard in 0..4 {
-            threads
-                .spawn(move || soak.follow(&format!("shard{shard}"), &format!("SHARD {shard} 4")));
+        threads.spawn(|| soak.consume("filtered", 0));
+        threads.spawn(|| soak.follow("all"));
+        threads.spawn(|| soak.follow("old"));
+        for shard in SHARDS {
+            threads.spawn(move || soak.follow(shard));
         }
         let mut dice = Dice(11);
         while Instant::now() < until {

@@ -214,7 +214,7 @@ fn what_waits_survives_restarts_and_failover() {
                  HGETALL user:1 => [a \\x00\\xff]",
             );
             let read = read_all(server, "s");
-            assert_eq!(read, ["entity_id: 1, op: insert, meta: {a: b}"]);
+            assert_eq!(read, ["entity-id: 1, op: insert, meta: {a: b}"]);
         }
     }
 }

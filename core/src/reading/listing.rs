@@ -18,7 +18,7 @@ pub struct Listed {
     pub place: Place,
     /// What it waits for.
     pub state: ListedState,
-    /// Who holds it.
+    /// Who holds it, or, of a queued one, the events of its key before it.
     pub consumer: Option<Vec<u8>>,
     /// Of a held one: how long its holder has not renewed it.
     pub idle_ms: Option<u64>,
@@ -121,6 +121,10 @@ impl Readers {
         let since = lane.at.min(now_ms).max(self.since());
         let claim_ms = reader.settings.claim_ms;
         let holder = Some(lane.holder).filter(|_| state == ListedState::Held);
+        let waits_for = match (state, lane.standing) {
+            (ListedState::Queued, Standing::Held) => Some(lane.holder),
+            _ => holder,
+        };
         Some(Listed {
             id: entry.id,
             place: match pending.redriven(entry.id) {
@@ -128,7 +132,7 @@ impl Readers {
                 None => Place::Stream(entry.id),
             },
             state,
-            consumer: holder.map(|holder| pending.consumers.name(holder).to_vec()),
+            consumer: waits_for.map(|holder| pending.consumers.name(holder).to_vec()),
             idle_ms: holder.map(|_| now_ms.saturating_sub(since)),
             due_ms: match state {
                 ListedState::Held => Some(since.saturating_add(claim_ms)),

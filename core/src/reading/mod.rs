@@ -53,6 +53,8 @@ mod settings_wire;
 mod settle;
 mod slab;
 mod snapshot;
+#[cfg(any(test, fuzzing))]
+mod soundness;
 mod stats;
 mod stream;
 mod wire;

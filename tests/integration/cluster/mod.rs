@@ -5,6 +5,7 @@ mod load;
 mod moving;
 mod nodes;
 mod pair;
+mod pipeline;
 mod readers;
 mod slots;
 mod waiting;

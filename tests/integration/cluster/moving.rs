@@ -94,6 +94,10 @@ DIRTY.ACK w{%} GROUP g c 1-2 => w{%} w{%}:readers | []
 DIRTY.ACK fresh{%} GROUP g c 1-1 => fresh{%} fresh{%}:readers | []
 DIRTY.ACK w{%} GROUP r c FORCE 1-1 => w{%} w{%}:readers w{%}:dead | []
 DIRTY.ACK w{%} CURSOR c 1-2/1 => w{%} w{%}:readers | (0)
+DIRTY.FLUSH u{%} ACK w{%} GROUP g c 1 1-2 SNAPSHOT 1 1 n 1 => u{%} u{%}:1 w{%} w{%}:readers | [none]
+DIRTY.FLUSH u{%} ACK w{%} GROUP g c 1 1-2 DELETE 1 => u{%} u{%}:1 s{%} w{%} w{%}:readers | [delete]
+DIRTY.FLUSH u{%} ACK w{%} GROUP g c 1 1-1 DELETE 1
+  => u{%} w{%} w{%}:readers | NOTHELD the consumer does not hold 1-1
 DIRTY.HOLD w{%} GROUP g c => w{%} w{%}:readers | []
 DIRTY.FAIL w{%} GROUP g c again 1-2 => w{%} w{%}:readers | [retry]
 DIRTY.FAIL w{%} GROUP g c again FATAL 1-2 => w{%} w{%}:readers w{%}:dead | [dead]

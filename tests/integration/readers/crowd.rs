@@ -115,7 +115,7 @@ fn id_of(redis: &mut Conn, seq: u64) -> String {
 fn a_thousand_consumers_get_what_comes_again_one_by_one_in_their_order() {
     for (settings, wakes) in [
         ("", "DIRTY.LEAVE s GROUP g holder"),
-        ("CLAIM 4000", ""),
+        ("CLAIM 8000", ""),
         ("ORDER ENTITY", "DIRTY.LEAVE s GROUP g holder"),
         ("MINAGE 3500", ""),
     ] {
@@ -150,7 +150,7 @@ fn a_thousand_consumers_get_what_comes_again_one_by_one_in_their_order() {
         assert!(late.max() < Some(20), "{settings}: {got:?}");
         got.sort_unstable();
         assert_eq!(got, (1..=READERS as u64).collect::<Vec<_>>(), "{settings}");
-        assert!(took < Duration::from_secs(12), "{settings}: {took:?}");
+        assert!(took < Duration::from_secs(20), "{settings}: {took:?}");
     }
 }
 

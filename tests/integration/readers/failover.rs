@@ -235,6 +235,7 @@ fn a_failover_while_consumers_wait_and_claims_come_due_loses_nothing() {
             client
         })
         .into();
+    primary.wait_for_line("INFO replication", "state=online");
     // The replica is slow, so that the pause lasts.
     let pid = replica.pid().to_string();
     let signal = |name: &str| {

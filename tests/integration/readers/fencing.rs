@@ -6,7 +6,7 @@ use crate::support::story::Story;
 /// How consumer `c1` loses event 1, and whether a group in the stream's order loses it so, too: there the turn stays
 /// with `c1` but for silence and LEAVE.
 const LOSSES: &[(&str, bool)] = &[
-    ("wait 220 => -", true),
+    ("wait 620 => -", true),
     ("DIRTY.LEAVE s GROUP g c1 => (1)", true),
     ("DIRTY.FAIL s GROUP g c1 why DELAY 0 #1 => [retry]", false),
     (
@@ -46,7 +46,7 @@ fn late_answers_for_an_event_that_another_has_now_change_nothing_and_are_told() 
                 continue;
             }
             let mut story = Story::with(&["1"]);
-            let settings = "CLAIM 200 MAXDELIVERIES 9";
+            let settings = "CLAIM 600 MAXDELIVERIES 9";
             story.expect(&format!(
                 "DIRTY.READER s GROUP g FROM 0 ORDER {order} {settings} => OK\n\
                  DIRTY.CONSUME s GROUP g c1 => #1"

@@ -166,18 +166,18 @@ fn a_new_filter_is_asked_of_what_comes_again_and_rejects_for_good() {
     let mut story = Story::with(&["1", "2", "3", "4", "5"]);
     story.expect(
         "
-DIRTY.READER s GROUP g FROM 0 ORDER ENTITY CLAIM 60 => OK
+DIRTY.READER s GROUP g FROM 0 ORDER ENTITY CLAIM 400 => OK
 DIRTY.CONSUME s GROUP g a COUNT 3 => #1 #2 #3 | more
-DIRTY.FAIL s GROUP g a why DELAY 10 #1 => [retry]
+DIRTY.FAIL s GROUP g a why DELAY 400 #1 => [retry]
 DIRTY.LEAVE s GROUP g a => (2)
 DIRTY.CONSUME s GROUP g b COUNT 1 => #2 | more
-DIRTY.READER s GROUP g ORDER ENTITY CLAIM 60 WHERE ID 2 3 5 => OK
-wait 80 => -
+DIRTY.READER s GROUP g ORDER ENTITY CLAIM 400 WHERE ID 2 3 5 => OK
+wait 450 => -
 DIRTY.CONSUME s GROUP g c => #3 #5
 DIRTY.PENDING s GROUP g CONSUMER b => []
 DIRTY.ACK s GROUP g c #3 #5 => []
 DIRTY.PENDING s GROUP g => []
-DIRTY.READER s GROUP g ORDER ENTITY CLAIM 60 => OK
+DIRTY.READER s GROUP g ORDER ENTITY CLAIM 400 => OK
 DIRTY.CONSUME s GROUP g c =>\x20
 ",
     );

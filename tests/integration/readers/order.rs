@@ -1,5 +1,6 @@
 //! Groups with an ORDER: what fails, crashes, restarts or is promoted, the order stays.
 
+use crate::support::dice::{Dice, rand};
 use crate::support::readers::{consume, events, first_times};
 use crate::support::story::{Story, got};
 use crate::support::{Conn, Server, wait_until};
@@ -185,7 +186,7 @@ fn when_the_holder_of_the_turn_dies_another_goes_on_with_what_it_held_in_order()
 fn whoever_has_not_the_turn_gets_nothing_and_every_sign_of_its_holder_keeps_it() {
     let mut story = Story::with(&["1", "2", "3", "4"]);
     story.expect(
-        "DIRTY.READER s GROUP g FROM 0 ORDER STREAM CLAIM 300 => OK
+        "DIRTY.READER s GROUP g FROM 0 ORDER STREAM CLAIM 900 => OK
 DIRTY.CONSUME s GROUP g b COUNT 1 => #1 | more
 DIRTY.ACK s GROUP g b #1 => []",
     );
@@ -198,10 +199,10 @@ DIRTY.ACK s GROUP g b #1 => []",
     ] {
         for _ in 0..2 {
             story.run(sign);
-            story.expect("wait 200 => -\nDIRTY.CONSUME s GROUP g a =>\x20\nDIRTY.CONSUME s GROUP g c PENDING =>\x20");
+            story.expect("wait 600 => -\nDIRTY.CONSUME s GROUP g a =>\x20\nDIRTY.CONSUME s GROUP g c PENDING =>\x20");
         }
     }
-    story.expect("wait 200 => -");
+    story.expect("wait 600 => -");
     let next = story.run("DIRTY.CONSUME s GROUP g a COUNT 1");
     assert!(next.starts_with("#2:"), "{next}");
     // Its former holder gets nothing by failing what it held, nor by asking for it.
@@ -250,7 +251,13 @@ DIRTY.ACK s GROUP g a #1 => []",
 #[test]
 fn the_turn_is_handed_on_neither_by_a_promotion_nor_by_a_restart() {
     const CLAIM: u64 = 1500;
-    for how in ["promotion", "AOF", "rewritten AOF", "RDB"] {
+    for how in [
+        "promotion",
+        "stepping down and back",
+        "AOF",
+        "rewritten AOF",
+        "RDB",
+    ] {
         for order in ["STREAM", "ENTITY"] {
             let options: &[&str] = match how {
                 "AOF" | "rewritten AOF" => &[
@@ -278,6 +285,12 @@ DIRTY.CONSUME s GROUP g a COUNT 1 => #1 | more"
                 Some(replica) => {
                     story.server.wait_for_replica(replica);
                     let mut redis = replica.connect();
+                    redis.run("REPLICAOF NO ONE");
+                    redis
+                }
+                None if how == "stepping down and back" => {
+                    let mut redis = story.server.connect();
+                    redis.run("REPLICAOF 127.0.0.1 1");
                     redis.run("REPLICAOF NO ONE");
                     redis
                 }
@@ -341,7 +354,7 @@ fn each_entitys_events_come_in_order_through_failures_departures_and_crashes() {
         for worker in 0..4u64 {
             let (seen, acknowledged, server) = (&seen, &acknowledged, &story.server);
             scope.spawn(move || {
-                let mut dice = crate::support::dice::rand() | 1;
+                let mut dice = Dice(rand() | 1);
                 let mut life = 0;
                 while acknowledged.load(SeqCst) < all {
                     life += 1;
@@ -393,13 +406,10 @@ fn work(
     events: &[String],
     seen: &Mutex<Vec<(u64, u64)>>,
     acknowledged: &AtomicUsize,
-    dice: &mut u64,
+    dice: &mut Dice,
 ) -> bool {
     for (id, event) in ids.iter().zip(events) {
-        *dice ^= *dice << 13;
-        *dice ^= *dice >> 7;
-        *dice ^= *dice << 17;
-        match *dice % 40 {
+        match dice.roll(40) {
             0 => return false,
             1 => {
                 redis.run(&format!("DIRTY.LEAVE {group}"));

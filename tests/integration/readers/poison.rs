@@ -120,11 +120,10 @@ fn of_five_events_read_in_order_one_that_fails_always_dies_and_no_other() {
             let case = format!("ORDER {order}, {place}");
             assert_eq!(story.run("XLEN s:dead"), "(1)", "{case}");
             let dead = story.run("DIRTY.READ s:dead FROM 0");
-            let expected = format!(
-                "error poisoned deliveries (3) failures (3) first-ms (T) last-ms (T)] | position"
-            );
+            let expected =
+                "error poisoned deliveries (3) failures (3) first-ms (T) last-ms (T)] | position";
             assert!(
-                dead.starts_with(&format!("#1[id #{} ", place + 1)) && dead.contains(&expected),
+                dead.starts_with(&format!("#1[id #{} ", place + 1)) && dead.contains(expected),
                 "{case}: {dead}"
             );
             assert_eq!(story.run("DIRTY.PENDING s GROUP g"), "[]", "{case}");

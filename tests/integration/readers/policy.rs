@@ -108,12 +108,13 @@ DIRTY.REDRIVE s GROUP g ALL => (1)
 fn the_dead_of_every_worker_are_where_the_reader_says_and_redrive_finds_them() {
     Story::with(&["1", "2", "3"]).expect(
         "
-DIRTY.READER s GROUP g FROM 0 CLAIM 50 MAXDELIVERIES 2 DEAD elsewhere => OK
+DIRTY.READER s GROUP g FROM 0 MAXDELIVERIES 2 DEAD elsewhere => OK
 DIRTY.CONSUME s GROUP g a COUNT 1 => #1 | more
 DIRTY.CONSUME s GROUP g b COUNT 1 => #2 | more
 DIRTY.CONSUME s GROUP g c COUNT 1 => #3
 DIRTY.FAIL s GROUP g a why FATAL #1 => [dead]
 DIRTY.FAIL s GROUP g operator why FORCE FATAL #2 => [dead]
+DIRTY.READER s GROUP g CLAIM 50 MAXDELIVERIES 2 DEAD elsewhere => OK
 wait 60 => -
 DIRTY.CONSUME s GROUP g d => #3:2
 wait 60 => -

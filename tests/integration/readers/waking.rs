@@ -45,7 +45,7 @@ const BY_COMMANDS: &[(&str, &str, &str)] = &[
     ("ORDER ENTITY", "DIRTY.LEAVE s GROUP g holder", "#1"),
     ("", "DIRTY.FAIL s GROUP g holder why DELAY 0 #1", "#1:2!1"),
     ("", "DIRTY.FAIL s GROUP g holder why DELAY 60 #1", "#1:2!1"),
-    ("CLAIM 60", "DIRTY.FAIL s GROUP g holder why #1", "#1:2!1"),
+    ("CLAIM 900", "DIRTY.FAIL s GROUP g holder why #1", "#1:2!1"),
     ("", "DIRTY.FAIL s GROUP g me why FORCE DELAY 0 #1", "#1:2!1"),
     (
         "ORDER ENTITY",
@@ -53,10 +53,10 @@ const BY_COMMANDS: &[(&str, &str, &str)] = &[
         "#1:2!1",
     ),
     ("", "DIRTY.SEEK s GROUP g 0", "#1"),
-    ("CLAIM 90", "PING", "#1:2"),
-    ("CLAIM 90 MAXDELIVERIES 3", "PING", "#1:2"),
-    ("CLAIM 90 ORDER STREAM", "PING", "#1:2"),
-    ("CLAIM 90 ORDER ENTITY", "PING", "#1:2"),
+    ("CLAIM 900", "PING", "#1:2"),
+    ("CLAIM 900 MAXDELIVERIES 3", "PING", "#1:2"),
+    ("CLAIM 900 ORDER STREAM", "PING", "#1:2"),
+    ("CLAIM 900 ORDER ENTITY", "PING", "#1:2"),
     ("", "DIRTY.READER s GROUP g CLAIM 90", "#1:2"),
 ];
 
@@ -127,7 +127,6 @@ const BY_ROOM: &[(&str, &str, &str)] = &[
         "DIRTY.CONSUME s GROUP g holder COUNT 1 => #1 | more\nDIRTY.FAIL s GROUP g holder why FATAL #1 => [dead]",
         "DIRTY.DISCARD s GROUP g ALL",
     ),
-    ("WHERE ID 1 other", "PING => PONG", "DIRTY.READER s GROUP g"),
     (
         "",
         "DIRTY.CONSUME s GROUP g w COUNT 1 => #1 | more\nDIRTY.PAUSE s GROUP g ON => OK",
@@ -225,10 +224,6 @@ const OF_THE_STREAM: &[(&str, &str)] = &[
         "RENAME list s",
         "WRONGTYPE the key \"s\" does not hold a stream",
     ),
-    (
-        "SET s text",
-        "WRONGTYPE the key \"s\" does not hold a stream",
-    ),
     ("RENAME older s", "#2"),
     ("COPY older s REPLACE", "#2"),
     ("RENAME larger s", "#1"),
@@ -253,10 +248,10 @@ fn a_reader_whose_stream_goes_waits_on_and_one_whose_stream_is_replaced_reads_th
         story.expect(
             "XADD older 5-2 a b => 5-2
 COPY s larger => (1)
-DIRTY.DECLARE larger STATELESS STREAM larger => OK
+DIRTY.DECLARE another STATELESS STREAM larger => OK
 RPUSH list x => (1)",
         );
-        story.run("DIRTY.FLUSH larger INSERT 7 0");
+        story.run("DIRTY.FLUSH another INSERT 7 0");
         let mut waits = all_wait(&mut story, 20_000);
         story.run(command);
         std::thread::sleep(Duration::from_millis(30));
@@ -350,7 +345,10 @@ fn a_cursor_that_is_moved_while_its_reader_waits_reads_from_there() {
         ] {
             for (reader, call) in [("CURSOR k", "CURSOR k"), ("GROUP h", "GROUP h w")] {
                 let mut waits = story.wait(&format!("DIRTY.CONSUME s {call} BLOCK 20000"));
-                story.expect(&format!("{} => OK", seek.replace('R', reader)));
+                story.expect(&format!(
+                    "{} => OK",
+                    seek.replace(" R ", &format!(" {reader} "))
+                ));
                 let reply = got(&mut waits);
                 assert!(reply.starts_with(expected), "{settings} {seek}: {reply}");
                 story.expect(&format!("DIRTY.SEEK s {reader} $ => OK"));
@@ -548,9 +546,11 @@ fn clients_that_are_killed_or_gone_take_nothing_along() {
         }
         story.run("XTRIM s MAXLEN 0");
         for reader in ["GROUP g", "GROUP o"] {
-            story.expect(&format!(
-                "DIRTY.SEEK s {reader} 0 => OK\nDIRTY.SEEK s {reader} $ => OK"
-            ));
+            story.run(&format!("DIRTY.FORGET s {reader}"));
+        }
+        declare(&mut story);
+        for reader in ["GROUP g", "GROUP o", "CURSOR c", "CURSOR f"] {
+            story.expect(&format!("DIRTY.SEEK s {reader} $ => OK"));
         }
     }
 }
@@ -559,9 +559,9 @@ fn clients_that_are_killed_or_gone_take_nothing_along() {
 fn while_writes_are_paused_nobody_is_given_anything_and_then_everybody_is() {
     let mut story = declared();
     story.expect(
-        "DIRTY.READER s GROUP again FROM 0 CLAIM 50 => OK
-DIRTY.READER s GROUP young FROM 0 MINAGE 150 => OK
-DIRTY.READER s GROUP turn FROM 0 ORDER STREAM CLAIM 60 => OK",
+        "DIRTY.READER s GROUP again FROM 0 CLAIM 3000 => OK
+DIRTY.READER s GROUP young FROM 0 MINAGE 3100 => OK
+DIRTY.READER s GROUP turn FROM 0 ORDER STREAM CLAIM 3000 => OK",
     );
     story.publish(&["1"]);
     for group in ["again", "turn"] {
@@ -576,15 +576,15 @@ DIRTY.READER s GROUP turn FROM 0 ORDER STREAM CLAIM 60 => OK",
     }
     story.run("MULTI");
     story.run("DIRTY.FLUSH user INSERT 2 0");
-    story.run("CLIENT PAUSE 500 WRITE");
+    story.run("CLIENT PAUSE 3500 WRITE");
     let start = Instant::now();
     story.run("EXEC");
     for (n, client) in waits.iter_mut().enumerate() {
         let reply = got(client);
         // DIRTY.READ writes nothing, and cursors do not either.
-        let min = if (2..5).contains(&n) { 0 } else { 450 };
+        let min = if (2..5).contains(&n) { 0 } else { 3450 };
         let waited = start.elapsed().as_millis();
-        assert!((min..5000).contains(&waited), "{n}: {waited} ms: {reply}");
+        assert!((min..9000).contains(&waited), "{n}: {waited} ms: {reply}");
         assert!(reply.contains('#') || reply.is_empty(), "{n}: {reply}");
         if reply.is_empty() {
             // 7.0.15 ends its wait; it asks again.
@@ -599,7 +599,7 @@ DIRTY.READER s GROUP turn FROM 0 ORDER STREAM CLAIM 60 => OK",
 #[test]
 fn a_primary_that_becomes_a_replica_sends_its_readers_away() {
     let mut story = declared();
-    story.expect("DIRTY.READER s GROUP timed FROM 0 CLAIM 100 MINAGE 100 => OK");
+    story.expect("DIRTY.READER s GROUP timed FROM 0 MINAGE 3000 => OK");
     story.publish(&["1"]);
     for reader in ["GROUP g", "GROUP o", "CURSOR c", "CURSOR f"] {
         story.expect(&format!("DIRTY.SEEK s {reader} $ => OK"));
@@ -613,7 +613,7 @@ fn a_primary_that_becomes_a_replica_sends_its_readers_away() {
         assert!(reply.starts_with("UNBLOCKED"), "{n}: {reply}");
     }
     // Nobody's timer writes to a replica.
-    std::thread::sleep(Duration::from_millis(250));
+    std::thread::sleep(Duration::from_millis(3000));
     assert_eq!(story.run("PING"), "PONG");
 }
 

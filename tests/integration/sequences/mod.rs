@@ -108,10 +108,12 @@ impl Run {
         }
         let template = random.of(&[
             "DIRTY.CONSUME $stream GROUP g d BLOCK $wait",
-            "DIRTY.CONSUME $stream GROUP g c CLAIM $ms BLOCK $wait $options",
-            "DIRTY.CONSUME $stream GROUP h c SINGLE $wait BLOCK $wait",
-            "DIRTY.CONSUME $stream CURSOR k LAG $ms BLOCK $wait",
-            "DIRTY.CONSUME $stream CURSOR k BLOCK $wait WHERE OPS D",
+            "DIRTY.CONSUME $stream GROUP g c BLOCK $wait $options",
+            "DIRTY.CONSUME $stream GROUP h c BLOCK $wait",
+            "DIRTY.CONSUME $stream GROUP o $group BLOCK $wait",
+            "DIRTY.CONSUME $stream CURSOR k BLOCK $wait",
+            "DIRTY.READ $stream FROM $start BLOCK $wait",
+            "DIRTY.READ $stream FROM $ BLOCK $wait WHERE OPS D",
             "XREADGROUP GROUP g d BLOCK $wait STREAMS s >",
         ]);
         let command = random.fill(template);

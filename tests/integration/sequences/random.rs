@@ -2,7 +2,7 @@
 
 const KEYS: &[&str] = &["user", "order", "row", "doc", "seen"];
 
-const STREAMS: &[&str] = &["s", "t", "u", "s:dead", "s:failures"];
+const STREAMS: &[&str] = &["s", "t", "u", "s:dead", "s:readers"];
 
 const OTHERS: &[&str] = &[
     "user:1",
@@ -69,14 +69,14 @@ const NUMBERS: &[&str] = &[
     "007",
 ];
 
-const GROUPS: &[&str] = &["g", "h", "c", "dirty:left", ""];
+const GROUPS: &[&str] = &["g", "h", "c", "o", ""];
 
 const TOKENS: &[&str] = &["k", "l", "", "\0"];
 
 const WORDS: &[&str] = &[
     "NULL", "JSON", "MSGPACK", "GROUP", "CURSOR", "ACK", "BLOCK", "COUNT", "WHERE", "STREAM",
     "META", "SNAPSHOT", "DELETE", "ONCE", "DEFER", "FROM", "$", "0", "1-1", "-", "1", "5", "DEAD",
-    "TAGS",
+    "TAGS", "ORDER", "FORCE", "ALL", "IDS", "ENTITY", "ON", "PARK", "JSON", "LOAD",
 ];
 
 /// Templates of commands: `Random::fill` fills them.
@@ -106,20 +106,48 @@ const DIRTY: &[&str] = &[
     "DIRTY.GET $key $id $id",
     "DIRTY.GET $any $id",
     "DIRTY.INFO $any",
+    "DIRTY.READER $stream GROUP g FROM $start CLAIM $ms MAXDELIVERIES 2",
+    "DIRTY.READER $stream GROUP o FROM $start ORDER ENTITY ONDEAD PARK CLAIM $ms",
+    "DIRTY.READER $stream GROUP h FROM $start $settings",
+    "DIRTY.READER $stream GROUP $group FROM $start $settings $settings",
+    "DIRTY.READER $stream CURSOR k FROM $start",
+    "DIRTY.READER $stream CURSOR $group FROM $start SHARD 0 2 $settings",
+    "DIRTY.READER $stream GROUP $group FROM GROUP $group $settings",
+    "DIRTY.READER $any GROUP $group $settings",
     "DIRTY.CONSUME $stream GROUP $group $group $options",
     "DIRTY.CONSUME $stream GROUP g c $options",
-    "DIRTY.CONSUME s GROUP g c CLAIM 0 MAXDELIVERIES 1",
+    "DIRTY.CONSUME s GROUP g c $options",
+    "DIRTY.CONSUME s GROUP o $group $options",
     "DIRTY.CONSUME $stream CURSOR $group $options",
     "DIRTY.CONSUME $any CURSOR k $options",
-    "DIRTY.ACK $stream GROUP $group $event",
-    "DIRTY.ACK $stream CURSOR $group $event",
+    "DIRTY.READ $stream FROM $start $options",
+    "DIRTY.READ $any FROM $event MINAGE $ms SHARD 1 2",
+    "DIRTY.ACK $stream GROUP $group c $event",
+    "DIRTY.ACK $stream GROUP $group c FORCE $event $event",
+    "DIRTY.ACK $stream CURSOR $group $position",
+    "DIRTY.HOLD $stream GROUP $group c",
+    "DIRTY.HOLD $stream GROUP $group c $event",
     "DIRTY.SEEK $stream GROUP $group $start",
     "DIRTY.SEEK $stream CURSOR $group $start",
-    "DIRTY.FAIL $stream GROUP $group $event $value NOW",
-    "DIRTY.FAIL s GROUP g $event $value MAXDELIVERIES $n",
+    "DIRTY.FAIL $stream GROUP $group c $value $event",
+    "DIRTY.FAIL $stream GROUP $group c $value FORCE DELAY $ms $event $event",
+    "DIRTY.FAIL s GROUP $group c $value FORCE FATAL $event $event $event",
+    "DIRTY.FAIL $stream CURSOR $group $value $event",
     "DIRTY.LEAVE $stream GROUP $group c",
-    "DIRTY.REDRIVE $stream COUNT $n",
-    "DIRTY.REDRIVE $stream DEAD $any",
+    "DIRTY.PENDING $stream GROUP $group COUNT $n",
+    "DIRTY.PENDING $stream GROUP $group CONSUMER c AFTER $event",
+    "DIRTY.PAUSE $stream GROUP $group ON",
+    "DIRTY.PAUSE $stream GROUP $group OFF",
+    "DIRTY.REDRIVE $stream GROUP $group ALL",
+    "DIRTY.REDRIVE $stream GROUP $group ENTITY $key $id",
+    "DIRTY.REDRIVE $stream GROUP $group IDS 2 $event $event",
+    "DIRTY.DISCARD $stream GROUP $group ALL",
+    "DIRTY.DISCARD $stream CURSOR $group IDS 1 $event",
+    "DIRTY.DISCARD $stream GROUP h KEY $value",
+    "DIRTY.FORGET $stream GROUP $group",
+    "DIRTY.FORGET $stream CURSOR $group",
+    "DIRTY._DELTA $any $value",
+    "DIRTY._DELTA $stream LOAD $value",
     "DIRTY.STATS $any",
 ];
 
@@ -217,6 +245,7 @@ impl Random {
                 "$event" => {
                     format!("{}-{}", self.of(&["0", "1", "5"]), self.below(40)).into_bytes()
                 }
+                "$position" => format!("0-{}/{}", self.below(40), self.number()).into_bytes(),
                 "$start" => self
                     .of(&["0", "$", "1", "0-3", "1-1", "99999999999999"])
                     .into(),
@@ -229,6 +258,11 @@ impl Random {
                         let op = self.operation();
                         words.extend(op);
                     }
+                    continue;
+                }
+                "$settings" => {
+                    let settings = self.settings();
+                    words.extend(settings);
                     continue;
                 }
                 "$options" => {
@@ -286,28 +320,43 @@ impl Random {
     }
 
     pub fn options(&mut self) -> Words {
+        self.some_of(&[
+            "ACK 1 $event",
+            "ACK $position",
+            "ACK 2 $event $event",
+            "PENDING",
+            "COUNT $n",
+            "BLOCK $wait",
+            "RAW",
+            "JSON",
+            "WHERE OPS IU",
+        ])
+    }
+
+    /// Of a reader.
+    pub fn settings(&mut self) -> Words {
+        self.some_of(&[
+            "CLAIM $ms",
+            "MAXDELIVERIES $n",
+            "MAXPENDING $n",
+            "DEAD $any",
+            "DEAD t",
+            "ORDER STREAM",
+            "ORDER ENTITY",
+            "ORDER META $field",
+            "ONDEAD PARK",
+            "MINAGE $ms",
+            "SHARD 0 2",
+            "REVISION $n",
+            "WHERE FIELDS 1 $field META $field $value",
+            "WHERE ENTITY $key ID 1 $id OPS IU",
+        ])
+    }
+
+    fn some_of(&mut self, templates: &[&str]) -> Words {
         let mut words = Vec::new();
         for _ in 0..self.below(4) {
-            let template = self.of(&[
-                "ACK 1 $event",
-                "ACK $event",
-                "ACK 2 $event $event DELETE",
-                "PENDING",
-                "CLAIM $ms",
-                "MAXDELIVERIES $n",
-                "MAXDELIVERIES 1 DEAD $any",
-                "SINGLE $n",
-                "MAXPENDING $n",
-                "FROM $start",
-                "COUNT $n",
-                "BLOCK $wait",
-                "RAW",
-                "WHERE OPS IU",
-                "LAG $ms",
-                "SHARD 0 2",
-                "WHERE FIELDS 1 $field META $field $value",
-                "WHERE ENTITY $key",
-            ]);
+            let template = self.of(templates);
             words.extend(self.fill(template));
         }
         words

@@ -68,18 +68,6 @@ pub fn entries(redis: &mut Conn, stream: &str) -> Vec<(String, Vec<u8>)> {
     entries.iter().map(entry).collect()
 }
 
-/// The seqs of a stream's entries.
-pub fn seqs(redis: &mut Conn, stream: &str) -> String {
-    let Value::Array(entries) = redis.value(&["XRANGE", stream, "-", "+"]) else {
-        panic!("no stream {stream}");
-    };
-    let seq = |entry: &Value| match entry {
-        Value::Array(parts) => text(&parts[0]).split('-').nth(1).unwrap().to_string(),
-        other => panic!("{other:?}"),
-    };
-    entries.iter().map(seq).collect::<Vec<_>>().join(" ")
-}
-
 /// The last entry of a stream, its fields in their order.
 pub fn newest(redis: &mut Conn, stream: &str) -> Vec<(String, String)> {
     let Value::Array(entries) = redis.value(&["XREVRANGE", stream, "+", "-", "COUNT", "1"]) else {
@@ -93,32 +81,4 @@ pub fn newest(redis: &mut Conn, stream: &str) -> Vec<(String, String)> {
     };
     let pairs = fields.chunks(2);
     pairs.map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
-}
-
-/// The fields of a stream's entry at a place.
-pub fn at_place(redis: &mut Conn, stream: &str, place: usize) -> Vec<(String, String)> {
-    let id = ids(redis, stream)[place].clone();
-    let Value::Array(entries) = redis.value(&["XRANGE", stream, &id, &id]) else {
-        panic!("no {id}");
-    };
-    let Value::Array(entry) = &entries[0] else {
-        panic!("{entries:?}");
-    };
-    let Value::Array(fields) = &entry[1] else {
-        panic!("{entry:?}");
-    };
-    fields
-        .chunks(2)
-        .map(|pair| (text(&pair[0]), text(&pair[1])))
-        .collect()
-}
-
-/// The ids of a stream's entries.
-pub fn ids(redis: &mut Conn, stream: &str) -> Vec<String> {
-    let entries = redis.run(&format!("XRANGE {stream} - +"));
-    let words = entries.split("[[").flat_map(|part| part.split("] ["));
-    let ids = words.filter_map(|part| part.trim_matches('[').split(' ').next());
-    ids.filter(|id| id.len() > 14 && id.contains('-'))
-        .map(str::to_string)
-        .collect()
 }

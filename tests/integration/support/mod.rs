@@ -8,6 +8,7 @@ pub mod dumps;
 pub mod entities;
 pub mod entries;
 pub mod manual;
+pub mod pipeline;
 pub mod readers;
 pub mod replication;
 mod server;

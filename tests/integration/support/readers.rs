@@ -145,10 +145,6 @@ pub fn held(redis: &mut Conn, group: &str) -> String {
     rows.iter().map(row).collect::<Vec<_>>().join(" ")
 }
 
-pub fn both(server: &Server) -> [Conn; 2] {
-    [server.connect(), server.connect_resp3()]
-}
-
 pub fn get<'v>(map: &'v Value, name: &str) -> &'v Value {
     let Value::Array(items) = map else {
         panic!("no map: {}", text(map))

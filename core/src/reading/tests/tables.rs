@@ -415,13 +415,13 @@ stories! {
         add abaab
         read c1 n=1 -> 1:1 more
         read c2 -> 2:1 5:1
-        pending -> 1 held c1, 2 held c2, 3 queued, 4 queued, 5 held c2
+        pending -> 1 held c1, 2 held c2, 3 queued c1, 4 queued c1, 5 held c2
         seek g $ -> OK
         pending -> 1 held c1, 2 held c2, 5 held c2
         seek g 1 -> OK
         pending -> 1 held c1
         read c3 -> 2:1 5:1
-        pending -> 1 held c1, 2 held c3, 3 queued, 4 queued, 5 held c3
+        pending -> 1 held c1, 2 held c3, 3 queued c1, 4 queued c1, 5 held c3
         ack c2 2 -> 2"
     events_of_one_key_are_handled_in_order: "
         group g from=0 order=entity
@@ -476,7 +476,7 @@ stories! {
         read c2 ack=1 -> 2:2
         at 2000
         read c2 pending -> 3:2
-        pending -> 3 held c2, 4 queued, 5 held c3
+        pending -> 3 held c2, 4 queued c2, 5 held c3
         dead -> 2 g c2 2/0 delivered 2 times and not acknowledged"
     a_parked_key_waits_for_its_dead_event: "
         group g from=0 order=entity park
@@ -566,9 +566,10 @@ stories! {
         read c1 -> 3:1
         fail c1 fatal 3 -> dead
         wake -> Some(1)
-        group h from=0 order=stream
-        read c1 group=h n=1 -> 1:1 more
-        ack c1 group=h 1 ->
+        add d
+        read c1 -> 4:1
+        waits c1 off
+        ack c1 4 ->
         wake -> None"
     waiting_is_no_silence: "
         group g from=0 order=stream

@@ -79,7 +79,7 @@ fn handle(event: &Event, mut hold: impl FnMut() -> Result<(), Problem>) -> Resul
             }
             if email.ends_with("@slow.example") {
                 // A mail server that takes its time.
-                for _ in 0..4 {
+                for _ in 0..6 {
                     sleep(Duration::from_millis(400));
                     hold()?;
                 }

@@ -1,8 +1,8 @@
 //! Whether a state is sound: every list, count and index agrees with every other.
 
-use super::super::Readers;
-use super::super::lane::{Standing, flags};
-use super::super::pending::Pending;
+use super::Readers;
+use super::lane::{Standing, flags};
+use super::pending::Pending;
 use std::collections::BTreeMap;
 
 impl Readers {
