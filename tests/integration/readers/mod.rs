@@ -25,5 +25,6 @@ mod pipeline;
 mod poison;
 mod policy;
 mod read;
+mod snapshots;
 mod stats;
 mod waking;
