@@ -61,7 +61,7 @@ impl Place {
             return Some(Place::beginning());
         }
         let mut parts = text.splitn(2, |byte| *byte == b'-');
-        let at = decimal::parse(parts.next()?)?;
+        let at = decimal::parse(parts.next()?).filter(|at| *at > 0)?;
         let key_space = decimal::parse(parts.next()?)?;
         Some(Place { at, key_space }.here())
     }
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(Place::parse(b"12-7"), Some(place));
         assert_eq!(Place::parse(b"12-8"), Some(Place::beginning()));
         assert_eq!(Place::beginning().to_string(), "0");
-        for text in ["", "12", "-", "12-", "x-7", "012-7", "12-7-1"] {
+        for text in ["", "12", "-", "0-7", "12-", "x-7", "012-7", "12-7-1"] {
             assert_eq!(Place::parse(text.as_bytes()), None, "{text}");
         }
     }

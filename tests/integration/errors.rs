@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 const TABLES: &[&str] = &[
     DECLARE, FLUSH, COMMIT, ABORT, DEFERRED, GET, INFO, READER, CONSUME, READ, ACK, HOLD, FAIL,
-    LEAVE, PENDING, REDRIVE, DISCARD, PAUSE, SEEK, FORGET, STATS, DELTA,
+    LEAVE, PENDING, REDRIVE, DISCARD, PAUSE, SEEK, FORGET, STATS, DELTA, SCAN, RECONCILE,
 ];
 
 const DECLARE: &str = include_str!("errors/declare.txt");
@@ -32,6 +32,8 @@ const SEEK: &str = include_str!("errors/seek.txt");
 const FORGET: &str = include_str!("errors/forget.txt");
 const STATS: &str = include_str!("errors/stats.txt");
 const DELTA: &str = include_str!("errors/delta.txt");
+const SCAN: &str = include_str!("errors/scan.txt");
+const RECONCILE: &str = include_str!("errors/reconcile.txt");
 
 #[test]
 fn wrong_declarations_are_refused_and_change_nothing() {
@@ -61,6 +63,16 @@ fn wrong_deferreds_are_refused_and_change_nothing() {
 #[test]
 fn wrong_gets_are_refused_and_change_nothing() {
     is_refused(GET);
+}
+
+#[test]
+fn wrong_scans_are_refused_and_change_nothing() {
+    is_refused(SCAN);
+}
+
+#[test]
+fn wrong_reconciliations_are_refused_and_change_nothing() {
+    is_refused(RECONCILE);
 }
 
 #[test]

@@ -17,4 +17,4 @@ pub mod read;
 pub mod redrive;
 pub mod seek;
 pub mod stats;
-mod syntax;
+pub mod syntax;
