@@ -150,7 +150,7 @@ const ACK: &[Arg] = &[
     text(c"group").after(c"GROUP"),
     text(c"consumer"),
     integer(c"n"),
-    text(c"acknowledged-id").repeated(),
+    text(c"id").repeated(),
 ];
 const ONCE: &[Arg] = &[text(c"token"), integer(c"ms").optional()];
 const WITH_FIELDS: Arg = one_of(

@@ -128,6 +128,7 @@ impl Caller {
         self.used += 1;
         match (name, token) {
             ("key", "DEAD") => b"s:graves".to_vec(),
+            ("stream", "ACK") => b"s".to_vec(),
             ("field" | "stream" | "code", _) | ("name", "META") => {
                 format!("{name}{}", self.used).into_bytes()
             }
