@@ -14,7 +14,7 @@ export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
 # What `make test-servers` tests on, by the names that scripts/servers.sh and scripts/old-server.sh give them.
 SERVERS ?= redis-6 redis-8 valkey-8 valkey-9
 
-# Where `make bench` writes; a trial run goes elsewhere and leaves README.md as it is.
+# Where `make bench` writes; a trial run goes elsewhere and leaves the pages as they are.
 OUT ?= docs/bench
 
 .PHONY: help run cluster test orders test-servers test-clients build lint fuzz leaks demo bench bench-smoke bench-report watch \
@@ -29,7 +29,7 @@ run: build ## start a Redis with the module in the foreground (PORT=6379)
 cluster: build ## start a Redis Cluster with the module, three primaries with replicas (PORT=7000)
 	@scripts/cluster.sh run $(TARGET)/cluster-$(PORT) $(PORT)
 
-test: build ## unit tests, integration tests against real servers, the sessions of README and docs, the demo
+test: build ## unit tests, integration tests against real servers, the sessions of the manual, the demo
 	cargo test
 	@scripts/check-docs.sh
 	@scripts/check-watch.sh
@@ -70,16 +70,16 @@ demo: build ## flush this machine's package database and read what changed
 
 bench: build ## measure, compare with the goals, write docs/bench (ROUNDS=5 REQUESTS=300000 ENTITIES=10000000 OUT=folder)
 	@scripts/setup.sh gnuplot:gnuplot-nox
-	@scripts/bench/bench.py $(OUT) $(if $(filter docs/bench,$(OUT)),--readme)
+	@scripts/bench/bench.py $(OUT) $(if $(filter docs/bench,$(OUT)),--pages)
 
 bench-smoke: build ## a minute of it, to see that it works, not how fast the module is
 	@scripts/setup.sh gnuplot:gnuplot-nox
 	@scripts/bench/bench.py $(TARGET)/bench-smoke --smoke
 	@scripts/bench/report.py docs/bench --check
 
-bench-report: ## pictures and README's table once more, from docs/bench/figures.tsv
+bench-report: ## the pictures and tables of the manual once more, from docs/bench/figures.tsv
 	@scripts/setup.sh gnuplot:gnuplot-nox
-	@scripts/bench/report.py docs/bench --pictures --readme
+	@scripts/bench/report.py docs/bench --pictures --pages
 
 watch: ## show the live events of a stream (STREAM=user-changes PORT=6379), or of several (STREAM="a b")
 	@scripts/watch.py -p $(PORT) $(or $(STREAM),$(error which stream? make watch STREAM=user-changes))
@@ -88,7 +88,7 @@ package: build ## a Debian package and a tar.gz, with checksums, in target/packa
 	@scripts/setup.sh dpkg-shlibdeps:dpkg-dev objcopy:binutils
 	@scripts/package.sh $(TARGET)/package
 
-test-package: package ## install both on a Debian of their own below target/, as README.md says; needs root
+test-package: package ## install both on a Debian of their own below target/, as docs/install.md says; needs root
 	@scripts/test-package.sh $(TARGET)/package $(TARGET)/debian
 
 # Installing builds nothing, so that root need not have cargo.

@@ -129,6 +129,24 @@ retype_block() {
     done
 }
 
+# What a terminal shows when a page's ```sh block is pasted there must be the ```text block behind it.
+pasted() {
+    grep -q '^```text$' "$root/$1" || return 0
+    start
+    mkdir -p "$folder/bin"
+    printf '#!/bin/sh\nexec %s -p %s "$@"\n' "$(command -v redis-cli)" "$port" >"$folder/bin/redis-cli"
+    chmod +x "$folder/bin/redis-cli"
+    awk -v paste="$folder/paste" -v shown="$folder/shown" '
+        /^```/ { if (inside && text == "sh") last = block; if (inside && text == "text") { printf "%s", last >paste; printf "%s", block >shown }
+                 inside = !inside; text = substr($0, 4); block = ""; next }
+        inside { block = block $0 "\n" }' "$root/$1"
+    PATH="$folder/bin:$PATH" script -qec "bash $folder/paste" /dev/null </dev/null | tr -d '\r' >"$folder/printed"
+    kill "$server"
+    wait "$server" || true
+    server=
+    diff -u --label "$1" --label 'this server' <(timeless "$folder/shown") <(timeless "$folder/printed") >&2
+}
+
 # The bytes that a page explains in its ```hex blocks, before two spaces and what they mean, must be those that the
 # dump (od) before the block shows.
 explained() {
@@ -162,6 +180,7 @@ for page in "${pages[@]}"; do
         wait "$server" || true
         server=
     fi
+    pasted "$page" || wrong=1
     explained "$page" || wrong=1
 done
 [ $wrong -eq 0 ] || die 'a page shows other replies than the server gives'
@@ -179,7 +198,9 @@ lists() {
 start
 # Not the internal one.
 cli COMMAND LIST FILTERBY MODULE dirty | grep -v _ | tr '[:lower:]' '[:upper:]' >"$folder/commands"
-lists commands README.md '^\| \[\KDIRTY\.[A-Z]+(?=\]\(docs/commands/)' <"$folder/commands"
+lists commands docs/cheat-sheet.md '^\[\KDIRTY\.[A-Z]+(?=\]\(commands/)' <"$folder/commands"
+diff -u --label docs/cheat-sheet.md --label scripts/cheat-sheet.sh "$root/docs/cheat-sheet.md" <("$root/scripts/cheat-sheet.sh") >&2 ||
+    die 'docs/cheat-sheet.md is not what scripts/cheat-sheet.sh makes of docs/commands'
 while read -r command; do
     lists "command $command" "docs/commands/${command,,}.md" '^# \K.*' <<<"$command"
 done <"$folder/commands"
@@ -196,7 +217,7 @@ cli INFO dirty | grep -oP '^dirty_\w+' >"$folder/fields"
 lists 'INFO fields' docs/operating.md '\bdirty_[a-z_]+' <"$folder/fields"
 cli CONFIG GET 'dirty.*' | grep -oP '^dirty\..*' | lists settings docs/limits.md '^\| `\Kdirty\.[a-z-]+'
 grep -oP '"\K[A-Z]{3,}(?= )' "$root/core/src/error.rs" | lists 'error codes' docs/errors.md '^\| \*\*\K[A-Z]+'
-make -s -C "$root" help | grep -oP '^make [\w-]+' | lists 'make targets' README.md '^\| `\Kmake [\w-]+'
+make -s -C "$root" help | grep -oP '^make [\w-]+' | lists 'make targets' docs/development.md '^\| `\Kmake [\w-]+'
 # Elsewhere nobody speaks of what is not there, but for a command of builds for tests.
 echo DIRTY.PANIC >>"$folder/commands"
 for names in "$folder/commands:DIRTY\.[A-Z]+" "$folder/fields:(?<![\w/-])dirty_[a-z_]+"; do

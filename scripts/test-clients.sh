@@ -327,10 +327,10 @@ story_rust() {
     run smallest
 }
 
-# What README.md shows is the program that was run.
+# What docs/languages.md shows is the program that was run.
 awk -v begin="\`\`\`$fence" -v end="\`\`\`" '$0 == end { shown = 0 } shown { print } $0 == begin { shown = 1 }' \
-    "$root/README.md" >"$folder/shown"
-diff -u --label README.md --label "$smallest" "$folder/shown" "$examples/$smallest" >&2
+    "$root/docs/languages.md" >"$folder/shown"
+diff -u --label docs/languages.md --label "$smallest" "$folder/shown" "$examples/$smallest" >&2
 
 start
 cd "$examples"

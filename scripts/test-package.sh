@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what `make package` made on a Debian 12 of its own, by the words of README.md's chapter Install:
+# Installs what `make package` made on a Debian 12 of its own, by the words of docs/install.md:
 # test-package.sh packages folder. Needs root, for debootstrap and chroot, and says so where it is not.
 #
 # The Debian in folder/base is made once and kept. Each run works on a copy, in namespaces of its own for
@@ -123,11 +123,10 @@ cp "$packages"/* "$root/root/work"
 in_root ip link set lo up
 
 up='timeout 20 bash -c "until redis-cli PING 2>/dev/null | grep -q PONG; do sleep 0.1; done"'
-# block word: the commands of the chapter's block that holds the word, one a line.
+# block word: the commands of the page's block that holds the word, one a line.
 block() {
-    awk -v word="$1" '/^## / { chapter = $0 == "## Install" } !chapter { next }
-        /^```/ { if (inside && index(text, word)) printf "%s", text; inside = $0 == "```sh"; text = ""; next }
-        inside { text = text $0 "\n" }' README.md | grep . || die "README.md's chapter Install has no block with '$1'"
+    awk -v word="$1" '/^```/ { if (inside && index(text, word)) printf "%s", text; inside = $0 == "```sh"; text = ""; next }
+        inside { text = text $0 "\n" }' docs/install.md | grep . || die "docs/install.md has no block with '$1'"
 }
 # types word: types the block, waits after each start of the service until Redis answers.
 types() {
@@ -156,7 +155,7 @@ nothing_left() {
 
 say 'the Debian package'
 glibc=$(in_root 'dpkg-deb -f redis-dirty-streams_*.deb Depends' | sed -n 's/^libc6 (>= \(.*\))$/\1/p')
-grep -qF "a glibc of $glibc or later" README.md || die "README.md names another glibc than $glibc, which the module needs"
+grep -qF "a glibc of $glibc or later" docs/install.md || die "docs/install.md names another glibc than $glibc, which the module needs"
 nothing_left 'the bootstrap, before anything,'
 logged types 'apt install'
 is modules "$(listed)" dirty
@@ -239,7 +238,7 @@ confined() {
 }
 installs() { make --no-print-directory install PREFIX="$1" DESTDIR="$root" >/dev/null; }
 read -r line < <(block 'make install')
-is "README.md's line" "$line" 'make install PREFIX=/usr'
+is "docs/install.md's line" "$line" 'make install PREFIX=/usr'
 installs /usr
 serves usr confined /usr/lib/redis/modules/libdirty_streams.so
 in_root 'grep -qx "loadmodule /usr/lib/redis/modules/libdirty_streams.so" /usr/share/doc/dirty-streams/dirty-streams.conf'
@@ -270,4 +269,4 @@ done < <(stage 2)
 read -ra command < <(stage 2 | sed -n 's/^CMD \[\(.*\)\]$/\1/p' | tr -d '",')
 serves docker in_root "${command[@]}"
 
-say 'all of it was installed, loaded and removed as README.md says'
+say 'all of it was installed, loaded and removed as docs/install.md says'

@@ -4,7 +4,7 @@ goals are met. Medians of ROUNDS rounds; REQUESTS says how many entities each co
 ENTITIES how many there are at the end of the curve over their number, ONLY which groups are measured.
 
     bench.py folder            writes figures.tsv and the pictures into the folder; exits with 1 if a goal is missed
-    bench.py folder --readme   and the table into README.md
+    bench.py folder --pages    and the tables into README.md and docs/performance.md
     bench.py folder --smoke    a short form, to see that it works: misses do not matter"""
 
 import datetime
@@ -95,8 +95,8 @@ def main():
     bench.figures.write(folder / "figures.tsv")
     figures = read(folder / "figures.tsv")  # so that report.py, which has no others, finds the same
     report.draw(figures, folder)
-    if "--readme" in sys.argv[2:]:
-        report.write_readme(figures)
+    if "--pages" in sys.argv[2:]:
+        report.write_pages(figures)
     print(f"\n{report.as_text(figures)}")
     count = missed(figures)
     if count and not smoke:

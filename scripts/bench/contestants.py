@@ -232,4 +232,5 @@ DECLARATIONS = [
     ["debezium", "PREFIX", "user:", "STREAM", "debezium-changes", "FORMAT", "DEBEZIUM", *LIMIT],
     ["images", "PREFIX", "user:", "STREAM", "images-changes", "PAYLOAD", "IMAGES", *LIMIT],
     ["read", "STREAM", "read-changes"],
+    ["seeded", "STREAM", "seeded-changes"],
 ]

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import contestants as all_of
+import uses
 from contestants import DECLARATIONS, ENTITIES, FLOOR, FLOORS, FLUSH, LIMIT, ROUND_TRIP, THROUGHPUT, ZERO
 from figures import AOF_BYTES, CPU, P50, P99, RATE
 from server import NONE, ROOT, Connection, as_dict, encoded
@@ -465,4 +466,6 @@ GROUPS = {
     "waiting": waiting,
     "pending": pending,
     "waking": waking,
+    "seeding": uses.seeding,
+    "one client": uses.one_client,
 }

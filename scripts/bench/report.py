@@ -3,8 +3,8 @@
 
 report.py folder              prints which goals are met
 report.py folder --pictures   draws the SVGs into the folder, with gnuplot
-report.py folder --readme     writes the table into README.md, between the lines that say so
-report.py folder --check      fails if README.md has another table than the figures give"""
+report.py folder --pages      writes the tables into docs/performance.md and README.md, between the lines that say so
+report.py folder --check      fails if they have other tables than the figures give"""
 
 import pathlib
 import subprocess
@@ -15,7 +15,7 @@ from figures import CPU, P50, P99, RATE, read
 from goals import GOALS
 from server import AOF, NONE, PERSISTENCE, ROOT
 
-README = ROOT / "README.md"
+PERFORMANCE, README = ROOT / "docs/performance.md", ROOT / "README.md"
 BEGIN, END = "<!-- from docs/bench/figures.tsv by make bench-report -->\n", "<!-- end -->\n"
 
 
@@ -26,6 +26,32 @@ that of XREADGROUP {:.0f} µs after XADD ({:.0f} µs)."""
 CALLS = """\
 Of the {flush:.1f} µs of the server's CPU time that a FLUSH takes, {floor:.1f} are what the module API and Redis's own share of
 a command cost at best ({batch:.1f} for each of 100 in one command). HSET and XADD take {raw:.1f} together."""
+
+
+IN_SHORT_HEAD = """\
+{date}, {machine}, {server}; entities of ten fields, one of them changed; without persistence.
+
+| | Dirty Streams | instead |
+| --- | --- | --- |"""
+
+# Lines, and the values without which there is none.
+IN_SHORT = [
+    (
+        "| seed {rows} rows, one connection | {seed} rows/s, {bytes} bytes each | HSET: {seed_hset} rows/s, {bytes_hset} bytes |",
+        ("seed", "seed_hset", "bytes", "bytes_hset"),
+    ),
+    ("| send them again, nothing changed | {same} rows/s | |", ("same",)),
+    ("| flush, many clients | {flush} entities/s | a Lua function: {lua}/s |", ("flush", "lua")),
+    (
+        "| flush, one client that waits | {flush_one} µs | WATCH, HGETALL, MULTI, HSET, XADD, EXEC: {watch_one} µs |",
+        ("flush_one", "watch_one"),
+    ),
+    (
+        "| read and acknowledge, decoded | {read} events/s | XREADGROUP + XACK, not decoded: {native}/s |",
+        ("read", "native"),
+    ),
+    ("| from flush to a waiting reader | {wake} µs | XADD to XREADGROUP: {wake_native} µs |", ("wake", "wake_native")),
+]
 
 
 def verdicts(goal, figures):
@@ -77,13 +103,58 @@ def as_markdown(figures):
     return "\n".join(lines) + "\n"
 
 
-def with_table(readme, figures):
-    before, rest = readme.split(BEGIN)
-    return before + BEGIN + as_markdown(figures) + END + rest.split(END, 1)[1]
+def thousands(value):
+    return f"{value:,.0f}"
 
 
-def write_readme(figures):
-    README.write_text(with_table(README.read_text(), figures))
+def in_short(figures):
+    """What users ask first, in a few lines; those whose figures were not measured are left out."""
+
+    def get(group, contestant, size, unit, persistence=NONE):
+        return figures.get(persistence, group, contestant, size, unit)
+
+    (rows,) = figures.sizes(NONE, "seeding") or [0]
+    values = {
+        "date": figures.about["date"][:10],
+        "machine": figures.about["machine"],
+        "server": figures.about["server"],
+        "rows": thousands(int(rows)),
+        "seed": get("seeding", "seed", rows, RATE),
+        "seed_hset": get("seeding", "hset", rows, RATE),
+        "bytes": get("seeding", "seed", rows, "bytes"),
+        "bytes_hset": get("seeding", "hset", rows, "bytes"),
+        "same": get("seeding", "same", rows, RATE),
+        "flush": get("throughput", "flush", 10, RATE),
+        "lua": get("throughput", "lua", 10, RATE),
+        "flush_one": get("one client", "flush", 10, P50),
+        "watch_one": get("one client", "watch", 10, P50),
+        "read": get("reading", "consume", 100, RATE),
+        "native": get("reading", "native", 100, RATE),
+        "wake": get("waking", "consume", 1, P50),
+        "wake_native": get("waking", "native", 1, P50),
+    }
+    lines = [IN_SHORT_HEAD.format(**values)]
+    for line, needed in IN_SHORT:
+        if all(values[name] for name in needed):
+            shown = {name: thousands(value) if not isinstance(value, str) else value for name, value in values.items() if value}
+            lines.append(line.format(**shown))
+    return "\n".join(lines) + "\n"
+
+
+def with_table(page, table):
+    before, rest = page.split(BEGIN)
+    return before + BEGIN + table + END + rest.split(END, 1)[1]
+
+
+def pages(figures):
+    """Each page with the tables that the figures give."""
+    for page, table in ((PERFORMANCE, as_markdown(figures)), (README, in_short(figures))):
+        yield page, with_table(page.read_text(), table)
+
+
+def write_pages(figures):
+    for page, text in pages(figures):
+        page.write_text(text)
 
 
 # Pictures: what the module does is blue, what Redis does grey; paler, or dashed, with AOF everysec. They have a
@@ -270,10 +341,10 @@ def main():
         print(as_text(figures))
     if "--pictures" in options:
         draw(figures, folder)
-    if "--readme" in options:
-        write_readme(figures)
-    if "--check" in options and with_table(README.read_text(), figures) != README.read_text():
-        sys.exit("README.md has another table than docs/bench/figures.tsv gives: make bench-report")
+    if "--pages" in options:
+        write_pages(figures)
+    if "--check" in options and any(text != page.read_text() for page, text in pages(figures)):
+        sys.exit("README.md or docs/performance.md has other tables than docs/bench/figures.tsv gives: make bench-report")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,14 @@ class Connection:
         sender.join()
         return time.perf_counter() - begin
 
+    def pipelined(self, commands):
+        """Seconds from sending encoded commands at once to the last one's reply."""
+        begin = time.perf_counter()
+        self.socket.sendall(b"".join(commands))
+        for _ in commands:
+            self.reply()
+        return time.perf_counter() - begin
+
     def timed(self, commands):
         """Seconds from sending each encoded command to its reply, which must come in one piece."""
         seconds = []

@@ -98,7 +98,7 @@ enum Place {
     /// The hash of the last name that came here.
     Free(u64),
     /// Stays until the server ends.
-    Taken(&'static [u8], View<'static>),
+    Taken(&'static [u8], &'static Reply),
 }
 
 thread_local! {
@@ -116,7 +116,7 @@ pub fn name(ctx: &Context, name: &[u8]) -> Option<View<'static>> {
     PLACES.with(|places| {
         let place = places.get(index)?;
         let new = match place.get() {
-            Place::Taken(kept, view) => return (kept == name).then_some(view),
+            Place::Taken(kept, reply) => return (kept == name).then(|| reply.view()),
             Place::Free(last) if last != hash => Place::Free(hash),
             Place::Free(_) => keep(ctx, name)?,
         };
@@ -130,8 +130,10 @@ fn keep(ctx: &Context, name: &[u8]) -> Option<Place> {
     if reply.view().text() != Some(name) {
         return None;
     }
-    let reply: &'static Reply = Box::leak(Box::new(reply));
-    Some(Place::Taken(Box::leak(name.into()), reply.view()))
+    Some(Place::Taken(
+        Box::leak(name.into()),
+        Box::leak(Box::new(reply)),
+    ))
 }
 
 /// Cheap, for short names: whoever makes many collide gains nothing, and loses what this saves.

@@ -146,6 +146,11 @@ fn who_is_limited_to_databases_waits_and_is_served_there() {
     };
     let mut reader = named(&server, "reader", "+dirty.consume +select ~* db=1");
     reader.ok(&["SELECT", "1"]);
+    admin.ok(&["SELECT", "1"]);
+    for group in ["g", "h"] {
+        admin.expect(&format!("DIRTY.READER s1 GROUP {group} FROM 0 => OK"));
+    }
+    admin.ok(&["SELECT", "0"]);
     let mut waits = named(&server, "waits", "+dirty.consume +select ~* db=1");
     waits.ok(&["SELECT", "1"]);
     for (waiting, (reader, group)) in [(&mut reader, "g"), (&mut waits, "h")]

@@ -86,9 +86,14 @@ fn copies_of_any_kind_agree_after_random_work() {
     let replica = Server::replica_of(&server);
     let mut redis = server.connect();
     let mut turmoil = Turmoil::begin(&mut redis, seed);
-    turmoil.steps(&mut redis, 500);
+    for _ in 0..4 {
+        turmoil.steps(&mut redis, 150);
+        let before = told(&mut redis);
+        redis.ok(&["DEBUG", "RELOAD"]);
+        assert_same(&told(&mut redis), &before, "meanwhile, from an RDB file");
+    }
     redis.run("BGREWRITEAOF");
-    turmoil.steps(&mut redis, 500);
+    turmoil.steps(&mut redis, 400);
     assert!(turmoil.errors < 900, "{}", turmoil.errors);
     let before = told(&mut redis);
     let digest = redis.digest();

@@ -224,10 +224,6 @@ const OF_THE_STREAM: &[(&str, &str)] = &[
         "RENAME list s",
         "WRONGTYPE the key \"s\" does not hold a stream",
     ),
-    (
-        "SET s text",
-        "WRONGTYPE the key \"s\" does not hold a stream",
-    ),
     ("RENAME older s", "#2"),
     ("COPY older s REPLACE", "#2"),
     ("RENAME larger s", "#1"),

@@ -566,9 +566,10 @@ stories! {
         read c1 -> 3:1
         fail c1 fatal 3 -> dead
         wake -> Some(1)
-        group h from=0 order=stream
-        read c1 group=h n=1 -> 1:1 more
-        ack c1 group=h 1 ->
+        add d
+        read c1 -> 4:1
+        waits c1 off
+        ack c1 4 ->
         wake -> None"
     waiting_is_no_silence: "
         group g from=0 order=stream
