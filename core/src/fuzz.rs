@@ -17,6 +17,7 @@ use crate::entity::value::FieldType;
 use crate::error::Error;
 use crate::flush::{self, EntityState, Snapshots, Write, stored};
 use crate::reading::Readers;
+use crate::reconcile;
 use crate::reading::requests::{
     ack, consume, declare, fail, hold, list, name, pause, read, seek, select,
 };
@@ -78,6 +79,7 @@ pub fn arguments(bytes: &[u8]) {
         b"DISCARD" => select::Request::parse_discard(args).err(),
         b"PAUSE" => pause::Request::parse(args).err(),
         b"SEEK" => seek::Request::parse(args).err(),
+        b"RECONCILE" => reconcile::request::Request::parse(args).err(),
         b"FORGET" => name::parse_reader(args).err(),
         _ => {
             if let Some(id) = EventId::parse(command) {
