@@ -58,6 +58,8 @@ pub(super) struct Act<'r> {
     seen: Option<SeenStream>,
     available: u32,
     pub wake_all: bool,
+    /// Something is gone that kept others from new events.
+    pub makes_way: bool,
 }
 
 impl<'r> Act<'r> {
@@ -76,6 +78,7 @@ impl<'r> Act<'r> {
             seen: None,
             available: 0,
             wake_all: false,
+            makes_way: false,
         }
     }
 
@@ -182,7 +185,7 @@ impl<'r> Act<'r> {
         let more = self.available().saturating_sub(self.available);
         let wake = match more {
             _ if self.wake_all => Wake::All,
-            0 if self.relieves_one_that_waits() => Wake::Some(1),
+            0 if self.makes_way || self.relieves_one_that_waits() => Wake::Some(1),
             0 => Wake::None,
             more => Wake::Some(more),
         };
