@@ -461,22 +461,21 @@ impl Readers {
     /// readers: then nothing has changed.
     #[must_use]
     pub fn apply(&mut self, delta: &[u8]) -> bool {
-        let position = |number| self.reader(number).map(|reader| reader.position);
-        let parser = super::delta::Parser::new(delta);
-        let ops = parser.and_then(|parser| parser.parse(|n| position(n).unwrap_or_default()));
-        let Some(ops) = ops else {
+        let (Some(positions), Some(parser)) = (
+            super::check::fits(self, delta),
+            super::delta::Parser::new(delta),
+        ) else {
             return false;
         };
-        if !super::check::fits(self, &ops) {
-            return false;
-        }
         let mut at = At {
             reader: NIL,
             now_ms: 0,
         };
-        for op in &ops {
-            self.run(&mut at, op);
-        }
-        true
+        let position = |number| positions.get(&number).copied().unwrap_or_default();
+        let ran = parser.walk(position, &mut |op| {
+            self.run(&mut at, &op);
+            Some(())
+        });
+        ran.is_some()
     }
 }
