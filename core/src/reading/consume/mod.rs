@@ -154,8 +154,11 @@ impl Readers {
             mut act,
             given,
             missed,
+            alone,
+            buried,
             ..
         } = consuming;
+        act.makes_way = alone || buried > 0;
         let unknown = act.reader().is_some_and(|reader| reader.missed_unknown);
         if unknown {
             act.change(Op::Missed {

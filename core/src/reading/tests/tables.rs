@@ -48,6 +48,33 @@ stories! {
         ack c2 1 1 -> 1
         ack c9 force 2 7 -> 7
         pending -> 3 held c1"
+    who_holds_something_may_have_what_is_long_due_as_soon_as_its_own_is_due: "
+        group g from=0 claim=300 max=3
+        add a
+        read x -> 1:1
+        at 200
+        add b
+        read c1 -> 2:1
+        due -> 500
+        at 400
+        read c1 ->
+        due -> 500
+        at 500
+        read c1 -> 1:2"
+    who_waits_for_others_to_take_what_is_long_due_is_woken_then: "
+        group g from=0 claim=300 max=3
+        add ab
+        read x n=1 -> 1:1 more
+        at 200
+        read c1 -> 2:1
+        at 590
+        hold c1
+        add c
+        at 600
+        read c1 ->
+        read c2 -> 1:2
+        wake -> Some(1)
+        read c1 -> 3:1"
     what_nobody_finishes_comes_again_after_claim_and_hold_renews_it: "
         group g from=0
         add ab

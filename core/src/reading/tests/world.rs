@@ -352,6 +352,45 @@ impl World {
         }
     }
 
+    /// Who waits, and is told when to look again, would get nothing before, if nobody does anything meanwhile.
+    fn assert_due_times(&self, all_wait: bool) {
+        let changes = self.known.values().map(|known| known.at + CLAIM);
+        let dues = self.known.values().map(|known| known.due);
+        let silences = self.seen.iter().map(|seen| seen + CLAIM);
+        let times: BTreeSet<u64> = changes.chain(dues).chain(silences).collect();
+        let limits = Limits::default();
+        for consumer in CONSUMERS {
+            let mut readers = self.readers.clone();
+            for other in CONSUMERS {
+                if all_wait || other == consumer {
+                    readers.set_waiting(b"g", other, true, self.now);
+                }
+            }
+            let call = Consume {
+                group: b"g",
+                consumer,
+                ack: &[],
+                pending: false,
+                count: 3,
+            };
+            let (mut passed, mut stream) = (EventId::default(), self.stream.clone());
+            let prospect = readers.prospect(&call, &mut passed, limits, self.now, &mut stream);
+            let (Prospect::None(due) | Prospect::ForNobody(due) | Prospect::ForOne(_, due)) =
+                prospect.unwrap()
+            else {
+                continue;
+            };
+            let due = due.unwrap_or(self.now + 10 * CLAIM);
+            let before = times.range(self.now..due).copied();
+            for now in before.chain([due - 1]) {
+                let (mut readers, mut stream) = (readers.clone(), self.stream.clone());
+                let outcome = readers.consume(&call, limits, now, &mut stream).unwrap();
+                let told = format!("{consumer:?} is told {due} and may have something at {now}");
+                assert_eq!(outcome.reply.given, 0, "{told}");
+            }
+        }
+    }
+
     fn held_by(&self, who: usize) -> Vec<EventId> {
         let known = self
             .known
@@ -759,6 +798,7 @@ impl World {
         }
         if at % 8 == 0 {
             self.assert_prospects();
+            self.assert_due_times(at % 16 == 0);
         }
     }
 }
