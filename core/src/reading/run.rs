@@ -1,5 +1,6 @@
 //! Running ops: on the primary as a command decides them, elsewhere as a delta brings them.
 
+use super::glance::Glance;
 use super::lane::{Failure, flags};
 use super::op::{End, Op};
 use super::reader::{Counter, Counters, Group, Reader, Role};
@@ -38,6 +39,7 @@ impl Readers {
                     reader.missed_unknown = true;
                     if let Role::Group(group) = &mut reader.role {
                         group.pending.clear();
+                        group.glance = Glance::default();
                     }
                 }
             }
@@ -92,6 +94,9 @@ impl Readers {
 
 impl Reader {
     fn run(&mut self, op: &Op, now_ms: u64) {
+        if let Role::Group(group) = &mut self.role {
+            group.glance.forget(op);
+        }
         match op {
             Op::Set { settings, revision } => {
                 self.settings = settings.clone();
