@@ -586,6 +586,15 @@ impl World {
                     self.finished.insert(id);
                 }
             }
+            // What waits for an earlier event of its key is dropped, too.
+            let group = self.readers.get(b"g").unwrap().group().unwrap();
+            let known = self.known.range(..=to);
+            let dropped = known.filter(|(id, _)| group.pending.entry(**id).is_none());
+            let dropped: Vec<EventId> = dropped.map(|(id, _)| *id).collect();
+            for id in dropped {
+                assert!(self.is_keyed() && self.known[&id].holder.is_none());
+                self.finish(id);
+            }
         }
         self.follow(outcome.delta);
     }
