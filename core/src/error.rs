@@ -380,7 +380,7 @@ pub enum Error {
     FieldBudgetExceeded(usize),
     /// A stream with ONFULL REFUSE has no room for the events of a flush; `database` is set if it is not the
     /// client's own.
-    #[error("FULL the stream {stream}{} cannot take {events} more: at most {count} entries may wait until every group has acknowledged them", OfDatabase(*.database))]
+    #[error("FULL the stream {stream}{} cannot take {events} more: at most {count} entries may wait until every reader has acknowledged them", OfDatabase(*.database))]
     Full {
         stream: Quoted,
         database: Option<u32>,

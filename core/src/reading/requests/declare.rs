@@ -111,7 +111,7 @@ fn order(args: &mut Args) -> Result<Order, Error> {
     } else if args.keyword("ENTITY") {
         Ok(Order::Entity)
     } else if args.keyword("META") {
-        Ok(Order::Meta(args.next("ORDER", "a name of META")?.to_vec()))
+        Ok(Order::Meta(args.name("ORDER", "a name of META")?.to_vec()))
     } else {
         Err(Error::NotOneOf {
             of: "ORDER",
