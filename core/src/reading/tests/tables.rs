@@ -448,6 +448,21 @@ stories! {
         read c2 -> 4:1
         at 1000
         read c2 -> 1:2/1"
+    a_failed_event_that_is_gone_is_told_by_the_next_call: "
+        group g from=0 order=entity max=2 park
+        add aabc
+        read c1 -> 1:1 2:1 3:1 4:1
+        del 1 3 4
+        fail c1 fatal 1 -> retry
+        dead -> 
+        pending -> 1 free, 2 queued, 3 held c1, 4 held c1
+        read c2 -> 2:1 missed=1
+        fail c1 3 -> retry
+        fail c1 delay=0 4 -> retry
+        pending -> 2 held c2, 3 delayed, 4 free
+        at 1500
+        read c2 ack=2 -> missed=2
+        pending -> "
     events_of_one_key_are_handled_in_order: "
         group g from=0 order=entity
         add abacab
