@@ -1,7 +1,7 @@
 //! Running ops: on the primary as a command decides them, elsewhere as a delta brings them.
 
 use super::glance::Glance;
-use super::lane::{Failure, flags};
+use super::lane::Failure;
 use super::op::{End, Op};
 use super::reader::{Counter, Counters, Group, Reader, Role};
 use super::readers::{Readers, SeenStream};
@@ -129,12 +129,7 @@ impl Reader {
                 pending.unpark_where(now_ms, |parked| parked.id > to);
                 pending.retain(now_ms, |entry| entry.id <= to);
             }
-            Role::Group(group) => {
-                let pending = &mut group.pending;
-                pending.unpark_where(now_ms, |parked| parked.id <= to);
-                let is_pending = |entry: &super::lane::Entry| entry.is(flags::GIVEN);
-                pending.retain(now_ms, |entry| is_pending(entry) || entry.id > to);
-            }
+            Role::Group(group) => group.pending.drop_waiting(to, now_ms),
         }
     }
 }

@@ -398,8 +398,8 @@ impl World {
                 pending: false,
                 count: 3,
             };
-            let (mut passed, mut stream) = (EventId::default(), self.stream.clone());
-            let prospect = readers.prospect(&call, &mut passed, limits, self.now, &mut stream);
+            let mut stream = self.stream.clone();
+            let prospect = readers.prospect(&call, limits, self.now, &mut stream);
             let (Prospect::None(due) | Prospect::ForNobody(due) | Prospect::ForOne(_, due)) =
                 prospect.unwrap()
             else {
@@ -649,6 +649,15 @@ impl World {
                 if !self.known.contains_key(&id) {
                     self.finished.insert(id);
                 }
+            }
+            // What waits for an earlier event of its key is dropped, too.
+            let group = self.readers.get(b"g").unwrap().group().unwrap();
+            let known = self.known.range(..=to);
+            let dropped = known.filter(|(id, _)| group.pending.entry(**id).is_none());
+            let dropped: Vec<EventId> = dropped.map(|(id, _)| *id).collect();
+            for id in dropped {
+                assert!(self.is_keyed() && self.known[&id].holder.is_none());
+                self.finish(id);
             }
         }
         self.follow(outcome.delta);
