@@ -17,10 +17,10 @@ use crate::entity::value::FieldType;
 use crate::error::Error;
 use crate::flush::{self, EntityState, Snapshots, Write, stored};
 use crate::reading::Readers;
-use crate::reconcile;
 use crate::reading::requests::{
     ack, consume, declare, fail, hold, list, name, pause, read, seek, select,
 };
+use crate::reconcile;
 use std::collections::HashMap;
 
 type Target = fn(&[u8]);
