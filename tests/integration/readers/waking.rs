@@ -621,7 +621,7 @@ fn a_primary_that_becomes_a_replica_sends_its_readers_away() {
 fn readers_that_wait_when_the_primary_steps_down_read_on_from_the_new_one() {
     let mut story = declared();
     let replica = Server::replica_of(&story.server);
-    story.expect("DIRTY.READER s GROUP turn FROM 0 ORDER STREAM CLAIM 1000 => OK");
+    story.expect("DIRTY.READER s GROUP turn FROM 0 ORDER STREAM CLAIM 3000 => OK");
     story.publish(&["1"]);
     story.expect("DIRTY.CONSUME s GROUP turn gone => #1");
     for reader in ["GROUP g", "GROUP o", "CURSOR c", "CURSOR f"] {
