@@ -176,6 +176,14 @@ DIRTY.FLUSH user RUN r SNAPSHOT 20 1 age 20 => [none]
 ",
     );
     assert_eq!(redis.run("EXISTS user:49"), "(1)");
+    // One that only counts deletes nothing, neither before nor in between.
+    let status = sweep(&mut redis, "MAXDELETE 29 DRYRUN");
+    assert_eq!(numbers(&status, "missing deleted"), [29, 0]);
+    let begun = redis.run("DIRTY.RECONCILE user SWEEP r MAXDELETE 29");
+    assert!(begun.contains("phase deleting"), "{begun}");
+    let status = sweep(&mut redis, "MAXDELETE 29 DRYRUN");
+    assert_eq!(numbers(&status, "missing deleted"), [29, 0]);
+    assert_eq!(redis.run("EXISTS user:49"), "(1)");
     let status = sweep(&mut redis, "MAXDELETE 29 COUNT 7");
     assert_eq!(
         numbers(&status, "scanned seen missing deleted"),

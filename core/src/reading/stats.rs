@@ -5,6 +5,7 @@ use super::lane::Standing;
 use super::reader::{Counter, Counters, Reader};
 use super::readers::Readers;
 use super::settings::{Kind, Settings};
+use super::snapshot::Scan;
 use crate::entity::event_id::EventId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct ReaderStats {
     pub position: EventId,
     /// A cursor's epoch.
     pub epoch: u64,
+    /// How far a cursor is in its snapshot phase, if that lasts.
+    pub scan: Option<Scan>,
     /// Nobody knows what it missed, and it was not told so yet.
     pub missed_unknown: bool,
     /// What happened since it was made.
@@ -167,6 +170,7 @@ impl Readers {
             revision: reader.revision,
             position: reader.position,
             epoch: reader.epoch(),
+            scan: reader.phase().map(|phase| phase.at.clone()),
             missed_unknown: reader.missed_unknown,
             counters: reader.counters,
             pending: pending.map_or(0, |pending| pending.len()),

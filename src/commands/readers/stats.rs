@@ -146,7 +146,11 @@ fn reply_reader(reply: Reply, reader: &ReaderStats, ahead: &Ahead, is_primary: b
     reply.bytes("position");
     match reader.kind {
         Kind::Group => reply.bytes(reader.position.text()),
-        Kind::Cursor => reply.bytes(Position::new(reader.position, reader.epoch).text()),
+        Kind::Cursor => {
+            let mut position = Position::new(reader.position, reader.epoch);
+            position.scan = reader.scan.clone();
+            reply.bytes(position.text());
+        }
     }
     let settings = &reader.settings;
     reply.bytes("dead");

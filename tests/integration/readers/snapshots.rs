@@ -296,6 +296,11 @@ fn behind_a_promotion_the_scan_begins_again_and_leaves_nothing_out() {
     }
     let before = kept.ages.len();
     assert!(!kept.is_over && before >= 200);
+    // STATS shows that it has not come to the stream yet.
+    let shown = redis.run("DIRTY.STATS s");
+    let position = shown.split("position ").nth(1).expect("a position");
+    let position = position.split(' ').next().expect("a position");
+    assert_eq!(position.split('/').count(), 3, "{position}");
     redis.run("DIRTY.FLUSH user DELETE 7 SNAPSHOT 8 1 age 88");
     server.wait_for_replica(&replica);
     let mut redis = replica.connect();
