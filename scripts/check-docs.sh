@@ -50,7 +50,7 @@ translated() {
         id=${id:-${words[word]%%/*}}
         [ ${#epoch} -ne 13 ] || epoch=$(cli DIRTY.STATS "${words[1]}" | awk -v cursor="${words[3]}" -v epoch="$epoch" '
             before == "name" { name = $0 }
-            before == "position" && name == cursor { sub(/.*\//, ""); epoch = $0 }
+            before == "position" && name == cursor { split($0, parts, "/"); epoch = parts[2] }
             { before = $0 }
             END { print epoch }')
         words[word]=$id${epoch:+/$epoch}$scan
