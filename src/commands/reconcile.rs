@@ -43,7 +43,7 @@ impl Command for Reconcile {
                     c"sweep",
                     &[
                         text(c"run"),
-                        option(c"MAXDELETE", text(c"max")),
+                        option(c"MAXDELETE", one_of(c"max", &[integer(c"n"), text(c"n%")])),
                         flag(c"dryrun", c"DRYRUN"),
                         option(c"COUNT", integer(c"n")),
                     ],
