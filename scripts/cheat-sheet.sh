@@ -22,7 +22,7 @@ group() {
     done
 }
 
-group 'Declare and write' declare info flush commit abort deferred
+group 'Declare and write' declare info flush commit abort deferred reconcile
 group 'Read events' reader consume read ack hold fail leave
 group 'Operate readers' stats pending redrive discard pause seek forget
-group 'Read entities' get
+group 'Read entities' get scan

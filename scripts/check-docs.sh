@@ -36,7 +36,7 @@ timeless() {
 # The command with the ids that this server gave to the same events of the stream, its second word (of DIRTY.FLUSH … ACK the
 # word behind that), and in positions with the epoch that it gave to the cursor, the fourth.
 translated() {
-    local words word id epoch stream
+    local words word id epoch scan stream
     read -ra words <<<"$1"
     stream=${words[1]-}
     if [[ $1 == 'DIRTY.FLUSH '*' ACK '* ]]; then
@@ -44,16 +44,16 @@ translated() {
         stream=${stream%% *}
     fi
     for word in "${!words[@]}"; do
-        [[ ${words[word]} =~ ^[0-9]{13}-([0-9]+)(/([0-9]+))?$ ]] || continue
-        epoch=${BASH_REMATCH[3]}
+        [[ ${words[word]} =~ ^[0-9]{13}-([0-9]+)(/([0-9]+)(/.*)?)?$ ]] || continue
+        epoch=${BASH_REMATCH[3]} scan=${BASH_REMATCH[4]}
         id=$(cli XRANGE "$stream" - + | grep -axE -m 1 "[0-9]{13}-${BASH_REMATCH[1]}" || true)
-        id=${id:-${words[word]%/*}}
+        id=${id:-${words[word]%%/*}}
         [ ${#epoch} -ne 13 ] || epoch=$(cli DIRTY.STATS "${words[1]}" | awk -v cursor="${words[3]}" -v epoch="$epoch" '
             before == "name" { name = $0 }
-            before == "position" && name == cursor { sub(/.*\//, ""); epoch = $0 }
+            before == "position" && name == cursor { split($0, parts, "/"); epoch = parts[2] }
             { before = $0 }
             END { print epoch }')
-        words[word]=$id${epoch:+/$epoch}
+        words[word]=$id${epoch:+/$epoch}$scan
     done
     echo "${words[*]}"
 }

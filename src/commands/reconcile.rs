@@ -43,7 +43,7 @@ impl Command for Reconcile {
                     c"sweep",
                     &[
                         text(c"run"),
-                        option(c"MAXDELETE", text(c"max")),
+                        option(c"MAXDELETE", one_of(c"max", &[integer(c"n"), text(c"n%")])),
                         flag(c"dryrun", c"DRYRUN"),
                         option(c"COUNT", integer(c"n")),
                     ],
@@ -109,13 +109,13 @@ fn count(
     run: &[u8],
     sweep: Sweep,
 ) -> Result<Status, Error> {
-    let place = home.ask(run, |active| {
+    let (place, begins) = home.ask(run, |active| {
         // Of another key space, it begins again.
-        if active.place != active.place.here() || active.run.phase() == Phase::Rows {
-            active.place = Place::beginning();
-            active.run.begin_count();
-        }
-        Ok(active.place)
+        let begins = active.place != active.place.here() || active.run.phase() == Phase::Rows;
+        Ok(match begins {
+            true => (Place::beginning(), true),
+            false => (active.place, false),
+        })
     })?;
     let mut found = Vec::new();
     let next = walk::page(
@@ -133,6 +133,10 @@ fn count(
         },
     )?;
     home.ask(run, |active| {
+        // Only now: a page that was refused has begun nothing.
+        if begins {
+            active.run.begin_count();
+        }
         found.iter().for_each(|id| active.run.find(id));
         active.place = next;
         if !next.is_end() {

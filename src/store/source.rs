@@ -187,7 +187,13 @@ impl<'c, G: Giver> Source<'c, G> {
     pub fn check_snapshots(&self, key: &RedisString) -> Result<Declared, Error> {
         (self.may)(Access::Read, key)?;
         cluster::check_key(self.ctx, self.stream, key)?;
-        let declared = declarations::load(self.ctx, key)?;
+        let declared = declarations::load(self.ctx, key).or_else(|error| {
+            if matches!(error, Error::NoDeclaration(_)) {
+                // While the slot is moved it may be on the other node.
+                cluster::check_missing(self.ctx, self.stream, key)?;
+            }
+            Err(error)
+        })?;
         cluster::check(self.ctx, key, &declared)?;
         let database = keys::current_database(self.ctx);
         match declared.flaw_of_folding(self.stream, database) {

@@ -20,6 +20,9 @@ fn limiting() -> Option<(Server, Conn)> {
         "DIRTY.DECLARE deletes STREAM s STREAM s1 OPS D DB 1",
         "DIRTY.FLUSH far DEFER t INSERT 7 1 a b",
         "DIRTY.FLUSH deletes INSERT 1 1 a b",
+        "DIRTY.RECONCILE far BEGIN r",
+        "DIRTY.RECONCILE deletes BEGIN r",
+        "DIRTY.RECONCILE deletes SWEEP r",
     ] {
         let reply = admin.run(command);
         assert!(!reply.starts_with("ERR"), "{command}: {reply}");
@@ -78,6 +81,13 @@ const LIMITED: &str = r#"
 # Only what is written there counts.
 +dirty.flush ~deletes db=0; DIRTY.FLUSH deletes SNAPSHOT 2 1 a b => [insert]
 +dirty.flush ~deletes db=0; DIRTY.FLUSH deletes SNAPSHOT 2 1 a b DELETE 1 => no
+# A run writes as flushes do.
++dirty.flush ~far db=0; DIRTY.FLUSH far RUN r SNAPSHOT 1 1 a b => no
++dirty.flush ~far db=0,1; DIRTY.FLUSH far RUN r SNAPSHOT 1 1 a b => [insert]
++dirty.reconcile ~far db=0; DIRTY.RECONCILE far BEGIN r => OK
++dirty.reconcile ~deletes db=0; DIRTY.RECONCILE deletes SWEEP r => no
++dirty.reconcile ~deletes db=0,1; DIRTY.RECONCILE deletes SWEEP r
+  => [phase done scanned (1) seen (0) same (0) repaired (0) stale (0) newer (0) foreign (0) missing (1) deleted (1)]
 "#;
 
 #[test]

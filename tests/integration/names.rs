@@ -4,7 +4,9 @@
 use super::support::{Conn, Server, cases};
 
 /// Every command that takes an id.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
+    // First, since what another flush has named is left alone.
+    "DIRTY.FLUSH $type RUN run SNAPSHOT $id 1 a x",
     "DIRTY.FLUSH $type SNAPSHOT $id 1 a x",
     "DIRTY.FLUSH $type INSERT $id 1 a x",
     "DIRTY.FLUSH $type UPDATE $id 1 a x",
@@ -27,6 +29,13 @@ DIRTY.DECLARE shop STREAM shop-changes => OK
 DIRTY.DECLARE shop:user STREAM shop-user-changes => OK
 DIRTY.DECLARE shop:user:vip STREAM shop-user-changes => OK
 DIRTY.DECLARE shop:a@b STREAM shop-user-changes => OK
+DIRTY.RECONCILE user BEGIN run => OK
+DIRTY.RECONCILE below BEGIN run => OK
+DIRTY.RECONCILE odd BEGIN run => OK
+DIRTY.RECONCILE part BEGIN run => OK
+DIRTY.RECONCILE shop BEGIN run => OK
+DIRTY.RECONCILE shop:user BEGIN run => OK
+DIRTY.RECONCILE shop:user:vip BEGIN run => OK
 HSET shop:hash a x => (1)
 HSET shop:user@deferred forged x => (1)
 HSET shop:user:7 a x => (1)
@@ -176,6 +185,7 @@ fn nobody_plants_a_flush_for_a_type_that_is_declared_later() {
     let server = Server::start();
     let mut redis = server.connect();
     redis.run("DIRTY.DECLARE shop STREAM shop-changes");
+    redis.run("DIRTY.RECONCILE shop BEGIN run");
     for (id, taken) in [
         ("later@deferred", true),
         ("later@once:t", true),

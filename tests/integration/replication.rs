@@ -72,6 +72,36 @@ const EFFECTS: &[(&str, &[&str])] = &[
     ),
     ("DIRTY.GET user 1 2", &[]),
     ("DIRTY.INFO user", &[]),
+    ("DIRTY.SCAN user 0", &[]),
+    // A run is of the primary alone, and what it repairs and deletes of all.
+    ("DIRTY.RECONCILE user BEGIN r", &[]),
+    ("DIRTY.FLUSH user RUN r SNAPSHOT 2 0", &[]),
+    (
+        "DIRTY.FLUSH user RUN r SNAPSHOT 4 1 name D",
+        &[
+            "MULTI",
+            "HSET user:4 name D",
+            "XADD s ms-7 s BYTES",
+            "XTRIM s MAXLEN = 4",
+            "EXEC",
+        ],
+    ),
+    ("DIRTY.RECONCILE user STATUS r", &[]),
+    ("DIRTY.RECONCILE user SWEEP r DRYRUN", &[]),
+    ("DIRTY.RECONCILE user SWEEP r", &[]),
+    (
+        "DIRTY.RECONCILE user SWEEP r",
+        &[
+            "MULTI",
+            "DEL user:3",
+            "XADD s ms-8 s BYTES",
+            "XTRIM s MAXLEN = 4",
+            "EXEC",
+        ],
+    ),
+    ("DIRTY.RECONCILE user SWEEP r", &[]),
+    ("DIRTY.RECONCILE user BEGIN q", &[]),
+    ("DIRTY.RECONCILE user ABORT q", &[]),
 ];
 
 #[test]
@@ -209,7 +239,11 @@ fn a_replica_refuses_writes() {
     for command in [
         "DIRTY.DECLARE user STREAM t",
         "DIRTY.FLUSH user INSERT 1 0",
+        "DIRTY.FLUSH user RUN r SNAPSHOT 1 0",
+        "DIRTY.RECONCILE user BEGIN r",
+        "DIRTY.RECONCILE user STATUS r",
         "DIRTY.READER s GROUP g FROM 0",
+        "DIRTY.READER s CURSOR c FROM SNAPSHOT 1 user",
         "DIRTY.CONSUME s GROUP g c",
         "DIRTY.CONSUME s CURSOR c",
         "DIRTY.ACK s CURSOR c 1-1/1",
@@ -220,6 +254,7 @@ fn a_replica_refuses_writes() {
         "DIRTY.DISCARD s GROUP g ALL",
         "DIRTY.PAUSE s GROUP g ON",
         "DIRTY.SEEK s GROUP g 0",
+        "DIRTY.SEEK s CURSOR c SNAPSHOT 1 user",
         "DIRTY.FORGET s GROUP g",
     ] {
         let reply = redis.run(command);
@@ -230,6 +265,7 @@ fn a_replica_refuses_writes() {
     }
     redis.expect(
         "DIRTY.GET user 1 => [nil]\n\
+         DIRTY.SCAN user 0 => [0 []]\n\
          DIRTY.READ s FROM 0 => [events [] missed (0) more (0) position 0-0/0]\n\
          DIRTY.PENDING s GROUP g => NOREADER there is no group \"g\" on \"s\"",
     );

@@ -293,6 +293,14 @@ EVAL return\_redis.call('DIRTY.FLUSH','user','SNAPSHOT','8','1','a','d') 0 => [u
 MULTI => OK
 DIRTY.FLUSH user DELETE 8 => QUEUED
 EXEC => [[delete]]
+DIRTY.RECONCILE user BEGIN r => OK
+DIRTY.FLUSH user RUN r SNAPSHOT 1 2 status active i 5 SNAPSHOT 9 1 a b => [none insert]
+DIRTY.RECONCILE user SWEEP r COUNT 1000
+  => [phase deleting scanned (3) seen (2) same (1) repaired (1) stale (0) newer (0) foreign (0) missing (1) deleted (0)]
+DIRTY.RECONCILE user SWEEP r
+  => [phase done scanned (3) seen (2) same (1) repaired (1) stale (0) newer (0) foreign (0) missing (1) deleted (1)]
+DIRTY.FLUSH user DELETE 9 => [delete]
+DIRTY.SCAN user 0 COUNT 1000 => [0 [[1 [status active i (5)]]]]
 "#,
     );
     // What it lends may not be written by hand, nor read.
@@ -307,12 +315,14 @@ EXEC => [[delete]]
         "DIRTY.FLUSH to-string SNAPSHOT 1 1 a b",
         "DIRTY.INFO to-string",
         "DIRTY.GET to-string 1",
+        "DIRTY.SCAN to-string 0",
+        "DIRTY.RECONCILE to-string BEGIN r",
     ] {
         let reply = app.run(command);
         assert!(is_no_key(&reply), "{command}: {reply}");
     }
     assert_eq!(state(&mut admin), before);
-    assert_eq!(admin.run("XLEN user-changes"), "(6)");
+    assert_eq!(admin.run("XLEN user-changes"), "(9)");
 }
 
 #[test]
@@ -361,71 +371,95 @@ DIRTY.ABORT user w failing => (2)
     assert_eq!(state(&mut admin), before);
 }
 
+const YES: &str = "OK";
+// Who it is that has none is "This user" in 7.0, and later the user's name.
+const NO: &str = r"has no permissions to access the \'user\' key";
+
+/// Rights, a command, and whether they are enough.
+const NEEDED: &[(&str, &str, &str)] = &[
+    ("%R~user", "DIRTY.GET user 1", YES),
+    ("%R~user", "DIRTY.INFO user", YES),
+    ("%R~user", "DIRTY.SCAN user 0", YES),
+    ("%R~user", "DIRTY.RECONCILE user STATUS r", NO),
+    ("%R~user", "DIRTY.FLUSH user RUN r SNAPSHOT 1 0", NO),
+    ("%R~user", "DIRTY.FLUSH user DELETE 1", NO),
+    ("%R~user", "DIRTY.DECLARE user STREAM s", NO),
+    ("%R~user", "DIRTY.FLUSH user DEFER t DELETE 1", NO),
+    ("%R~user", "DIRTY.COMMIT user t", NO),
+    ("%R~user", "DIRTY.ABORT user t", NO),
+    ("%R~user", "DIRTY.DEFERRED user", YES),
+    ("%R~user", "DIRTY.STATS user", YES),
+    ("%R~user", "DIRTY.PENDING user GROUP g", YES),
+    ("%R~user", "DIRTY.READ user FROM 0", YES),
+    ("%R~user", "DIRTY.ACK user CURSOR c 1-1/1", NO),
+    ("%R~user", "DIRTY.ACK user GROUP g c 1-1", NO),
+    ("%R~user", "DIRTY.HOLD user GROUP g c", NO),
+    ("%R~user", "DIRTY.LEAVE user GROUP g c", NO),
+    ("%R~user", "DIRTY.PAUSE user GROUP g ON", NO),
+    ("%R~user", "DIRTY.SEEK user CURSOR c 0", NO),
+    ("%R~user", "DIRTY.FORGET user GROUP g", NO),
+    ("%R~user", "DIRTY.READER user GROUP g FROM 0", NO),
+    ("%R~user", "DIRTY.CONSUME user GROUP g c", NO),
+    ("%R~user", "DIRTY.FAIL user GROUP g c why 1-1", NO),
+    ("%R~user", "DIRTY.REDRIVE user GROUP g ALL", NO),
+    ("%R~user", "DIRTY.DISCARD user GROUP g ALL", NO),
+    ("%R~user", "DIRTY._DELTA user x", NO),
+    ("%W~user", "DIRTY.STATS user", NO),
+    ("%W~user", "DIRTY.PENDING user GROUP g", NO),
+    ("%W~user", "DIRTY.READ user FROM 0", NO),
+    ("%W~user", "DIRTY.ACK user CURSOR c 1-1/1", YES),
+    ("%W~user", "DIRTY.ACK user GROUP g c 1-1", YES),
+    ("%W~user", "DIRTY.HOLD user GROUP g c", YES),
+    ("%W~user", "DIRTY.LEAVE user GROUP g c", YES),
+    ("%W~user", "DIRTY.PAUSE user GROUP g ON", YES),
+    ("%W~user", "DIRTY.SEEK user CURSOR c 0", YES),
+    ("%W~user", "DIRTY.FORGET user GROUP g", YES),
+    ("%W~user", "DIRTY.READER user GROUP g FROM 0", NO),
+    ("%W~user", "DIRTY.CONSUME user GROUP g c", NO),
+    ("%W~user", "DIRTY.FAIL user GROUP g c why 1-1", NO),
+    ("%W~user", "DIRTY.REDRIVE user GROUP g ALL", NO),
+    ("%W~user", "DIRTY.DISCARD user GROUP g ALL", NO),
+    ("%W~user", "DIRTY._DELTA user x", NO),
+    ("%W~user", "DIRTY.DECLARE user STREAM s", YES),
+    ("%W~user", "DIRTY.FLUSH user DELETE 1", YES),
+    ("%W~user", "DIRTY.FLUSH user ONCE t DEFER t DELETE 1", YES),
+    ("%W~user", "DIRTY.COMMIT user t u", YES),
+    ("%W~user", "DIRTY.ABORT user t u", YES),
+    ("%W~user", "DIRTY.DEFERRED user", NO),
+    ("%W~user", "DIRTY.GET user 1", NO),
+    ("%W~user", "DIRTY.INFO user", NO),
+    ("%W~user", "DIRTY.SCAN user 0", NO),
+    ("%W~user", "DIRTY.RECONCILE user BEGIN r", YES),
+    ("%W~user", "DIRTY.RECONCILE user SWEEP r", YES),
+    ("%W~user", "DIRTY.FLUSH user RUN r SNAPSHOT 1 0", YES),
+    // What reads and writes, and what puts into another stream what this one holds.
+    ("%R~user %W~user", "DIRTY.CONSUME user GROUP g c", YES),
+    ("%R~user %W~user", "DIRTY.FAIL user GROUP g c why 1-1", YES),
+    ("~user", "DIRTY.READER user GROUP g FROM 0", YES),
+    ("~user", "DIRTY.READER user GROUP g FROM 0 DEAD user", YES),
+    // The declarations behind SNAPSHOT are read.
+    (
+        "~s %R~user",
+        "DIRTY.READER s CURSOR c FROM SNAPSHOT 1 user",
+        YES,
+    ),
+    (
+        "~s %W~user",
+        "DIRTY.READER s CURSOR c FROM SNAPSHOT 1 user",
+        NO,
+    ),
+    ("%W~s %R~user", "DIRTY.SEEK s CURSOR c SNAPSHOT 1 user", YES),
+    ("%W~s %W~user", "DIRTY.SEEK s CURSOR c SNAPSHOT 1 user", NO),
+];
+
 #[test]
 fn a_command_asks_for_no_more_rights_on_its_key_than_it_needs() {
-    const YES: &str = "OK";
-    // Who it is that has none is "This user" in 7.0, and later the user's name.
-    const NO: &str = r"has no permissions to access the \'user\' key";
     let (server, mut admin) = seeded();
     let mut wrong = String::new();
-    for (rights, command, expected) in [
-        ("%R~user", "DIRTY.GET user 1", YES),
-        ("%R~user", "DIRTY.INFO user", YES),
-        ("%R~user", "DIRTY.FLUSH user DELETE 1", NO),
-        ("%R~user", "DIRTY.DECLARE user STREAM s", NO),
-        ("%R~user", "DIRTY.FLUSH user DEFER t DELETE 1", NO),
-        ("%R~user", "DIRTY.COMMIT user t", NO),
-        ("%R~user", "DIRTY.ABORT user t", NO),
-        ("%R~user", "DIRTY.DEFERRED user", YES),
-        ("%R~user", "DIRTY.STATS user", YES),
-        ("%R~user", "DIRTY.PENDING user GROUP g", YES),
-        ("%R~user", "DIRTY.READ user FROM 0", YES),
-        ("%R~user", "DIRTY.ACK user CURSOR c 1-1/1", NO),
-        ("%R~user", "DIRTY.ACK user GROUP g c 1-1", NO),
-        ("%R~user", "DIRTY.HOLD user GROUP g c", NO),
-        ("%R~user", "DIRTY.LEAVE user GROUP g c", NO),
-        ("%R~user", "DIRTY.PAUSE user GROUP g ON", NO),
-        ("%R~user", "DIRTY.SEEK user CURSOR c 0", NO),
-        ("%R~user", "DIRTY.FORGET user GROUP g", NO),
-        ("%R~user", "DIRTY.READER user GROUP g FROM 0", NO),
-        ("%R~user", "DIRTY.CONSUME user GROUP g c", NO),
-        ("%R~user", "DIRTY.FAIL user GROUP g c why 1-1", NO),
-        ("%R~user", "DIRTY.REDRIVE user GROUP g ALL", NO),
-        ("%R~user", "DIRTY.DISCARD user GROUP g ALL", NO),
-        ("%R~user", "DIRTY._DELTA user x", NO),
-        ("%W~user", "DIRTY.STATS user", NO),
-        ("%W~user", "DIRTY.PENDING user GROUP g", NO),
-        ("%W~user", "DIRTY.READ user FROM 0", NO),
-        ("%W~user", "DIRTY.ACK user CURSOR c 1-1/1", YES),
-        ("%W~user", "DIRTY.ACK user GROUP g c 1-1", YES),
-        ("%W~user", "DIRTY.HOLD user GROUP g c", YES),
-        ("%W~user", "DIRTY.LEAVE user GROUP g c", YES),
-        ("%W~user", "DIRTY.PAUSE user GROUP g ON", YES),
-        ("%W~user", "DIRTY.SEEK user CURSOR c 0", YES),
-        ("%W~user", "DIRTY.FORGET user GROUP g", YES),
-        ("%W~user", "DIRTY.READER user GROUP g FROM 0", NO),
-        ("%W~user", "DIRTY.CONSUME user GROUP g c", NO),
-        ("%W~user", "DIRTY.FAIL user GROUP g c why 1-1", NO),
-        ("%W~user", "DIRTY.REDRIVE user GROUP g ALL", NO),
-        ("%W~user", "DIRTY.DISCARD user GROUP g ALL", NO),
-        ("%W~user", "DIRTY._DELTA user x", NO),
-        ("%W~user", "DIRTY.DECLARE user STREAM s", YES),
-        ("%W~user", "DIRTY.FLUSH user DELETE 1", YES),
-        ("%W~user", "DIRTY.FLUSH user ONCE t DEFER t DELETE 1", YES),
-        ("%W~user", "DIRTY.COMMIT user t u", YES),
-        ("%W~user", "DIRTY.ABORT user t u", YES),
-        ("%W~user", "DIRTY.DEFERRED user", NO),
-        ("%W~user", "DIRTY.GET user 1", NO),
-        ("%W~user", "DIRTY.INFO user", NO),
-        // What reads and writes, and what puts into another stream what this one holds.
-        ("%R~user %W~user", "DIRTY.CONSUME user GROUP g c", YES),
-        ("%R~user %W~user", "DIRTY.FAIL user GROUP g c why 1-1", YES),
-        ("~user", "DIRTY.READER user GROUP g FROM 0", YES),
-        ("~user", "DIRTY.READER user GROUP g FROM 0 DEAD user", YES),
-    ] {
+    for (rights, command, expected) in NEEDED {
         user(&server, &format!("+@all {rights}"));
         let reply = admin.run(&format!("ACL DRYRUN app {command}"));
-        if !reply.ends_with(expected) {
+        if !reply.ends_with(*expected) {
             let _ = writeln!(wrong, "{rights}: {command}: {reply}");
         }
     }
@@ -439,24 +473,26 @@ const CATEGORIES: [(&str, &str); 9] = [
     (
         "dirty",
         "_delta abort ack commit consume declare deferred discard fail flush forget get hold info leave pause pending \
-         read reader redrive seek stats",
+         read reader reconcile redrive scan seek stats",
     ),
-    ("read", "deferred get info pending read stats"),
+    ("read", "deferred get info pending read scan stats"),
     (
         "write",
-        "_delta abort ack commit consume declare discard fail flush forget hold leave pause reader redrive seek",
+        "_delta abort ack commit consume declare discard fail flush forget hold leave pause reader reconcile redrive \
+         seek",
     ),
-    ("hash", "abort commit deferred flush get"),
+    ("hash", "abort commit deferred flush get reconcile scan"),
     (
         "stream",
-        "_delta ack commit consume discard fail flush forget hold leave pause pending read reader redrive seek stats",
+        "_delta ack commit consume discard fail flush forget hold leave pause pending read reader reconcile \
+         redrive seek stats",
     ),
     ("blocking", "consume read"),
     ("fast", "abort ack hold pause"),
     (
         "slow",
-        "_delta commit consume declare deferred discard fail flush forget get info leave pending read reader redrive \
-         seek stats",
+        "_delta commit consume declare deferred discard fail flush forget get info leave pending read reader reconcile \
+         redrive scan seek stats",
     ),
     ("dangerous", "_delta"),
 ];

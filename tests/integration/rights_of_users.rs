@@ -12,7 +12,7 @@ use std::fmt::Write;
 const USERS: [(&str, &str); 4] = [
     (
         "flusher",
-        "+dirty.flush +dirty.commit +dirty.abort +dirty.deferred ~user",
+        "+dirty.flush +dirty.commit +dirty.abort +dirty.deferred +dirty.reconcile ~user",
     ),
     (
         "reader",
@@ -43,9 +43,15 @@ DIRTY.DEFERRED user                             | []        | command   | comman
 DIRTY.DEFERRED other                            | key       | command   | command | command
 DIRTY.GET user 1                                | command   | command   | command | command
 DIRTY.INFO user                                 | command   | command   | command | command
+DIRTY.SCAN user 0                               | command   | command   | command | command
+DIRTY.RECONCILE user BEGIN r                    | OK        | command   | command | command
+DIRTY.FLUSH user RUN r SNAPSHOT 9 1 a b         | [none]    | command   | command | command
+DIRTY.RECONCILE user ABORT r                    | (1)       | command   | command | command
+DIRTY.RECONCILE other BEGIN r                   | key       | command   | command | command
+DIRTY.READER s CURSOR x FROM SNAPSHOT 1 other   | command   | command   | top other | command
 DIRTY.READER s GROUP n FROM 0                   | command   | command   | OK      | command
 DIRTY.READER s CURSOR r FROM 0                  | command   | command   | OK      | command
-DIRTY.READER s GROUP m FROM 0 DEAD other        | command   | command   | dead other | command
+DIRTY.READER s GROUP m FROM 0 DEAD other        | command   | command   | top other | command
 DIRTY.READER other GROUP n FROM 0               | command   | command   | key     | command
 DIRTY.CONSUME s GROUP g c COUNT 1               | command   | [events…  | command | command
 DIRTY.CONSUME s CURSOR r                        | command   | [events…  | command | command
@@ -72,6 +78,7 @@ DIRTY.PAUSE s GROUP g ON                        | command   | command   | OK    
 DIRTY.PAUSE other GROUP g ON                    | command   | command   | key     | command
 DIRTY.SEEK s GROUP g 0                          | command   | command   | OK      | command
 DIRTY.SEEK other GROUP g 0                      | command   | command   | key     | command
+DIRTY.SEEK s CURSOR r SNAPSHOT 1 other          | command   | command   | top other | command
 DIRTY.LEAVE s GROUP g b                         | command   | (0)       | command | command
 DIRTY.LEAVE other GROUP g b                     | command   | key       | command | command
 DIRTY.FORGET s GROUP n                          | command   | command   | (1)     | command
@@ -97,7 +104,7 @@ fn judged(expected: &str, reply: &str, name: &str, key: &str, user: &str) -> (bo
             is_no_key(reply),
             format!("key context toplevel object {key} username {user}"),
         ),
-        "dead other" => (
+        "top other" => (
             is_no_key(reply),
             format!("key context toplevel object other username {user}"),
         ),
@@ -400,6 +407,9 @@ fn the_server_knows_each_commands_one_key_and_what_becomes_of_it() {
         (READ, "DIRTY.DEFERRED k"),
         (READ, "DIRTY.GET k 1 2"),
         (READ, "DIRTY.INFO k"),
+        (READ, "DIRTY.SCAN k 0 COUNT 5"),
+        (WRITE, "DIRTY.RECONCILE k SWEEP other MAXDELETE 5"),
+        (WRITE, "DIRTY.FLUSH k RUN other SNAPSHOT 1 0"),
         (BOTH, "DIRTY.CONSUME k GROUP g c ACK 1 1-1 PENDING COUNT 5"),
         (BOTH, "DIRTY.CONSUME k GROUP dead c"),
         (BOTH, "DIRTY.CONSUME k CURSOR DEAD JSON"),
@@ -423,8 +433,8 @@ fn the_server_knows_each_commands_one_key_and_what_becomes_of_it() {
         assert_eq!(keys(&mut redis, "GETKEYSANDFLAGS"), expected, "{command}");
         let name = command.split(' ').next().unwrap_or("");
         let info = redis.run(&format!("COMMAND INFO {name}"));
-        // What ACK of a flush names is told by getkeys-api.
-        let names_more = name == "DIRTY.FLUSH";
+        // What ACK of a flush and SNAPSHOT of a cursor name is told by getkeys-api.
+        let names_more = ["DIRTY.FLUSH", "DIRTY.SEEK"].contains(&name);
         let flags = match names_more {
             true => flags.replace(']', " incomplete]"),
             false => flags.into(),

@@ -30,10 +30,14 @@ DIRTY.CONSUME fresh{%} GROUP g c
 XADD fresh{%} 1-2 a 2
 XADD bare{%} 1-1 a b
 XGROUP CREATE bare{%} native 0
+DIRTY.DECLARE whole{%} STREAM news{%} PAYLOAD FULL
+DIRTY.FLUSH whole{%} SNAPSHOT 1 1 n 1
+DIRTY.READER news{%} CURSOR k FROM SNAPSHOT 1 whole{%}
 "#;
 
 /// Lines `command => keys that it needs | its reply`, or how it begins (…). What is needed and does not exist
-/// may be at the other node for all that either knows, so while the slot is moved such a command is refused.
+/// may be at the other node for all that either knows, so while the slot is moved such a command is refused. One that
+/// walks over all keys of the slot, which is marked by `all`, is refused until the slot has arrived.
 const CASES: &str = r#"
 DIRTY.FLUSH u{%} SNAPSHOT 1 1 n 2 => u{%} u{%}:1 s{%} | [update]
 DIRTY.FLUSH u{%} SNAPSHOT 1 1 n 1 => u{%} u{%}:1 | [none]
@@ -72,6 +76,12 @@ DIRTY.GET u{%} d@deferred => u{%} u{%}:d | WRONGTYPE the snapshot of entity…
 DIRTY.FLUSH u{%} SNAPSHOT d:1 0 => u{%} u{%}:d | WRONGTYPE the snapshot of entity…
 DIRTY.FLUSH u{%} DEFER other DELETE d:1 => u{%} u{%}:d | WRONGTYPE the snapshot of entity…
 DIRTY.FLUSH u{%} DEFER other DELETE a:1 => u{%} u{%}:a u{%}@deferred | [deferred]
+DIRTY.SCAN u{%} 0 COUNT 1000 => all u{%} u{%}:1 | [0 [[1 [n 1]]]]
+DIRTY.RECONCILE u{%} BEGIN r => u{%} | OK
+DIRTY.RECONCILE u{%} STATUS r => u{%} | NORUN…
+DIRTY.RECONCILE u{%} SWEEP r => u{%} | NORUN…
+DIRTY.RECONCILE u{%} ABORT r => u{%} | (0)
+DIRTY.FLUSH u{%} RUN r SNAPSHOT 1 1 n 2 => u{%} | NORUN…
 DIRTY.INFO u{%} => u{%} | [name…
 DIRTY.DECLARE u{%} STREAM s{%} => u{%} | OK
 DIRTY.FLUSH less{%} INSERT 2 1 a b => less{%} of{%} | [insert]
@@ -88,6 +98,9 @@ DIRTY.CONSUME w{%} GROUP g c PENDING => w{%} w{%}:readers | [events [[id 1-2 fie
 DIRTY.CONSUME w{%} GROUP r d => w{%} w{%}:readers w{%}:dead | [events [[id 1-1 fields [a 1]…
 DIRTY.CONSUME w{%} CURSOR c => w{%} w{%}:readers | [events [[id 1-1…
 DIRTY.CONSUME fresh{%} GROUP g c => fresh{%} fresh{%}:readers | [events [[id 1-2 fields [a 2]…
+DIRTY.READER news{%} CURSOR new FROM SNAPSHOT 1 whole{%} => news{%} news{%}:readers whole{%} | OK
+DIRTY.SEEK news{%} CURSOR k SNAPSHOT 1 whole{%} => news{%} news{%}:readers whole{%} | OK
+DIRTY.CONSUME news{%} CURSOR k COUNT 10000 => all news{%} news{%}:readers whole{%} | [events [[id nil entity…
 DIRTY.READ w{%} FROM 0 => w{%} | [events [[id 1-1…
 DIRTY.READ bare{%} FROM 0 => bare{%} | [events [[id 1-1…
 DIRTY.ACK w{%} GROUP g c 1-2 => w{%} w{%}:readers | []
@@ -138,6 +151,10 @@ fn a_command_is_carried_out_where_all_its_keys_are_or_refused_and_nothing_has_ch
     let mut refused = 0;
     for (command, expected) in crate::support::cases(CASES) {
         let (keys, expected) = expected.split_once(" | ").expect("keys and a reply");
+        let (keys, walks) = match keys.strip_prefix("all ") {
+            Some(keys) => (keys, true),
+            None => (keys, false),
+        };
         let needed = keys.split(' ').count();
         for moved in 0..1u32 << needed {
             tag += 1;
@@ -171,7 +188,7 @@ fn a_command_is_carried_out_where_all_its_keys_are_or_refused_and_nothing_has_ch
             let what = format!("{command}, when {there:?} have left");
             let before = pair.state();
             let reply = pair.run(&command);
-            if missing.is_empty() && (here.is_empty() || there.is_empty()) {
+            if !walks && missing.is_empty() && (here.is_empty() || there.is_empty()) {
                 assert_reply(&reply, expected, &what);
                 pair.finish(slot);
                 continue;
@@ -186,6 +203,51 @@ fn a_command_is_carried_out_where_all_its_keys_are_or_refused_and_nothing_has_ch
         }
     }
     assert!(tag > 200 && refused > 100, "{tag} cases, {refused} refused");
+}
+
+/// It is at one node, and knows nothing of what others flush at the other.
+#[test]
+fn a_run_waits_while_its_slot_is_moved_and_ends_when_the_declaration_leaves() {
+    let mut pair = Pair::start();
+    let redis = &mut pair.source.redis;
+    redis.expect(
+        "
+DIRTY.DECLARE u{7} STREAM s{7} => OK
+DIRTY.FLUSH u{7} SNAPSHOT 1 1 n 1 SNAPSHOT 2 1 n 2 => [insert insert]
+DIRTY.RECONCILE u{7} BEGIN r => OK
+",
+    );
+    let slot = redis.run("CLUSTER KEYSLOT {7}");
+    let slot = slot.trim_matches(['(', ')']).to_string();
+    pair.begin(&slot);
+    let row = |id: u32| format!("DIRTY.FLUSH u{{7}} RUN r SNAPSHOT {id} 1 n {id}");
+    assert_eq!(pair.run(&row(1)), "[none]");
+    assert_eq!(pair.run(&row(3)), REFUSED[0]);
+    assert_eq!(pair.run("DIRTY.RECONCILE u{7} SWEEP r"), REFUSED[0]);
+    let status = pair.run("DIRTY.RECONCILE u{7} STATUS r");
+    assert!(status.starts_with("[phase rows "), "{status}");
+    pair.migrate(&["u{7}"]);
+    for command in [
+        &row(1),
+        "DIRTY.RECONCILE u{7} STATUS r",
+        "DIRTY.RECONCILE u{7} SWEEP r",
+    ] {
+        let reply = pair.run(command);
+        assert!(reply.starts_with("NORUN "), "{command}: {reply}");
+    }
+    pair.finish(&slot);
+    pair.swap();
+    pair.source.redis.expect(
+        "
+DIRTY.RECONCILE u{7} SWEEP r => NORUN there is no run \"r\" of \"u{7}\"; begin one
+DIRTY.RECONCILE u{7} BEGIN r => OK
+DIRTY.FLUSH u{7} RUN r SNAPSHOT 1 1 n 1 => [none]
+DIRTY.RECONCILE u{7} SWEEP r
+  => [phase deleting scanned (2) seen (1) same (1) repaired (0) stale (0) newer (0) foreign (0) missing (1) deleted (0)]
+DIRTY.RECONCILE u{7} SWEEP r
+  => [phase done scanned (2) seen (1) same (1) repaired (0) stale (0) newer (0) foreign (0) missing (1) deleted (1)]
+",
+    );
 }
 
 #[test]

@@ -83,14 +83,25 @@ DIRTY.GET t json => [{n: (5)}]
 DIRTY.GET t json json => [{\"n\":5}]
 DIRTY.GET t TYPED json 7 => [{n: (5)} {n: (7), b: true, j: {\"a\":[1]}, s: x\"y}]
 DIRTY.GET t 7 json => [{n: (7), b: true, j: {\"a\":[1]}, s: x\"y} {n: (5)}]
+# SCAN has the same forms, of whatever is there.
+DIRTY.FLUSH t DELETE 7 DELETE json DELETE empty DELETE \xfe => [delete delete delete delete]
+DIRTY.SCAN t 0 => [0 [[raw {s: \xff}]]]
+DIRTY.SCAN t 0 raw => [0 [[raw {s: \xff}]]]
+DIRTY.SCAN t 0 COUNT 5 JSON => [0 [[raw {\"id\":\"raw\",\"base64\":{\"s\":\"/w==\"}}]]]
+DIRTY.FLUSH t DELETE raw SNAPSHOT json 2 n 05 b 1 => [delete insert]
+DIRTY.SCAN t 0 => [0 [[json {n: (5), b: true}]]]
+DIRTY.SCAN t 0 RAW => [0 [[json {n: 5, b: 1}]]]
+DIRTY.SCAN t 0 JSON => [0 [[json {\"n\":5,\"b\":true}]]]
 "#,
     );
     // In RESP2 there are the same texts.
     let mut redis = server.connect();
     redis.expect(
         r#"
-DIRTY.GET t JSON json none => [{\"n\":5} nil]
-DIRTY.GET t RAW json => [[n 5]]
+DIRTY.GET t JSON json none => [{\"n\":5,\"b\":true} nil]
+DIRTY.GET t RAW json => [[n 5 b 1]]
+DIRTY.SCAN t 0 JSON => [0 [[json {\"n\":5,\"b\":true}]]]
+DIRTY.SCAN t 0 => [0 [[json [n (5) b (1)]]]]
 "#,
     );
 }

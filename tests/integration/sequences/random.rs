@@ -76,7 +76,8 @@ const TOKENS: &[&str] = &["k", "l", "", "\0"];
 const WORDS: &[&str] = &[
     "NULL", "JSON", "MSGPACK", "GROUP", "CURSOR", "ACK", "BLOCK", "COUNT", "WHERE", "STREAM",
     "META", "SNAPSHOT", "DELETE", "ONCE", "DEFER", "FROM", "$", "0", "1-1", "-", "1", "5", "DEAD",
-    "TAGS", "ORDER", "FORCE", "ALL", "IDS", "ENTITY", "ON", "PARK", "JSON", "LOAD",
+    "TAGS", "ORDER", "FORCE", "ALL", "IDS", "ENTITY", "ON", "PARK", "JSON", "LOAD", "RUN", "BEGIN",
+    "SWEEP", "DRYRUN",
 ];
 
 /// Templates of commands: `Random::fill` fills them.
@@ -105,12 +106,27 @@ const DIRTY: &[&str] = &[
     "DIRTY.DEFERRED $key MINAGE $n",
     "DIRTY.GET $key $id $id",
     "DIRTY.GET $any $id",
+    "DIRTY.SCAN $key 0 COUNT $n",
+    "DIRTY.SCAN $any $scan JSON",
+    "DIRTY.SCAN $key $scan COUNT 1 RAW",
+    "DIRTY.RECONCILE $key BEGIN $token",
+    "DIRTY.RECONCILE $key BEGIN k",
+    "DIRTY.FLUSH $key RUN $token $ops",
+    "DIRTY.FLUSH $key RUN k SNAPSHOT 1 $fields SNAPSHOT $id $fields",
+    "DIRTY.FLUSH $key RUN k FORCE WITHEVENTS SNAPSHOT $id $fields",
+    "DIRTY.RECONCILE $key SWEEP k MAXDELETE 100%",
+    "DIRTY.RECONCILE $key SWEEP $token MAXDELETE $n COUNT $n",
+    "DIRTY.RECONCILE $key SWEEP k DRYRUN MAXDELETE 100%",
+    "DIRTY.RECONCILE $any STATUS $token",
+    "DIRTY.RECONCILE $key ABORT $token",
     "DIRTY.INFO $any",
     "DIRTY.READER $stream GROUP g FROM $start CLAIM $ms MAXDELIVERIES 2",
     "DIRTY.READER $stream GROUP o FROM $start ORDER ENTITY ONDEAD PARK CLAIM $ms",
     "DIRTY.READER $stream GROUP h FROM $start $settings",
     "DIRTY.READER $stream GROUP $group FROM $start $settings $settings",
     "DIRTY.READER $stream CURSOR k FROM $start",
+    "DIRTY.READER $stream CURSOR $group FROM SNAPSHOT 1 $key $settings",
+    "DIRTY.READER t CURSOR k FROM SNAPSHOT 1 user",
     "DIRTY.READER $stream CURSOR $group FROM $start SHARD 0 2 $settings",
     "DIRTY.READER $stream GROUP $group FROM GROUP $group $settings",
     "DIRTY.READER $any GROUP $group $settings",
@@ -129,6 +145,10 @@ const DIRTY: &[&str] = &[
     "DIRTY.HOLD $stream GROUP $group c $event",
     "DIRTY.SEEK $stream GROUP $group $start",
     "DIRTY.SEEK $stream CURSOR $group $start",
+    "DIRTY.SEEK $stream CURSOR $group SNAPSHOT 1 $any",
+    "DIRTY.SEEK t CURSOR k SNAPSHOT 1 user",
+    "DIRTY.SEEK s CURSOR k SNAPSHOT 2 order doc",
+    "DIRTY.CONSUME t CURSOR k ACK $position $options",
     "DIRTY.FAIL $stream GROUP $group c $value $event",
     "DIRTY.FAIL $stream GROUP $group c $value FORCE DELAY $ms $event $event",
     "DIRTY.FAIL s GROUP $group c $value FORCE FATAL $event $event $event",
@@ -245,7 +265,8 @@ impl Random {
                 "$event" => {
                     format!("{}-{}", self.of(&["0", "1", "5"]), self.below(40)).into_bytes()
                 }
-                "$position" => format!("0-{}/{}", self.below(40), self.number()).into_bytes(),
+                "$position" => self.position().into_bytes(),
+                "$scan" => format!("{}-{}", self.number(), self.number()).into_bytes(),
                 "$start" => self
                     .of(&["0", "$", "1", "0-3", "1-1", "99999999999999"])
                     .into(),
@@ -275,6 +296,17 @@ impl Random {
             words.push(bytes);
         }
         words
+    }
+
+    /// A third of them as of a cursor in its snapshot phase.
+    fn position(&mut self) -> String {
+        let place = format!("0-{}/{}", self.below(40), self.number());
+        if !self.one_in(3) {
+            return place;
+        }
+        let (key, scanned, at) = (self.below(3), self.number(), self.number());
+        let end = self.of(&["", "-1", "-0", "-x"]);
+        format!("{place}/{}.{key}.{scanned}.{at}{end}", self.number())
     }
 
     pub fn any_key(&mut self) -> &'static str {
