@@ -67,9 +67,8 @@ class Accounts:
         waiting = self.redis.execute_command("DIRTY.DEFERRED", "account", "MINAGE", min_age_ms)
         committed = {token for [token] in self.sql.execute("SELECT token FROM flushes")}
         left = [token for token, *_ in waiting if token not in committed]
-        for token in left:
-            self.redis.execute_command("DIRTY.ABORT", "account", token)
-        return self.publish(), len(left)
+        aborted = sum(self.redis.execute_command("DIRTY.ABORT", "account", token) for token in left)
+        return self.publish(), aborted
 
     def _operation(self, id, version):
         row = self.sql.execute("SELECT balance, version FROM accounts WHERE id = ?", [id]).fetchone()
