@@ -6,9 +6,9 @@ cd "$(dirname "$0")/../docs"
 cat <<'END'
 # All commands on one page
 
-Written as on redis.io: `[optional]`, `this|or that`, `…` for more of the same. Times are in ms, sizes in bytes. A name leads
-to the command's page; [what they have in common](commands/README.md). This page is made from those pages, by
-`scripts/cheat-sheet.sh`.
+The syntax is written as on redis.io: `[optional]`, `this|or that`, `…` for more of the same. Times are in ms, sizes in bytes.
+Each name links to the command's page. See also [what the commands have in common](commands/README.md). This page is
+generated from the commands' pages by `scripts/cheat-sheet.sh`.
 END
 
 # group title command …

@@ -76,7 +76,8 @@ impl Command for Commit {
         for ((index, token), args) in &args {
             // Each was within the limits when it came.
             match Request::parse(Args::new(args), declaration.stateless, &Limits::NONE) {
-                Ok(request) => {
+                // DEFER takes no ACK.
+                Ok(request) if request.ack.is_none() => {
                     done.push(*token);
                     flushes.push(Flush {
                         token: Some(token),
@@ -84,10 +85,10 @@ impl Command for Commit {
                     });
                 }
                 // A later version of the module may have more operations.
-                Err(_) if call.args.len() > 1 => {
+                _ if call.args.len() > 1 => {
                     unknown.insert(*index);
                 }
-                Err(_) => return Err(deferred.not_one(token)),
+                _ => return Err(deferred.not_one(token)),
             }
         }
         if flushes.len() > 1 {

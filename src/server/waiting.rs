@@ -265,19 +265,17 @@ impl Registry {
         self.set_due(subject, soonest);
     }
 
-    /// Sets the timer to the first due time.
+    /// Sets the timer to the first due time, unless it rings before that: then it is set again. Each client that is
+    /// served changes that time, and to set the timer for each costs more than to let it ring once for nobody.
     fn arm(&mut self, ctx: &Context) {
         let Some((first_ms, _)) = self.by_due.first() else {
-            if let Some((_, timer)) = self.timer.take() {
-                timer.stop(ctx);
-            }
             return;
         };
         let first_ms = *first_ms;
         if self
             .timer
             .as_ref()
-            .is_some_and(|(at_ms, _)| *at_ms == first_ms)
+            .is_some_and(|(at_ms, _)| *at_ms <= first_ms)
         {
             return;
         }

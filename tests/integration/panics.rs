@@ -391,3 +391,33 @@ fn a_panic_in_another_database_leaves_the_client_in_its_own() {
     assert!(!server.log().contains("BUG REPORT"), "{}", server.log());
     server.restart();
 }
+
+/// Readers change in memory before a flush that acknowledges is written, and replicas hear of it behind that.
+#[test]
+fn a_panic_in_a_flush_that_acknowledges_does_not_set_replicas_apart() {
+    let (server, mut redis) = started(&["--appendonly", "yes"]);
+    // The nth time that the flush goes to its stream's database panics, and what is pending then.
+    for (passes, pending) in [("0", 1), ("1", 0)] {
+        redis.expect(
+            "FLUSHALL => OK
+DIRTY.DECLARE user STATELESS STREAM s => OK
+DIRTY.DECLARE sum STREAM t DB 3 => OK
+DIRTY.FLUSH user TOUCH 1 => [touch]
+DIRTY.READER s GROUP g FROM 0 => OK",
+        );
+        let batch = super::support::readers::consume(&mut redis, "s GROUP g a");
+        redis.run(&format!("DIRTY.PANIC another\\_database {passes}"));
+        let id = &batch.ids[0];
+        let flush = format!("DIRTY.FLUSH sum ACK s GROUP g a 1 {id} SNAPSHOT 1 1 n 1");
+        assert_eq!(redis.run(&flush), INTERNAL, "{passes}");
+        let rows = redis.value(&["DIRTY.PENDING", "s", "GROUP", "g"]);
+        let redis::Value::Array(rows) = rows else {
+            panic!("no rows: {rows:?}")
+        };
+        assert_eq!(rows.len(), pending, "{passes}");
+        let digest = redis.digest();
+        redis.expect("DEBUG LOADAOF => OK");
+        assert_eq!(redis.digest(), digest, "{passes}");
+    }
+    assert!(!server.log().contains("BUG REPORT"), "{}", server.log());
+}

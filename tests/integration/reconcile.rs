@@ -176,6 +176,14 @@ DIRTY.FLUSH user RUN r SNAPSHOT 20 1 age 20 => [none]
 ",
     );
     assert_eq!(redis.run("EXISTS user:49"), "(1)");
+    // One that only counts deletes nothing, neither before nor in between.
+    let status = sweep(&mut redis, "MAXDELETE 29 DRYRUN");
+    assert_eq!(numbers(&status, "missing deleted"), [29, 0]);
+    let begun = redis.run("DIRTY.RECONCILE user SWEEP r MAXDELETE 29");
+    assert!(begun.contains("phase deleting"), "{begun}");
+    let status = sweep(&mut redis, "MAXDELETE 29 DRYRUN");
+    assert_eq!(numbers(&status, "missing deleted"), [29, 0]);
+    assert_eq!(redis.run("EXISTS user:49"), "(1)");
     let status = sweep(&mut redis, "MAXDELETE 29 COUNT 7");
     assert_eq!(
         numbers(&status, "scanned seen missing deleted"),
@@ -222,6 +230,46 @@ DIRTY.RECONCILE none BEGIN r => NODECL no entity type is declared at \"none\"
 ",
     );
     drop(server);
+}
+
+#[test]
+fn a_run_ends_with_its_process_and_with_the_primary_that_has_it() {
+    let mut server = Server::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let mut redis = server.connect();
+    let no_run = "NORUN there is no run \"r\" of \"user\"; begin one";
+    redis.run(DECLARE);
+    redis.run("DIRTY.FLUSH user SNAPSHOT 1 1 age 1");
+    assert_eq!(redis.run("DIRTY.RECONCILE user BEGIN r"), "OK");
+    server.kill();
+    server.start_again();
+    let mut redis = server.connect();
+    assert_eq!(redis.run("DIRTY.RECONCILE user SWEEP r"), no_run);
+    assert_eq!(redis.run("DIRTY.RECONCILE user BEGIN r"), "OK");
+    let replica = Server::replica_of(&server);
+    server.wait_for_replica(&replica);
+    let mut promoted = replica.connect();
+    promoted.run("REPLICAOF NO ONE");
+    assert_eq!(promoted.run("DIRTY.RECONCILE user STATUS r"), no_run);
+    // A primary that was a replica meanwhile has not heard of every flush.
+    redis.run(&format!("REPLICAOF 127.0.0.1 {}", replica.port));
+    redis.run("REPLICAOF NO ONE");
+    assert_eq!(redis.run("DIRTY.RECONCILE user STATUS r"), no_run);
+    assert_eq!(redis.run("EXISTS user:1"), "(1)");
+}
+
+#[test]
+fn a_flush_through_a_copy_of_the_declaration_is_newer_too() {
+    let (_server, mut redis) = declared(DECLARE);
+    redis.expect(
+        "
+DIRTY.FLUSH user SNAPSHOT 1 1 age 1 SNAPSHOT 2 1 age 2 => [insert insert]
+DIRTY.RECONCILE user BEGIN r => OK
+COPY user other => (1)
+DIRTY.FLUSH other UPDATE 1 1 age 10 => [update]
+DIRTY.FLUSH user RUN r SNAPSHOT 1 1 age 1 => [newer]
+DIRTY.RECONCILE other STATUS r => NORUN there is no run \"r\" of \"other\"; begin one
+",
+    );
 }
 
 /// The application's rows, version and age by id, and what it sends to Redis.

@@ -395,7 +395,6 @@ fn the_server_knows_each_commands_one_key_and_what_becomes_of_it() {
     let mut redis = server.connect();
     for (flags, command) in [
         (WRITE, "DIRTY.DECLARE k STREAM other PREFIX p"),
-        (WRITE, "DIRTY.FLUSH k TOUCH 1"),
         (WRITE, "DIRTY.COMMIT k t u"),
         (WRITE, "DIRTY.ABORT k t u"),
         (READ, "DIRTY.DEFERRED k"),

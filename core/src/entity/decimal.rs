@@ -2,25 +2,13 @@
 
 /// Parses plain decimal digits without sign, leading zeros or white space, as Redis itself writes them.
 pub fn parse(text: &[u8]) -> Option<u64> {
-    let (number, rest) = leading(text)?;
-    rest.is_empty().then_some(number)
-}
-
-/// The number that a text begins with, and what comes behind it.
-pub fn leading(text: &[u8]) -> Option<(u64, &[u8])> {
-    if let [b'0', rest @ ..] = text {
-        return Some((0, rest));
+    if matches!(text, [] | [b'0', _, ..]) {
+        return None;
     }
-    let mut number = 0u64;
-    let mut rest = text;
-    while let [byte, behind @ ..] = rest
-        && byte.is_ascii_digit()
-    {
-        let digit = byte.wrapping_sub(b'0');
-        number = number.checked_mul(10)?.checked_add(digit.into())?;
-        rest = behind;
-    }
-    (rest.len() < text.len()).then_some((number, rest))
+    text.iter().try_fold(0u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(digit.into())
+    })
 }
 
 #[cfg(test)]

@@ -63,9 +63,12 @@ impl EventId {
 
     /// Parses `ms-seq`, both in plain decimal.
     pub fn parse(text: &[u8]) -> Option<EventId> {
-        let (ms, rest) = decimal::leading(text)?;
-        let seq = decimal::parse(rest.strip_prefix(b"-")?)?;
-        Some(EventId { ms, seq })
+        let dash = text.iter().position(|&byte| byte == b'-')?;
+        let (ms, seq) = (text.get(..dash)?, text.get(dash.checked_add(1)?..)?);
+        Some(EventId {
+            ms: decimal::parse(ms)?,
+            seq: decimal::parse(seq)?,
+        })
     }
 
     /// As it is displayed, in memory of the caller's.

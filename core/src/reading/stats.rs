@@ -1,10 +1,13 @@
 //! What STATS and INFO tell of a reader, as far as its state knows.
 
+use super::act::Act;
 use super::consumers::Seen;
 use super::lane::Standing;
 use super::reader::{Counter, Counters, Reader};
 use super::readers::Readers;
 use super::settings::{Kind, Settings};
+use super::snapshot::Scan;
+use super::stream::Stream;
 use crate::entity::event_id::EventId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +28,8 @@ pub struct ReaderStats {
     pub position: EventId,
     /// A cursor's epoch.
     pub epoch: u64,
+    /// How far a cursor is in its snapshot phase, if that lasts.
+    pub scan: Option<Scan>,
     /// Nobody knows what it missed, and it was not told so yet.
     pub missed_unknown: bool,
     /// What happened since it was made.
@@ -118,6 +123,13 @@ impl Readers {
         }
     }
 
+    /// Whether the next command that writes begins again with all readers, since the stream is another one. Changes
+    /// nothing.
+    pub fn begin_again(&mut self, now_ms: u64, stream: &mut impl Stream) -> bool {
+        let look = Act::begin(self, now_ms).look(stream);
+        look.again.is_some()
+    }
+
     /// All readers, by name. `max_queued` is `dirty.max-queued`.
     pub fn stats(&self, max_queued: u32, now_ms: u64) -> Vec<ReaderStats> {
         self.iter()
@@ -167,6 +179,7 @@ impl Readers {
             revision: reader.revision,
             position: reader.position,
             epoch: reader.epoch(),
+            scan: reader.phase().map(|phase| phase.at.clone()),
             missed_unknown: reader.missed_unknown,
             counters: reader.counters,
             pending: pending.map_or(0, |pending| pending.len()),

@@ -2,6 +2,8 @@
 //! is seen in review, as a line of that file that changed. Callgrind counts them in the whole server, from
 //! the reading of the command to the reply, however busy the machine is.
 
+mod readers;
+
 use super::support::{Conn, Server, skipped};
 use redis::Value;
 use std::process::Command;
@@ -72,7 +74,7 @@ fn run(redis: &mut Conn, commands: &[Words]) {
 
 /// The paths, each prepared so that it does the same work with every command.
 fn paths(redis: &mut Conn) -> Vec<Path> {
-    for entity_type in ["update", "unchanged", "batch", "read"] {
+    for entity_type in ["update", "unchanged", "batch"] {
         redis.run(&format!(
             "DIRTY.DECLARE {entity_type} STREAM {entity_type}-changes"
         ));
@@ -86,32 +88,12 @@ fn paths(redis: &mut Conn) -> Vec<Path> {
         run(redis, &commands);
     }
 
-    redis.run("DIRTY.READER read-changes GROUP g FROM $");
-    run(redis, &flush("read", 1));
-    let Value::Array(entries) = redis.ok(&["XRANGE", "read-changes", "-", "+"]) else {
-        panic!("entries");
-    };
-    let id = |entry: &Value| match entry {
-        Value::Array(entry) => super::support::text(&entry[0])
-            .trim_matches('"')
-            .to_string(),
-        other => panic!("{other:?}"),
-    };
-    let ids: Vec<String> = entries[ENTITIES..].iter().map(id).collect();
-    let consume = |ids: &[String]| {
-        let ids = ids.join(" ");
-        words(format!(
-            "DIRTY.CONSUME read-changes GROUP g me ACK 100 {ids} COUNT 100"
-        ))
-    };
-    redis.run("DIRTY.CONSUME read-changes GROUP g me COUNT 100");
-
     let path = |name, commands, units| Path {
         name,
         commands,
         units,
     };
-    vec![
+    let mut paths = vec![
         path(NATIVE, hset(1), ENTITIES),
         path("XADD of 63 bytes", xadd(), ENTITIES),
         path(
@@ -122,12 +104,10 @@ fn paths(redis: &mut Conn) -> Vec<Path> {
         path("FLUSH, nothing changed", flush("unchanged", 0), ENTITIES),
         path("FLUSH of 100 entities, each", batches(1), ENTITIES),
         path("FLUSH, STATELESS UPDATE of 1 field", stateless(), ENTITIES),
-        path(
-            "CONSUME 100, ACK 100, each",
-            ids.chunks(100).map(consume).collect(),
-            ENTITIES,
-        ),
-    ]
+    ];
+    paths.extend(readers::batches(redis));
+    paths.extend(readers::much_pending(redis));
+    paths
 }
 
 /// Tells callgrind something, and whether it was there to hear it: of a server that is a script it is not.
@@ -143,62 +123,100 @@ fn control(server: &Server, arg: &str) -> bool {
 fn count(server: &Server, redis: &mut Conn, path: &Path, nth: usize) -> usize {
     assert!(control(server, "--instr=on"));
     run(redis, &path.commands);
+    // Its reply comes when those of clients that waited have gone out.
+    redis.run("PING");
     assert!(control(server, "--instr=off"));
     assert!(control(server, "--dump"));
     let dump = server.dir.path().join(format!("callgrind.{nth}"));
     let dump = std::fs::read_to_string(&dump).unwrap_or_else(|error| panic!("{dump:?}: {error}"));
     let total = dump.lines().find_map(|line| line.strip_prefix("totals: "));
-    total.expect("a total").parse::<usize>().expect("a number") / path.units
+    let total: usize = total.expect("a total").parse().expect("a number");
+    total / path.units
 }
 
-#[test]
-fn the_main_paths_take_as_many_instructions_as_is_written() {
-    let file = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/integration/instructions.tsv"
-    );
-    let server = Server::counting_instructions();
-    if !control(&server, "--instr=off") {
-        return skipped("callgrind does not look into this server");
-    }
-    let mut redis = server.connect();
-    let paths = paths(&mut redis);
-    let counts: Vec<usize> = paths
-        .iter()
-        .zip(1..)
-        .map(|(path, nth)| count(&server, &mut redis, path, nth))
-        .collect();
-    // What was counted is what the names say.
+/// What was counted is what the names say.
+fn check_effects(redis: &mut Conn) {
     for (command, reply) in [
         ("XLEN update-changes", "(2000)"),
         ("XLEN unchanged-changes", "(1000)"),
         ("XLEN batch-changes", "(2000)"),
         ("XLEN stateless-changes", "(2000)"),
-        ("DIRTY.PENDING read-changes GROUP g", "[]"),
+        // What the last call has given.
+        ("DIRTY.LEAVE read-changes GROUP g me", "(100)"),
+        ("DIRTY.LEAVE read-changes GROUP ordered me", "(100)"),
+        ("DIRTY.LEAVE held-changes GROUP g me", "(100)"),
     ] {
         assert_eq!(redis.run(command), reply, "{command}");
     }
+}
+
+const FILE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/integration/instructions.tsv"
+);
+
+/// The counts in the file, which must be those of these paths.
+fn written(names: &[&str]) -> Vec<usize> {
+    let written = std::fs::read_to_string(FILE).expect("instructions.tsv");
+    let written: Vec<(&str, usize)> = written
+        .lines()
+        .map(|line| line.split_once('\t').expect("a path and a count"))
+        .map(|(name, count)| (name, count.parse().expect("a number")))
+        .collect();
+    assert_eq!(
+        written.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        names
+    );
+    written.into_iter().map(|(_, count)| count).collect()
+}
+
+/// The paths that take more instructions than they may against another.
+fn beyond_goals(names: &[&str], counts: &[usize]) -> Vec<String> {
+    let count = |name: &str| {
+        let nth = names.iter().position(|other| *other == name);
+        counts[nth.expect(name)] as f64
+    };
+    let goals = readers::GOALS.into_iter();
+    let beyond = goals.filter(|(name, factor, of)| count(name) > count(of) * factor);
+    let line = |(name, factor, of)| {
+        let times = count(name) / count(of);
+        format!("{name}: {times:.2} times \"{of}\", not {factor}\n")
+    };
+    beyond.map(line).collect()
+}
+
+#[test]
+fn the_main_paths_take_as_many_instructions_as_is_written() {
+    let server = Server::counting_instructions();
+    if !control(&server, "--instr=off") {
+        return skipped("callgrind does not look into this server");
+    }
+    let mut redis = server.connect();
+    let mut paths = paths(&mut redis);
+    let mut counts: Vec<usize> = Vec::new();
+    for path in &paths {
+        counts.push(count(&server, &mut redis, path, counts.len() + 1));
+    }
+    // The server's cron looks at each client, so there are only those that are counted.
+    for waiters in readers::WAITERS {
+        let (waiting, path) = readers::Waiting::begin(&server, waiters);
+        counts.push(count(&server, &mut redis, &path, counts.len() + 1));
+        waiting.end();
+        paths.push(path);
+    }
+    check_effects(&mut redis);
 
     let lines = paths.iter().zip(&counts);
     let found: String = lines
         .map(|(path, count)| format!("{}\t{count}\n", path.name))
         .collect();
     if std::env::var("INSTRUCTIONS").is_ok_and(|what| what == "write") {
-        std::fs::write(file, &found).expect("a file");
+        std::fs::write(FILE, &found).expect("a file");
     }
 
-    let written = std::fs::read_to_string(file).expect("instructions.tsv");
-    let written: Vec<(&str, usize)> = written
-        .lines()
-        .map(|line| line.split_once('\t').expect("a path and a count"))
-        .map(|(name, count)| (name, count.parse().expect("a number")))
-        .collect();
     let names: Vec<&str> = paths.iter().map(|path| path.name).collect();
-    assert_eq!(
-        written.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-        names
-    );
-    let off = |nth: usize| (counts[nth] as f64 / written[nth].1 as f64 - 1.0).abs();
+    let written = written(&names);
+    let off = |nth: usize| (counts[nth] as f64 / written[nth] as f64 - 1.0).abs();
     if off(0) > OTHER_SERVER {
         return skipped(&format!(
             "{NATIVE} is another count on this server:\n{found}"
@@ -210,7 +228,9 @@ fn the_main_paths_take_as_many_instructions_as_is_written() {
         .collect();
     assert!(
         far.is_empty(),
-        "more than 10 % more or less than in {file}: {far:?}; now it is\n{found}\
+        "more than 10 % more or less than in {FILE}: {far:?}; now it is\n{found}\
          If that is as it must be: INSTRUCTIONS=write cargo test --test integration instructions"
     );
+    let beyond = beyond_goals(&names, &counts);
+    assert!(beyond.is_empty(), "{}", beyond.concat());
 }

@@ -126,7 +126,7 @@ fn a_consumer_that_hangs_and_a_hundred_poisoned_keys_cost_the_others_less_than_a
     for (hangs_with, options) in [
         (100, ["", ""]),
         // Each of these comes again in a call of its own.
-        (50, ["CLAIM 2000 MAXDELIVERIES 60000", "DELAY 3000"]),
+        (50, ["CLAIM 1000 MAXDELIVERIES 60000", "DELAY 3000"]),
     ] {
         let hurt = throughput(&Trouble {
             hangs_with,

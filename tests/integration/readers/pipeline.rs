@@ -199,6 +199,31 @@ fn the_acknowledgement_wakes_those_who_wait_for_its_keys() {
 }
 
 #[test]
+fn listeners_hear_of_both_when_both_are_done() {
+    let mut story = story(Server::start(), "", &["1"], 1);
+    story.expect("CONFIG SET notify-keyspace-events EA => OK");
+    let mut listener = story.server.connect();
+    listener.ok(&["PSUBSCRIBE", "__keyevent@0__:*"]);
+    story.expect("DIRTY.FLUSH sum ONCE o ACK s GROUP g a 1 #1 SNAPSHOT 1 1 n 1 => [insert]");
+    let heard = [(); 5].map(|()| {
+        let message = crate::support::text(&listener.receive().expect("a message"));
+        let words = message.trim_end_matches(']').split(' ').skip(2);
+        words.collect::<Vec<_>>().join(" ")
+    });
+    let heard = heard.map(|line| line.replace("__keyevent@0__:", ""));
+    assert_eq!(
+        heard,
+        [
+            "set sum@once:o",
+            "expire sum@once:o",
+            "hset sum:1",
+            "xadd t",
+            "dirty.readers s:readers",
+        ]
+    );
+}
+
+#[test]
 fn it_works_in_transactions_and_scripts() {
     let mut story = story(Server::start(), "", &["1", "2", "3"], 3);
     let transaction = [
@@ -263,6 +288,8 @@ COMMAND GETKEYS DIRTY.FLUSH k META 1 ACK x WITHEVENTS ONCE ACK 5 ack s GROUP g c
 COMMAND GETKEYS DIRTY.FLUSH k META 2 ACK x a ACK ONCE ACK TOUCH ACK => [k]
 COMMAND GETKEYS DIRTY.FLUSH k SNAPSHOT ACK 1 ACK s => [k]
 COMMAND GETKEYS DIRTY.FLUSH k ACK s => [k s]
+COMMAND GETKEYSANDFLAGS DIRTY.FLUSH k ACK s => [[k [RW update]] [s [RW update]]]
+COMMAND GETKEYSANDFLAGS DIRTY.FLUSH k TOUCH 1 => [[k [RW update]]]
 COMMAND GETKEYS DIRTY.FLUSH k ACK => [k]
 ACL SETUSER u on nopass +@all -acl ~sum => OK
 ACL SETUSER v on nopass +@all -acl ~sum %W~s => OK

@@ -5,6 +5,7 @@ use crate::support::readers::{field, get};
 use crate::support::{Conn, Server, text, words};
 use redis::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const DECLARE: &str = "DIRTY.DECLARE user TYPES 1 age int STREAM s PAYLOAD FULL";
 
@@ -100,6 +101,9 @@ fn a_page_is_read_when_the_events_have_come_to_their_end() {
 /// A reader that keeps what it folds with its position, as one in SQL would.
 #[derive(Clone, Default)]
 struct Folded {
+    cursor: String,
+    /// How often the scan has begun.
+    begun: u32,
     ages: BTreeMap<String, String>,
     named: BTreeSet<String>,
     position: Option<String>,
@@ -108,20 +112,29 @@ struct Folded {
 }
 
 impl Folded {
+    fn of(cursor: &str) -> Self {
+        Folded {
+            cursor: cursor.into(),
+            ..Folded::default()
+        }
+    }
+
     /// One call, and what comes of it. False at the head of the stream.
     fn read(&mut self, redis: &mut Conn, count: u64) -> bool {
+        let cursor = &self.cursor;
         let ack = self
             .position
             .as_ref()
             .map_or_else(String::new, |at| format!("ACK {at}"));
         let reply = redis.value(&words(&format!(
-            "DIRTY.CONSUME s CURSOR c {ack} COUNT {count}"
+            "DIRTY.CONSUME s CURSOR {cursor} {ack} COUNT {count}"
         )));
         let Some(Value::Array(events)) = field(&reply, "events") else {
             panic!("{}", text(&reply));
         };
         if field(&reply, "begin").is_some() {
             self.named.clear();
+            self.begun += 1;
         }
         for event in &events {
             let part = |name| field(event, name);
@@ -188,7 +201,7 @@ fn what_a_reader_folds_equals_the_snapshots_through_crashes_and_restarts() {
         redis.run("DIRTY.READER s CURSOR c FROM SNAPSHOT 1 user"),
         "OK"
     );
-    let mut kept = Folded::default();
+    let mut kept = Folded::of("c");
     for _ in 0..400 {
         match dice.roll(30) {
             0..=14 => {
@@ -212,4 +225,88 @@ fn what_a_reader_folds_equals_the_snapshots_through_crashes_and_restarts() {
     while kept.read(&mut redis, 50) {}
     assert!(kept.is_over && !kept.missed, "seed {seed}");
     assert_eq!(kept.ages, stored(&mut redis), "seed {seed}");
+}
+
+#[test]
+fn ten_readers_at_once_each_fold_what_is_stored_while_writers_go_on() {
+    let (server, mut redis) = declared();
+    for id in 0..2000 {
+        redis.run(&format!("DIRTY.FLUSH user SNAPSHOT {id} 1 age {id}"));
+    }
+    for reader in 0..10 {
+        let declare = format!(
+            "DIRTY.READER s CURSOR c{reader} FROM SNAPSHOT 1 user SHARD {} 2",
+            reader % 2
+        );
+        assert_eq!(redis.run(&declare), "OK");
+    }
+    let seed = rand();
+    let is_written = AtomicBool::new(false);
+    let folded: Vec<BTreeMap<String, String>> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut redis, mut dice) = (server.connect(), Dice(seed | 1));
+            for age in 0..4000 {
+                let id = dice.roll(2500);
+                redis.run(&match dice.roll(4) {
+                    0 => format!("DIRTY.FLUSH user DELETE {id}"),
+                    _ => format!("DIRTY.FLUSH user SNAPSHOT {id} 1 age {age}"),
+                });
+            }
+            is_written.store(true, Ordering::Release);
+        });
+        let reader = |name: String| {
+            let (mut redis, is_written) = (server.connect(), &is_written);
+            scope.spawn(move || {
+                let mut kept = Folded::of(&name);
+                loop {
+                    let is_last = is_written.load(Ordering::Acquire);
+                    if !kept.read(&mut redis, 100) && is_last {
+                        assert!(kept.is_over && !kept.missed);
+                        return kept.ages;
+                    }
+                }
+            })
+        };
+        let readers: Vec<_> = (0..10).map(|n| reader(format!("c{n}"))).collect();
+        let folded = readers
+            .into_iter()
+            .map(|reader| reader.join().expect("a reader"));
+        folded.collect()
+    });
+    let all = stored(&mut redis);
+    for pair in folded.chunks(2) {
+        let mut both = pair[0].clone();
+        both.extend(pair[1].clone());
+        assert_eq!(both.len(), pair[0].len() + pair[1].len());
+        assert_eq!(both, all, "seed {seed}");
+    }
+}
+
+#[test]
+fn behind_a_promotion_the_scan_begins_again_and_leaves_nothing_out() {
+    let (server, mut redis) = declared();
+    for id in 0..500 {
+        redis.run(&format!("DIRTY.FLUSH user SNAPSHOT {id} 1 age {id}"));
+    }
+    redis.run("DIRTY.READER s CURSOR c FROM SNAPSHOT 1 user");
+    let replica = Server::replica_of(&server);
+    let mut kept = Folded::of("c");
+    for _ in 0..10 {
+        assert!(kept.read(&mut redis, 20));
+    }
+    let before = kept.ages.len();
+    assert!(!kept.is_over && before >= 200);
+    // STATS shows that it has not come to the stream yet.
+    let shown = redis.run("DIRTY.STATS s");
+    let position = shown.split("position ").nth(1).expect("a position");
+    let position = position.split(' ').next().expect("a position");
+    assert_eq!(position.split('/').count(), 3, "{position}");
+    redis.run("DIRTY.FLUSH user DELETE 7 SNAPSHOT 8 1 age 88");
+    server.wait_for_replica(&replica);
+    let mut redis = replica.connect();
+    redis.run("REPLICAOF NO ONE");
+    redis.run("DIRTY.FLUSH user SNAPSHOT 9 1 age 99");
+    while kept.read(&mut redis, 20) {}
+    assert!(kept.is_over && !kept.missed && kept.begun == 2);
+    assert_eq!(kept.ages, stored(&mut redis));
 }

@@ -621,7 +621,7 @@ fn a_primary_that_becomes_a_replica_sends_its_readers_away() {
 fn readers_that_wait_when_the_primary_steps_down_read_on_from_the_new_one() {
     let mut story = declared();
     let replica = Server::replica_of(&story.server);
-    story.expect("DIRTY.READER s GROUP turn FROM 0 ORDER STREAM CLAIM 1000 => OK");
+    story.expect("DIRTY.READER s GROUP turn FROM 0 ORDER STREAM CLAIM 3000 => OK");
     story.publish(&["1"]);
     story.expect("DIRTY.CONSUME s GROUP turn gone => #1");
     for reader in ["GROUP g", "GROUP o", "CURSOR c", "CURSOR f"] {
@@ -758,4 +758,18 @@ fn waiting_reading_failing_and_dying_do_not_grow_the_memory() {
     let before = memory_after(10);
     let grown = memory_after(100) - before;
     assert!(grown < 20_000, "{grown} bytes");
+}
+
+#[test]
+fn an_event_that_is_long_due_comes_to_one_that_waits_and_holds_another() {
+    let mut story = Story::with(&["1"]);
+    story.expect(
+        "DIRTY.READER s GROUP g FROM 0 CLAIM 600 MAXDELIVERIES 3 => OK
+         DIRTY.CONSUME s GROUP g gone => #1",
+    );
+    std::thread::sleep(Duration::from_millis(300));
+    story.publish(&["2"]);
+    story.expect("DIRTY.CONSUME s GROUP g w => #2");
+    let mut waiting = story.wait("DIRTY.CONSUME s GROUP g w BLOCK 5000");
+    assert_eq!(got(&mut waiting), "#1:2");
 }

@@ -222,14 +222,20 @@ impl Stream for Fake {
             b"x" => (0, 127),
             _ => (128, 255),
         };
-        let from = place.get(1).copied().unwrap_or(first);
-        let page: Vec<(u8, u64)> = self
+        // Each process has an order of its own.
+        let rank = |key: u8| key.wrapping_mul(self.life.wrapping_mul(2).wrapping_add(1));
+        let from = place.get(1).copied().unwrap_or(0);
+        let mut page: Vec<(u8, u64)> = self
             .stored
-            .range(from..=last)
-            .map(|(a, b)| (*a, *b))
+            .range(first..=last)
+            .filter(|(key, _)| rank(**key) >= from)
+            .map(|(key, state)| (*key, *state))
             .collect();
+        page.sort_by_key(|(key, _)| rank(*key));
         let count = count.max(2) as usize;
-        let next = page.get(count).map(|(key, _)| [self.life, *key].into());
+        let next = page
+            .get(count)
+            .map(|(key, _)| [self.life, rank(*key)].into());
         let shown = &page[..count.min(page.len())];
         let given: Vec<(u8, u64)> = shown
             .iter()

@@ -16,6 +16,8 @@ struct World {
     told: BTreeMap<EventId, (u8, Option<u64>)>,
     state: u64,
     folded: BTreeMap<u8, u64>,
+    /// What the reader has acknowledged so far.
+    positions: Vec<Position>,
     named: BTreeSet<u8>,
     is_over: bool,
 }
@@ -30,6 +32,7 @@ impl World {
             told: BTreeMap::new(),
             state: 0,
             folded: BTreeMap::new(),
+            positions: Vec::new(),
             named: BTreeSet::new(),
             is_over: false,
         };
@@ -118,6 +121,22 @@ impl World {
         let outcome = outcome.unwrap();
         self.repeat(outcome.delta);
         self.check(reply.position.id);
+        self.positions.push(reply.position);
+    }
+
+    /// An acknowledgement that comes late: it moves nothing.
+    fn repeat_ack(&mut self, n: usize) {
+        let before = self.readers.pieces();
+        let Some(position) = self.positions.get(n % self.positions.len().max(1)).cloned() else {
+            return;
+        };
+        let outcome = self
+            .readers
+            .ack_cursor(b"c", &position, self.now, &mut self.stream);
+        let outcome = outcome.unwrap();
+        assert!(!outcome.reply);
+        self.repeat(outcome.delta);
+        assert_eq!(self.readers.pieces(), before);
     }
 
     /// At each position the folded state of what was named equals what was stored then.
@@ -156,6 +175,7 @@ proptest! {
                     let pieces = world.readers.pieces();
                     world.readers = Readers::decode(pieces.iter().map(Vec::as_slice)).unwrap();
                 }
+                8 => world.repeat_ack(n.into()),
                 _ => world.read(count, false),
             }
         }
