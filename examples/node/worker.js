@@ -26,7 +26,7 @@ async function handle({ op, changes = {} }, hold) {
       }
     }
     console.log(`welcome, ${changes.name[1]} <${email}>`);
-  } else if (changes.name) {
+  } else if (op === 'update' && changes.name) {
     console.log(`${changes.name[0]} is ${changes.name[1]} now`);
   }
 }

@@ -1,4 +1,5 @@
-"""The directory: keeps each user's name in a file, by a cursor. Reads to the head of the stream, and ends."""
+"""The directory: keeps each user's name in a file. Its cursor begins with the users that exist, and goes on with what
+changes. Reads to the head of the stream, and ends."""
 
 import json
 import os
@@ -6,34 +7,47 @@ import pathlib
 
 import redis
 
-STREAM, CURSOR = "user-changes", "directory"
+CURSOR = ["user-changes", "CURSOR", "directory"]
+FROM_NOTHING = ["SNAPSHOT", 1, "user"]
 
 
-def apply(names, event):
-    """Twice does no harm: the events since the last acknowledged position come again after a crash."""
+def apply(names, unnamed, event):
+    """Twice does no harm: what came since the last acknowledged position comes again after a crash."""
+    id = event["entity-id"]
+    unnamed.discard(id)
     if event["op"] == "delete":
-        names.pop(event["entity-id"], None)
+        names.pop(id, None)
+    elif event["op"] == "read":  # of the snapshot phase: a user as it is now
+        names[id] = event["after"]["name"]
     elif "name" in event.get("changes", {}):
-        names[event["entity-id"]] = event["changes"]["name"][1]
+        names[id] = event["changes"]["name"][1]
 
 
 def main():
     client = redis.Redis.from_url(
         os.environ.get("REDIS_URL", "redis://localhost:6379"), protocol=3, decode_responses=True
     )
+    client.execute_command("DIRTY.READER", *CURSOR, "FROM", *FROM_NOTHING)  # FROM concerns a new cursor only
     path = pathlib.Path(os.environ.get("DIRECTORY", "directory.json"))
-    names = json.loads(path.read_text()) if path.exists() else {}
+    names, unnamed = json.loads(path.read_text()) if path.exists() else ({}, [])
     more, ack = True, []
     while more:
-        batch = client.execute_command("DIRTY.CONSUME", STREAM, "CURSOR", CURSOR, *ack, "COUNT", 2)
-        if batch["missed"] != 0:  # null if nobody knows how many
-            print(batch["missed"] or "some", "events are lost: load the users from SQL")
+        batch = client.execute_command("DIRTY.CONSUME", *CURSOR, *ack, "COUNT", 2)
+        if batch["missed"] != 0:  # retention was faster, or the stream was begun again; null if nobody knows how many
+            client.execute_command("DIRTY.SEEK", *CURSOR, *FROM_NOTHING)
+            ack = []
+            continue
+        # From `begin` on every user that exists is named. The others were deleted while nobody was looking.
+        unnamed = set(names if batch.get("begin") else unnamed)
         for event in batch["events"]:
-            apply(names, event)
-        path.write_text(json.dumps(names))
+            apply(names, unnamed, event)
+        if batch.get("phase") == "stream":
+            names = {id: name for id, name in names.items() if id not in unnamed}
+            unnamed = set()
+        path.write_text(json.dumps([names, list(unnamed)]))
         more, ack = batch["more"], ["ACK", batch["position"]]  # first the file, then the position
-    client.execute_command("DIRTY.ACK", STREAM, "CURSOR", CURSOR, batch["position"])
-    print(names)
+    client.execute_command("DIRTY.ACK", *CURSOR, batch["position"])
+    print({id: names[id] for id in sorted(names)})
 
 
 main()

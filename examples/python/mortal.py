@@ -1,16 +1,28 @@
 import os
 import signal
+import sqlite3
 
 import redis
 
 
-class Mortal(redis.Redis):
-    """For the story only: the process dies just before the command that DIE_BEFORE names, or just after."""
+def connect_sql():
+    sql = sqlite3.connect(os.environ.get("USERS_DB", "users.db"))
+    sql.set_trace_callback(lambda statement: heed("BEFORE", statement))
+    return sql
 
+
+class Mortal(redis.Redis):
     def execute_command(self, *args, **options):
-        if args[0] == os.environ.get("DIE_BEFORE"):
-            os.kill(os.getpid(), signal.SIGKILL)
+        heed("BEFORE", args[0])
         reply = super().execute_command(*args, **options)
-        if args[0] == os.environ.get("DIE_AFTER"):
-            os.kill(os.getpid(), signal.SIGKILL)
+        heed("AFTER", args[0])
         return reply
+
+
+def heed(when, statement):
+    """For the story only: the process dies just before the first SQL statement or Redis command that begins with the word in
+    DIE_BEFORE, or just after the one in DIE_AFTER. STOP_BEFORE stops it."""
+    for what, number in ("DIE", signal.SIGKILL), ("STOP", signal.SIGSTOP):
+        word = os.environ.get(f"{what}_{when}")
+        if word and statement.startswith(word):
+            os.kill(os.getpid(), number)

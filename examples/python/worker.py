@@ -28,7 +28,7 @@ def handle(event, hold):
                 time.sleep(0.4)
                 hold()
         print(f"welcome, {name} <{email}>")
-    elif "name" in changes:
+    elif event["op"] == "update" and "name" in changes:
         print("{} is {} now".format(*changes["name"]))
 
 
