@@ -253,6 +253,9 @@ pub enum Error {
     /// The dead stream of a stream is the stream itself.
     #[error("ERR the stream {0} cannot take its own dead")]
     DeadIsStream(Quoted),
+    /// A dead stream at a key that the readers of a stream need.
+    #[error("ERR DEAD cannot be {0}: keys that end in :readers hold readers")]
+    DeadIsReaders(Quoted),
     /// A stream's last id is the greatest one.
     #[error("ERR the stream {0} has exhausted its ids")]
     IdsExhausted(Quoted),
@@ -402,7 +405,7 @@ pub enum Error {
     FieldBudgetExceeded(usize),
     /// A stream with ONFULL REFUSE has no room for the events of a flush; `database` is set if it is not the
     /// client's own.
-    #[error("FULL the stream {stream}{} cannot take {events} more: at most {count} entries may wait until every group has acknowledged them", OfDatabase(*.database))]
+    #[error("FULL the stream {stream}{} cannot take {events} more: at most {count} entries may wait until every reader has acknowledged them", OfDatabase(*.database))]
     Full {
         stream: Quoted,
         database: Option<u32>,

@@ -20,6 +20,7 @@ use crate::reading::Readers;
 use crate::reading::requests::{
     ack, consume, declare, fail, hold, list, name, pause, read, seek, select,
 };
+use crate::reconcile;
 use std::collections::HashMap;
 
 type Target = fn(&[u8]);
@@ -78,6 +79,7 @@ pub fn arguments(bytes: &[u8]) {
         b"DISCARD" => select::Request::parse_discard(args).err(),
         b"PAUSE" => pause::Request::parse(args).err(),
         b"SEEK" => seek::Request::parse(args).err(),
+        b"RECONCILE" => reconcile::request::Request::parse(args).err(),
         b"FORGET" => name::parse_reader(args).err(),
         _ => {
             if let Some(id) = EventId::parse(command) {

@@ -63,7 +63,7 @@ impl Alarm for Silence {
             Ok(!runs.is_empty())
         });
         if left.unwrap_or(false) {
-            drop(Timer::set::<Silence>(ctx, SILENCE_MS));
+            let _ = Timer::set::<Silence>(ctx, SILENCE_MS);
         }
     }
 }
@@ -121,7 +121,7 @@ impl<'h> Home<'h> {
             }
             runs.retain(|active| !self.is_at(active));
             if runs.is_empty() {
-                drop(Timer::set::<Silence>(ctx, SILENCE_MS));
+                let _ = Timer::set::<Silence>(ctx, SILENCE_MS);
             }
             runs.push(Active {
                 run: Run::new(name),

@@ -54,24 +54,61 @@ impl Content {
         })
     }
 
-    /// How many entries come after a position; counted one by one only if their ids do not tell.
-    pub fn entries_after(&self, ctx: &Context, stream: &RedisString, position: EventId) -> u64 {
-        match self.first {
-            None => 0,
-            Some(first) if position < first => self.length,
-            _ if position >= self.last => 0,
+    /// What comes after a position; looked at one by one only if the ids do not tell.
+    pub fn after(
+        &self,
+        ctx: &Context,
+        stream: &RedisString,
+        position: EventId,
+        is_event: &mut dyn FnMut(EventId) -> bool,
+    ) -> After {
+        let mut after = After::default();
+        if position >= self.last {
+            return after;
+        }
+        let key = Key::read(ctx, stream);
+        // As a reader counts: gaps before events.
+        let mut gap = |from: EventId, to: EventId| {
+            let between = to.seq.saturating_sub(from.seq).saturating_sub(1);
+            match between > 0 && is_event(to) {
+                true => between,
+                false => 0,
+            }
+        };
+        // A position may be a time just as well, or any id.
+        let is_entry = || key.ids(Some(position), Some(position)).next().is_some();
+        match self.first.filter(|_| self.is_whole) {
+            Some(first) if position < first => {
+                after.entries = self.length;
+                after.missed = gap(position, first);
+            }
+            Some(_) if is_entry() => {
+                after.entries = self.last.seq.saturating_sub(position.seq);
+            }
             _ => {
-                let key = Key::read(ctx, stream);
-                // A position may be a time just as well, or any id.
-                let is_entry = || key.ids(Some(position), Some(position)).next().is_some();
-                if self.is_whole && is_entry() {
-                    return self.last.seq.saturating_sub(position.seq);
+                let mut before = position;
+                for id in key.ids(position.succeeding(), None) {
+                    after.entries = after.entries.saturating_add(1);
+                    after.missed = after.missed.saturating_add(gap(before, id));
+                    before = id;
                 }
-                let count = key.ids(position.succeeding(), None).count();
-                u64::try_from(count).unwrap_or(u64::MAX)
+                // The next event tells what is gone from the end.
+                let end = self.last.seq.saturating_sub(before.seq);
+                after.missed = after.missed.saturating_add(end);
             }
         }
+        // Ids made by hand count nothing: no more are gone than were ever added.
+        after.missed = after.missed.min(self.lost);
+        after
     }
+}
+
+/// What comes after a position.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct After {
+    pub entries: u64,
+    /// Events that are gone.
+    pub missed: u64,
 }
 
 /// A stream that is about to get events, found fit to take them.

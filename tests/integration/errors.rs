@@ -452,6 +452,7 @@ DIRTY.FLUSH user DELETE 1 => OOM command not allowed when used memory > 'maxmemo
 DIRTY.FLUSH user DEFER t DELETE 1 => OOM command not allowed when used memory > 'maxmemory'.
 DIRTY.COMMIT user waiting => OOM command not allowed when used memory > 'maxmemory'.
 DIRTY.READER stream GROUP new FROM 0 => OOM command not allowed when used memory > 'maxmemory'.
+DIRTY._DELTA stream x => OOM command not allowed when used memory > 'maxmemory'.
 DIRTY.FAIL stream GROUP team t1 why 1-1 => OOM command not allowed when used memory > 'maxmemory'.
 DIRTY.REDRIVE stream GROUP dying ALL => OOM command not allowed when used memory > 'maxmemory'.
 # Who reads goes on reading.

@@ -400,7 +400,7 @@ mod tests {
             number.to_json();
         }
         // Work that grows with the exponent takes minutes; machines may be busy.
-        assert!(start.elapsed() < std::time::Duration::from_secs(10));
+        assert!(start.elapsed() < std::time::Duration::from_secs(60));
     }
 
     /// A number, written in some way: its digits, where the point stands among them, zeros at both ends.

@@ -58,6 +58,8 @@ pub(super) struct Act<'r> {
     seen: Option<SeenStream>,
     available: u32,
     pub wake_all: bool,
+    /// Something is gone that kept others from new events.
+    pub makes_way: bool,
 }
 
 impl<'r> Act<'r> {
@@ -76,6 +78,7 @@ impl<'r> Act<'r> {
             seen: None,
             available: 0,
             wake_all: false,
+            makes_way: false,
         }
     }
 
@@ -182,7 +185,7 @@ impl<'r> Act<'r> {
         let more = self.available().saturating_sub(self.available);
         let wake = match more {
             _ if self.wake_all => Wake::All,
-            0 if self.relieves_one_that_waits() => Wake::Some(1),
+            0 if self.makes_way || self.relieves_one_that_waits() => Wake::Some(1),
             0 => Wake::None,
             more => Wake::Some(more),
         };
@@ -458,22 +461,21 @@ impl Readers {
     /// readers: then nothing has changed.
     #[must_use]
     pub fn apply(&mut self, delta: &[u8]) -> bool {
-        let position = |number| self.reader(number).map(|reader| reader.position);
-        let parser = super::delta::Parser::new(delta);
-        let ops = parser.and_then(|parser| parser.parse(|n| position(n).unwrap_or_default()));
-        let Some(ops) = ops else {
+        let (Some(positions), Some(parser)) = (
+            super::check::fits(self, delta),
+            super::delta::Parser::new(delta),
+        ) else {
             return false;
         };
-        if !super::check::fits(self, &ops) {
-            return false;
-        }
         let mut at = At {
             reader: NIL,
             now_ms: 0,
         };
-        for op in &ops {
-            self.run(&mut at, op);
-        }
-        true
+        let position = |number| positions.get(&number).copied().unwrap_or_default();
+        let ran = parser.walk(position, &mut |op| {
+            self.run(&mut at, &op);
+            Some(())
+        });
+        ran.is_some()
     }
 }

@@ -1,12 +1,13 @@
 //! Whether a delta fits a state: each op is about readers, consumers and entries that are there when its
 //! turn comes, and what is made is not there yet. Looked at before anything is changed.
 
+use super::delta::Parser;
 use super::op::Op;
 use super::readers::Readers;
 use super::settings::Kind;
 use super::slab::NIL;
 use crate::entity::event_id::EventId;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What a delta's ops so far would have changed.
 struct Overlay<'r> {
@@ -23,8 +24,9 @@ struct Overlay<'r> {
     consumer_names: HashSet<(u32, &'r [u8])>,
 }
 
-/// Whether these ops, from anywhere, can be run on these readers.
-pub fn fits<'r>(readers: &'r Readers, ops: &'r [Op<'r>]) -> bool {
+/// Whether the ops of a delta, from anywhere, can be run on these readers: then where those readers stand that it
+/// selects. Each op is looked at by itself, so that what is refused takes no memory.
+pub fn fits<'r>(readers: &'r Readers, delta: &'r [u8]) -> Option<BTreeMap<u32, EventId>> {
     let mut overlay = Overlay {
         readers,
         selected: None,
@@ -37,7 +39,17 @@ pub fn fits<'r>(readers: &'r Readers, ops: &'r [Op<'r>]) -> bool {
         consumers: HashMap::new(),
         consumer_names: HashSet::new(),
     };
-    ops.iter().all(|op| overlay.fits(op).is_some())
+    let mut positions = BTreeMap::new();
+    let position = |number| readers.reader(number).map(|reader| reader.position);
+    Parser::new(delta)?.walk(|number| position(number).unwrap_or_default(), &mut |op| {
+        if let Op::Select(number) = op
+            && let Some(position) = position(number)
+        {
+            positions.insert(number, position);
+        }
+        overlay.fits(&op)
+    })?;
+    Some(positions)
 }
 
 fn yes(condition: bool) -> Option<()> {

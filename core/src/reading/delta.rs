@@ -334,12 +334,16 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// All ops. `position` tells where a reader stands before the delta.
-    pub fn parse(mut self, position: impl Fn(u32) -> EventId) -> Option<Vec<Op<'a>>> {
-        let mut ops = Vec::new();
+    /// Shows the ops, one by one, until one is refused: a delta that comes to nothing takes no memory. `position`
+    /// tells where a reader stands before the delta. `None` if one was refused, or makes no sense.
+    pub fn walk(
+        mut self,
+        position: impl Fn(u32) -> EventId,
+        visit: &mut impl FnMut(Op<'a>) -> Option<()>,
+    ) -> Option<()> {
         while !self.bytes.is_empty() {
             match self.bytes.byte()? {
-                tag @ 32.. => self.run(tag, &mut ops)?,
+                tag @ 32.. => self.run(tag, visit)?,
                 tag => {
                     let op = self.single(tag)?;
                     match &op {
@@ -355,11 +359,11 @@ impl<'a> Parser<'a> {
                         Op::BegunAgain { .. } => self.begun_again = true,
                         _ => (),
                     }
-                    ops.push(op);
+                    visit(op)?;
                 }
             }
         }
-        Some(ops)
+        Some(())
     }
 
     fn id(&mut self) -> Option<EventId> {
@@ -519,7 +523,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The items of a run. Each takes two bytes at least, so a count that lies ends with the bytes.
-    fn run(&mut self, tag: u8, ops: &mut Vec<Op<'a>>) -> Option<()> {
+    fn run(&mut self, tag: u8, visit: &mut impl FnMut(Op<'a>) -> Option<()>) -> Option<()> {
         let end = match tag {
             32 => End::from_number(self.bytes.byte()?)?,
             _ => End::Dropped,
@@ -552,7 +556,7 @@ impl<'a> Parser<'a> {
                 true => self.bytes.word().filter(|key| *key != 0)?,
                 false => 0,
             };
-            ops.push(match tag {
+            visit(match tag {
                 32 => Op::Finish { id, end },
                 33 | 34 => Op::Give {
                     consumer,
@@ -573,7 +577,7 @@ impl<'a> Parser<'a> {
                     holder: consumer,
                 }),
                 _ => return None,
-            });
+            })?;
         }
         Some(())
     }

@@ -151,9 +151,16 @@ impl Failure {
     /// No more of a message is kept.
     pub const MESSAGE: usize = 1024;
 
-    /// The part of a message that is kept.
+    /// The part of a message that is kept. If it is UTF-8, it does not end inside a character.
     pub fn kept(message: &[u8]) -> &[u8] {
-        message.get(..Self::MESSAGE).unwrap_or(message)
+        let Some(head) = message.get(..Self::MESSAGE) else {
+            return message;
+        };
+        let whole = match std::str::from_utf8(head) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => head.len(),
+        };
+        head.get(..whole).unwrap_or(head)
     }
 }
 
@@ -250,6 +257,27 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_message_ends_with_a_whole_character() {
+        let long = |before: usize, end: &[u8]| [&vec![b'x'; before], end].concat();
+        for (message, expected) in [
+            (long(1024, b""), 1024),
+            (long(1024, b"y"), 1024),
+            (long(1023, "é".as_bytes()), 1023),
+            (long(1022, "éé".as_bytes()), 1024),
+            (long(1021, "😀".as_bytes()), 1021),
+            (long(1020, "😀".as_bytes()), 1024),
+            // Other bytes than UTF-8, and messages that are short enough.
+            (long(1023, b"\xffx"), 1024),
+            ([b"\xff", &*long(1022, "é".as_bytes())].concat(), 1024),
+            (long(7, b"\xc3"), 8),
+        ] {
+            let kept = Failure::kept(&message);
+            assert_eq!(kept.len(), expected, "of {}", message.len());
+            assert!(message.starts_with(kept));
+        }
+    }
 
     #[test]
     fn sizes_are_as_promised() {

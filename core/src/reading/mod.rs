@@ -36,6 +36,7 @@ mod declare;
 mod delta;
 mod encoding;
 mod filter;
+mod glance;
 mod index;
 mod key_hash;
 mod lane;

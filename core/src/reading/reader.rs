@@ -1,6 +1,7 @@
 //! One reader: a group or a cursor.
 
 use super::consumers::Presence;
+use super::glance::Glance;
 use super::key_hash::Seed;
 use super::pending::Pending;
 use super::settings::{Kind, Settings};
@@ -54,6 +55,8 @@ pub struct Group {
     pub turn: Option<u32>,
     /// When its consumers were last seen. Volatile.
     pub presence: Presence,
+    /// What its waiting calls know of the stream. Volatile.
+    pub glance: Glance,
 }
 
 impl Reader {

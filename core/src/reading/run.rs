@@ -1,6 +1,7 @@
 //! Running ops: on the primary as a command decides them, elsewhere as a delta brings them.
 
-use super::lane::{Failure, flags};
+use super::glance::Glance;
+use super::lane::Failure;
 use super::op::{End, Op};
 use super::reader::{Counter, Counters, Group, Reader, Role};
 use super::readers::{Readers, SeenStream};
@@ -37,7 +38,10 @@ impl Readers {
                     reader.position = EventId::default();
                     reader.missed_unknown = true;
                     match &mut reader.role {
-                        Role::Group(group) => group.pending.clear(),
+                        Role::Group(group) => {
+                            group.pending.clear();
+                            group.glance = Glance::default();
+                        }
                         Role::Cursor { phase, .. } => {
                             if let Some(phase) = phase {
                                 phase.at = phase.at.again();
@@ -100,6 +104,9 @@ impl Readers {
 
 impl Reader {
     fn run(&mut self, op: &Op, now_ms: u64) {
+        if let Role::Group(group) = &mut self.role {
+            group.glance.forget(op);
+        }
         match op {
             Op::Set { settings, revision } => {
                 self.settings = settings.clone();
@@ -140,12 +147,7 @@ impl Reader {
                 pending.unpark_where(now_ms, |parked| parked.id > to);
                 pending.retain(now_ms, |entry| entry.id <= to);
             }
-            Role::Group(group) => {
-                let pending = &mut group.pending;
-                pending.unpark_where(now_ms, |parked| parked.id <= to);
-                let is_pending = |entry: &super::lane::Entry| entry.is(flags::GIVEN);
-                pending.retain(now_ms, |entry| is_pending(entry) || entry.id > to);
-            }
+            Role::Group(group) => group.pending.drop_waiting(to, now_ms),
         }
     }
 }

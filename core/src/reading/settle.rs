@@ -6,7 +6,7 @@ use super::op::{End, Op};
 use super::readers::Readers;
 use super::refusal::Refusal;
 use super::settings::Kind;
-use super::stream::Stream;
+use super::stream::{Stream, Verdict};
 use crate::entity::event_id::EventId;
 use std::collections::{BTreeMap, HashSet};
 
@@ -277,8 +277,12 @@ impl Readers {
             });
             let end = match dies(&act, id) {
                 false => Failed::Retry,
+                true if !stream.look_up(act.place(id), &mut |_| Verdict::Pass) => {
+                    // It is gone from its stream: the next call is to find that, and to tell it.
+                    act.change(Op::Due(id));
+                    Failed::Retry
+                }
                 true if act.bury(id, stream) => Failed::Dead,
-                // It is gone from its stream.
                 true => Failed::NotHeld,
             };
             became.insert(id, end);

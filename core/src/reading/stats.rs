@@ -1,11 +1,13 @@
 //! What STATS and INFO tell of a reader, as far as its state knows.
 
+use super::act::Act;
 use super::consumers::Seen;
 use super::lane::Standing;
 use super::reader::{Counter, Counters, Reader};
 use super::readers::Readers;
 use super::settings::{Kind, Settings};
 use super::snapshot::Scan;
+use super::stream::Stream;
 use crate::entity::event_id::EventId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -119,6 +121,13 @@ impl Readers {
                 totals.counters.add(counter, stats.counters.get(counter));
             }
         }
+    }
+
+    /// Whether the next command that writes begins again with all readers, since the stream is another one. Changes
+    /// nothing.
+    pub fn begin_again(&mut self, now_ms: u64, stream: &mut impl Stream) -> bool {
+        let look = Act::begin(self, now_ms).look(stream);
+        look.again.is_some()
     }
 
     /// All readers, by name. `max_queued` is `dirty.max-queued`.

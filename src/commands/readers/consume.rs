@@ -9,7 +9,6 @@ use crate::server::rights::Rights;
 use crate::server::waiting::{self, Await};
 use crate::store::readers::Seat;
 use dirty_streams_core::args::Args;
-use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::consume::{Reader, Request};
 use dirty_streams_core::reading::requests::shared::{Batch, Form};
@@ -99,7 +98,6 @@ impl Command for Consume {
                             consumer: consumer.to_vec(),
                             count,
                             form,
-                            passed: EventId::default(),
                             seat: Seat::take(call.ctx, &call.key, group, consumer)?,
                         };
                         let awaited = Box::new(awaited);
@@ -208,8 +206,6 @@ struct WaitingGroup {
     consumer: Vec<u8>,
     count: u32,
     form: Form,
-    /// Nothing up to here is for it.
-    passed: EventId,
     seat: Seat,
 }
 
@@ -227,14 +223,10 @@ impl WaitingGroup {
 
 impl Await for WaitingGroup {
     fn prospect(&mut self, call: &Call) -> Result<Prospect, Error> {
-        let mut passed = self.passed;
         let limits = config::reading_limits();
-        let prospect =
-            super::acting::look(call, Kind::Group, &self.group, |readers, now_ms, source| {
-                readers.prospect(&self.call(), &mut passed, limits, now_ms, source)
-            });
-        self.passed = passed;
-        prospect
+        super::acting::look(call, Kind::Group, &self.group, |readers, now_ms, source| {
+            readers.prospect(&self.call(), limits, now_ms, source)
+        })
     }
 
     fn serve(&mut self, call: &Call) -> Result<(), Error> {
@@ -252,9 +244,7 @@ impl Await for WaitingGroup {
         reply_group(Events::new(reply, self.form), &consumed);
     }
 
-    fn reset(&mut self) {
-        self.passed = EventId::default();
-    }
+    fn reset(&mut self) {}
 
     fn takes(&self) -> bool {
         true

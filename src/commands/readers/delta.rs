@@ -16,7 +16,7 @@ impl Command for Delta {
     const SUMMARY: &'static CStr = c"Internal: repeats a change of a stream's readers.";
     const COMPLEXITY: &'static CStr = c"O(N) for N changes.";
     const ARGS: &'static [Arg] = &[key(c"key"), flag(c"load", c"LOAD"), text(c"delta")];
-    const FLAGS: &'static CStr = c"write";
+    const FLAGS: &'static CStr = c"write deny-oom";
     const KEY_USE: KeyUse = KeyUse::ReadAndWrite;
     const DATA: &'static [&'static str] = &["stream", "dangerous"];
     const ARITY: Arity = Arity::AtLeast(1);

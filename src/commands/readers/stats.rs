@@ -3,11 +3,14 @@ use crate::redis::{clock, flags};
 use crate::server::command::{Arity, Call, Command, KeyUse};
 use crate::server::config;
 use crate::store::groups::{self, Group};
-use crate::store::streams::Content;
+use crate::store::source::Source;
+use crate::store::streams::{After, Content};
 use crate::store::{cluster, dead, readers, stream_state};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
-use dirty_streams_core::reading::{Counter, Kind, OnDead, Order, Position, ReaderStats};
+use dirty_streams_core::reading::{
+    Counter, Kind, OnDead, Order, Position, ReaderStats, Stream as _,
+};
 use dirty_streams_core::syntax::{Arg, key};
 use std::ffi::CStr;
 
@@ -22,7 +25,7 @@ impl Command for Stats {
     const NAME: &'static CStr = c"dirty.stats";
     const SUMMARY: &'static CStr =
         c"Returns how large a stream is, and the settings and progress of its readers.";
-    const COMPLEXITY: &'static CStr = c"O(N+R*C) for N entries, R readers and their C consumers: the stream's memory is added up. lag looks at the entries behind a reader's position only where ids do not tell, which is after deletes and where others add entries; due looks at what is due.";
+    const COMPLEXITY: &'static CStr = c"O(N+R*C) for N entries, R readers and their C consumers: the stream's memory is added up. lag and missed look at the entries behind a reader's position only where ids do not tell, which is after deletes and where others add entries; due looks at what is due.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[key(c"stream")];
     const FLAGS: &'static CStr = c"readonly";
@@ -34,12 +37,14 @@ impl Command for Stats {
         let stream = &call.key;
         let content = Content::of(call.ctx, stream)?;
         let max_queued = config::reading_limits().max_queued;
-        let own = match readers::look(call.ctx, stream, |readers, now_ms| {
-            readers.stats(max_queued, now_ms)
+        let mut source = Source::open(call.ctx, stream, &|_, _| Ok(()), ())?;
+        let (own, is_other) = match readers::look(call.ctx, stream, |readers, now_ms| {
+            let is_other = readers.begin_again(now_ms, &mut source);
+            (readers.stats(max_queued, now_ms), is_other)
         }) {
             Ok(own) => own.unwrap_or_default(),
             // A cluster, where a stream without a tag has none.
-            Err(Error::CrossSlot(_)) => Vec::new(),
+            Err(Error::CrossSlot(_)) => (Vec::new(), false),
             Err(error) => return Err(error),
         };
         let native = groups::all(call.ctx, stream)?;
@@ -68,11 +73,18 @@ impl Command for Stats {
         reply.bytes("readers");
         reply.array(own.len().saturating_add(native.len()));
         for reader in own {
-            let ahead = Ahead::of(call, &content, reader.position, now_ms);
+            // Of a stream that was begun again, all readers begin at the beginning.
+            let position = match is_other {
+                true => EventId::default(),
+                false => reader.position,
+            };
+            let mut ahead = Ahead::of(call, &content, position, &mut source, now_ms);
+            ahead.missed = ahead.missed.filter(|_| !is_other && !reader.missed_unknown);
             reply_reader(reply, &reader, &ahead, is_primary);
         }
         for group in native {
-            let ahead = Ahead::of(call, &content, group.group.position, now_ms);
+            let position = group.group.position;
+            let ahead = Ahead::of(call, &content, position, &mut source, now_ms);
             group.reply(reply, &ahead);
         }
         Ok(())
@@ -95,20 +107,23 @@ fn count_dead(call: &Call) -> Result<u64, Error> {
 struct Ahead {
     /// Entries still to read.
     lag: u64,
-    /// Events that were to be read and are gone.
-    missed: u64,
+    /// Events that were to be read and are gone; `None` if nobody knows.
+    missed: Option<u64>,
     /// How old the first of them is; 0 if there is none.
     oldest_ms: u64,
 }
 
 impl Ahead {
-    fn of(call: &Call, content: &Content, position: EventId, now_ms: u64) -> Self {
-        let lag = content.entries_after(call.ctx, &call.key, position);
-        let ahead = match content.last > position {
-            true => content.last.seq.saturating_sub(position.seq),
-            false => 0,
-        };
-        let oldest = match lag {
+    fn of(
+        call: &Call,
+        content: &Content,
+        position: EventId,
+        source: &mut Source<()>,
+        now_ms: u64,
+    ) -> Self {
+        let mut is_event = |id| source.last_up_to(id).is_some_and(|(_, is_event)| is_event);
+        let After { entries, missed } = content.after(call.ctx, &call.key, position, &mut is_event);
+        let oldest = match entries {
             0 => None,
             _ => {
                 let key = crate::redis::keys::Key::read(call.ctx, &call.key);
@@ -117,9 +132,8 @@ impl Ahead {
             }
         };
         Ahead {
-            lag,
-            // Ids made by hand count nothing: no more are gone than were ever added.
-            missed: ahead.saturating_sub(lag).min(content.lost),
+            lag: entries,
+            missed: Some(missed),
             oldest_ms: oldest.map_or(0, |oldest| now_ms.saturating_sub(oldest.ms)),
         }
     }
@@ -142,7 +156,7 @@ fn reply_reader(reply: Reply, reader: &ReaderStats, ahead: &Ahead, is_primary: b
     reply.bytes(reader.kind.name());
     ahead.reply(reply);
     reply.bytes("missed");
-    reply.number((!reader.missed_unknown).then_some(ahead.missed));
+    reply.number(ahead.missed);
     reply.bytes("position");
     match reader.kind {
         Kind::Group => reply.bytes(reader.position.text()),
@@ -277,7 +291,7 @@ impl NativeStats {
         reply.bytes("native");
         ahead.reply(reply);
         reply.bytes("missed");
-        reply.unsigned(ahead.missed);
+        reply.number(ahead.missed);
         reply.bytes("position");
         reply_id(reply, Some(self.group.position));
         reply.bytes("pending");

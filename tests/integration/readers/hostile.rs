@@ -198,3 +198,23 @@ fn who_may_not_write_the_stream_may_not_change_its_readers() {
     let words = words("DIRTY._DELTA s x");
     assert!(app.raw(&words).starts_with("ERR a change of readers"));
 }
+
+#[test]
+fn a_change_that_is_refused_takes_no_more_memory_than_it_is_long() {
+    const ITEMS: usize = 8 << 20;
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.run("XADD s 1-1 a b");
+    redis.run("DIRTY.READER s GROUP g FROM 0");
+    // A run of as many items as two bytes each can be; there is no reader, or no such event.
+    let count = [0x80, 0x80, 0x80, 0x04];
+    let run = |head: &[u8], item: &[u8]| [head, &count, &item.repeat(ITEMS)].concat();
+    let before = server.most_memory();
+    for delta in [run(&[1, 38], &[0, 2]), run(&[1, 1, 0, 39], &[0, 2])] {
+        let reply = redis.raw(&[&b"DIRTY._DELTA"[..], b"s", &delta]);
+        assert!(reply.starts_with("ERR "), "{reply}");
+        let took = server.most_memory() - before;
+        let most = 6 * u64::try_from(delta.len() >> 10).expect("small");
+        assert!(took < most, "{took} KiB for {} bytes", delta.len());
+    }
+}

@@ -248,6 +248,11 @@ fn what_others_do_to_ids_counts_the_same_for_every_reader_and_in_stats() {
         ),
         ("XSETID s {ms}-3 ENTRIESADDED 400 MAXDELETEDID 0-0", 0),
         ("XDEL s {second}", 1),
+        // A seq that begins again, and one that jumps.
+        ("XADD s 99999999999999-0 a b | XDEL s {second}", 1),
+        ("XADD s 99999999999999-77 a b | XDEL s {second}", 1),
+        ("XSETID s {ms}-500 | XDEL s {second}", 1),
+        ("XDEL s {last} | XADD s 99999999999999-0 a b", 0),
         ("XADD s 99999999999999-77 a b | XDEL s 99999999999999-77", 1),
     ] {
         let server = Server::start();
@@ -260,6 +265,7 @@ fn what_others_do_to_ids_counts_the_same_for_every_reader_and_in_stats() {
         for command in by_hand
             .replace("{ms}", ms)
             .replace("{second}", &second)
+            .replace("{last}", &last)
             .split(" | ")
         {
             let reply = redis.run(command);

@@ -138,6 +138,25 @@ wait 120 => -",
 }
 
 #[test]
+fn of_a_stream_that_was_begun_again_nobody_knows_what_was_missed_and_all_is_unread() {
+    let mut story = Story::with(&["1", "2", "3"]);
+    story.expect(
+        "DIRTY.READER s GROUP g FROM 0 => OK
+DIRTY.READER s CURSOR c FROM $ => OK
+DIRTY.CONSUME s GROUP g a => #1 #2 #3
+DEL s => (1)
+DIRTY.FLUSH user INSERT 1 0 INSERT 2 0 => [insert insert]",
+    );
+    let redis = &mut story.redis;
+    for name in ["g", "c"] {
+        let parts = ["lag", "missed"].map(|part| of(redis, name, part));
+        assert_eq!(parts, ["(2)", "nil"], "{name}");
+    }
+    assert_eq!(consume(redis, "s GROUP g a").missed, "nil");
+    assert_eq!(of(redis, "g", "missed"), "(0)");
+}
+
+#[test]
 fn a_consumer_that_waits_is_not_idle() {
     let mut story = Story::with(&["1"]);
     story.expect("DIRTY.READER s GROUP g FROM 0 => OK\nDIRTY.CONSUME s GROUP g works => #1");

@@ -759,3 +759,17 @@ fn waiting_reading_failing_and_dying_do_not_grow_the_memory() {
     let grown = memory_after(100) - before;
     assert!(grown < 20_000, "{grown} bytes");
 }
+
+#[test]
+fn an_event_that_is_long_due_comes_to_one_that_waits_and_holds_another() {
+    let mut story = Story::with(&["1"]);
+    story.expect(
+        "DIRTY.READER s GROUP g FROM 0 CLAIM 600 MAXDELIVERIES 3 => OK
+         DIRTY.CONSUME s GROUP g gone => #1",
+    );
+    std::thread::sleep(Duration::from_millis(300));
+    story.publish(&["2"]);
+    story.expect("DIRTY.CONSUME s GROUP g w => #2");
+    let mut waiting = story.wait("DIRTY.CONSUME s GROUP g w BLOCK 5000");
+    assert_eq!(got(&mut waiting), "#1:2");
+}

@@ -91,7 +91,7 @@ fn all(redis: &mut Conn) -> Vec<String> {
 fn full(stream: &str, events: usize, most: usize) -> String {
     format!(
         "FULL the stream {stream} cannot take {events} more: \
-         at most {most} entries may wait until every group has acknowledged them"
+         at most {most} entries may wait until every reader has acknowledged them"
     )
 }
 
@@ -317,7 +317,7 @@ XGROUP SETID s{7} g $ => OK
 DIRTY.FLUSH user{7} DELETE 1 SNAPSHOT 1 0 => [delete insert]
 XLEN s{7} => (2)
 DIRTY.FLUSH user{7} DELETE 1
-  => FULL the stream "r{7}" cannot take 1 more: at most 1 entries may wait until every group has acknowledged them
+  => FULL the stream "r{7}" cannot take 1 more: at most 1 entries may wait until every reader has acknowledged them
 XGROUP DESTROY r{7} g => (1)
 DIRTY.FLUSH user{7} DELETE 1 => [delete]
 "#,

@@ -2,6 +2,7 @@
 
 use super::super::lane::{Lane, Standing, flags};
 use super::super::op::Op;
+use super::super::pending::Pending;
 use super::super::settings::Order;
 use super::Consuming;
 use crate::entity::event_id::EventId;
@@ -49,12 +50,15 @@ impl Consuming<'_, '_> {
             return false;
         }
         // It holds nothing, or nothing that is not due itself.
-        let youngest = self.number().and_then(|number| {
-            let pending = self.act.pending()?;
-            let list = pending.consumers.get(number)?.lanes;
-            pending.lane(list.tail)
-        });
-        youngest.is_none_or(|lane| self.claim_ms(lane) <= self.act.now_ms)
+        let own = self.own_claim_ms();
+        own.is_none_or(|claim_ms| claim_ms <= self.act.now_ms)
+    }
+
+    /// When the youngest lane that the consumer holds comes again.
+    fn own_claim_ms(&self) -> Option<u64> {
+        let pending = self.act.pending()?;
+        let list = pending.consumers.get(self.number()?)?.lanes;
+        pending.lane(list.tail).map(|lane| self.claim_ms(lane))
     }
 
     /// When the oldest event became due whose holder went silent.
@@ -120,22 +124,34 @@ impl Consuming<'_, '_> {
 
     /// When something comes due for this consumer that is not yet.
     pub(super) fn due_ms(&self) -> Option<u64> {
+        let now_ms = self.act.now_ms;
         let group = self.act.group().filter(|group| !group.paused)?;
         if let (Some(turn), Order::Stream) = (group.turn, &self.settings.order)
             && self.number() != Some(turn)
         {
             let silent = self.act.silent_since(turn)?;
-            return Some(silent.saturating_add(self.settings.claim_ms));
+            let claim_ms = silent.saturating_add(self.settings.claim_ms);
+            if claim_ms > now_ms {
+                return Some(claim_ms);
+            }
         }
         let pending = &group.pending;
-        let claim = pending.head(Standing::Held).map(|lane| self.claim_ms(lane));
         let delayed = pending.delayed().next().map(|(due, _)| due);
-        let times = [claim, delayed, self.young_until];
-        let later = times
-            .into_iter()
-            .flatten()
-            .filter(|at| *at > self.act.now_ms);
+        let times = [self.silent_ms(pending), delayed, self.young_until];
+        let later = times.into_iter().flatten().filter(|at| *at > now_ms);
         later.min()
+    }
+
+    /// From when this consumer may have what its holder's silence brings. If such events come alone, the first may be
+    /// due for long, and this consumer be the next who may have it: as soon as what it holds is due, too.
+    fn silent_ms(&self, pending: &Pending) -> Option<u64> {
+        let silent = pending.head(Standing::Silent).map(|lane| lane.at);
+        let held = pending.head(Standing::Held).map(|lane| self.claim_ms(lane));
+        let first = silent.into_iter().chain(held).min()?;
+        match self.own_claim_ms() {
+            Some(own) if self.settings.max_deliveries.is_some() => Some(first.max(own)),
+            _ => Some(first),
+        }
     }
 
     /// Whether an event dies instead of being given again.

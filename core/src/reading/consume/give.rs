@@ -222,21 +222,23 @@ impl Consuming<'_, '_> {
         more
     }
 
-    /// Whether there is a new event that may be given. What WHERE rejects, and what waits for held events of
-    /// its key, is passed over.
-    pub(super) fn has_new(
-        &mut self,
-        from: EventId,
-        passed: &mut EventId,
-        stream: &mut impl Stream,
-    ) -> bool {
+    /// Whether there is a new event that may be given, for whoever has room. What WHERE rejects, and what waits for held
+    /// events of its key, is passed over, and not looked at again by the next call that waits.
+    pub(super) fn has_new(&mut self, last: Option<EventId>, stream: &mut impl Stream) -> bool {
+        let Some(group) = self.act.group() else {
+            return false;
+        };
+        let mut glance = group.glance;
+        let from = glance.from(self.act.position());
+        if last <= Some(from) {
+            return false;
+        }
+        let unheld = group.pending.len().saturating_sub(group.pending.held());
         let settings = self.settings.clone();
         let seed = self.act.reader().map(|reader| reader.seed);
         let seed = seed.unwrap_or_default();
         let too_young = self.act.now_ms.saturating_sub(settings.min_age_ms);
         let mut found = false;
-        // What waits for its key may be free when the next event comes: it is not passed for good.
-        let mut is_passing = true;
         let mut looked_at = 0u32;
         stream.scan(from, &mut |entry: &dyn Entry| {
             let id = entry.id();
@@ -258,16 +260,25 @@ impl Consuming<'_, '_> {
                     found = true;
                     return Verdict::Stop;
                 }
-                is_passing = false;
-                if !settings.order.looks_ahead() {
+                // As `meet` does.
+                let queued = unheld.saturating_add(glance.taken);
+                if !settings.order.looks_ahead() || queued >= self.limits.max_queued {
                     return Verdict::Stop;
                 }
-            }
-            if is_passing {
-                *passed = id;
+                if glance.taken >= self.limits.looked_at {
+                    // As many are worth being written down.
+                    found = true;
+                    return Verdict::Stop;
+                }
+                glance.take(id);
+            } else {
+                glance.reject(id);
             }
             Verdict::Pass
         });
+        if let Some(group) = self.act.group_mut() {
+            group.glance = glance;
+        }
         found
     }
 

@@ -127,35 +127,18 @@ impl Readers {
         let last = act.observe(stream);
         act.touch(call.consumer);
         let not_held = act.acknowledge(call.consumer, call.ack, false, stream);
-        let settings = act.settings();
-        let number = act
-            .pending()
-            .and_then(|pending| pending.consumers.number(call.consumer));
-        let mut consuming = Consuming {
-            act,
-            consumer: call.consumer,
-            number,
-            settings,
-            limits,
-            left: call.count,
-            given: 0,
-            missed: 0,
-            looked_at: 0,
-            buried: 0,
-            keys: HashSet::new(),
-            batch: HashSet::new(),
-            alone: false,
-            is_cut: false,
-            young_until: None,
-        };
+        let mut consuming = Consuming::begin(act, call, limits);
         let more = consuming.read(call.pending, last, stream)?;
         let due_ms = consuming.due_ms();
         let Consuming {
             mut act,
             given,
             missed,
+            alone,
+            buried,
             ..
         } = consuming;
+        act.makes_way = alone || buried > 0;
         let unknown = act.reader().is_some_and(|reader| reader.missed_unknown);
         if unknown {
             act.change(Op::Missed {
@@ -176,11 +159,10 @@ impl Readers {
 
 impl Readers {
     /// Whether a call that waits would get something now. Changes nothing, so it may be asked where nothing may be
-    /// written. Everything up to `passed` was found not to be for this call, which remembers it.
+    /// written. What it has looked at is remembered for other calls of the group.
     pub fn prospect(
         &mut self,
         call: &Consume,
-        passed: &mut EventId,
         limits: Limits,
         now_ms: u64,
         stream: &mut impl Stream,
@@ -190,31 +172,27 @@ impl Readers {
         if look.again.is_some() || act.reader().is_some_and(|reader| reader.missed_unknown) {
             return Ok(Prospect::Some);
         }
-        let settings = act.settings();
-        let number = act
-            .pending()
-            .and_then(|pending| pending.consumers.number(call.consumer));
-        let mut consuming = Consuming {
-            act,
-            consumer: call.consumer,
-            number,
-            settings,
-            limits,
-            left: call.count,
-            given: 0,
-            missed: 0,
-            looked_at: 0,
-            buried: 0,
-            keys: HashSet::new(),
-            batch: HashSet::new(),
-            alone: false,
-            is_cut: false,
-            young_until: None,
+        let mut consuming = Consuming::begin(act, call, limits);
+        Ok(
+            match consuming.may_get() && consuming.has_some(look.last, stream) {
+                true => Prospect::Some,
+                false => consuming.nothing(),
+            },
+        )
+    }
+
+    /// Whether it depends on the stream if a call that waits would get something, or is certain. As far as the group
+    /// knows its stream, which another call must have looked at.
+    pub fn may_get(&mut self, group: &[u8], consumer: &[u8], now_ms: u64) -> bool {
+        let call = Consume {
+            group,
+            consumer,
+            ack: &[],
+            pending: false,
+            count: 1,
         };
-        Ok(match consuming.has_some(passed, look.last, stream) {
-            true => Prospect::Some,
-            false => consuming.nothing(),
-        })
+        let act = Act::on(self, Kind::Group, group, now_ms);
+        act.is_ok_and(|act| Consuming::begin(act, &call, Limits::default()).may_get())
     }
 }
 
@@ -241,6 +219,32 @@ impl Readers {
             }
         });
         held.into_iter().chain(delayed).chain(turn).min()
+    }
+}
+
+impl<'a, 'r> Consuming<'a, 'r> {
+    fn begin(act: Act<'r>, call: &Consume<'a>, limits: Limits) -> Self {
+        let settings = act.settings();
+        let number = act
+            .pending()
+            .and_then(|pending| pending.consumers.number(call.consumer));
+        Consuming {
+            act,
+            consumer: call.consumer,
+            number,
+            settings,
+            limits,
+            left: call.count,
+            given: 0,
+            missed: 0,
+            looked_at: 0,
+            buried: 0,
+            keys: HashSet::new(),
+            batch: HashSet::new(),
+            alone: false,
+            is_cut: false,
+            young_until: None,
+        }
     }
 }
 
@@ -334,34 +338,29 @@ impl Consuming<'_, '_> {
                 None => Prospect::ForNobody(due_ms),
             };
         }
-        // Others differ from one that holds nothing by what they hold, and then they get less.
-        match self.held() {
-            0 => Prospect::ForNobody(due_ms),
-            _ => Prospect::None(due_ms),
+        // Others differ by what they hold, and then they get less than one that holds nothing.
+        let is_alike = self.settings.max_deliveries.is_none() && self.room() > 0;
+        match is_alike || self.held() == 0 {
+            true => Prospect::ForNobody(due_ms),
+            false => Prospect::None(due_ms),
         }
     }
 
-    /// Whether `read` would give something, without giving it.
-    fn has_some(
-        &mut self,
-        passed: &mut EventId,
-        last: Option<EventId>,
-        stream: &mut impl Stream,
-    ) -> bool {
+    /// Whether `read` would give something if new events were there.
+    fn may_get(&mut self) -> bool {
         if self.act.group().is_none_or(|group| group.paused)
             || !self.may_take()
             || self.holds_alone()
         {
             return false;
         }
-        if self.oldest_due().is_some() {
-            return true;
-        }
-        if self.waits_for_silent() || self.room() == 0 {
-            return false;
-        }
-        let from = self.act.position().max(*passed);
-        self.first_of(Standing::Queued).is_some()
-            || last > Some(from) && self.has_new(from, passed, stream)
+        self.oldest_due().is_some() || !self.waits_for_silent() && self.room() > 0
+    }
+
+    /// Whether `read` would give something, without giving it, if it may.
+    fn has_some(&mut self, last: Option<EventId>, stream: &mut impl Stream) -> bool {
+        self.oldest_due().is_some()
+            || self.first_of(Standing::Queued).is_some()
+            || self.has_new(last, stream)
     }
 }

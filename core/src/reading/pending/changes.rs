@@ -285,6 +285,29 @@ impl Pending {
         }
     }
 
+    /// Drops, up to an id, what waits and nobody holds: what [`Pending::waits`] of, and the dead events that keep
+    /// their keys.
+    pub fn drop_waiting(&mut self, to: EventId, now_ms: u64) {
+        let up_to = self.entries().take_while(|entry| entry.id <= to);
+        let waiting = up_to.filter(|entry| self.waits(entry));
+        let waiting: Vec<EventId> = waiting.map(|entry| entry.id).collect();
+        for id in waiting {
+            self.finish(id, now_ms);
+        }
+        self.unpark_where(now_ms, |parked| parked.id <= to);
+    }
+
+    /// Whether an entry is queued or parked, as DIRTY.PENDING says: nobody holds it, and it was never given or waits
+    /// for an earlier event of its key, even if it was given before.
+    fn waits(&self, entry: &Entry) -> bool {
+        let Some(lane) = self.lanes.get(entry.lane) else {
+            return false;
+        };
+        let is_first = self.first(lane).is_some_and(|first| first.id == entry.id);
+        let is_due = is_first && entry.is(flags::GIVEN) && lane.standing != Standing::Parked;
+        !entry.is(flags::HELD) && !is_due
+    }
+
     /// Drops parked keys by the dead event that keeps them.
     pub fn unpark_where(&mut self, now_ms: u64, is_dropped: impl Fn(Parked) -> bool) {
         let parked = self.parked().filter(|(_, parked)| is_dropped(*parked));

@@ -69,7 +69,12 @@ impl<'a> Request<'a> {
             });
             ("FROM", None)
         } else if args.keyword("DEAD") {
-            settings.dead = Some(name(args, "DEAD", "a key")?.to_vec());
+            let dead = name(args, "DEAD", "a key")?;
+            // Whatever stands there: it may become readers, whose stream would lose them to an event that dies.
+            if dead.ends_with(b":readers") {
+                return Err(Error::DeadIsReaders(Quoted::new(dead)));
+            }
+            settings.dead = Some(dead.to_vec());
             ("DEAD", None)
         } else if args.keyword("MINAGE") {
             settings.min_age_ms = args.ms("MINAGE", 0)?;
@@ -119,7 +124,7 @@ fn order(args: &mut Args) -> Result<Order, Error> {
     } else if args.keyword("ENTITY") {
         Ok(Order::Entity)
     } else if args.keyword("META") {
-        Ok(Order::Meta(args.next("ORDER", "a name of META")?.to_vec()))
+        Ok(Order::Meta(args.name("ORDER", "a name of META")?.to_vec()))
     } else {
         Err(Error::NotOneOf {
             of: "ORDER",

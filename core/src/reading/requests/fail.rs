@@ -51,9 +51,18 @@ impl<'a> Request<'a> {
                 } else {
                     Again::Default
                 };
+                let force = force || args.keyword("FORCE");
+                let other = match again {
+                    Again::After(_) => "FATAL",
+                    Again::Never => "DELAY",
+                    Again::Default => "",
+                };
+                if !other.is_empty() && args.keyword(other) {
+                    return Err(Error::Exclusive("DELAY", "FATAL"));
+                }
                 Some(OfGroup {
                     consumer,
-                    force: force || args.keyword("FORCE"),
+                    force,
                     again,
                 })
             }

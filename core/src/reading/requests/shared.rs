@@ -266,9 +266,16 @@ pub fn filter(args: &mut Args, limits: &Limits) -> Result<Filter, Error> {
         } else if found.any {
             return Ok(filter);
         } else {
-            return Err(Error::Missing {
-                of: "WHERE",
-                what: "a filter: ENTITY, ID, OPS, FIELDS or META",
+            return Err(match args.take() {
+                None => Error::Missing {
+                    of: "WHERE",
+                    what: "a filter: ENTITY, ID, OPS, FIELDS or META",
+                },
+                Some(got) => Error::NotOneOf {
+                    of: "a filter of WHERE",
+                    choices: "ENTITY, ID, OPS, FIELDS or META",
+                    got: Quoted::new(got),
+                },
             });
         }
     }

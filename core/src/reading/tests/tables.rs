@@ -48,6 +48,33 @@ stories! {
         ack c2 1 1 -> 1
         ack c9 force 2 7 -> 7
         pending -> 3 held c1"
+    who_holds_something_may_have_what_is_long_due_as_soon_as_its_own_is_due: "
+        group g from=0 claim=300 max=3
+        add a
+        read x -> 1:1
+        at 200
+        add b
+        read c1 -> 2:1
+        due -> 500
+        at 400
+        read c1 ->
+        due -> 500
+        at 500
+        read c1 -> 1:2"
+    who_waits_for_others_to_take_what_is_long_due_is_woken_then: "
+        group g from=0 claim=300 max=3
+        add ab
+        read x n=1 -> 1:1 more
+        at 200
+        read c1 -> 2:1
+        at 590
+        hold c1
+        add c
+        at 600
+        read c1 ->
+        read c2 -> 1:2
+        wake -> Some(1)
+        read c1 -> 3:1"
     what_nobody_finishes_comes_again_after_claim_and_hold_renews_it: "
         group g from=0
         add ab
@@ -423,6 +450,46 @@ stories! {
         read c3 -> 2:1 5:1
         pending -> 1 held c1, 2 held c3, 3 queued c1, 4 queued c1, 5 held c3
         ack c2 2 -> 2"
+    seek_forward_drops_what_a_dead_event_keeps: "
+        group g from=0 order=entity park
+        add aaab
+        read c1 -> 1:1 2:1 3:1 4:1
+        fail c1 fatal 1 -> dead
+        pending -> 2 parked, 3 parked, 4 held c1
+        seek g $ -> OK
+        pending -> 4 held c1
+        read c2 ->
+        redrive all -> 1
+        read c2 -> 1:1
+        add a
+        read c2 ack=1 -> 5:1"
+    seek_forward_drops_what_waits_behind_a_delayed_or_due_event: "
+        group g from=0 order=entity claim=5000
+        add aaabbb
+        read c1 -> 1:1 2:1 3:1 4:1 5:1 6:1
+        fail c1 1 -> retry
+        leave c1 -> 3
+        pending -> 1 delayed, 2 queued, 3 queued, 4 free, 5 queued, 6 queued
+        seek g $ -> OK
+        pending -> 1 delayed, 4 free
+        read c2 -> 4:1
+        at 1000
+        read c2 -> 1:2/1"
+    a_failed_event_that_is_gone_is_told_by_the_next_call: "
+        group g from=0 order=entity max=2 park
+        add aabc
+        read c1 -> 1:1 2:1 3:1 4:1
+        del 1 3 4
+        fail c1 fatal 1 -> retry
+        dead -> 
+        pending -> 1 free, 2 queued, 3 held c1, 4 held c1
+        read c2 -> 2:1 missed=1
+        fail c1 3 -> retry
+        fail c1 delay=0 4 -> retry
+        pending -> 2 held c2, 3 delayed, 4 free
+        at 1500
+        read c2 ack=2 -> missed=2
+        pending -> "
     events_of_one_key_are_handled_in_order: "
         group g from=0 order=entity
         add abacab

@@ -316,13 +316,18 @@ impl World {
         }
     }
 
-    /// If all wait: who is told that there is nothing gets nothing, nor do the others of whom that is told.
-    fn assert_prospects(&self) {
+    /// If all wait: who is told that there is nothing gets nothing, nor do the others of whom that is told. Who is told
+    /// that there may be something does not come back without any progress.
+    fn assert_prospects(&mut self) {
         let mut readers = self.readers.clone();
         for consumer in CONSUMERS {
             readers.set_waiting(b"g", consumer, true, self.now);
         }
-        let limits = Limits::default();
+        let limits = Limits {
+            max_queued: 20,
+            looked_at: 30,
+            buried: 5,
+        };
         let call = |consumer| Consume {
             group: b"g",
             consumer,
@@ -338,9 +343,19 @@ impl World {
         let getting: Vec<&[u8]> = getting.collect();
         for consumer in CONSUMERS {
             let mut stream = self.stream.clone();
-            let mut passed = EventId::default();
-            let prospect =
-                readers.prospect(&call(consumer), &mut passed, limits, self.now, &mut stream);
+            let prospect = readers.prospect(&call(consumer), limits, self.now, &mut stream);
+            let may_get = readers.may_get(b"g", consumer, self.now);
+            if prospect == Ok(Prospect::Some) {
+                let (mut readers, mut stream) = (readers.clone(), self.stream.clone());
+                let outcome = readers.consume(&call(consumer), limits, self.now, &mut stream);
+                let outcome = outcome.unwrap();
+                // Events that come alone may be due, and all the same not be given.
+                let is_sure = self.settings.max_deliveries.is_none() && !self.went_back;
+                let got_on = outcome.delta.is_some() || !outcome.reply.is_empty();
+                assert!(got_on || !is_sure, "{consumer:?} is called for nothing");
+                let is_again = outcome.reply.missed.is_none();
+                assert!(may_get || is_again, "{consumer:?} may get something");
+            }
             let mut told = getting.iter().filter(|other| match &prospect {
                 Ok(Prospect::None(_)) => **other == consumer,
                 Ok(Prospect::ForNobody(_)) => true,
@@ -349,6 +364,55 @@ impl World {
                 Err(refusal) => panic!("{refusal:?}"),
             });
             assert_eq!(told.next(), None, "{consumer:?} is told {prospect:?}");
+        }
+        // What one has looked at the next does not look at, now or after other commands.
+        let glance = readers
+            .get(b"g")
+            .and_then(Reader::group)
+            .map(|group| group.glance);
+        let number = self.readers.number(b"g").unwrap_or_default();
+        let group = self.readers.reader_mut(number).and_then(Reader::group_mut);
+        if let Some((group, glance)) = group.zip(glance) {
+            group.glance = glance;
+        }
+    }
+
+    /// Who waits, and is told when to look again, would get nothing before, if nobody does anything meanwhile.
+    fn assert_due_times(&self, all_wait: bool) {
+        let changes = self.known.values().map(|known| known.at + CLAIM);
+        let dues = self.known.values().map(|known| known.due);
+        let silences = self.seen.iter().map(|seen| seen + CLAIM);
+        let times: BTreeSet<u64> = changes.chain(dues).chain(silences).collect();
+        let limits = Limits::default();
+        for consumer in CONSUMERS {
+            let mut readers = self.readers.clone();
+            for other in CONSUMERS {
+                if all_wait || other == consumer {
+                    readers.set_waiting(b"g", other, true, self.now);
+                }
+            }
+            let call = Consume {
+                group: b"g",
+                consumer,
+                ack: &[],
+                pending: false,
+                count: 3,
+            };
+            let mut stream = self.stream.clone();
+            let prospect = readers.prospect(&call, limits, self.now, &mut stream);
+            let (Prospect::None(due) | Prospect::ForNobody(due) | Prospect::ForOne(_, due)) =
+                prospect.unwrap()
+            else {
+                continue;
+            };
+            let due = due.unwrap_or(self.now + 10 * CLAIM);
+            let before = times.range(self.now..due).copied();
+            for now in before.chain([due - 1]) {
+                let (mut readers, mut stream) = (readers.clone(), self.stream.clone());
+                let outcome = readers.consume(&call, limits, now, &mut stream).unwrap();
+                let told = format!("{consumer:?} is told {due} and may have something at {now}");
+                assert_eq!(outcome.reply.given, 0, "{told}");
+            }
         }
     }
 
@@ -592,6 +656,15 @@ impl World {
                     self.finished.insert(id);
                 }
             }
+            // What waits for an earlier event of its key is dropped, too.
+            let group = self.readers.get(b"g").unwrap().group().unwrap();
+            let known = self.known.range(..=to);
+            let dropped = known.filter(|(id, _)| group.pending.entry(**id).is_none());
+            let dropped: Vec<EventId> = dropped.map(|(id, _)| *id).collect();
+            for id in dropped {
+                assert!(self.is_keyed() && self.known[&id].holder.is_none());
+                self.finish(id);
+            }
         }
         self.follow(outcome.delta);
     }
@@ -765,6 +838,7 @@ impl World {
         }
         if at % 8 == 0 {
             self.assert_prospects();
+            self.assert_due_times(at % 16 == 0);
         }
     }
 }
