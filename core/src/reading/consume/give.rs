@@ -80,6 +80,10 @@ impl Consuming<'_, '_> {
             if parked.is_some_and(|parked| parked < id) {
                 break;
             }
+            if !entry.is(flags::GIVEN) && self.room() == 0 {
+                // It is queued behind those that come again.
+                break;
+            }
             let failure = pending.and_then(|pending| pending.failure(id));
             if failure.is_some_and(|failure| failure.due_ms > self.act.now_ms) {
                 break;

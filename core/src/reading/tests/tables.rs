@@ -147,6 +147,14 @@ stories! {
         dead -> 1 g c1 2/2 second, 2 g c2 2/0 delivered 2 times and not acknowledged
         pending -> 
         stats -> due=0 queued=0 keys=0 parked=0 stalled=false [4, 2, 0, 2, 2, 0, 0]"
+    events_queued_behind_one_that_comes_again_have_only_the_room_of_max_pending: "
+        group g from=0 order=entity maxpending=2
+        add aaaaa
+        read c1 n=1 -> 1:1 more
+        read c2 n=1 ->
+        leave c1 -> 1
+        read c3 -> 1:1 2:1
+        read c3 ack=1,2 -> 3:1 4:1"
     fatal_kills_at_once: "
         group g from=0
         add a
