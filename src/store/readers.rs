@@ -182,10 +182,7 @@ pub fn begin<'c, R, G: Giver>(
     }
     let mut outcome = match run(&mut kept.readers, now_ms, &mut source) {
         Ok(outcome) => outcome,
-        Err(refusal) => {
-            let error = source.take_error();
-            return Err(error.unwrap_or_else(|| refusal.error(source.stream, source.dead_name())));
-        }
+        Err(refusal) => return Err(source.refused(refusal)),
     };
     let is_empty = kept.readers.is_empty();
     let next_due_ms = kept.readers.next_due(reader, now_ms);

@@ -13,8 +13,8 @@ use dirty_streams_core::entity::event::Event;
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::{
-    DeadEntry, Death, Delivery, Entry, Filter, Order, Origin, Place, Seed, Selector, Shard, Stream,
-    StreamInfo, Verdict,
+    Burial, DeadEntry, Death, Delivery, Entry, Filter, Order, Origin, Place, Refusal, Seed,
+    Selector, Shard, Stream, StreamInfo, Verdict,
 };
 use redis_module::{Context, RedisString};
 use std::cell::OnceCell;
@@ -97,12 +97,10 @@ impl<'c, G: Giver> Source<'c, G> {
         }
     }
 
-    pub fn dead_name(&self) -> &[u8] {
-        &self.dead.name
-    }
-
-    pub fn take_error(&mut self) -> Option<Error> {
-        self.error.take()
+    /// The error for what a command was refused: the server's own, if that was the reason.
+    pub fn refused(&mut self, refusal: Refusal) -> Error {
+        let error = self.error.take();
+        error.unwrap_or_else(|| refusal.error(self.stream, &self.dead.name))
     }
 
     /// Whether the user may write to the dead stream, and whether there can be one.
@@ -197,27 +195,21 @@ impl<G: Giver> Stream for Source<'_, G> {
         self.key.last_entry()
     }
 
-    fn info(&mut self) -> StreamInfo {
+    fn info(&mut self) -> Result<StreamInfo, Refusal> {
         let number = |n: i64| u64::try_from(n).unwrap_or(0);
-        match stream_state::state(self.ctx, self.stream) {
-            Ok(state) => state.map_or_else(StreamInfo::default, |state| StreamInfo {
+        let state = stream_state::state(self.ctx, self.stream);
+        let info = state.map(|state| {
+            state.map_or_else(StreamInfo::default, |state| StreamInfo {
                 last: state.last,
                 added: number(state.added),
                 length: state.length(),
-            }),
-            Err(error) => {
-                // Nothing that is known may be taken for gone.
-                log::warning(&format!(
-                    "the stream {} was not looked at: {error}",
-                    Quoted::new(self.stream)
-                ));
-                StreamInfo {
-                    last: EventId::MAX,
-                    added: u64::MAX,
-                    length: u64::MAX,
-                }
-            }
-        }
+            })
+        });
+        // Nothing that is known may be taken for gone.
+        info.map_err(|error| {
+            self.error = Some(error);
+            Refusal::StreamUnknown
+        })
     }
 
     fn last_up_to(&mut self, id: EventId) -> Option<(EventId, bool)> {
@@ -280,7 +272,7 @@ impl<G: Giver> Stream for Source<'_, G> {
         self.error.is_none()
     }
 
-    fn bury(&mut self, place: Place, death: &Death) -> Option<EventId> {
+    fn bury(&mut self, place: Place, death: &Death) -> Burial {
         let name = keys::string(&self.dead.name);
         let mut dead_key = Key::write(self.ctx, &name);
         self.reopen();
@@ -291,7 +283,9 @@ impl<G: Giver> Stream for Source<'_, G> {
                 Place::Dead { dead, .. } => (&mut dead_key, dead),
             };
             let mut entries = key.entries(Some(id), Some(id), false);
-            entries.next_id()?;
+            if entries.next_id().is_none() {
+                return Burial::Gone;
+            }
             let fields = LazyFields::of(&mut entries);
             let (own, _) = dead::split(fields.fields());
             for (field, value) in own {
@@ -301,17 +295,17 @@ impl<G: Giver> Stream for Source<'_, G> {
         words.extend(dead::added(self.stream, death));
         let Some(id) = self.append(&name, &mut dead_key, &words) else {
             log::warning(&format!(
-                "the dead event {} was lost, since the stream {} took no entry",
+                "the event {} is not dead yet, since the stream {} took no entry",
                 death.id,
                 Quoted::new(&self.dead.name)
             ));
-            return None;
+            return Burial::Refused;
         };
         let id_text = keys::string(id.text().as_bytes());
         let args = std::iter::once(&id_text).chain(&words);
         self.writes.replicate(c"XADD", &name, args);
         self.writes.changed(&name, Class::Stream, c"xadd", None);
-        Some(id)
+        Burial::Buried(id)
     }
 
     fn unbury(&mut self, dead: EventId) {

@@ -73,8 +73,8 @@ pub use settings::{Kind, OnDead, Order, Settings};
 pub use settle::{Again, Fail, Failed};
 pub use stats::{ConsumerStats, ReaderStats, Totals};
 pub use stream::{
-    DeadEntry, Death, Decoded, Delivery, Entry, Origin, Place, Selector, Stream, StreamInfo,
-    Verdict,
+    Burial, DeadEntry, Death, Decoded, Delivery, Entry, Origin, Place, Selector, Stream,
+    StreamInfo, Verdict,
 };
 
 #[cfg(test)]

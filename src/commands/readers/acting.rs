@@ -68,5 +68,5 @@ pub fn look<R>(
         run(readers, now_ms, &mut source)
     })?;
     let found = found.unwrap_or_else(|| Err(Refusal::NoReader(kind, reader.to_vec())));
-    found.map_err(|refusal| refusal.error(&call.key, b""))
+    found.map_err(|refusal| source.refused(refusal))
 }
