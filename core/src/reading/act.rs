@@ -252,7 +252,7 @@ impl<'r> Act<'r> {
                 && info.added <= seen.last.seq
                 && stream.last_up_to(seen.last).map(|(id, _)| id) != Some(seen.last)
         };
-        let is_other = went_back || self.readers.by_number.values().any(is_beyond) || has_fewer();
+        let is_other = went_back || self.readers.all().any(is_beyond) || has_fewer();
         let now = SeenStream {
             last: info.last,
             added: info.added,
