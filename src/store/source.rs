@@ -7,7 +7,7 @@ use super::{cluster, last_ids, stream_state};
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
 use crate::redis::stream::{Fields, LazyFields};
-use crate::redis::{clock, flags, guard, log};
+use crate::redis::{call, clock, flags, guard, log};
 use dirty_streams_core::encoding::event;
 use dirty_streams_core::entity::event::Event;
 use dirty_streams_core::entity::event_id::EventId;
@@ -40,6 +40,8 @@ pub struct Source<'c, G> {
     dead: Dead<'c>,
     pub writes: Writes<'c>,
     pub giver: G,
+    /// The client has waited, and was woken.
+    is_woken: bool,
     /// The reason for what a command was refused, if the rules cannot know it.
     error: Option<Error>,
 }
@@ -81,12 +83,18 @@ impl<'c, G: Giver> Source<'c, G> {
             },
             writes: Writes::new(ctx),
             giver,
+            is_woken: false,
             error: None,
         })
     }
 
     pub fn is_missing(&self) -> bool {
         self.key.is_missing()
+    }
+
+    /// On behalf of a client that has waited, and was woken.
+    pub fn set_woken(&mut self, is_woken: bool) {
+        self.is_woken = is_woken;
     }
 
     /// DEAD of the reader.
@@ -171,6 +179,16 @@ impl<'c, G: Giver> Source<'c, G> {
             }
         }
         any
+    }
+
+    /// Leaves the stream's first id and its highest deleted one as they were, where XDEL does not. But what a command
+    /// that is run replicates does not come in one transaction with the rest on 7.0, for a client that was woken.
+    fn delete_dead(&mut self, name: &RedisString, dead: EventId, id: &RedisString) {
+        let mut key = Key::write(self.ctx, name);
+        if key.delete_entry(dead) {
+            self.writes.replicate(c"XDEL", name, [id]);
+            self.writes.changed(name, Class::Stream, c"xdel", None);
+        }
     }
 
     fn append(&self, name: &RedisString, key: &mut Key, words: &[RedisString]) -> Option<EventId> {
@@ -310,13 +328,19 @@ impl<G: Giver> Stream for Source<'_, G> {
 
     fn unbury(&mut self, dead: EventId) {
         let name = keys::string(&self.dead.name);
-        let mut key = Key::write(self.ctx, &name);
-        if key.delete_entry(dead) {
-            let id_text = keys::string(dead.text().as_bytes());
-            self.writes.replicate(c"XDEL", &name, [&id_text]);
-            self.writes.changed(&name, Class::Stream, c"xdel", None);
+        let id = keys::string(dead.text().as_bytes());
+        match self.is_woken {
+            true => self.delete_dead(&name, dead, &id),
+            false => {
+                if let Err(error) = call::effect(self.ctx, c"XDEL", &[&name, &id]) {
+                    let stream = Quoted::new(&self.dead.name);
+                    log::warning(&format!(
+                        "{} was not deleted from {stream}: {error}",
+                        dead.text()
+                    ));
+                }
+            }
         }
-        drop(key);
         self.reopen();
     }
 }

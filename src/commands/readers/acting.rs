@@ -1,6 +1,6 @@
 //! What the commands of readers have in common: they work on the readers of the call's stream, and wake others.
 
-use crate::server::command::Call;
+use crate::server::command::{Call, Caller};
 use crate::server::rights::Rights;
 use crate::server::waiting;
 use crate::store::readers;
@@ -26,7 +26,8 @@ pub fn act_and_give<R, G: Giver>(
     run: impl FnOnce(&mut Readers, u64, &mut Source<'_, G>) -> Result<Outcome<R>, Refusal>,
 ) -> Result<(Outcome<R>, G), Error> {
     let may_write = |key: &[u8]| Rights::of(call).check_dead(call, key);
-    let source = Source::open(call.ctx, &call.key, &may_write, giver)?;
+    let mut source = Source::open(call.ctx, &call.key, &may_write, giver)?;
+    source.set_woken(matches!(call.caller, Caller::Waiting(_)));
     let done = readers::act(source, reader, call.ctx, run)?;
     waiting::wake(
         call.ctx,
