@@ -259,6 +259,9 @@ pub enum Error {
     /// A stream's last id is the greatest one.
     #[error("ERR the stream {0} has exhausted its ids")]
     IdsExhausted(Quoted),
+    /// A stream takes no entry, for a reason that the server does not tell.
+    #[error("ERR the stream {0} takes no entry")]
+    TakesNothing(Quoted),
     /// A key holds no declaration.
     #[error("NODECL no entity type is declared at {0}")]
     NoDeclaration(Quoted),

@@ -14,7 +14,7 @@ use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::reading::{Outcome, Readers, Refusal, Totals, Wake};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 /// Of the bytes in an RDB file or a DUMP, as this version of the module writes them.
@@ -35,8 +35,14 @@ static TYPE: DataType<ReadersValue> = DataType::new();
 /// Readers as a value of the data type. Only the main thread changes it, and another that frees it has it alone.
 pub struct ReadersValue(Arc<Mutex<Kept>>);
 
-/// All values, for INFO; some are gone.
+/// All values that were ever at a key, for INFO; some are gone.
 static ALL: Mutex<Vec<Weak<Mutex<Kept>>>> = Mutex::new(Vec::new());
+
+/// How many values have gone since those that are gone were last taken out of `ALL`.
+static GONE: AtomicUsize = AtomicUsize::new(0);
+
+/// How many values there are in `ALL`.
+static LISTED: AtomicUsize = AtomicUsize::new(0);
 
 struct Kept {
     readers: Readers,
@@ -141,7 +147,10 @@ impl Acted<'_> {
         if self.is_empty || value.is_some() {
             let mut key = Key::write(self.writes.context(), &self.name);
             match value.filter(|_| !self.is_empty) {
-                Some(value) => TYPE.set(&mut key, value),
+                Some(value) => {
+                    value.list();
+                    TYPE.set(&mut key, value);
+                }
                 None => drop(key.delete()),
             }
         }
@@ -182,10 +191,7 @@ pub fn begin<'c, R, G: Giver>(
     }
     let mut outcome = match run(&mut kept.readers, now_ms, &mut source) {
         Ok(outcome) => outcome,
-        Err(refusal) => {
-            let error = source.take_error();
-            return Err(error.unwrap_or_else(|| refusal.error(source.stream, source.dead_name())));
-        }
+        Err(refusal) => return Err(source.refused(refusal)),
     };
     let is_empty = kept.readers.is_empty();
     let next_due_ms = kept.readers.next_due(reader, now_ms);
@@ -370,7 +376,10 @@ pub fn repeat(
         let mut key = Key::write(ctx, &name);
         match is_empty {
             true => drop(key.delete()),
-            false => TYPE.set(&mut key, value),
+            false => {
+                value.list();
+                TYPE.set(&mut key, value);
+            }
         }
     }
     let args: Vec<RedisString> = args.iter().map(|arg| keys::string(arg)).collect();
@@ -389,12 +398,14 @@ impl ReadersValue {
             readers,
             term: TERM.load(Relaxed),
         }));
-        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() == all.capacity() {
-            all.retain(|kept| kept.strong_count() > 0);
-        }
-        all.push(Arc::downgrade(&kept));
         ReadersValue(kept)
+    }
+
+    /// The value is at a key from now on, or will be in a moment: INFO knows of it.
+    fn list(&self) {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(Arc::downgrade(&self.0));
+        LISTED.store(all.len(), Relaxed);
     }
 
     /// Another module may answer what a command does by a command about the same readers.
@@ -409,6 +420,23 @@ impl ReadersValue {
     /// For the server, which asks outside of commands.
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ReadersValue {
+    /// What is listed keeps its memory, so those that are gone are taken out once they are half of all.
+    fn drop(&mut self) {
+        const FEW: usize = 64;
+        let gone = GONE.fetch_add(1, Relaxed).saturating_add(1);
+        if gone < FEW || gone < LISTED.load(Relaxed).wrapping_div(2) {
+            return;
+        }
+        GONE.store(0, Relaxed);
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|kept| kept.strong_count() > 0);
+        let room = all.len().saturating_mul(2);
+        all.shrink_to(room);
+        LISTED.store(all.len(), Relaxed);
     }
 }
 
@@ -463,7 +491,11 @@ impl Value for ReadersValue {
         loop {
             match reader.unsigned()? {
                 MORE => readers.apply(reader.bytes()?.as_ref()).then_some(())?,
-                END => return Some(ReadersValue::new(readers)),
+                END => {
+                    let value = ReadersValue::new(readers);
+                    value.list();
+                    return Some(value);
+                }
                 _ => return None,
             }
         }
@@ -491,7 +523,8 @@ impl Value for ReadersValue {
     }
 
     fn copy(shared: &Arc<Self>) -> Arc<Self> {
-        let readers = shared.lock().readers.clone();
-        Arc::new(ReadersValue::new(readers))
+        let value = ReadersValue::new(shared.lock().readers.clone());
+        value.list();
+        Arc::new(value)
     }
 }

@@ -8,7 +8,7 @@ use super::{cluster, last_ids, stream_state, walk};
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
 use crate::redis::stream::{Fields, LazyFields};
-use crate::redis::{clock, flags, guard, log};
+use crate::redis::{call, clock, flags, guard, log};
 use dirty_streams_core::acl::Access;
 use dirty_streams_core::encoding::event;
 use dirty_streams_core::entity::event::Event;
@@ -16,8 +16,8 @@ use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::{Error, Quoted};
 use dirty_streams_core::flush::{Snapshots as _, is_hidden};
 use dirty_streams_core::reading::{
-    DeadEntry, Death, Delivery, Entry, Filter, Order, Origin, Place, Seed, Selector, Shard,
-    Snapshots, Stream, StreamInfo, Verdict, Wanted,
+    Burial, DeadEntry, Death, Delivery, Entry, Filter, Order, Origin, Place, Refusal, Seed,
+    Selector, Shard, Snapshots, Stream, StreamInfo, Verdict, Wanted,
 };
 use redis_module::{Context, RedisString};
 use std::cell::OnceCell;
@@ -49,6 +49,8 @@ pub struct Source<'c, G> {
     may: May<'c>,
     pub writes: Writes<'c>,
     pub giver: G,
+    /// The client has waited, and was woken.
+    is_woken: bool,
     /// The reason for what a command was refused, if the rules cannot know it.
     error: Option<Error>,
 }
@@ -89,12 +91,18 @@ impl<'c, G: Giver> Source<'c, G> {
             may,
             writes: Writes::new(ctx),
             giver,
+            is_woken: false,
             error: None,
         })
     }
 
     pub fn is_missing(&self) -> bool {
         self.key.is_missing()
+    }
+
+    /// On behalf of a client that has waited, and was woken.
+    pub fn set_woken(&mut self, is_woken: bool) {
+        self.is_woken = is_woken;
     }
 
     /// DEAD of the reader.
@@ -105,12 +113,10 @@ impl<'c, G: Giver> Source<'c, G> {
         }
     }
 
-    pub fn dead_name(&self) -> &[u8] {
-        &self.dead.name
-    }
-
-    pub fn take_error(&mut self) -> Option<Error> {
-        self.error.take()
+    /// The error for what a command was refused: the server's own, if that was the reason.
+    pub fn refused(&mut self, refusal: Refusal) -> Error {
+        let error = self.error.take();
+        error.unwrap_or_else(|| refusal.error(self.stream, &self.dead.name))
     }
 
     /// Whether the user may write to the dead stream, and whether there can be one.
@@ -240,6 +246,16 @@ impl<'c, G: Giver> Source<'c, G> {
         Ok(read)
     }
 
+    /// Leaves the stream's first id and its highest deleted one as they were, where XDEL does not. But what a command
+    /// that is run replicates does not come in one transaction with the rest on 7.0, for a client that was woken.
+    fn delete_dead(&mut self, name: &RedisString, dead: EventId, id: &RedisString) {
+        let mut key = Key::write(self.ctx, name);
+        if key.delete_entry(dead) {
+            self.writes.replicate(c"XDEL", name, [id]);
+            self.writes.changed(name, Class::Stream, c"xdel", None);
+        }
+    }
+
     fn append(&self, name: &RedisString, key: &mut Key, words: &[RedisString]) -> Option<EventId> {
         let database = keys::current_database(self.ctx);
         let mut add = |last: EventId| {
@@ -262,27 +278,21 @@ impl<G: Giver> Stream for Source<'_, G> {
         self.key.last_entry()
     }
 
-    fn info(&mut self) -> StreamInfo {
+    fn info(&mut self) -> Result<StreamInfo, Refusal> {
         let number = |n: i64| u64::try_from(n).unwrap_or(0);
-        match stream_state::state(self.ctx, self.stream) {
-            Ok(state) => state.map_or_else(StreamInfo::default, |state| StreamInfo {
+        let state = stream_state::state(self.ctx, self.stream);
+        let info = state.map(|state| {
+            state.map_or_else(StreamInfo::default, |state| StreamInfo {
                 last: state.last,
                 added: number(state.added),
                 length: state.length(),
-            }),
-            Err(error) => {
-                // Nothing that is known may be taken for gone.
-                log::warning(&format!(
-                    "the stream {} was not looked at: {error}",
-                    Quoted::new(self.stream)
-                ));
-                StreamInfo {
-                    last: EventId::MAX,
-                    added: u64::MAX,
-                    length: u64::MAX,
-                }
-            }
-        }
+            })
+        });
+        // Nothing that is known may be taken for gone.
+        info.map_err(|error| {
+            self.error = Some(error);
+            Refusal::StreamUnknown
+        })
     }
 
     fn last_up_to(&mut self, id: EventId) -> Option<(EventId, bool)> {
@@ -345,7 +355,7 @@ impl<G: Giver> Stream for Source<'_, G> {
         self.error.is_none()
     }
 
-    fn bury(&mut self, place: Place, death: &Death) -> Option<EventId> {
+    fn bury(&mut self, place: Place, death: &Death) -> Burial {
         let name = keys::string(&self.dead.name);
         let mut dead_key = Key::write(self.ctx, &name);
         self.reopen();
@@ -356,7 +366,9 @@ impl<G: Giver> Stream for Source<'_, G> {
                 Place::Dead { dead, .. } => (&mut dead_key, dead),
             };
             let mut entries = key.entries(Some(id), Some(id), false);
-            entries.next_id()?;
+            if entries.next_id().is_none() {
+                return Burial::Gone;
+            }
             let fields = LazyFields::of(&mut entries);
             let (own, _) = dead::split(fields.fields());
             for (field, value) in own {
@@ -366,17 +378,17 @@ impl<G: Giver> Stream for Source<'_, G> {
         words.extend(dead::added(self.stream, death));
         let Some(id) = self.append(&name, &mut dead_key, &words) else {
             log::warning(&format!(
-                "the dead event {} was lost, since the stream {} took no entry",
+                "the event {} is not dead yet, since the stream {} took no entry",
                 death.id,
                 Quoted::new(&self.dead.name)
             ));
-            return None;
+            return Burial::Refused;
         };
         let id_text = keys::string(id.text().as_bytes());
         let args = std::iter::once(&id_text).chain(&words);
         self.writes.replicate(c"XADD", &name, args);
         self.writes.changed(&name, Class::Stream, c"xadd", None);
-        Some(id)
+        Burial::Buried(id)
     }
 
     fn knows(&mut self, place: &[u8]) -> bool {
@@ -397,13 +409,19 @@ impl<G: Giver> Stream for Source<'_, G> {
 
     fn unbury(&mut self, dead: EventId) {
         let name = keys::string(&self.dead.name);
-        let mut key = Key::write(self.ctx, &name);
-        if key.delete_entry(dead) {
-            let id_text = keys::string(dead.text().as_bytes());
-            self.writes.replicate(c"XDEL", &name, [&id_text]);
-            self.writes.changed(&name, Class::Stream, c"xdel", None);
+        let id = keys::string(dead.text().as_bytes());
+        match self.is_woken {
+            true => self.delete_dead(&name, dead, &id),
+            false => {
+                if let Err(error) = call::effect(self.ctx, c"XDEL", &[&name, &id]) {
+                    let stream = Quoted::new(&self.dead.name);
+                    log::warning(&format!(
+                        "{} was not deleted from {stream}: {error}",
+                        dead.text()
+                    ));
+                }
+            }
         }
-        drop(key);
         self.reopen();
     }
 }

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::run::At;
 use super::settings::{Kind, Settings};
 use super::slab::NIL;
-use super::stream::{Death, Place, Stream, StreamInfo};
+use super::stream::{Burial, Death, Place, Stream, StreamInfo};
 use crate::entity::event_id::EventId;
 use std::sync::Arc;
 
@@ -230,7 +230,7 @@ impl<'r> Act<'r> {
     // The stream
 
     /// Looks whether the stream is still the one that the readers know.
-    pub fn look(&mut self, stream: &mut impl Stream) -> Look {
+    pub fn look(&mut self, stream: &mut impl Stream) -> Result<Look, Refusal> {
         let seen = self.readers.seen;
         let last = stream.last();
         if let Some(id) = last
@@ -240,9 +240,9 @@ impl<'r> Act<'r> {
                 last: id,
                 added: seen.added,
             });
-            return Look { last, again: None };
+            return Ok(Look { last, again: None });
         }
-        let info = stream.info();
+        let info = stream.info()?;
         let went_back = info.last < seen.last || info.added < seen.added;
         let is_beyond = |reader: &Reader| reader.position > info.last;
         // The seqs of events count the entries, so one that came behind the last we saw makes more of them
@@ -252,21 +252,21 @@ impl<'r> Act<'r> {
                 && info.added <= seen.last.seq
                 && stream.last_up_to(seen.last).map(|(id, _)| id) != Some(seen.last)
         };
-        let is_other = went_back || self.readers.by_number.values().any(is_beyond) || has_fewer();
+        let is_other = went_back || self.readers.all().any(is_beyond) || has_fewer();
         let now = SeenStream {
             last: info.last,
             added: info.added,
         };
         self.seen = Some(now);
-        Look {
+        Ok(Look {
             last,
             again: is_other.then_some(info),
-        }
+        })
     }
 
     /// The same, for a command that writes: if the stream was begun again, so are the readers.
-    pub fn observe(&mut self, stream: &mut impl Stream) -> Option<EventId> {
-        let look = self.look(stream);
+    pub fn observe(&mut self, stream: &mut impl Stream) -> Result<Option<EventId>, Refusal> {
+        let look = self.look(stream)?;
         if let Some(info) = look.again {
             self.seen = None;
             self.wake_all = true;
@@ -275,7 +275,7 @@ impl<'r> Act<'r> {
                 added: info.added,
             });
         }
-        look.last
+        Ok(look.last)
     }
 
     /// What a new reader knows of the stream.
@@ -399,23 +399,27 @@ impl<'r> Act<'r> {
         }
     }
 
-    /// Moves an entry to the dead stream. False if it is gone. The user's rights were looked at.
-    pub fn bury(&mut self, id: EventId, stream: &mut impl Stream) -> bool {
+    /// Moves an entry to the dead stream; one that is gone is finished. If the dead stream takes nothing, the entry
+    /// stays. The user's rights were looked at.
+    pub fn bury(&mut self, id: EventId, stream: &mut impl Stream) -> Burial {
         let place = self.place(id);
         let Some(death) = self.death(id) else {
-            return false;
+            return Burial::Gone;
         };
-        let Some(dead) = stream.bury(place, &death) else {
-            self.change(Op::Finish { id, end: End::Gone });
-            return false;
-        };
-        if let Place::Dead { dead, .. } = place {
-            stream.unbury(dead);
+        let burial = stream.bury(place, &death);
+        match burial {
+            Burial::Buried(dead) => {
+                if let Place::Dead { dead, .. } = place {
+                    stream.unbury(dead);
+                }
+                let parks = self.settings().on_dead == super::settings::OnDead::Park;
+                let parked = parks.then_some(dead);
+                self.change(Op::Die { id, parked });
+            }
+            Burial::Gone => self.change(Op::Finish { id, end: End::Gone }),
+            Burial::Refused => (),
         }
-        let parks = self.settings().on_dead == super::settings::OnDead::Park;
-        let parked = parks.then_some(dead);
-        self.change(Op::Die { id, parked });
-        true
+        burial
     }
 
     fn death(&self, id: EventId) -> Option<Death> {

@@ -11,8 +11,9 @@ use super::refusal::Refusal;
 use super::settings::Kind;
 use super::settle::Failed;
 use super::snapshot::{Phase, Told, Wanted};
-use super::stream::{Death, Delivery, Entry, Place, Stream, Verdict};
+use super::stream::{Burial, Death, Delivery, Entry, Place, Stream, Verdict};
 use crate::entity::event_id::EventId;
+use std::collections::BTreeMap;
 
 /// `DIRTY.CONSUME stream CURSOR name [ACK position] [COUNT n]`.
 #[derive(Clone, Debug)]
@@ -86,7 +87,7 @@ struct Walk<'w> {
 struct Walked {
     given: u32,
     position: EventId,
-    missed: u64,
+    missed: Option<u64>,
     more: bool,
     young_until: Option<u64>,
 }
@@ -96,10 +97,11 @@ impl Walk<'_> {
         let mut walked = Walked {
             given: 0,
             position: self.from,
-            missed: 0,
+            missed: Some(0),
             more: false,
             young_until: None,
         };
+        let mut gap = 0u64;
         let too_young = now_ms.saturating_sub(self.min_age_ms);
         let mut passed = 0u32;
         stream.scan(self.from, &mut |entry: &dyn Entry| {
@@ -115,7 +117,7 @@ impl Walk<'_> {
             }
             let between = id.seq.saturating_sub(walked.position.seq).saturating_sub(1);
             if between > 0 && entry.is_event() {
-                walked.missed = walked.missed.saturating_add(between);
+                gap = gap.saturating_add(between);
             }
             walked.position = id;
             let takes = (self.filter.is_empty() || entry.passes(self.filter))
@@ -132,8 +134,9 @@ impl Walk<'_> {
             }
         });
         // Ids made by hand count nothing: no more are gone than were ever added.
-        if walked.missed > 0 {
-            walked.missed = walked.missed.min(stream.info().lost());
+        if gap > 0 {
+            // What the server does not tell, nobody knows.
+            walked.missed = stream.info().ok().map(|info| gap.min(info.lost()));
         }
         walked
     }
@@ -209,15 +212,15 @@ impl Act<'_> {
         position: &Position,
         last: Option<EventId>,
         stream: &mut impl Stream,
-    ) -> bool {
+    ) -> Result<bool, Refusal> {
         let Some((epoch, from)) = self
             .reader()
             .map(|reader| (reader.epoch(), reader.position))
         else {
-            return false;
+            return Ok(false);
         };
         if position.epoch != epoch {
-            return false;
+            return Ok(false);
         }
         let phase = self.phase();
         let is_new = match (&position.scan, &phase) {
@@ -227,11 +230,16 @@ impl Act<'_> {
             (None, Some(_)) | (Some(_), None) => false,
         };
         if !is_new {
-            return false;
+            return Ok(false);
         }
         let last = match last {
             Some(last) if last >= position.id => last,
-            _ => stream.info().last,
+            // The look that has changed something has learnt it just now.
+            _ => match stream.info() {
+                Ok(info) => info.last,
+                Err(_) if self.has_changed() => return Ok(false),
+                Err(refusal) => return Err(refusal),
+            },
         };
         if !is_given(position.id, last, stream) {
             // Another stream gave it: what this reader had meanwhile, nobody knows.
@@ -239,7 +247,7 @@ impl Act<'_> {
                 n: 0,
                 unknown: true,
             });
-            return false;
+            return Ok(false);
         }
         if self.reader().is_some_and(|reader| reader.missed_unknown) {
             self.change(Op::Missed {
@@ -261,7 +269,7 @@ impl Act<'_> {
             let left = (!phase.is_over_at(scan)).then(|| Box::new(left));
             self.change(Op::Phase(left));
         }
-        true
+        Ok(true)
     }
 }
 
@@ -278,12 +286,12 @@ impl Readers {
         let mut again = false;
         let last = match call.ack.filter(|_| call.is_primary) {
             Some(position) => {
-                let last = act.observe(stream);
-                act.advance(position, last, stream);
+                let last = act.observe(stream)?;
+                act.advance(position, last, stream)?;
                 last
             }
             None if call.is_primary => {
-                let look = act.look(stream);
+                let look = act.look(stream)?;
                 again = look.again.is_some();
                 look.last
             }
@@ -325,7 +333,7 @@ impl Readers {
         let unknown = again || act.reader().is_some_and(|reader| reader.missed_unknown);
         let reply = Followed {
             given: walked.given,
-            missed: (!unknown).then_some(walked.missed),
+            missed: walked.missed.filter(|_| !unknown),
             more: walked.more,
             position,
             from,
@@ -343,8 +351,8 @@ impl Readers {
         stream: &mut impl Stream,
     ) -> Result<Outcome<bool>, Refusal> {
         let mut act = Act::on(self, Kind::Cursor, cursor, now_ms)?;
-        let last = act.observe(stream);
-        let moved = act.advance(position, last, stream);
+        let last = act.observe(stream)?;
+        let moved = act.advance(position, last, stream)?;
         Ok(act.end(moved, None))
     }
 
@@ -362,10 +370,13 @@ impl Readers {
         if !stream.may_change_dead() {
             return Err(Refusal::NoDeadRights);
         }
-        act.observe(stream);
-        let mut became = Vec::with_capacity(ids.len());
+        act.observe(stream)?;
+        let mut became: BTreeMap<EventId, Failed> = BTreeMap::new();
         let mut died = 0u64;
         for &id in ids {
+            if became.contains_key(&id) {
+                continue;
+            }
             let death = Death {
                 id,
                 reader: cursor.to_vec(),
@@ -376,19 +387,27 @@ impl Readers {
                 first_ms: now_ms,
                 last_ms: now_ms,
             };
-            became.push(match stream.bury(Place::Stream(id), &death) {
-                Some(_) => {
+            let end = match stream.bury(Place::Stream(id), &death) {
+                Burial::Buried(_) => {
                     died = died.saturating_add(1);
                     Failed::Dead
                 }
-                None => Failed::NotHeld,
-            });
+                Burial::Gone => Failed::NotHeld,
+                Burial::Refused if died == 0 && !act.has_changed() => {
+                    return Err(Refusal::NotBuried);
+                }
+                // It is where it was, and the cursor need not go past it.
+                Burial::Refused => Failed::Retry,
+            };
+            became.insert(id, end);
         }
         if died > 0 {
             for counter in [Counter::Failed, Counter::Died] {
                 act.change(Op::Count { counter, n: died });
             }
         }
+        let became = ids.iter().map(|id| became.get(id).copied());
+        let became = became.map(|end| end.unwrap_or(Failed::NotHeld)).collect();
         Ok(act.end(became, None))
     }
 }
@@ -398,7 +417,7 @@ impl Walk<'_> {
         Walked {
             given: 0,
             position: self.from,
-            missed: 0,
+            missed: Some(0),
             more: false,
             young_until: None,
         }
@@ -419,7 +438,7 @@ impl Read<'_> {
             Start::After(id) => {
                 let last = match stream.last() {
                     Some(last) if last >= id => last,
-                    _ => stream.info().last,
+                    _ => stream.info()?.last,
                 };
                 if !is_given(id, last, stream) {
                     return Err(Refusal::NoPosition(id));
@@ -439,7 +458,7 @@ impl Read<'_> {
         let walked = walk.run(now_ms, stream);
         let reply = Followed {
             given: walked.given,
-            missed: Some(walked.missed),
+            missed: walked.missed,
             more: walked.more,
             position: Position::new(walked.position, 0),
             from,

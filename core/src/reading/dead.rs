@@ -109,7 +109,7 @@ impl Readers {
         if !stream.may_change_dead() {
             return Err(Refusal::NoDeadRights);
         }
-        act.observe(stream);
+        act.observe(stream)?;
         let mut redriven = 0u64;
         for id in act.select_delayed(selector, stream) {
             act.change(Op::Due(id));
@@ -143,7 +143,7 @@ impl Readers {
         if !stream.may_change_dead() {
             return Err(Refusal::NoDeadRights);
         }
-        act.observe(stream);
+        act.observe(stream)?;
         let mut discarded = 0u64;
         for Dead { dead, id, key } in act.select(selector, stream) {
             let pending = act.pending();

@@ -95,12 +95,12 @@ pub(super) fn resolve(start: Start, stream: &mut impl Stream) -> Result<EventId,
             });
             Ok(match first {
                 Some(first) => first.preceding(),
-                None => stream.info().last,
+                None => stream.info()?.last,
             })
         }
-        Start::End => Ok(stream.info().last),
+        Start::End => Ok(stream.info()?.last),
         Start::After(id) => {
-            let last = stream.info().last;
+            let last = stream.info()?.last;
             if id > last {
                 return Err(Refusal::BeyondEnd(id));
             }
@@ -113,7 +113,7 @@ pub(super) fn resolve(start: Start, stream: &mut impl Stream) -> Result<EventId,
             })
         }
         Start::Since(ms) => {
-            let last = stream.info().last;
+            let last = stream.info()?.last;
             Ok(EventId { ms, seq: 0 }.preceding().min(last))
         }
     }
@@ -159,10 +159,10 @@ impl Readers {
         // The other readers first learn if the stream is another one.
         match act.readers.is_empty() {
             true => {
-                let info = stream.info();
+                let info = stream.info()?;
                 act.set_seen(info);
             }
-            false => drop(act.observe(stream)),
+            false => drop(act.observe(stream)?),
         }
         let number = act.readers.free_number();
         let Seed(a, b) = call.seed;
@@ -218,7 +218,7 @@ impl Readers {
             return Err(Refusal::ShardFixed);
         }
         // What a stream that is gone has left does not fix anything.
-        let is_other = act.look(stream).again.is_some();
+        let is_other = act.look(stream)?.again.is_some();
         if let Some(pending) = act.pending().filter(|_| !is_other) {
             if settings.order != call.settings.order && !pending.is_empty() {
                 return Err(Refusal::OrderFixed);
@@ -228,7 +228,7 @@ impl Readers {
                 return Err(Refusal::DeadFixed);
             }
         }
-        act.observe(stream);
+        act.observe(stream)?;
         let has_turn = act.group().is_some_and(|group| group.turn.is_some());
         if has_turn && call.settings.order != Order::Stream {
             act.change(Op::Turn(None));
@@ -269,7 +269,7 @@ impl Readers {
         stream: &mut impl Stream,
     ) -> Result<Outcome<()>, Refusal> {
         let mut act = Act::on(self, Kind::Group, group, now_ms)?;
-        act.observe(stream);
+        act.observe(stream)?;
         if act.group().is_some_and(|group| group.paused != on) {
             act.change(Op::Pause(on));
             act.wake_all |= !on;
@@ -291,7 +291,7 @@ impl Readers {
             SeekTo::Start(start) => resolve(*start, stream)?,
             SeekTo::Snapshot(_) => resolve(Start::End, stream)?,
         };
-        act.observe(stream);
+        act.observe(stream)?;
         let epoch = match act.reader().map(|reader| reader.epoch()) {
             Some(epoch) if kind == Kind::Cursor => now_ms.max(epoch.saturating_add(1)),
             _ => 0,

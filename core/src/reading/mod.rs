@@ -76,8 +76,8 @@ pub use settle::{Again, Fail, Failed};
 pub use snapshot::{Phase, Scan, Snapshots, Told, Wanted};
 pub use stats::{ConsumerStats, ReaderStats, Totals};
 pub use stream::{
-    DeadEntry, Death, Decoded, Delivery, Entry, Origin, Place, Selector, Stream, StreamInfo,
-    Verdict,
+    Burial, DeadEntry, Death, Decoded, Delivery, Entry, Origin, Place, Selector, Stream,
+    StreamInfo, Verdict,
 };
 
 #[cfg(test)]

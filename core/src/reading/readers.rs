@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 /// The groups and cursors of a stream, in one space of names.
 #[derive(Clone, Default)]
 pub struct Readers {
-    pub(super) by_number: BTreeMap<u32, Reader>,
+    /// Boxed: a node of the tree has room for eleven.
+    pub(super) by_number: BTreeMap<u32, Box<Reader>>,
     pub(super) by_name: BTreeMap<Box<[u8]>, u32>,
     /// The number of the next reader. None has a number that another had.
     pub(super) next: u32,
@@ -47,7 +48,7 @@ impl Readers {
 
     /// The reader of a name.
     pub fn get(&self, name: &[u8]) -> Option<&Reader> {
-        self.by_number.get(self.by_name.get(name)?)
+        self.by_number.get(self.by_name.get(name)?).map(Box::as_ref)
     }
 
     pub(super) fn number(&self, name: &[u8]) -> Option<u32> {
@@ -55,17 +56,22 @@ impl Readers {
     }
 
     pub(super) fn reader(&self, number: u32) -> Option<&Reader> {
-        self.by_number.get(&number)
+        self.by_number.get(&number).map(Box::as_ref)
     }
 
     pub(super) fn reader_mut(&mut self, number: u32) -> Option<&mut Reader> {
-        self.by_number.get_mut(&number)
+        self.by_number.get_mut(&number).map(Box::as_mut)
+    }
+
+    /// All readers, by number.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Reader> {
+        self.by_number.values().map(Box::as_ref)
     }
 
     /// All readers, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Reader> {
         let numbers = self.by_name.values();
-        numbers.filter_map(|number| self.by_number.get(number))
+        numbers.filter_map(|number| self.by_number.get(number).map(Box::as_ref))
     }
 
     /// The stream as it was last seen.
@@ -76,7 +82,7 @@ impl Readers {
     /// The lowest id that a reader has pending, queued or unread: KEEP and REFUSE go up to it. `None`
     /// without readers.
     pub fn floor(&self) -> Option<EventId> {
-        self.by_number.values().map(Reader::floor).min()
+        self.all().map(Reader::floor).min()
     }
 
     /// This server begins to decide (start, promotion, RESTORE, a slot that arrived): everything held and
@@ -100,7 +106,8 @@ impl Readers {
         let since_ms = self.since_ms.get_or_insert(now_ms);
         if now_ms < self.latest_ms {
             *since_ms = now_ms.min(*since_ms);
-            let groups = self.by_number.values_mut().filter_map(Reader::group_mut);
+            let readers = self.by_number.values_mut();
+            let groups = readers.filter_map(|reader| reader.group_mut());
             for group in groups {
                 group.presence.clamp(now_ms);
             }
@@ -132,14 +139,14 @@ impl Readers {
 
     /// How many entries and readers there are: what freeing them costs.
     pub fn size(&self) -> usize {
-        let groups = self.by_number.values().filter_map(Reader::group);
+        let groups = self.all().filter_map(Reader::group);
         let sizes = groups.map(|group| usize::try_from(group.pending.len()).unwrap_or(usize::MAX));
         sizes.fold(self.len(), usize::saturating_add)
     }
 
     /// Bytes of memory, about.
     pub fn bytes(&self) -> usize {
-        let readers = self.by_number.values().map(Reader::bytes);
+        let readers = self.all().map(Reader::bytes);
         readers.fold(size_of::<Readers>(), usize::saturating_add)
     }
 }

@@ -29,6 +29,10 @@ pub enum Refusal {
     RevisionDiffers(u64),
     /// NOPERM: the user may not change the dead stream.
     NoDeadRights,
+    /// The dead stream takes no entry.
+    NotBuried,
+    /// The server does not tell how far the stream is; the module knows the error.
+    StreamUnknown,
     /// NOTHELD: the consumer does not hold this event.
     NotHeld(EventId),
     /// NOPOSITION: this stream did not give that position.
@@ -65,6 +69,8 @@ impl Refusal {
             Refusal::ShardFixed => Error::Flaw("SHARD cannot change: make another cursor"),
             Refusal::RevisionDiffers(revision) => Error::RevisionDiffers(revision),
             Refusal::NoDeadRights => Error::MayNotWrite(Quoted::new(dead)),
+            Refusal::NotBuried => Error::TakesNothing(Quoted::new(dead)),
+            Refusal::StreamUnknown => Error::Internal,
             Refusal::NotHeld(id) => Error::NotHeld(id),
             Refusal::NoPosition(id) => Error::NoPosition(id),
             Refusal::NoSnapshots => Error::Internal,

@@ -76,7 +76,7 @@ impl Readers {
                     seed: super::key_hash::Seed(seed.0, seed.1),
                     role,
                 };
-                self.by_number.insert(*number, reader);
+                self.by_number.insert(*number, Box::new(reader));
                 self.by_name.insert((*name).into(), *number);
                 self.next = self.next.max(number.saturating_add(1));
             }

@@ -6,7 +6,7 @@ use super::op::{End, Op};
 use super::readers::Readers;
 use super::refusal::Refusal;
 use super::settings::Kind;
-use super::stream::{Stream, Verdict};
+use super::stream::{Burial, Stream, Verdict};
 use crate::entity::event_id::EventId;
 use std::collections::{BTreeMap, HashSet};
 
@@ -128,7 +128,7 @@ impl Readers {
     ) -> Result<Outcome<Vec<EventId>>, Refusal> {
         let mut act = Act::on(self, Kind::Group, group, now_ms)?;
         act.check_dead_rights(consumer, ids, force, stream)?;
-        act.observe(stream);
+        act.observe(stream)?;
         if !force {
             act.touch(consumer);
         }
@@ -164,7 +164,7 @@ impl Readers {
         stream: &mut impl Stream,
     ) -> Result<Outcome<()>, Refusal> {
         let mut act = Act::on(self, Kind::Group, group, now_ms)?;
-        if act.look(stream).again.is_some() {
+        if act.look(stream)?.again.is_some() {
             // Nothing of the stream that was is held any longer.
             if let Some(id) = ids.first() {
                 return Err(Refusal::NotHeld(*id));
@@ -188,7 +188,7 @@ impl Readers {
         stream: &mut impl Stream,
     ) -> Result<Outcome<Vec<EventId>>, Refusal> {
         let mut act = Act::on(self, Kind::Group, group, now_ms)?;
-        act.observe(stream);
+        act.observe(stream)?;
         act.touch(consumer);
         let mut not_held = Vec::new();
         match ids {
@@ -239,7 +239,7 @@ impl Readers {
         if ids.any(changes_dead) && !stream.may_change_dead() {
             return Err(Refusal::NoDeadRights);
         }
-        act.observe(stream);
+        act.observe(stream)?;
         if !call.force {
             act.touch(call.consumer);
         }
@@ -282,8 +282,11 @@ impl Readers {
                     act.change(Op::Due(id));
                     Failed::Retry
                 }
-                true if act.bury(id, stream) => Failed::Dead,
-                true => Failed::NotHeld,
+                true => match act.bury(id, stream) {
+                    Burial::Buried(_) => Failed::Dead,
+                    Burial::Gone => Failed::NotHeld,
+                    Burial::Refused => Failed::Retry,
+                },
             };
             became.insert(id, end);
         }
@@ -301,7 +304,7 @@ impl Readers {
         stream: &mut impl Stream,
     ) -> Result<Outcome<u32>, Refusal> {
         let mut act = Act::on(self, Kind::Group, group, now_ms)?;
-        act.observe(stream);
+        act.observe(stream)?;
         let consumers = act.pending().map(|pending| &pending.consumers);
         let number = consumers.and_then(|consumers| consumers.number(consumer));
         let held = consumers

@@ -5,6 +5,7 @@ use super::consumers::Seen;
 use super::lane::Standing;
 use super::reader::{Counter, Counters, Reader};
 use super::readers::Readers;
+use super::refusal::Refusal;
 use super::settings::{Kind, Settings};
 use super::snapshot::Scan;
 use super::stream::Stream;
@@ -125,9 +126,9 @@ impl Readers {
 
     /// Whether the next command that writes begins again with all readers, since the stream is another one. Changes
     /// nothing.
-    pub fn begin_again(&mut self, now_ms: u64, stream: &mut impl Stream) -> bool {
-        let look = Act::begin(self, now_ms).look(stream);
-        look.again.is_some()
+    pub fn begin_again(&mut self, now_ms: u64, stream: &mut impl Stream) -> Result<bool, Refusal> {
+        let look = Act::begin(self, now_ms).look(stream)?;
+        Ok(look.again.is_some())
     }
 
     /// All readers, by name. `max_queued` is `dirty.max-queued`.

@@ -2,6 +2,7 @@
 
 use super::filter::{Filter, Shard};
 use super::key_hash::Seed;
+use super::refusal::Refusal;
 use super::settings::Order;
 use super::snapshot::{Snapshots, Wanted};
 use crate::entity::event::Event;
@@ -12,8 +13,9 @@ pub trait Stream {
     /// The last entry that exists. Cheap: asked at each call.
     fn last(&mut self) -> Option<EventId>;
 
-    /// What XINFO tells; zeros if there is no stream. Expensive: asked when it matters.
-    fn info(&mut self) -> StreamInfo;
+    /// What XINFO tells; zeros if there is no stream. Expensive: asked when it matters. If the server does not tell,
+    /// the command is refused, with the server's own error.
+    fn info(&mut self) -> Result<StreamInfo, Refusal>;
 
     /// The last entry that exists up to this id, and whether it is an event.
     fn last_up_to(&mut self, id: EventId) -> Option<(EventId, bool)>;
@@ -32,8 +34,8 @@ pub trait Stream {
     fn may_change_dead(&mut self) -> bool;
 
     /// Copies the entry at `place` to the end of the dead stream, with its own fields and those of the
-    /// death. Replies the new entry's id, or `None` if there is no entry at that place.
-    fn bury(&mut self, place: Place, death: &Death) -> Option<EventId>;
+    /// death.
+    fn bury(&mut self, place: Place, death: &Death) -> Burial;
 
     /// Deletes an entry of the dead stream, if it is there.
     fn unbury(&mut self, dead: EventId);
@@ -51,6 +53,17 @@ pub trait Stream {
         count: u32,
         wanted: &Wanted,
     ) -> Option<Snapshots>;
+}
+
+/// What came of an attempt to bury an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Burial {
+    /// This is its entry in the dead stream.
+    Buried(EventId),
+    /// There is no entry at that place.
+    Gone,
+    /// The dead stream took no entry.
+    Refused,
 }
 
 /// An entry as it is shown: decoded at most once, when it is first asked for more than its id.

@@ -1,7 +1,7 @@
 //! What the commands of readers have in common: they work on the readers of the call's stream, and wake others.
 
 use crate::redis::keys;
-use crate::server::command::Call;
+use crate::server::command::{Call, Caller};
 use crate::server::rights::Rights;
 use crate::server::waiting;
 use crate::store::readers;
@@ -27,7 +27,8 @@ pub fn act_and_give<R, G: Giver>(
     run: impl FnOnce(&mut Readers, u64, &mut Source<'_, G>) -> Result<Outcome<R>, Refusal>,
 ) -> Result<(Outcome<R>, G), Error> {
     let may = |access, key: &[u8]| Rights::of(call).check_named(call, access, key);
-    let source = Source::open(call.ctx, &call.key, &may, giver)?;
+    let mut source = Source::open(call.ctx, &call.key, &may, giver)?;
+    source.set_woken(matches!(call.caller, Caller::Waiting(_)));
     let done = readers::act(source, reader, call.ctx, run)?;
     waiting::wake(
         call.ctx,
@@ -77,5 +78,5 @@ pub fn look<R>(
         run(readers, now_ms, &mut source)
     })?;
     let found = found.unwrap_or_else(|| Err(Refusal::NoReader(kind, reader.to_vec())));
-    found.map_err(|refusal| refusal.error(&call.key, b""))
+    found.map_err(|refusal| source.refused(refusal))
 }

@@ -97,7 +97,7 @@ fn read<G: Giver>(
         is_primary: is_first && flags::is_primary(call.ctx),
     };
     let read = read.read(clock::now_ms(), &mut source);
-    let (followed, due_ms) = read.map_err(|refusal| refusal.error(&call.key, b""))?;
+    let (followed, due_ms) = read.map_err(|refusal| source.refused(refusal))?;
     Ok((followed, due_ms, source.giver))
 }
 

@@ -9,7 +9,7 @@ use crate::store::{cluster, dead, readers, stream_state};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::{
-    Counter, Kind, OnDead, Order, Position, ReaderStats, Stream as _,
+    Counter, Kind, OnDead, Order, Position, ReaderStats, Refusal, Stream as _,
 };
 use dirty_streams_core::syntax::{Arg, key};
 use std::ffi::CStr;
@@ -42,7 +42,15 @@ impl Command for Stats {
             let is_other = readers.begin_again(now_ms, &mut source);
             (readers.stats(max_queued, now_ms), is_other)
         }) {
-            Ok(own) => own.unwrap_or_default(),
+            Ok(None) => (Vec::new(), false),
+            Ok(Some((own, is_other))) => {
+                let refused = |refusal: Refusal| refusal.error(stream, b"");
+                let is_other = is_other.map_err(|refusal| {
+                    let error = source.take_error();
+                    error.unwrap_or_else(|| refused(refusal))
+                })?;
+                (own, is_other)
+            }
             // A cluster, where a stream without a tag has none.
             Err(Error::CrossSlot(_)) => (Vec::new(), false),
             Err(error) => return Err(error),

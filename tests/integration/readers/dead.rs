@@ -3,7 +3,7 @@
 use crate::support::entries::newest;
 use crate::support::readers::consume;
 use crate::support::story::Story;
-use crate::support::{text, words};
+use crate::support::{Server, text, words};
 
 #[test]
 fn redriven_events_come_back_to_the_group_that_gave_them_up_and_to_nobody_else() {
@@ -397,4 +397,30 @@ DIRTY.READER s:dead CURSOR one FROM 0 WHERE ID 1 2 => OK
         let of_each = texts.matches("dead\\\":{").count();
         assert_eq!(of_each, 5, "{format}: {texts}");
     }
+}
+
+#[test]
+fn a_replica_knows_what_has_left_the_dead_stream_as_its_primary_does() {
+    let mut story = Story::with(&["1", "2", "3", "4"]);
+    let replica = Server::replica_of(&story.server);
+    story.expect(
+        "
+DIRTY.READER s GROUP g FROM 0 => OK
+DIRTY.CONSUME s GROUP g a => #1 #2 #3 #4
+DIRTY.FAIL s GROUP g a why FATAL #1 #2 #3 #4 => [dead dead dead dead]
+DIRTY.DISCARD s GROUP g IDS 1 #1 => (1)
+DIRTY.REDRIVE s GROUP g IDS 1 #4 => (1)
+DIRTY.CONSUME s GROUP g a => #4
+DIRTY.ACK s GROUP g a #4 => []
+",
+    );
+    story.server.wait_for_replica(&replica);
+    let mut told = |command: &str| {
+        let there = replica.connect().run(command);
+        assert_eq!(story.redis.run(command), there, "{command}");
+        there
+    };
+    let dead = told("XINFO STREAM s:dead");
+    assert!(!dead.contains("max-deleted-entry-id 0-0"), "{dead}");
+    told("DEBUG DIGEST");
 }

@@ -318,3 +318,27 @@ fn after_random_work_memory_is_what_it_is_said_to_be() {
     redis.ok(&["RENAME", "copied", "s:readers"]);
     assert_same(&told(&mut redis), &before, "a copy");
 }
+
+#[test]
+fn readers_that_are_gone_or_never_were_leave_nothing_and_few_take_little() {
+    const KEYS: u64 = 20_000;
+    let server = Server::start();
+    let mut redis = server.connect();
+    let declare = |redis: &mut Conn| {
+        pipelined(redis, 0..KEYS, |n| {
+            vec![format!("DIRTY.READER s{n} GROUP g FROM 0")]
+        });
+    };
+    declare(&mut redis);
+    redis.run("FLUSHALL SYNC");
+    let before = redis.used_memory();
+    declare(&mut redis);
+    let each = (redis.used_memory() - before) / KEYS as i64;
+    assert!(each < 2_000, "{each} bytes a key");
+    redis.run("FLUSHALL SYNC");
+    for _ in 0..KEYS {
+        redis.run("DIRTY.CONSUME nothing GROUP g c");
+    }
+    let left = redis.used_memory() - before;
+    assert!(left < 100_000, "{left} bytes");
+}

@@ -764,8 +764,7 @@ fn waiting_reading_failing_and_dying_do_not_grow_the_memory() {
 fn an_event_that_is_long_due_comes_to_one_that_waits_and_holds_another() {
     let mut story = Story::with(&["1"]);
     story.expect(
-        "DIRTY.READER s GROUP g FROM 0 CLAIM 600 MAXDELIVERIES 3 => OK
-         DIRTY.CONSUME s GROUP g gone => #1",
+        "DIRTY.READER s GROUP g FROM 0 CLAIM 600 MAXDELIVERIES 3 => OK\nDIRTY.CONSUME s GROUP g gone => #1",
     );
     std::thread::sleep(Duration::from_millis(300));
     story.publish(&["2"]);

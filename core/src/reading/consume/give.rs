@@ -4,7 +4,7 @@ use super::super::lane::{Lane, flags};
 use super::super::op::{End, Op};
 use super::super::refusal::Refusal;
 use super::super::settings::Order;
-use super::super::stream::{Delivery, Entry, Stream, Verdict};
+use super::super::stream::{Burial, Delivery, Entry, Stream, Verdict};
 use super::Consuming;
 use crate::entity::event_id::EventId;
 
@@ -80,6 +80,10 @@ impl Consuming<'_, '_> {
             if parked.is_some_and(|parked| parked < id) {
                 break;
             }
+            if !entry.is(flags::GIVEN) && self.room() == 0 {
+                // It is queued behind those that come again.
+                break;
+            }
             let failure = pending.and_then(|pending| pending.failure(id));
             if failure.is_some_and(|failure| failure.due_ms > self.act.now_ms) {
                 break;
@@ -94,8 +98,16 @@ impl Consuming<'_, '_> {
                 if !self.may_change_dead(stream)? {
                     break;
                 }
-                let died = self.act.bury(id, stream);
-                self.missed = self.missed.saturating_add(u64::from(!died));
+                match self.act.bury(id, stream) {
+                    Burial::Buried(_) => (),
+                    Burial::Gone => self.missed = self.missed.saturating_add(1),
+                    Burial::Refused if !self.act.has_changed() => return Err(Refusal::NotBuried),
+                    Burial::Refused => {
+                        // The next call is refused.
+                        self.is_cut = true;
+                        break;
+                    }
+                }
                 moved = true;
                 self.buried = self.buried.saturating_add(1);
                 self.is_cut |= self.buried >= self.limits.buried;
@@ -210,13 +222,12 @@ impl Consuming<'_, '_> {
         }
         // Ids made by hand count nothing: no more are gone than were ever added.
         if gap > 0 && !is_unknown {
-            let missed = gap.min(stream.info().lost());
-            if missed > 0 {
-                self.missed = self.missed.saturating_add(missed);
-                self.act.change(Op::Missed {
-                    n: missed,
-                    unknown: false,
-                });
+            let missed = stream.info().map(|info| gap.min(info.lost()));
+            // What the server does not tell, nobody knows: it is too late to refuse the call.
+            let (n, unknown) = missed.map_or((0, true), |missed| (missed, false));
+            self.missed = self.missed.saturating_add(n);
+            if n > 0 || unknown {
+                self.act.change(Op::Missed { n, unknown });
             }
         }
         more

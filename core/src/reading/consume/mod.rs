@@ -124,7 +124,7 @@ impl Readers {
         }
         let mut act = Act::on(self, Kind::Group, call.group, now_ms)?;
         act.check_dead_rights(call.consumer, call.ack, false, stream)?;
-        let last = act.observe(stream);
+        let last = act.observe(stream)?;
         act.touch(call.consumer);
         let not_held = act.acknowledge(call.consumer, call.ack, false, stream);
         let mut consuming = Consuming::begin(act, call, limits);
@@ -168,7 +168,7 @@ impl Readers {
         stream: &mut impl Stream,
     ) -> Result<Prospect, Refusal> {
         let mut act = Act::on(self, Kind::Group, call.group, now_ms)?;
-        let look = act.look(stream);
+        let look = act.look(stream)?;
         if look.again.is_some() || act.reader().is_some_and(|reader| reader.missed_unknown) {
             return Ok(Prospect::Some);
         }

@@ -1,5 +1,6 @@
 //! A stream and its dead stream in memory.
 
+use super::super::refusal::Refusal;
 use super::super::snapshot::{Snapshots, Wanted};
 use super::super::stream::*;
 use crate::entity::event::Event;
@@ -38,6 +39,10 @@ pub struct Fake {
     /// The declarations cannot be read as they are.
     pub no_snapshots: bool,
     pub infos: u32,
+    /// XINFO fails.
+    pub tells_nothing: bool,
+    /// The dead stream takes no entry.
+    pub dead_is_full: bool,
 }
 
 pub fn event(key: u8) -> Event<'static> {
@@ -128,13 +133,16 @@ impl Stream for Fake {
         self.entries.keys().next_back().copied()
     }
 
-    fn info(&mut self) -> StreamInfo {
+    fn info(&mut self) -> Result<StreamInfo, Refusal> {
         self.infos += 1;
-        StreamInfo {
+        if self.tells_nothing {
+            return Err(Refusal::StreamUnknown);
+        }
+        Ok(StreamInfo {
             last: self.last,
             added: self.added,
             length: self.entries.len() as u64,
-        }
+        })
     }
 
     fn last_up_to(&mut self, id: EventId) -> Option<(EventId, bool)> {
@@ -184,11 +192,17 @@ impl Stream for Fake {
         !self.no_dead_rights
     }
 
-    fn bury(&mut self, place: Place, death: &Death) -> Option<EventId> {
+    fn bury(&mut self, place: Place, death: &Death) -> Burial {
         let content = match place {
-            Place::Stream(id) => *self.entries.get(&id)?,
-            Place::Dead { dead, .. } => self.dead.get(&dead)?.content,
+            Place::Stream(id) => self.entries.get(&id).copied(),
+            Place::Dead { dead, .. } => self.dead.get(&dead).map(|dead| dead.content),
         };
+        let Some(content) = content else {
+            return Burial::Gone;
+        };
+        if self.dead_is_full {
+            return Burial::Refused;
+        }
         self.dead_seq += 1;
         let id = EventId {
             ms: 1,
@@ -196,7 +210,7 @@ impl Stream for Fake {
         };
         let death = death.clone();
         self.dead.insert(id, DeadContent { content, death });
-        Some(id)
+        Burial::Buried(id)
     }
 
     fn unbury(&mut self, dead: EventId) {

@@ -212,6 +212,14 @@ impl Story {
                 self.stream.dead.clear();
                 String::new()
             }
+            "untold" => {
+                self.stream.tells_nothing = !self.stream.tells_nothing;
+                String::new()
+            }
+            "full" => {
+                self.stream.dead_is_full = !self.stream.dead_is_full;
+                String::new()
+            }
             "norights" => {
                 self.stream.no_dead_rights = !self.stream.no_dead_rights;
                 String::new()

@@ -147,6 +147,55 @@ stories! {
         dead -> 1 g c1 2/2 second, 2 g c2 2/0 delivered 2 times and not acknowledged
         pending -> 
         stats -> due=0 queued=0 keys=0 parked=0 stalled=false [4, 2, 0, 2, 2, 0, 0]"
+    events_queued_behind_one_that_comes_again_have_only_the_room_of_max_pending: "
+        group g from=0 order=entity maxpending=2
+        add aaaaa
+        read c1 n=1 -> 1:1 more
+        read c2 n=1 ->
+        leave c1 -> 1
+        read c3 -> 1:1 2:1
+        read c3 ack=1,2 -> 3:1 4:1"
+    what_the_server_does_not_tell_refuses_a_command_and_changes_nothing: "
+        untold
+        group g from=0 -> ERR internal error in the module dirty, see the server's log
+        cursor c from=$ -> ERR internal error in the module dirty, see the server's log
+        untold
+        group g from=0 -> OK
+        cursor c from=$ -> OK
+        add abc
+        read c1 n=2 -> 1:1 2:1 more
+        del 3
+        other 1 3
+        del 3
+        untold
+        read c1 ack=1 -> ERR internal error in the module dirty, see the server's log
+        ack c1 1 -> ERR internal error in the module dirty, see the server's log
+        hold c1 1 -> ERR internal error in the module dirty, see the server's log
+        fail c1 1 -> ERR internal error in the module dirty, see the server's log
+        leave c1 -> ERR internal error in the module dirty, see the server's log
+        follow c -> ERR internal error in the module dirty, see the server's log
+        failcursor c 1 -> ERR internal error in the module dirty, see the server's log
+        pending -> 1 held c1, 2 held c1
+        untold
+        read c1 ack=1,2 ->"
+    an_event_stays_while_the_dead_stream_takes_nothing: "
+        group g from=0 max=2
+        cursor c from=0
+        add ab
+        read c1 -> 1:1 2:1
+        full
+        fail c1 fatal 1 -> retry
+        failcursor c 1 -> ERR the stream \"s:dead\" takes no entry
+        at 1000
+        read c1 ack=2 -> 1:2/1
+        at 2000
+        read c2 -> more
+        read c2 -> ERR the stream \"s:dead\" takes no entry
+        pending -> 1 free
+        full
+        failcursor c 2 2 7 2 -> [Dead, Dead, NotHeld, Dead]
+        read c2 ->
+        dead -> 2 c  0/1 oh, 1 g c1 2/1 oh"
     fatal_kills_at_once: "
         group g from=0
         add a
