@@ -146,7 +146,7 @@ impl Ahead {
     }
 }
 
-/// Only a primary knows when consumers were seen.
+/// Only a primary knows when consumers were seen, and where a call stopped.
 fn reply_reader(reply: Reply, reader: &ReaderStats, ahead: &Ahead, is_primary: bool) {
     let is_group = reader.kind == Kind::Group;
     reply.map(if is_group { 34 } else { 20 });
@@ -240,7 +240,10 @@ fn reply_reader(reply: Reply, reader: &ReaderStats, ahead: &Ahead, is_primary: b
     reply.bytes("lowest-pending-id");
     reply_id(reply, reader.lowest);
     reply.bytes("stalled");
-    reply.boolean(reader.stalled);
+    match is_primary {
+        true => reply.boolean(reader.stalled),
+        false => reply.null(),
+    }
     reply.bytes("paused");
     reply.boolean(reader.paused);
     reply.bytes("turn");
