@@ -57,6 +57,19 @@ pub struct Group {
     pub presence: Presence,
     /// What its waiting calls know of the stream. Volatile.
     pub glance: Glance,
+    /// The new event that the last call which came so far had no room to queue, and its key. Volatile.
+    pub stopped_at: Option<(EventId, u64)>,
+}
+
+impl Group {
+    /// Whether nothing new is given, since the next event waits for its key and as many as `max_queued` wait already.
+    pub fn is_stalled(&self, position: EventId, max_queued: u32) -> bool {
+        let pending = &self.pending;
+        let waits = |key| pending.parked_by(key).is_some() || pending.lane_by_key(key).is_some();
+        let is_next = |(id, key): (EventId, u64)| id > position && waits(key);
+        pending.len().saturating_sub(pending.held()) >= max_queued
+            && self.stopped_at.is_some_and(is_next)
+    }
 }
 
 impl Reader {

@@ -51,7 +51,7 @@ pub struct ReaderStats {
     pub parked_keys: u32,
     /// Redriven events that are not finished.
     pub redriven: u32,
-    /// New events of held keys have no room any longer.
+    /// Nothing new is given, since the next event has no room to wait for its key. Only a primary knows.
     pub stalled: bool,
     /// PAUSE ON.
     pub paused: bool,
@@ -85,7 +85,7 @@ pub struct Totals {
     pub cursors: u64,
     /// Groups with PAUSE ON.
     pub paused: u64,
-    /// Groups that have no room for new events of held keys.
+    /// Groups that give nothing new, since the next event has no room to wait for its key.
     pub stalled: u64,
     /// Entries that were given or brought back, and are not finished.
     pub pending: u64,
@@ -194,7 +194,7 @@ impl Readers {
             },
             parked_keys: pending.map_or(0, |pending| number(pending.parked_keys().count())),
             redriven: pending.map_or(0, |pending| number(pending.redriven_len())),
-            stalled: has_keys && unheld >= max_queued,
+            stalled: group.is_some_and(|group| group.is_stalled(reader.position, max_queued)),
             paused: group.is_some_and(|group| group.paused),
             turn: None,
             consumers: Vec::new(),

@@ -9,7 +9,7 @@ use crate::store::{cluster, dead, readers, stream_state};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::{
-    Counter, Kind, OnDead, Order, Position, ReaderStats, Refusal, Stream as _,
+    Counter, Kind, OnDead, Order, Position, ReaderStats, Stream as _,
 };
 use dirty_streams_core::syntax::{Arg, key};
 use std::ffi::CStr;
@@ -44,11 +44,7 @@ impl Command for Stats {
         }) {
             Ok(None) => (Vec::new(), false),
             Ok(Some((own, is_other))) => {
-                let refused = |refusal: Refusal| refusal.error(stream, b"");
-                let is_other = is_other.map_err(|refusal| {
-                    let error = source.take_error();
-                    error.unwrap_or_else(|| refused(refusal))
-                })?;
+                let is_other = is_other.map_err(|refusal| source.refused(refusal))?;
                 (own, is_other)
             }
             // A cluster, where a stream without a tag has none.
@@ -154,7 +150,7 @@ impl Ahead {
     }
 }
 
-/// Only a primary knows when consumers were seen.
+/// Only a primary knows when consumers were seen, and where a call stopped.
 fn reply_reader(reply: Reply, reader: &ReaderStats, ahead: &Ahead, is_primary: bool) {
     let is_group = reader.kind == Kind::Group;
     reply.map(if is_group { 34 } else { 20 });
@@ -252,7 +248,10 @@ fn reply_reader(reply: Reply, reader: &ReaderStats, ahead: &Ahead, is_primary: b
     reply.bytes("lowest-pending-id");
     reply_id(reply, reader.lowest);
     reply.bytes("stalled");
-    reply.boolean(reader.stalled);
+    match is_primary {
+        true => reply.boolean(reader.stalled),
+        false => reply.null(),
+    }
     reply.bytes("paused");
     reply.boolean(reader.paused);
     reply.bytes("turn");

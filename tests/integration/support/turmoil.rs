@@ -163,8 +163,9 @@ pub fn told(redis: &mut Conn) -> Vec<String> {
 }
 
 fn steady(stats: &Value) -> String {
-    const VOLATILE: [&str; 6] = [
+    const VOLATILE: [&str; 7] = [
         "idle-ms",
+        "stalled",
         "oldest-unread-ms",
         "oldest-event-ms",
         "bytes",

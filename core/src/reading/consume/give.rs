@@ -318,7 +318,13 @@ impl Consuming<'_, '_> {
                 || pending.lane_by_key(key).is_some_and(|lane| !is_free(lane)));
         if is_taken {
             let unheld = pending.len().saturating_sub(pending.held());
-            if !self.settings.order.looks_ahead() || unheld >= self.limits.max_queued {
+            if !self.settings.order.looks_ahead() {
+                return None;
+            }
+            if unheld >= self.limits.max_queued {
+                if let Some(group) = self.act.group_mut() {
+                    group.stopped_at = Some((id, key));
+                }
                 return None;
             }
             self.act.change(Op::Queue { id, key });

@@ -638,6 +638,34 @@ stories! {
         stats -> due=0 queued=5 keys=1 parked=0 stalled=true [1, 0, 0, 0, 0, 0, 0]
         read c1 n=3 ack=1 -> 2:1 3:1 4:1 more
         read c2 -> 9:1"
+    a_group_is_stalled_only_while_the_next_event_has_no_room: "
+        group g from=0 order=entity claim=5000
+        add abcde
+        read c1 -> 1:1 2:1 3:1 4:1 5:1
+        fail c1 1 2 3 4 5
+        stats -> due=0 queued=5 keys=0 parked=0 stalled=false [5, 0, 0, 5, 0, 0, 0]
+        add f
+        read c1 -> 6:1
+        add ag
+        read c1 ack=6 ->
+        stats -> due=0 queued=5 keys=0 parked=0 stalled=true [6, 0, 1, 5, 0, 0, 0]
+        at 1000
+        read c1 n=1 -> 1:2/1 more
+        stats -> due=4 queued=4 keys=1 parked=0 stalled=false [7, 1, 1, 5, 0, 0, 0]
+        ack c1 1 ->
+        read c1 n=9 -> 2:2/1 3:2/1 4:2/1 5:2/1 7:1 8:1"
+    the_next_event_is_not_stalled_once_its_key_is_free: "
+        group g from=0 order=entity claim=5000
+        add abcde
+        read c1 -> 1:1 2:1 3:1 4:1 5:1
+        fail c1 delay=9 1 2 3 4 5
+        add a
+        read c1 -> 
+        ack c1 force 1 ->
+        add b
+        stats -> due=0 queued=4 keys=0 parked=0 stalled=false [5, 0, 1, 5, 0, 0, 0]
+        read c1 -> 6:1
+        stats -> due=0 queued=5 keys=1 parked=0 stalled=false [6, 0, 1, 5, 0, 0, 0]"
     an_event_without_a_key_is_in_no_order: "
         group g from=0 order=entity
         add a
