@@ -342,6 +342,9 @@ DIRTY.FAIL s GROUP g a no FATAL #1 => [dead]
             assert_eq!(told.join(" "), expected, "{name}");
         }
     }
+    // What only calls find out, a primary alone knows.
+    assert_eq!(of(&mut story.redis, "g", "stalled"), "(0)");
+    assert_eq!(of(&mut follower, "g", "stalled"), "nil");
     let before = story.redis.written();
     story.expect(
         "
