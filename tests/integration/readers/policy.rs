@@ -1,5 +1,6 @@
 //! What belongs to a reader, no call says; and a mistyped name makes nothing.
 
+use crate::support::Server;
 use crate::support::readers::blocked;
 use crate::support::story::{Story, got};
 
@@ -316,4 +317,21 @@ fn empty_names_are_errors_wherever_one_is_said() {
     let others: Vec<String> = EMPTY.iter().filter_map(told).collect();
     assert_eq!(others, [""; 0]);
     assert_eq!(story.redis.digest(), before);
+}
+
+#[test]
+fn a_server_that_does_not_tell_how_far_a_stream_is_refuses_what_needs_it_and_changes_nothing() {
+    const UNKNOWN: &str = "ERR unknown command 'XINFO', with args beginning with: 'STREAM' 's'";
+    let mut story = Story::on(Server::with(&["--rename-command", "XINFO", ""]));
+    story.run("XADD s 1-1 a b");
+    for command in [
+        "DIRTY.READER s GROUP g FROM 0",
+        "DIRTY.READER s CURSOR c FROM $",
+        "DIRTY.READ s FROM $",
+        "DIRTY.READ s FROM 1-2",
+    ] {
+        let reply = story.run(command);
+        assert!(reply.starts_with(UNKNOWN), "{command}: {reply}");
+        assert_eq!(story.run("EXISTS s:readers"), "(0)", "{command}");
+    }
 }
