@@ -106,6 +106,7 @@ needed! {
     RedisModule_GetRandomBytes
     RedisModule_GetSelectedDb
     RedisModule_GetServerInfo
+    RedisModule_GetServerVersion
     RedisModule_GetThreadSafeContext
     RedisModule_HashSet
     RedisModule_InfoAddFieldULongLong

@@ -113,6 +113,11 @@ impl<W: Waiter> Handle<W> {
         Some(ask(&mut waiter))
     }
 
+    /// Whether the client is answered, or gone.
+    pub fn is_over(&self) -> bool {
+        self.0.upgrade().is_none_or(|blocked| blocked.is_over.get())
+    }
+
     /// Ends the waiting. On 7.0 `on_timeout` runs at once, on later servers before the server sleeps.
     pub fn wake(&self) {
         let Some(blocked) = self.0.upgrade() else {

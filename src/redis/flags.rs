@@ -2,6 +2,7 @@
 
 use super::api::api;
 use redis_module::{Context, raw};
+use std::ffi::c_int;
 
 fn flags(ctx: &Context) -> u32 {
     // SAFETY: a live context.
@@ -47,4 +48,11 @@ pub fn is_child() -> bool {
 pub fn writes_are_paused() -> bool {
     // SAFETY: takes nothing.
     unsafe { api!(RedisModule_AvoidReplicaTraffic()) != 0 }
+}
+
+/// Redis 7.0. Valkey tells a version of 7.2.
+pub fn is_redis_7_0() -> bool {
+    const REDIS_7_2: c_int = 0x0007_0200;
+    // SAFETY: takes nothing.
+    unsafe { api!(RedisModule_GetServerVersion()) < REDIS_7_2 }
 }

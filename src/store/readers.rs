@@ -64,6 +64,18 @@ pub fn have_left() -> bool {
     LEFT.load(Relaxed) && LEFT.swap(false, Relaxed)
 }
 
+/// How often any readers have changed, or who waits for them, or which are at a key.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// As long as this stays the same, so do all readers.
+pub fn changes() -> u64 {
+    CHANGES.load(Relaxed)
+}
+
+fn count_change() {
+    CHANGES.fetch_add(1, Relaxed);
+}
+
 pub fn register(ctx: &Context) -> bool {
     TYPE.register(ctx)
         && listen::<Term>(ctx, Event::RoleChanged)
@@ -79,6 +91,7 @@ impl EventListener for Left {
 
     fn on_event(_ctx: &Context) {
         LEFT.store(true, Relaxed);
+        count_change();
     }
 }
 
@@ -91,6 +104,7 @@ impl EventListener for Term {
     fn on_event(_ctx: &Context) {
         TERM_SINCE_MS.store(clock::now_ms(), Relaxed);
         TERM.fetch_add(1, Relaxed);
+        count_change();
     }
 }
 
@@ -193,6 +207,9 @@ pub fn begin<'c, R, G: Giver>(
         Ok(outcome) => outcome,
         Err(refusal) => return Err(source.refused(refusal)),
     };
+    if outcome.delta.is_some() {
+        count_change();
+    }
     let is_empty = kept.readers.is_empty();
     let next_due_ms = kept.readers.next_due(reader, now_ms);
     drop(kept);
@@ -253,8 +270,8 @@ pub fn totals(max_queued: u32) -> Totals {
 /// A consumer's call that waits: it is not silent meanwhile.
 pub struct Seat {
     value: Weak<ReadersValue>,
-    group: Vec<u8>,
-    consumer: Vec<u8>,
+    group: Arc<[u8]>,
+    consumer: Arc<[u8]>,
 }
 
 impl Seat {
@@ -262,8 +279,8 @@ impl Seat {
     pub fn take(
         ctx: &Context,
         stream: &RedisString,
-        group: &[u8],
-        consumer: &[u8],
+        group: &Arc<[u8]>,
+        consumer: &Arc<[u8]>,
     ) -> Result<Self, Error> {
         let name = key_of(stream);
         let value = find(ctx, stream, &name)?.ok_or(Error::Internal)?;
@@ -271,11 +288,38 @@ impl Seat {
         let mut kept = value.try_lock(&name)?;
         kept.readers.set_waiting(group, consumer, true, now_ms);
         drop(kept);
+        count_change();
         Ok(Seat {
             value: Arc::downgrade(&value),
-            group: group.to_vec(),
-            consumer: consumer.to_vec(),
+            group: Arc::clone(group),
+            consumer: Arc::clone(consumer),
         })
+    }
+
+    /// Takes the seat again, if others are the stream's readers now.
+    pub fn take_again(&mut self, ctx: &Context, stream: &RedisString) {
+        let found = find(ctx, stream, &key_of(stream)).ok().flatten();
+        let known = self.value.upgrade();
+        let is_same = match (&found, &known) {
+            (Some(found), Some(known)) => Arc::ptr_eq(found, known),
+            _ => false,
+        };
+        if is_same {
+            return;
+        }
+        self.leave();
+        if let Ok(seat) = Seat::take(ctx, stream, &self.group, &self.consumer) {
+            *self = seat;
+        }
+    }
+
+    /// Looks at the readers in which it has its seat.
+    pub fn look<R>(&self, run: impl FnOnce(&mut Readers, u64) -> R) -> Option<R> {
+        let value = self.value.upgrade()?;
+        let mut kept = value.0.try_lock().ok()?;
+        let now_ms = clock::now_ms();
+        kept.restart(now_ms);
+        Some(run(&mut kept.readers, now_ms))
     }
 
     /// The call ends to wait. Which others may find something now.
@@ -283,6 +327,7 @@ impl Seat {
         let Some(value) = self.value.upgrade() else {
             return Wake::None;
         };
+        count_change();
         let now_ms = clock::now_ms();
         let kept = value.0.try_lock();
         kept.map_or(Wake::None, |mut kept| {
@@ -370,6 +415,7 @@ pub fn repeat(
     if !kept.readers.apply(bytes) {
         return Err(Error::BadDelta(Quoted::new(&name)));
     }
+    count_change();
     let is_empty = kept.readers.is_empty();
     drop(kept);
     if is_empty || is_new {
@@ -520,6 +566,7 @@ impl Value for ReadersValue {
 
     fn on_unlink() {
         LEFT.store(true, Relaxed);
+        count_change();
     }
 
     fn copy(shared: &Arc<Self>) -> Arc<Self> {

@@ -1,5 +1,6 @@
 //! The state of a stream, by XINFO STREAM.
 
+use crate::redis::keys::{Key, Type};
 use crate::redis::{call, keys};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
@@ -53,4 +54,11 @@ pub fn missing_is_none<T>(stream: &[u8], error: Error) -> Result<Option<T>, Erro
         }
         error => Err(error),
     }
+}
+
+/// The last entry that exists, at little cost. `None` if the key holds something else than a stream.
+pub fn last_entry(ctx: &Context, stream: &RedisString) -> Option<Option<EventId>> {
+    let mut key = Key::read(ctx, stream);
+    key.holds(stream, Type::Stream, "a stream").ok()?;
+    Some(key.last_entry())
 }

@@ -5,6 +5,15 @@ use crate::redis::keyspace::{self, Class};
 use crate::redis::{guard, keys};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// How often streams were written.
+static STREAMS: AtomicU64 = AtomicU64::new(0);
+
+/// How often streams were written: who waits for one is woken.
+pub fn of_streams() -> u64 {
+    STREAMS.load(Relaxed)
+}
 
 /// The writes of one command. Effects are replicated as they happen; listeners hear of them when all
 /// are done, since another module may answer an event by changing keys. After a panic, too, they hear of
@@ -52,6 +61,9 @@ impl<'c> Writes<'c> {
         database: Option<u32>,
     ) {
         keyspace::invalidate(self.ctx, key);
+        if matches!(class, Class::Stream) {
+            STREAMS.fetch_add(1, Relaxed);
+        }
         self.notices.push(Notice {
             database,
             class,

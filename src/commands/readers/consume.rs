@@ -13,10 +13,12 @@ use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::requests::consume::{Reader, Request};
 use dirty_streams_core::reading::requests::shared::{Batch, Form};
 use dirty_streams_core::reading::{
-    Consume as ConsumeCall, Consumed, Follow, Followed, Kind, Outcome, Position, Prospect, Wake,
+    Consume as ConsumeCall, Consumed, Follow, Followed, Kind, Outcome, Position, Prospect, Readers,
+    Wake,
 };
 use dirty_streams_core::syntax::{Arg, block, flag, key, one_of, option, text};
 use std::ffi::CStr;
+use std::sync::Arc;
 
 /// ```text
 /// DIRTY.CONSUME stream GROUP group consumer [ACK n id [id …]] [PENDING] [COUNT n] [BLOCK ms] [RAW|JSON]
@@ -93,26 +95,30 @@ impl Command for Consume {
                 match block.filter(|_| outcome.reply.is_empty() && !more) {
                     None => reply_group(events, &outcome.reply),
                     Some(timeout_ms) => {
-                        let awaited = WaitingGroup {
-                            group: group.to_vec(),
-                            consumer: consumer.to_vec(),
+                        let group = waiting::name_of(call, group);
+                        let consumer = consumer.into();
+                        let awaited = Box::new(WaitingGroup {
+                            seat: Seat::take(call.ctx, &call.key, &group, &consumer)?,
+                            group: Arc::clone(&group),
+                            consumer,
                             count,
                             form,
-                            seat: Seat::take(call.ctx, &call.key, group, consumer)?,
-                        };
-                        let awaited = Box::new(awaited);
+                        });
                         waiting::wait(call, Some(group), timeout_ms, outcome.due_ms, awaited)?;
                     }
                 }
             }
             Reader::Cursor { name, ack } => {
-                let (outcome, events) = follow(call, name, ack.as_ref(), None, count, form)?;
+                let looked_at = waiting::looked_at(block.is_some());
+                let (outcome, events) =
+                    follow(call, name, ack.as_ref(), None, (count, form), looked_at)?;
                 let followed = &outcome.reply;
                 match block.filter(|_| followed.is_empty()) {
                     None => reply_position(events, followed),
                     Some(timeout_ms) => {
+                        let name = waiting::name_of(call, name);
                         let awaited = Box::new(WaitingCursor {
-                            name: name.to_vec(),
+                            name: Arc::clone(&name),
                             count,
                             form,
                             passed: followed.position.clone(),
@@ -152,8 +158,8 @@ fn follow<'c>(
     cursor: &[u8],
     ack: Option<&Position>,
     passed: Option<&Position>,
-    count: u32,
-    form: Form,
+    (count, form): (u32, Form),
+    looked_at: u32,
 ) -> Result<(Outcome<Followed>, Events<'c>), Error> {
     let events = Events::open(call.reply(), form);
     let follow = Follow {
@@ -163,7 +169,6 @@ fn follow<'c>(
         passed,
         is_primary: flags::is_primary(call.ctx),
     };
-    let looked_at = config::reading_limits().looked_at;
     act_and_give(call, cursor, events, |readers, now_ms, source| {
         readers.follow(&follow, looked_at, now_ms, source)
     })
@@ -202,8 +207,8 @@ pub fn reply_position(events: Events, followed: &Followed) {
 
 /// A consumer of a group that waits.
 struct WaitingGroup {
-    group: Vec<u8>,
-    consumer: Vec<u8>,
+    group: Arc<[u8]>,
+    consumer: Arc<[u8]>,
     count: u32,
     form: Form,
     seat: Seat,
@@ -244,10 +249,27 @@ impl Await for WaitingGroup {
         reply_group(Events::new(reply, self.form), &consumed);
     }
 
-    fn reset(&mut self) {}
+    fn reset(&mut self, call: &Call) {
+        self.seat.take_again(call.ctx, &call.key);
+    }
 
     fn takes(&self) -> bool {
         true
+    }
+
+    fn is_looking(&self) -> bool {
+        false
+    }
+
+    fn may_get(&mut self) -> bool {
+        let may_get =
+            |readers: &mut Readers, now_ms| readers.may_get(&self.group, &self.consumer, now_ms);
+        self.seat.look(may_get).unwrap_or(true)
+    }
+
+    fn share(&self, most: u32) -> (u32, u32) {
+        let ready = |readers: &mut Readers, now_ms| readers.ready(&self.group, now_ms, most);
+        (self.seat.look(ready).unwrap_or(0), self.count)
     }
 
     fn consumer(&self) -> Option<&[u8]> {
@@ -261,7 +283,7 @@ impl Await for WaitingGroup {
 
 /// A reader of a cursor that waits.
 struct WaitingCursor {
-    name: Vec<u8>,
+    name: Arc<[u8]>,
     count: u32,
     form: Form,
     /// It has looked at everything up to here, and nothing was for it.
@@ -279,10 +301,9 @@ impl Await for WaitingCursor {
             passed: Some(&self.passed),
             is_primary: flags::is_primary(call.ctx),
         };
-        let looked_at = config::reading_limits().looked_at;
         let outcome =
             super::acting::look(call, Kind::Cursor, &self.name, |readers, now_ms, source| {
-                readers.follow(&follow, looked_at, now_ms, source)
+                readers.follow(&follow, waiting::LOOKED_AT, now_ms, source)
             })?;
         if !outcome.reply.is_empty() {
             return Ok(Prospect::Some);
@@ -295,7 +316,9 @@ impl Await for WaitingCursor {
     fn serve(&mut self, call: &Call) -> Result<(), Error> {
         Rights::of(call).check_still::<Consume>(call)?;
         let passed = Some(&self.passed);
-        let (outcome, events) = follow(call, &self.name, None, passed, self.count, self.form)?;
+        let batch = (self.count, self.form);
+        let looked_at = waiting::LOOKED_AT;
+        let (outcome, events) = follow(call, &self.name, None, passed, batch, looked_at)?;
         reply_position(events, &outcome.reply);
         Ok(())
     }
@@ -312,12 +335,24 @@ impl Await for WaitingCursor {
         reply_position(Events::new(reply, self.form), &followed);
     }
 
-    fn reset(&mut self) {
+    fn reset(&mut self, _: &Call) {
         self.passed.epoch = 0;
     }
 
     fn takes(&self) -> bool {
         false
+    }
+
+    fn is_looking(&self) -> bool {
+        self.more
+    }
+
+    fn may_get(&mut self) -> bool {
+        true
+    }
+
+    fn share(&self, most: u32) -> (u32, u32) {
+        (most, 0)
     }
 
     fn consumer(&self) -> Option<&[u8]> {

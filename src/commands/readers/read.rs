@@ -52,8 +52,11 @@ impl Command for Read {
         let request = Request::parse(Args::new(call.args), &config::limits())?;
         let events = Events::new(call.reply(), request.batch.form);
         let count = request.batch.count;
-        let (followed, due_ms, events) = read(call, &request, request.from, count, true, events)?;
         let block = request.batch.block.filter(|_| flags::may_block(call.ctx));
+        let looked_at = waiting::looked_at(block.is_some());
+        let from = request.from;
+        let (followed, due_ms, events) =
+            read(call, &request, from, count, true, looked_at, events)?;
         match block.filter(|_| followed.is_empty()) {
             None => {
                 reply_position(events, &followed);
@@ -78,6 +81,7 @@ fn read<G: Giver>(
     from: Start,
     count: u32,
     is_first: bool,
+    looked_at: u32,
     giver: G,
 ) -> Result<(Followed, Option<u64>, G), Error> {
     // It writes to no dead stream.
@@ -92,7 +96,7 @@ fn read<G: Giver>(
         min_age_ms: request.min_age_ms,
         filter: &request.filter,
         count,
-        looked_at: config::reading_limits().looked_at,
+        looked_at,
         // Where a call that waits goes on was looked at before.
         is_primary: is_first && flags::is_primary(call.ctx),
     };
@@ -118,7 +122,9 @@ impl WaitingRead {
 
 impl Await for WaitingRead {
     fn prospect(&mut self, call: &Call) -> Result<Prospect, Error> {
-        let (followed, due_ms, ()) = read(call, &self.request, self.from(), 1, false, ())?;
+        let looked_at = waiting::LOOKED_AT;
+        let (followed, due_ms, ()) =
+            read(call, &self.request, self.from(), 1, false, looked_at, ())?;
         if !followed.is_empty() {
             return Ok(Prospect::Some);
         }
@@ -132,7 +138,16 @@ impl Await for WaitingRead {
         let batch = self.request.batch;
         let events = Events::new(call.reply(), batch.form);
         let count = batch.count;
-        let (followed, _, events) = read(call, &self.request, self.from(), count, false, events)?;
+        let looked_at = waiting::LOOKED_AT;
+        let (followed, _, events) = read(
+            call,
+            &self.request,
+            self.from(),
+            count,
+            false,
+            looked_at,
+            events,
+        )?;
         reply_position(events, &followed);
         Ok(())
     }
@@ -149,10 +164,22 @@ impl Await for WaitingRead {
         reply_position(Events::new(reply, self.request.batch.form), &followed);
     }
 
-    fn reset(&mut self) {}
+    fn reset(&mut self, _: &Call) {}
 
     fn takes(&self) -> bool {
         false
+    }
+
+    fn is_looking(&self) -> bool {
+        self.more
+    }
+
+    fn may_get(&mut self) -> bool {
+        true
+    }
+
+    fn share(&self, most: u32) -> (u32, u32) {
+        (most, 0)
     }
 
     fn consumer(&self) -> Option<&[u8]> {

@@ -4,11 +4,11 @@ mod due;
 mod give;
 
 use super::act::{Act, Outcome};
-use super::lane::{Standing, flags};
+use super::lane::{Lane, Standing, flags};
 use super::op::Op;
 use super::readers::Readers;
 use super::refusal::Refusal;
-use super::settings::{Kind, Settings};
+use super::settings::{Kind, Order, Settings};
 use super::stream::Stream;
 use crate::entity::event_id::EventId;
 use std::collections::HashSet;
@@ -245,6 +245,40 @@ impl<'a, 'r> Consuming<'a, 'r> {
             is_cut: false,
             young_until: None,
         }
+    }
+}
+
+impl Readers {
+    /// How many lanes of a group, up to this many, consumers that ask after each other may take now, as far as the group
+    /// itself tells.
+    pub fn ready(&self, group: &[u8], now_ms: u64, most: u32) -> u32 {
+        let Some((reader, group)) = self
+            .get(group)
+            .and_then(|reader| Some((reader, reader.group()?)))
+        else {
+            return 0;
+        };
+        let settings = &reader.settings;
+        if settings.order == Order::Stream {
+            return most.min(1);
+        }
+        let pending = &group.pending;
+        let lists = [Standing::Free, Standing::Silent, Standing::Queued];
+        let free = lists.map(|standing| pending.list(standing).len);
+        let free = free.into_iter().fold(0, u32::saturating_add);
+        let cap = usize::try_from(most).unwrap_or(usize::MAX);
+        let is_due = |lane: &&Lane| {
+            let at = lane.at.min(now_ms).max(self.since());
+            at.saturating_add(settings.claim_ms) <= now_ms
+        };
+        let held = pending.standing(Standing::Held).take_while(is_due);
+        let delayed = pending.delayed().take_while(|(due, _)| *due <= now_ms);
+        let due = held
+            .take(cap)
+            .count()
+            .saturating_add(delayed.take(cap).count());
+        let due = u32::try_from(due).unwrap_or(most);
+        free.saturating_add(due).min(most)
     }
 }
 
