@@ -276,3 +276,167 @@ fn a_reader_that_a_timer_wakes_for_nothing_may_be_killed() {
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(redis.run("PING"), "PONG");
 }
+
+#[test]
+fn what_waits_behind_a_held_key_costs_those_that_wait_nothing() {
+    let (server, mut redis) = started();
+    redis.run("DIRTY.READER s GROUP g FROM 0 ORDER ENTITY");
+    redis.run("DIRTY.FLUSH user INSERT 7 0");
+    consume(&mut redis, "s GROUP g holder");
+    let _readers: Vec<Conn> = (0..200)
+        .map(|n| {
+            let mut reader = server.connect();
+            let line = format!("DIRTY.CONSUME s GROUP g w{n} BLOCK 0");
+            reader.send(&words(&line)).expect("sent");
+            reader
+        })
+        .collect();
+    server.wait_for_blocked(200);
+    let start = Instant::now();
+    for _ in 0..300 {
+        redis.run("DIRTY.FLUSH user DELETE 7");
+    }
+    // If each reads them all again for each, it takes 20 s.
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    server.wait_for_blocked(200);
+    assert_eq!(redis.run("XLEN s"), "(301)");
+}
+
+/// A group that has as much queued as it may gives nothing new to anybody, also not an empty answer.
+#[test]
+fn readers_of_a_group_that_is_stalled_wait() {
+    let (server, mut redis) = started();
+    redis.run("CONFIG SET dirty.max-queued 1");
+    redis.run("DIRTY.READER s GROUP g FROM 0 ORDER ENTITY");
+    redis.run("DIRTY.FLUSH user INSERT 7 0");
+    consume(&mut redis, "s GROUP g holder");
+    for _ in 0..3 {
+        redis.run("DIRTY.FLUSH user DELETE 7");
+    }
+    let mut readers: Vec<Conn> = (0..3).map(|_| server.connect()).collect();
+    for (n, reader) in readers.iter_mut().enumerate() {
+        let line = format!("DIRTY.CONSUME s GROUP g w{n} BLOCK 0");
+        reader.send(&words(&line)).expect("sent");
+        server.wait_for_blocked(n + 1);
+    }
+    for n in 20..25 {
+        redis.run(&format!("DIRTY.FLUSH user INSERT {n} 0"));
+        std::thread::sleep(Duration::from_millis(20));
+        server.wait_for_blocked(3);
+    }
+    redis.run("DIRTY.LEAVE s GROUP g holder");
+    let got = read(&readers[0].receive().expect("a reply"));
+    assert!(!got.ids.is_empty(), "{got:?}");
+}
+
+#[test]
+fn readers_that_look_through_a_backlog_leave_the_server_to_others() {
+    const BEHIND: usize = 20_000;
+    let (server, mut redis) = started();
+    for _ in 0..BEHIND / 5000 {
+        flush(&mut redis, 5000);
+    }
+    redis.run("DIRTY.READER s CURSOR far FROM 0 WHERE ENTITY other");
+    let mut readers: Vec<Conn> = (0..60).map(|_| server.connect()).collect();
+    for (n, reader) in readers.iter_mut().enumerate() {
+        let line = match n % 2 {
+            0 => "DIRTY.READ s FROM 0 BLOCK 0 WHERE ENTITY other",
+            _ => "DIRTY.CONSUME s CURSOR far BLOCK 0",
+        };
+        reader.send(&words(line)).expect("sent");
+    }
+    let mut worst = Duration::ZERO;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        let asked = Instant::now();
+        redis.run("DIRTY.FLUSH user INSERT e7 0");
+        worst = worst.max(asked.elapsed());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Each looks at 10,000 for 20 ms in one go otherwise.
+    server.wait_for_blocked(60);
+    assert!(worst < Duration::from_millis(400), "{worst:?}");
+    redis.run("DIRTY.DECLARE other STATELESS STREAM s");
+    redis.run("DIRTY.FLUSH other INSERT 5 0");
+    for (n, reader) in readers.iter_mut().enumerate() {
+        let got = read(&reader.receive().expect("a reply"));
+        assert_eq!(got.events, ["5"], "{n}");
+    }
+}
+
+#[test]
+fn nobody_is_answered_because_a_reader_of_another_stream_was_woken() {
+    let (server, mut redis) = started();
+    redis.run("DIRTY.READER s GROUP g FROM 0 WHERE OPS D");
+    redis.run("DIRTY.READER t GROUP h FROM 0 CLAIM 60000");
+    for n in 1..9 {
+        redis.run(&format!("XADD t 1-{n} a b"));
+    }
+    let mut waiting: Vec<Conn> = (0..50).map(|_| server.connect()).collect();
+    for (n, reader) in waiting.iter_mut().enumerate() {
+        let line = format!("DIRTY.CONSUME s GROUP g w{n} BLOCK 0");
+        reader.send(&words(&line)).expect("sent");
+    }
+    server.wait_for_blocked(50);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let mut worker = server.connect();
+            scope.spawn(move || {
+                while start.elapsed() < Duration::from_secs(2) {
+                    let got = consume(&mut worker, &format!("t GROUP h k{n} COUNT 1 BLOCK 100"));
+                    for id in got.ids {
+                        worker.run(&format!("DIRTY.FAIL t GROUP h k{n} why DELAY 2 {id}"));
+                    }
+                }
+            });
+        }
+        while start.elapsed() < Duration::from_secs(2) {
+            redis.run("DIRTY.FLUSH user INSERT 7 0");
+        }
+    });
+    server.wait_for_blocked(50);
+    redis.run("DIRTY.FLUSH user DELETE 7");
+    server.wait_for_blocked(49);
+}
+
+/// One in each ms takes a second and a half.
+#[test]
+fn a_thousand_events_that_are_given_back_are_taken_at_once() {
+    let (server, mut redis) = started();
+    redis.run("DIRTY.READER s GROUP g FROM 0");
+    flush(&mut redis, READERS);
+    consume(&mut redis, "s GROUP g holder COUNT 1000");
+    let mut readers = waiting(&server, |n| format!("CONSUME s GROUP g w{n} COUNT 1"));
+    let start = Instant::now();
+    redis.run("DIRTY.LEAVE s GROUP g holder");
+    for (n, reader) in readers.iter_mut().enumerate() {
+        let got = read(&reader.receive().expect("a reply"));
+        assert_eq!(got.ids.len(), 1, "{n}");
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_millis(900), "{took:?}");
+}
+
+#[test]
+fn those_that_wait_for_a_reader_share_its_name() {
+    const BYTES: usize = 8 << 20;
+    let (server, mut redis) = started();
+    let name = "g".repeat(BYTES);
+    redis.raw(&["DIRTY.READER", "s", "GROUP", &name, "FROM", "0"]);
+    let mut wait = |consumer: &str| {
+        let mut reader = server.connect();
+        let words = ["DIRTY.CONSUME", "s", "GROUP", &name, consumer, "BLOCK", "0"];
+        reader.send(&words.map(String::from)).expect("sent");
+        reader
+    };
+    let _first = wait("w0");
+    server.wait_for_blocked(1);
+    let before = redis.used_memory();
+    let _readers: Vec<Conn> = (1..9).map(|n| wait(&format!("w{n}"))).collect();
+    server.wait_for_blocked(9);
+    let each = (redis.used_memory() - before) / 8;
+    // The server itself keeps the arguments of each call.
+    assert!(each < 3 * BYTES as i64, "{each} bytes");
+}
