@@ -425,7 +425,7 @@ fn those_that_wait_for_a_reader_share_its_name() {
     let (server, mut redis) = started();
     let name = "g".repeat(BYTES);
     redis.raw(&["DIRTY.READER", "s", "GROUP", &name, "FROM", "0"]);
-    let mut wait = |consumer: &str| {
+    let wait = |consumer: &str| {
         let mut reader = server.connect();
         let words = ["DIRTY.CONSUME", "s", "GROUP", &name, consumer, "BLOCK", "0"];
         reader.send(&words.map(String::from)).expect("sent");
