@@ -67,7 +67,8 @@ DIRTY.READER s GROUP g FROM 0 MAXDELIVERIES 1 => ERR MAXDELIVERIES must be an in
 DIRTY.READER s GROUP g FROM 0 SHARD 0 2 => ERR SHARD requires CURSOR
 DIRTY.READER s CURSOR c FROM 0 CLAIM 5 => ERR CLAIM requires GROUP
 DIRTY.READER s CURSOR c FROM SNAPSHOT 1 user =>
- ERR invalid FROM \"SNAPSHOT\", expected 0, $, a position, an event id or a time in ms
+ ERR SNAPSHOT cannot begin with \"user\": it is STATELESS and has no snapshots
+DIRTY.READER s GROUP c FROM SNAPSHOT 1 user => ERR SNAPSHOT requires CURSOR
 DIRTY.READER s GROUP g FROM 9999999999999-5 => ERR #5 is beyond the end of the stream
 DIRTY.READER s GROUP g FROM 0 CLAIM 5 CLAIM 5 => ERR CLAIM is given twice
 SET k v => OK
