@@ -492,8 +492,10 @@ impl Round {
     /// One was woken that takes what it finds. Whether the next may be, too.
     fn goes_on(&mut self, client: &Handle<Waiting>, (ready, takes): (u32, u32)) -> bool {
         if client.is_over() {
-            // It was served at once, and the next sees what it has left.
+            // It was served at once, and the next sees what it has left, and when that comes due.
             self.left = None;
+            self.only = None;
+            self.has_looked = false;
             return true;
         }
         let left = self.left.unwrap_or(ready).saturating_sub(takes);
