@@ -417,12 +417,14 @@ impl Alarm for Due {
             if begun.elapsed() >= BUDGET {
                 break; // The rest has been due for longer then, and comes first.
             }
+            // Clients that are served at once tell when something comes due for the others.
+            registry(|registry| registry.set_due(&subject, None));
             let index = u32::try_from(subject.database).ok();
             let next_ms = match writes_are_paused() {
                 true => Some(now_ms.saturating_add(PAUSED_MS)),
                 false => keys::with_database(ctx, index, || look(ctx, &subject, begun)).flatten(),
             };
-            registry(|registry| registry.set_due(&subject, next_ms));
+            registry(|registry| registry.sooner(&subject, next_ms));
         }
         registry(|registry| registry.arm(ctx));
     }
