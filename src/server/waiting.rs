@@ -10,6 +10,7 @@ use crate::redis::acl::User;
 use crate::redis::blocking::{Handle, Wait, Waiter};
 use crate::redis::event_loop::{self, Task};
 use crate::redis::flags::{self, writes_are_paused};
+use crate::redis::keys::Key;
 use crate::redis::reply::Reply;
 use crate::redis::timer::{Alarm, Timer};
 use crate::redis::{clock, guard, keys, server_events};
@@ -484,6 +485,8 @@ impl Round {
                 let share = takes.then(|| waiting.awaited.share(AT_ONCE));
                 return Answer::Something(share);
             }
+            // The server refuses the timer what it allows the client, who has said ASKING: the slot is still coming here.
+            Err(Error::TryAgain) if waiting.has_its_keys(ctx) => (Answer::Nothing, None),
             // An error is the client's to hear.
             Err(_) => return Answer::Something(None),
         };
@@ -572,6 +575,13 @@ impl Waiting {
             caller: Caller::Waiting(self.user.as_deref()),
         };
         run(self.awaited.as_mut(), &call)
+    }
+
+    /// Whether what it waits for is here: the stream, and the readers if it has one.
+    fn has_its_keys(&self, ctx: &Context) -> bool {
+        let is_here = |name: &RedisString| !Key::read(ctx, name).is_missing();
+        is_here(&keys::string(&self.key))
+            && (self.subject.reader.is_none() || is_here(&readers::key_of(&self.key)))
     }
 
     fn prospect(&mut self, ctx: &Context) -> Result<Prospect, Error> {
