@@ -20,7 +20,9 @@ def test_the_first_page_of_the_readme(client: ds.Client) -> None:
     assert client.get(users, 42) == {"name": "Alice", "age": 31}
     assert client.get(users, 7) is None
     assert dict(client.scan(users)) == {"42": {"name": "Alice", "age": 31}}
-    assert client.group("user-changes", "mailer", start="0", order="ENTITY", max_deliveries=5) is True
+    assert (
+        client.group("user-changes", "mailer", start="0", order="ENTITY", max_deliveries=5) is True
+    )
     batch = client.consume("user-changes", "mailer", "m1", entities=[users], block=0.1)
     (event,) = batch.events
     assert (event.op, event.entity, event.id, event.deliveries) == ("insert", "user", "42", 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _stats
+from ._entity import at_partition
 from ._events import NO_ENTITIES
 from ._operations import Effect, Flushed
 from ._replies import count, done, ids, ok, pairs
@@ -259,14 +260,17 @@ def get(
     """DIRTY.GET of snapshots as JSON, or as the stored texts, which may be any bytes."""
     return Command(
         (b"DIRTY.GET", name(key), b"RAW" if raw else b"JSON", *map(id_bytes, entity_ids)),
-        lambda reply: [
-            None if told is None else _snapshot(told, types, raw=raw) for told in reply
-        ],
+        lambda reply: [None if told is None else _snapshot(told, types, raw=raw) for told in reply],
     )
 
 
 def scan(
-    key: Name, cursor: Word, types: Mapping[str, str], *, limit: int | None = None, raw: bool = False
+    key: Name,
+    cursor: Word,
+    types: Mapping[str, str],
+    *,
+    limit: int | None = None,
+    raw: bool = False,
 ) -> Command[tuple[Word, list[tuple[Word, dict[Name, Any]]]]]:
     """DIRTY.SCAN: the next cursor, and pairs of an id and a snapshot."""
     return Command(
@@ -280,7 +284,9 @@ def scan(
 
 def _snapshot(told: Any, types: Mapping[str, str], *, raw: bool) -> dict[Name, Any]:
     if raw:
-        return decoded_fields({text(field): text(value) for field, value in pairs(told)}, types, stored=True)
+        return decoded_fields(
+            {text(field): text(value) for field, value in pairs(told)}, types, stored=True
+        )
     fields = json.loads(told)
     if fields.keys() == {"id", "base64"} and isinstance(fields["base64"], dict):
         fields = unwrapped_fields(fields["base64"], types)
@@ -303,7 +309,10 @@ def reconcile(
     if dry_run:
         words.append(b"DRYRUN")
     words += _count(limit)
-    parsers: dict[str, Callable[[Any], Any]] = {"BEGIN": done, "ABORT": lambda reply: count(reply) == 1}
+    parsers: dict[str, Callable[[Any], Any]] = {
+        "BEGIN": done,
+        "ABORT": lambda reply: count(reply) == 1,
+    }
     return Command(tuple(words), parsers.get(step, _stats.reconcile_status))
 
 
@@ -344,7 +353,9 @@ def group(
         words += (b"MAXDELIVERIES", number(max_deliveries))
     if on_dead is not None:
         words += (b"ONDEAD", name(on_dead))
-    words += _of_both(dead, min_age, where, revision)
+    words += _of_both(
+        None if dead is None else at_partition(dead, partition), min_age, where, revision
+    )
     return Command(tuple(words), ok)
 
 
@@ -365,7 +376,9 @@ def cursor(
     if start is not None:
         words += (b"FROM", *start_words(start, partition))
     words += _shard(shard)
-    words += _of_both(dead, min_age, where, revision)
+    words += _of_both(
+        None if dead is None else at_partition(dead, partition), min_age, where, revision
+    )
     return Command(tuple(words), ok)
 
 
@@ -479,7 +492,9 @@ def ack_position(stream: Name, cursor: Name, position: str) -> Command[bool]:
     )
 
 
-def hold(stream: Name, group: Name, consumer: Name, event_ids: Sequence[str] = ()) -> Command[list[str]]:
+def hold(
+    stream: Name, group: Name, consumer: Name, event_ids: Sequence[str] = ()
+) -> Command[list[str]]:
     """DIRTY.HOLD: the ids that are not held; without ids, of all that the consumer holds."""
     words = (b"DIRTY.HOLD", name(stream), b"GROUP", name(group), name(consumer))
     return Command((*words, *map(name, event_ids)), ids)
@@ -560,7 +575,7 @@ class Dead:
 
     def words(self) -> tuple[Word, ...]:
         """The selector."""
-        if [self.entity, self.key, self.ids].count(None) < 2:  # noqa: PLR2004
+        if [self.entity, self.key, self.ids].count(None) < 2:
             raise ValueError("give one of entity, key and ids")
         if self.entity is not None:
             return (b"ENTITY", name(self.entity[0]), id_bytes(self.entity[1]))

@@ -11,7 +11,7 @@ from typing import Any
 import redis
 from redis.exceptions import ResponseError
 
-from .errors import DirtyError, typed
+from .errors import typed
 
 GRACE = 10.0
 """How many seconds a reply may come later than BLOCK, where the connection has no time-out of its own."""
@@ -29,19 +29,14 @@ NAMED: tuple[str, ...] = ("_",) if redis.VERSION < (5, 3) else ()
 """What a pool's `get_connection` wants."""
 
 
-def grace(connection: Any) -> float:
-    """How many seconds a reply may come later than BLOCK."""
+def late(connection: Any, block: float) -> float | None:
+    """How many seconds a reply may take that BLOCK delays; None is for ever."""
     timeout = getattr(connection, "socket_timeout", None)
-    return GRACE if timeout is None else float(timeout)
+    return None if block == 0 else block + (GRACE if timeout is None else float(timeout))
 
 
 def checked(reply: Any) -> Any:
     """A reply, unless it is an error."""
     if isinstance(reply, ResponseError):
-        raise classified(reply)
+        raise typed(reply)
     return reply
-
-
-def classified(error: ResponseError) -> ResponseError:
-    """The error as the class of its code, without what redis-py says around it."""
-    return error if isinstance(error, DirtyError) else typed(error)

@@ -120,7 +120,9 @@ class Event:
             state = self.before or {name: change.old for name, change in self.changes.items()}
         else:
             state = self.after or {name: change.new for name, change in self.changes.items()}
-        loaded: T = known.load(self.id, {name: value for name, value in state.items() if value is not None})
+        loaded: T = known.load(
+            self.id, {name: value for name, value in state.items() if value is not None}
+        )
         return loaded
 
 
@@ -248,5 +250,3 @@ def _dead(told: dict[str, Any]) -> Dead:
         first=moment(told["first-ms"]),
         last=moment(told["last-ms"]),
     )
-
-

@@ -1,7 +1,7 @@
 """What takes several commands, written once for both clients: generators that yield commands and get their values.
 
-A plan that yields a command gets its value, or the error is raised there. One that yields a list of commands gets a list,
-in which the value of a refused command is its error; the list is sent at once.
+A plan that yields a command gets its value, or the error is raised there. One that yields a list of commands gets a
+list, in which the value of a refused command is its error; the list is sent at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import AsyncIterable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 from redis.exceptions import ResponseError
@@ -24,7 +24,7 @@ from ._stats import ReconcileStatus
 from .errors import BadValueError, LimitError, NoDeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from ._operations import Ack, Operation
     from ._values import Value
@@ -72,9 +72,7 @@ def flush(
     if ack is not None and len(split) > 1:
         raise ValueError("a flush with ack= is one unit, so its entities must be in one partition")
     commands = {
-        n: _commands.flush(
-            entity.keys[n], (made[index] for index in indexes), ack=ack, **options
-        )
+        n: _commands.flush(entity.keys[n], (made[index] for index in indexes), ack=ack, **options)
         for n, indexes in split.items()
     }
     values = yield from _declared(entity, commands)
@@ -141,7 +139,9 @@ def commit(entity: Entity, tokens: Sequence[Name]) -> Plan[list[list[Any] | None
     """Commits at all partitions: the results of each flush, partition by partition; None where nothing waits."""
     values = raised((yield [_commands.commit(key, tokens) for key in entity.keys]))
     return [
-        list(itertools.chain.from_iterable(some)) if (some := [v for v in of_token if v is not None]) else None
+        list(itertools.chain.from_iterable(some))
+        if (some := [v for v in of_token if v is not None])
+        else None
         for of_token in zip(*values, strict=True)
     ]
 
@@ -168,6 +168,24 @@ def chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
     iterator = iter(rows)
     while chunk := list(itertools.islice(iterator, size)):
         yield chunk
+
+
+async def async_chunks(
+    rows: Iterable[Row] | AsyncIterable[Row], size: int
+) -> AsyncIterator[list[Row]]:
+    """The same of rows that may have to be awaited."""
+    if not isinstance(rows, AsyncIterable):
+        for chunk in chunks(rows, size):
+            yield chunk
+        return
+    gathered: list[Row] = []
+    async for row in rows:
+        gathered.append(row)
+        if len(gathered) == size:
+            yield gathered
+            gathered = []
+    if gathered:
+        yield gathered
 
 
 def send_rows(
@@ -206,7 +224,7 @@ def seed(entity: Entity, rows: Sequence[Row], batch: int) -> Plan[int]:
 
 
 class Reconciliation:
-    """A run of DIRTY.RECONCILE over all partitions: `begin`, `send` until there are no more rows, `sweep`; or `abort`."""
+    """A run of DIRTY.RECONCILE over all partitions: `begin`, `send` until all rows are sent, `sweep`; or `abort`."""
 
     def __init__(
         self,
@@ -327,3 +345,10 @@ def on_all(
 ) -> Plan[list[T]]:
     """A command at all partitions of a stream."""
     return raised((yield [command(key, n) for n, key in stream_keys(stream)]))
+
+
+def any_of(
+    stream: Stream | Name, command: Callable[[Name, int | None], Command[bool]]
+) -> Plan[bool]:
+    """Whether a command did something at any partition of a stream."""
+    return any((yield from on_all(stream, command)))

@@ -257,7 +257,9 @@ def _seconds(told: Mapping[str, Any]) -> dict[str, Any]:
     made = {}
     for name, value in told.items():
         if name.endswith("-ms"):
-            made[name.removesuffix("-ms").replace("-", "_")] = None if value is None else value / 1000
+            made[name.removesuffix("-ms").replace("-", "_")] = (
+                None if value is None else value / 1000
+            )
         else:
             made[name.replace("-", "_")] = value
     return made

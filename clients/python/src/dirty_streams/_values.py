@@ -58,7 +58,11 @@ def _check(field: Name, value: Value) -> None:
     """Refuses what the module would refuse less clearly: on the first level the error can name the field."""
     if not isinstance(field, (str, bytes)):
         raise TypeError(f"a field's name is str or bytes, not {field!r}")
-    finite = value.is_finite() if isinstance(value, decimal.Decimal) else not isinstance(value, float) or math.isfinite(value)
+    finite = (
+        value.is_finite()
+        if isinstance(value, decimal.Decimal)
+        else not isinstance(value, float) or math.isfinite(value)
+    )
     if not finite:
         raise BadValueError(f"field {_shown(field)} takes a finite number, not {value}")
 

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import redis
-from redis.exceptions import (
-    AskError,
-    ConnectionError,  # noqa: A004
-    MovedError,
-    ResponseError,
-    TimeoutError,  # noqa: A004
-    TryAgainError,
-)
+from redis.exceptions import ResponseError
 
 from . import _commands, _plans
 from ._commands import Command, Dead
-from ._connections import NAMED, REDIRECTIONS, RETRIES, TRY_AGAIN, checked, grace
+from ._connections import checked
 from ._events import NO_ENTITIES, Batch, Entities
+from ._transport import replies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import Literal, overload
+    from typing import Literal
 
     from ._entity import Entity, Stream
     from ._operations import Ack, Effect, Flushed
@@ -51,13 +44,14 @@ class Client:
 
     def execute(self, command: Command[T]) -> T:
         """Sends a command and returns its value."""
-        (reply,) = self._replies([command])
+        (reply,) = replies(self.redis, [command])
         return command.parse(checked(reply))
 
     def execute_all(self, commands: Sequence[Command[Any]]) -> list[Any]:
         """Sends commands at once and returns their values; that of a refused command is its error."""
+        told = replies(self.redis, commands)
         values: list[Any] = []
-        for command, reply in zip(commands, self._replies(commands), strict=True):
+        for command, reply in zip(commands, told, strict=True):
             try:
                 values.append(command.parse(checked(reply)))
             except ResponseError as error:
@@ -73,18 +67,13 @@ class Client:
                     continue
                 try:
                     value = self.execute(request)
-                except Exception as error:  # noqa: BLE001
+                except Exception as error:
                     request = plan.throw(error)
                 else:
                     request = plan.send(value)
         except StopIteration as end:
             result: T = end.value
             return result
-
-    def _replies(self, commands: Sequence[Command[Any]]) -> list[Any]:
-        if isinstance(self.redis, redis.RedisCluster):
-            return _Cluster(self.redis).replies(commands)
-        return _replies(self.redis, commands)
 
     # Declarations.
 
@@ -102,39 +91,37 @@ class Client:
 
     # Writing entities.
 
-    if TYPE_CHECKING:
+    @overload
+    def flush(
+        self,
+        entity: Entity,
+        *operations: Any,
+        meta: Mapping[Name, Name] | None = None,
+        with_events: Literal[False] = False,
+        force: bool = False,
+        once: Name | None = None,
+        once_for: Span | None = None,
+        defer: Name | None = None,
+        run: Name | None = None,
+        dry_run: bool = False,
+        ack: Ack | None = None,
+    ) -> list[Effect]: ...
 
-        @overload
-        def flush(
-            self,
-            entity: Entity,
-            *operations: Any,
-            meta: Mapping[Name, Name] | None = None,
-            with_events: Literal[False] = False,
-            force: bool = False,
-            once: Name | None = None,
-            once_for: Span | None = None,
-            defer: Name | None = None,
-            run: Name | None = None,
-            dry_run: bool = False,
-            ack: Ack | None = None,
-        ) -> list[Effect]: ...
-
-        @overload
-        def flush(
-            self,
-            entity: Entity,
-            *operations: Any,
-            meta: Mapping[Name, Name] | None = None,
-            with_events: Literal[True],
-            force: bool = False,
-            once: Name | None = None,
-            once_for: Span | None = None,
-            defer: Name | None = None,
-            run: Name | None = None,
-            dry_run: bool = False,
-            ack: Ack | None = None,
-        ) -> list[Flushed]: ...
+    @overload
+    def flush(
+        self,
+        entity: Entity,
+        *operations: Any,
+        meta: Mapping[Name, Name] | None = None,
+        with_events: Literal[True],
+        force: bool = False,
+        once: Name | None = None,
+        once_for: Span | None = None,
+        defer: Name | None = None,
+        run: Name | None = None,
+        dry_run: bool = False,
+        ack: Ack | None = None,
+    ) -> list[Flushed]: ...
 
     def flush(self, entity: Entity, *operations: Any, **options: Any) -> list[Any]:
         """Writes entities, as one unit; of a type with partitions, as one unit for each partition.
@@ -144,10 +131,10 @@ class Client:
         Args:
             entity: The entity type.
             operations: `snapshot(…)`, `insert(…)`, …; an instance of the type's class is its snapshot.
-            options: `meta` are pairs for all events. `with_events` returns `Flushed`. `force` applies the operations whatever
-                their versions are. `once` is a token under which the flush happens once, for `once_for` seconds. `defer` is
-                a token under which it waits for `commit`. `run` is a run of a reconciliation. `dry_run` changes nothing.
-                `ack` acknowledges events in the same unit.
+            options: `meta` are pairs for all events. `with_events` returns `Flushed`. `force` applies the operations
+                whatever their versions are. `once` is a token under which the flush happens once, for `once_for`
+                seconds. `defer` is a token under which it waits for `commit`. `run` is a run of a reconciliation.
+                `dry_run` changes nothing. `ack` acknowledges events in the same unit.
 
         Returns:
             An effect, or a `Flushed`, for each operation.
@@ -172,13 +159,16 @@ class Client:
 
     def get(self, entity: Entity, id: Id) -> dict[Any, Value] | None:  # noqa: A002
         """The snapshot of an entity; None if there is none."""
-        return self._run(_plans.get(entity, [id]))[0]
+        (found,) = self._run(_plans.get(entity, [id]))
+        return found
 
     def get_many(self, entity: Entity, ids: Iterable[Id]) -> list[dict[Any, Value] | None]:
         """The snapshots of entities, in the order of their ids."""
         return self._run(_plans.get(entity, list(ids)))
 
-    def scan(self, entity: Entity, *, limit: int | None = None) -> Iterator[tuple[Any, dict[Any, Value]]]:
+    def scan(
+        self, entity: Entity, *, limit: int | None = None
+    ) -> Iterator[tuple[Any, dict[Any, Value]]]:
         """The ids and snapshots of all entities, in pages of about `limit`. An entity may come twice."""
         raw = "base64" in entity.types
         for key in entity.keys:
@@ -207,10 +197,10 @@ class Client:
         Returns:
             How many rows were stored. All others were the same already.
         """
-        return sum(
-            self._run(_plans.seed(entity, chunk, batch))
-            for chunk in _plans.chunks(rows, batch * pipeline)
-        )
+        stored = 0
+        for chunk in _plans.chunks(rows, batch * pipeline):
+            stored += self._run(_plans.seed(entity, chunk, batch))
+        return stored
 
     def reconcile(
         self,
@@ -228,10 +218,10 @@ class Client:
 
         Args:
             entity: The entity type.
-            rows: All rows, as pairs of an id and a mapping, or as instances of the type's class. The transaction that reads
-                them must begin after this method is called: give a generator that begins it.
-            max_delete: How many entities may be deleted: a number, or a part such as `"1%"`; by default the larger of 10
-                and 1%.
+            rows: All rows, as pairs of an id and a mapping, or as instances of the type's class. The transaction that
+                reads them must begin after this method is called: give a generator that begins it.
+            max_delete: How many entities may be deleted: a number, or a part such as `"1%"`; by default the larger of
+                10 and 1%.
             batch: How many rows a flush has.
             pipeline: How many flushes are sent at once.
             run: The name of the run, by default a new one.
@@ -299,26 +289,24 @@ class Client:
         Returns:
             Whether the declaration was applied; False if one with a higher revision was kept.
         """
-        return any(
-            self._run(
-                _plans.on_all(
-                    stream,
-                    lambda key, n: _commands.group(
-                        key,
-                        name,
-                        start=start,
-                        order=order,
-                        claim=claim,
-                        max_pending=max_pending,
-                        max_deliveries=max_deliveries,
-                        dead=dead,
-                        on_dead=on_dead,
-                        min_age=min_age,
-                        where=where,
-                        revision=revision,
-                        partition=n,
-                    ),
-                )
+        return self._run(
+            _plans.any_of(
+                stream,
+                lambda key, n: _commands.group(
+                    key,
+                    name,
+                    start=start,
+                    order=order,
+                    claim=claim,
+                    max_pending=max_pending,
+                    max_deliveries=max_deliveries,
+                    dead=dead,
+                    on_dead=on_dead,
+                    min_age=min_age,
+                    where=where,
+                    revision=revision,
+                    partition=n,
+                ),
             )
         )
 
@@ -349,22 +337,20 @@ class Client:
         Returns:
             Whether the declaration was applied; False if one with a higher revision was kept.
         """
-        return any(
-            self._run(
-                _plans.on_all(
-                    stream,
-                    lambda key, n: _commands.cursor(
-                        key,
-                        name,
-                        start=start,
-                        shard=shard,
-                        dead=dead,
-                        min_age=min_age,
-                        where=where,
-                        revision=revision,
-                        partition=n,
-                    ),
-                )
+        return self._run(
+            _plans.any_of(
+                stream,
+                lambda key, n: _commands.cursor(
+                    key,
+                    name,
+                    start=start,
+                    shard=shard,
+                    dead=dead,
+                    min_age=min_age,
+                    where=where,
+                    revision=revision,
+                    partition=n,
+                ),
             )
         )
 
@@ -469,7 +455,7 @@ class Client:
     def hold(
         self, stream: Stream | Name, group: Name, consumer: Name, ids: Sequence[str] = ()
     ) -> list[str]:
-        """Says that a consumer still works on these events, or on all that it holds. Returns the ids it does not hold."""
+        """Says that a consumer still works on these events, or on all that it holds. Returns ids that it does not."""
         return self.execute(_commands.hold(_plans.stream_key(stream), group, consumer, ids))
 
     def fail(
@@ -530,7 +516,8 @@ class Client:
                 page = self.execute(
                     _commands.pending(key, group, consumer=consumer, after=after, limit=limit)
                 )
-                yield from page
+                for event in page:
+                    yield event
                 if not page:
                     break
                 after = page[-1].id
@@ -563,7 +550,9 @@ class Client:
         """Removes dead events, all or some, and returns how many. `kind` is `GROUP` or `CURSOR`."""
         dead, word = Dead(entity, key, ids), kind.encode()
         return sum(
-            self._run(_plans.on_all(stream, lambda at, _: _commands.discard(at, word, reader, dead)))
+            self._run(
+                _plans.on_all(stream, lambda at, _: _commands.discard(at, word, reader, dead))
+            )
         )
 
     def pause(self, stream: Stream | Name, group: Name, *, on: bool = True) -> None:
@@ -575,142 +564,15 @@ class Client:
     ) -> None:
         """Moves a reader to another place. `kind` is `GROUP` or `CURSOR`."""
         word = kind.encode()
-        self._run(
-            _plans.on_all(stream, lambda key, n: _commands.seek(key, word, reader, start, n))
-        )
+        self._run(_plans.on_all(stream, lambda key, n: _commands.seek(key, word, reader, start, n)))
 
     def forget(self, stream: Stream | Name, reader: Name, *, kind: str = "GROUP") -> bool:
         """Removes a reader, and returns whether there was one. `kind` is `GROUP` or `CURSOR`."""
         word = kind.encode()
-        return any(
-            self._run(_plans.on_all(stream, lambda key, _: _commands.forget(key, word, reader)))
-        )
+        return self._run(_plans.any_of(stream, lambda key, _: _commands.forget(key, word, reader)))
 
 
 def _entities(entities: Iterable[Entity] | Entities) -> Entities:
     if isinstance(entities, Entities):
         return entities
     return Entities(entities) if entities else NO_ENTITIES
-
-
-def _replies(client: redis.Redis, commands: Sequence[Command[Any]], *, asking: bool = False) -> list[Any]:
-    """The replies of a server, errors among them."""
-    connection: Any = client.connection  # type: ignore[attr-defined]
-    if connection is not None:
-        with getattr(client, "single_connection_lock", contextlib.nullcontext()):
-            return _sent(connection, commands, asking=asking)
-    pool = client.connection_pool
-    connection = pool.get_connection(*NAMED)
-    try:
-        return _sent(connection, commands, asking=asking)
-    finally:
-        pool.release(connection)
-
-
-def _sent(connection: Any, commands: Sequence[Command[Any]], *, asking: bool) -> list[Any]:
-    if any(command.once for command in commands):
-        return _exchanged(connection, commands, asking=asking)
-    replies: list[Any] = connection.retry.call_with_retry(
-        lambda: _exchanged(connection, commands, asking=asking),
-        lambda _: connection.disconnect(),
-    )
-    return replies
-
-
-def _exchanged(connection: Any, commands: Sequence[Command[Any]], *, asking: bool) -> list[Any]:
-    try:
-        if asking:
-            connection.send_command("ASKING")
-            connection.read_response()
-        if len(commands) == 1:
-            connection.send_command(*commands[0].words)
-        else:
-            packed = connection.pack_commands([command.words for command in commands])
-            connection.send_packed_command(packed)
-        return [_reply(connection, command) for command in commands]
-    except BaseException:
-        # There may be replies that nobody has read.
-        connection.disconnect()
-        raise
-
-
-def _reply(connection: Any, command: Command[Any]) -> Any:
-    if command.block is not None:
-        limit = None if command.block == 0 else command.block + grace(connection)
-        if not connection.can_read(timeout=limit):
-            raise TimeoutError("Timeout reading from socket")
-    try:
-        return connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error
-
-
-class _Cluster:
-    """Commands to the nodes of a cluster."""
-
-    def __init__(self, cluster: redis.RedisCluster) -> None:
-        self._cluster = cluster
-
-    def replies(self, commands: Sequence[Command[Any]]) -> list[Any]:
-        if len(commands) == 1:
-            return [self._reply(commands[0])]
-        by_node: dict[str, list[int]] = {}
-        nodes: dict[str, Any] = {}
-        for index, command in enumerate(commands):
-            node: Any = self._cluster.get_node_from_key(command.key)
-            nodes[node.name] = node
-            by_node.setdefault(node.name, []).append(index)
-        replies: list[Any] = [None] * len(commands)
-        for name, indexes in by_node.items():
-            try:
-                told = self._at(nodes[name], [commands[index] for index in indexes])
-            except (ConnectionError, TimeoutError):
-                if any(commands[index].once for index in indexes):
-                    raise
-                told = [None] * len(indexes)
-            for index, reply in zip(indexes, told, strict=True):
-                lost = reply is None or isinstance(reply, (MovedError, AskError, TryAgainError))
-                replies[index] = self._reply(commands[index], reply) if lost else reply
-        return replies
-
-    def _at(self, node: Any, commands: Sequence[Command[Any]], *, asking: bool = False) -> list[Any]:
-        return _replies(self._cluster.get_redis_connection(node), commands, asking=asking)
-
-    def _reply(self, command: Command[Any], reply: Any = None) -> Any:
-        """The reply to a command, which may have been redirected already."""
-        node: Any = None
-        asking = False
-        lost = 0
-        for _ in range(REDIRECTIONS):
-            if isinstance(reply, MovedError):
-                self._cluster.nodes_manager.initialize()
-                node, asking = self._node(reply), False
-            elif isinstance(reply, AskError):
-                node, asking = self._node(reply), True
-            elif isinstance(reply, TryAgainError):
-                time.sleep(TRY_AGAIN)
-            elif reply is not None:
-                break
-            try:
-                to: Any = node or self._cluster.get_node_from_key(command.key)
-                (reply,) = self._at(to, [command], asking=asking)
-            except (ConnectionError, TimeoutError):
-                self._renewed()
-                lost += 1
-                if command.once or lost > RETRIES:
-                    raise
-                reply, node, asking = None, None, False
-                time.sleep(TRY_AGAIN * 2**lost)
-        return reply
-
-    def _node(self, error: AskError) -> Any:
-        node = self._cluster.get_node(host=error.host, port=error.port)
-        if node is None:
-            self._cluster.nodes_manager.initialize()
-            node = self._cluster.get_node(host=error.host, port=error.port)
-        return node
-
-    def _renewed(self) -> None:
-        """Asks the nodes who has which slots, unless none of them answers."""
-        with contextlib.suppress(redis.RedisError):
-            self._cluster.nodes_manager.initialize()

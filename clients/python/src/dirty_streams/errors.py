@@ -1,6 +1,6 @@
 """Errors of the module's commands, one class for each code.
 
-All are `redis.exceptions.ResponseError`. Redis's own errors (`READONLY`, `NOPERM`, `MOVED`, …) stay the classes of redis-py.
+All are `redis.exceptions.ResponseError`. Redis's own errors (`READONLY`, `NOPERM`, …) stay the classes of redis-py.
 """
 
 from __future__ import annotations
