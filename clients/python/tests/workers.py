@@ -6,13 +6,22 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 import dirty_streams as ds
 
 USERS = ds.Entity(
     "user", types={"n": "int"}, streams=[ds.Stream("user-changes", payload="FULL")], id_type=int
 )
+
+
+def client_of(port: int) -> ds.Client:
+    """A client whose redis-py tries nothing twice, so that the tests are fast."""
+    return ds.Client(redis.Redis(port=port, retry=Retry(NoBackoff(), 0)))
 
 
 def update(client: ds.Client, *steps: tuple[int, int], tenant: str | None = None) -> None:
@@ -74,10 +83,13 @@ class Proxy:
     def lose_reply_to(self, command: str) -> None:
         self._lose = command.encode()
 
+    def move(self, port: int) -> None:
+        """New connections go to another server. Those that there are stay as they are."""
+        self._to = port
+
     def close(self) -> None:
         self._listener.close()
-        for one in self._sockets:
-            one.close()
+        _hang_up(*self._sockets)
 
     def _accept(self) -> None:
         while True:
@@ -100,7 +112,7 @@ class Proxy:
                 server.sendall(data)
         except OSError:
             pass
-        server.close()
+        _hang_up(client, server)
 
     def _replies(self, client: socket.socket, server: socket.socket, lose: threading.Event) -> None:
         try:
@@ -111,5 +123,10 @@ class Proxy:
                 client.sendall(data)
         except OSError:
             pass
-        client.close()
-        server.close()
+        _hang_up(client, server)
+
+
+def _hang_up(*sockets: socket.socket) -> None:
+    for one in sockets:
+        with suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
