@@ -161,7 +161,7 @@ def out_of_memory(server: Server) -> None:
 
 
 def shutdown(server: Server) -> None:
-    server.client().shutdown(nosave=True)
+    client_of(server.port).redis.shutdown(nosave=True)
     assert server.process is not None
     server.process.wait()
     time.sleep(0.2)
@@ -232,20 +232,29 @@ def test_a_connection_to_a_demoted_primary_is_not_used_again(
     server: Server, replica: Server
 ) -> None:
     """As behind a name that moves to the new primary: the port of a proxy stands for it."""
-    client = client_of(server.port)
+    client, promoted = client_of(server.port), client_of(replica.port)
     declare(client)
+    update(client, (1, 1))
     server.client().wait(1, 2000)
     proxy = Proxy(server.port)
     log = Log()
-    with running(worker(client_of(proxy.port), log)):
-        wait_until(lambda: client.stats(STREAM).readers[0].consumers)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def handle(event: ds.Event) -> None:
+        begun.set()
+        assert go_on.wait(5)
+        log(event)
+
+    with running(worker(client_of(proxy.port), handle)):
+        assert begun.wait(5)
         proxy.move(replica.port)
-        promoted = replica.client()
-        promoted.replicaof("NO", "ONE")
+        replica.client().replicaof("NO", "ONE")
         server.client().replicaof("127.0.0.1", str(replica.port))
         try:
-            update(client_of(replica.port), (1, 1))
-            wait_until(lambda: log.steps, 5)
+            update(promoted, (1, 2))
+            go_on.set()
+            wait_until(lambda: len(log.steps) == 2, 5)
+            wait_until(lambda: pending(promoted) == 0)
         finally:
             server.client().replicaof("NO", "ONE")
     proxy.close()
