@@ -23,15 +23,6 @@ HERE = Path(__file__).resolve().parent
 
 
 @pytest.fixture
-def durable(tmp_path: Path) -> Iterator[Server]:
-    """A server that forgets nothing when it is killed."""
-    server = Server(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 def replica(server: Server, tmp_path: Path) -> Iterator[Server]:
     """A replica of `server`."""
     server.client().config_set("repl-diskless-sync-delay", 0)
