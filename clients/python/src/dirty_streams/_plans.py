@@ -205,8 +205,7 @@ def send_rows(
     effects: list[Effect] = []
     for (n, command), value in zip(commands, values, strict=True):
         if isinstance(value, NoDeclarationError) and entity.streams and "run" not in options:
-            yield from _declared(entity, {n: command})
-            value = yield command  # noqa: PLW2901
+            value = (yield from _declared(entity, {n: command}))[n]  # noqa: PLW2901
         if isinstance(value, ResponseError):
             raise value
         effects += value
