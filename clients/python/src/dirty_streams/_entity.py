@@ -210,6 +210,11 @@ class Entity:
         """The keys of the declaration: one, or one for each partition."""
         return tagged(self.key, self.partitions)
 
+    @property
+    def declarable(self) -> bool:
+        """Whether there is a stream to declare. Without one the entity only says how events and entities are read."""
+        return bool(self.streams or self.tags)
+
     def partition(self, id: Id) -> int:  # noqa: A002
         """The index of an entity's key in `keys`."""
         return 0 if self.partitions is None else partition_of(id_bytes(id), self.partitions)
