@@ -34,6 +34,7 @@ async def client(request: pytest.FixtureRequest, server: Server) -> AsyncIterato
 
 @pytest.mark.skipif(not SCRIPT.exists(), reason="only in the repository")
 def test_the_client_is_what_is_written_from_that_for_threads() -> None:
+    pytest.importorskip("ruff")
     subprocess.run([sys.executable, str(SCRIPT), "--check"], check=True)
 
 
