@@ -110,6 +110,15 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
+def durable(tmp_path: Path) -> Iterator[Server]:
+    """A server that forgets nothing when it is killed."""
+    server = Server(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
 def raw(server: Server) -> Iterator[redis.Redis]:
     """A client of redis-py."""
     client = server.client()
