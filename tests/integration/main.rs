@@ -35,6 +35,7 @@ mod limits;
 mod listeners;
 mod mainflux;
 mod names;
+mod newer_servers;
 mod old_servers;
 mod once;
 mod operating;
