@@ -1,6 +1,7 @@
 //! Snapshots as native hashes: read in one pass, written field by field.
 
 use super::{cluster, declarations, writes::Writes};
+use crate::redis::commands::Arguments;
 use crate::redis::hash::ScanCursor;
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
@@ -209,8 +210,15 @@ impl SnapshotKeys {
     }
 }
 
-/// Applies a write to the snapshot of an entity. Nothing here can fail: the key was looked at before.
-pub fn write(writes: &mut Writes, name: &RedisString, write: &Write, now_ms: u64) {
+/// Applies a write to the snapshot of an entity. Nothing here can fail: the key was looked at before. Fields and values
+/// may be arguments of the command.
+pub fn write(
+    writes: &mut Writes,
+    name: &RedisString,
+    write: &Write,
+    arguments: &mut Arguments,
+    now_ms: u64,
+) {
     let mut key = Key::write(writes.context(), name);
     match write {
         Write::Delete => delete(writes, &mut key, name),
@@ -221,7 +229,8 @@ pub fn write(writes: &mut Writes, name: &RedisString, write: &Write, now_ms: u64
             delete(writes, &mut key, name);
             let version = version.to_string();
             let marker = (MARKER, version.as_bytes());
-            set_fields(writes, &mut key, name, [marker].into_iter());
+            let none = &mut Arguments::default();
+            set_fields(writes, &mut key, name, none, [marker].into_iter());
             expire(writes, &mut key, name, now_ms.saturating_add(*lifetime_ms));
         }
         Write::Change {
@@ -237,7 +246,7 @@ pub fn write(writes: &mut Writes, name: &RedisString, write: &Write, now_ms: u64
             // Setting comes first: a hash without fields would vanish, with its time to live.
             let mark = (*marker == Some(true)).then_some((MARKER, b"".as_slice()));
             let set = set.iter().map(|(field, value)| (&**field, &**value));
-            set_fields(writes, &mut key, name, set.chain(mark));
+            set_fields(writes, &mut key, name, arguments, set.chain(mark));
             let unmark = (*marker == Some(false)).then_some(MARKER);
             let unset = unset.iter().map(Vec::as_slice);
             unset_fields(writes, &mut key, name, unset.chain(unmark));
@@ -277,17 +286,23 @@ fn set_fields<'a>(
     writes: &mut Writes,
     key: &mut Key,
     name: &RedisString,
+    arguments: &mut Arguments,
     set: impl Iterator<Item = (&'a [u8], &'a [u8])>,
 ) {
+    // Those of JSON and MessagePack are no arguments.
+    let mut are_arguments = true;
+    let mut string = |bytes| {
+        let found = are_arguments.then(|| arguments.string(bytes)).flatten();
+        are_arguments = found.is_some();
+        found.unwrap_or_else(|| keys::string(bytes))
+    };
     let strings: Vec<[RedisString; 2]> = set
-        .map(|(field, value)| [keys::string(field), keys::string(value)])
+        .map(|(field, value)| [string(field), string(value)])
         .collect();
     if strings.is_empty() {
         return;
     }
-    for [field, value] in &strings {
-        key.set_field(field, value);
-    }
+    key.set_fields(&strings);
     writes.replicate(c"HSET", name, strings.iter().flatten());
     writes.changed(name, Class::Hash, c"hset", None);
 }
@@ -302,9 +317,7 @@ fn unset_fields<'a>(
     if strings.is_empty() {
         return;
     }
-    for field in &strings {
-        key.remove_field(field);
-    }
+    key.remove_fields(&strings);
     writes.replicate(c"HDEL", name, &strings);
     writes.changed(name, Class::Hash, c"hdel", None);
 }
