@@ -2,7 +2,7 @@
 
 use super::api::api;
 use super::guard;
-use super::keys::Key;
+use super::keys::{self, Key};
 use dirty_streams_core::error::Error;
 use redis_module::{RedisString, raw};
 use std::ffi::{c_int, c_void};
@@ -36,8 +36,8 @@ struct Scan<F> {
     is_whole: bool,
 }
 
-/// Pairs in one call of the server's function, which takes any number, but not from Rust.
-const AT_ONCE: usize = 4;
+/// Fields in one call of the server's functions, which take any number, but not from Rust.
+pub const AT_ONCE: usize = 4;
 
 impl Key<'_> {
     /// Hands over every field and its value, in no order; an error if one was left out.
@@ -54,6 +54,50 @@ impl Key<'_> {
         match scan.is_whole {
             true => Ok(()),
             false => Err(Error::Internal),
+        }
+    }
+
+    /// Hands over the fields that exist of these, at most AT_ONCE.
+    pub fn find(&self, names: &[&[u8]], mut each: impl FnMut(&[u8], &[u8])) {
+        let mut fields = [null_mut(); AT_ONCE];
+        let mut values = [null_mut::<raw::RedisModuleString>(); AT_ONCE];
+        let strings: Vec<RedisString> = names
+            .iter()
+            .take(AT_ONCE)
+            .map(|name| keys::string(name))
+            .collect();
+        fields
+            .iter_mut()
+            .zip(&strings)
+            .for_each(|(field, string)| *field = string.inner);
+        let [a, b, c, d] = fields;
+        let [of_a, of_b, of_c, of_d] = values.each_mut().map(|value| &raw mut *value);
+        let end: *mut raw::RedisModuleString = null_mut();
+        let flags = raw::REDISMODULE_HASH_NONE as c_int;
+        // SAFETY: an open key or null; pairs of a live string and a place for a new one, up to a null.
+        unsafe {
+            api!(RedisModule_HashGet(
+                self.raw(),
+                flags,
+                a,
+                of_a,
+                b,
+                of_b,
+                c,
+                of_c,
+                d,
+                of_d,
+                end
+            ))
+        };
+        let values = values.map(|value| {
+            // Owned by whoever asked. Each is freed, also if one panics.
+            (!value.is_null()).then(|| RedisString::from_redis_module_string(null_mut(), value))
+        });
+        for (name, value) in names.iter().zip(&values) {
+            if let Some(value) = value {
+                each(name, value);
+            }
         }
     }
 
