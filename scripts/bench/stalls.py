@@ -6,7 +6,7 @@ import time
 
 import contestants as all_of
 from contestants import FLUSH, LIMIT
-from figures import PING
+from figures import HELD, PING
 from server import Connection, as_dict, encoded
 
 ROWS = 1_000_000
@@ -14,14 +14,16 @@ PER_COMMAND = 100  # rows
 PER_PIPE = 10_000  # rows that are encoded before they are sent
 AT_ONCE = 10_000  # operations of one command, the most that there may be
 STREAMS = 3
+CPU_TIME = 2  # of the clocks that Linux has for each process
 
 
 class Pings:
     """Another process that sends one PING after the other while the block runs."""
 
-    def __init__(self, port):
+    def __init__(self, server):
         self.ours, theirs = multiprocessing.Pipe()
-        self.process = multiprocessing.Process(target=ping, args=(port, theirs), daemon=True)
+        arguments = server.port, server.process.pid, theirs
+        self.process = multiprocessing.Process(target=ping, args=arguments, daemon=True)
 
     def __enter__(self):
         self.process.start()
@@ -30,25 +32,30 @@ class Pings:
 
     def __exit__(self, *_):
         self.ours.send(None)
-        self.longest = self.ours.recv()
+        self.longest, self.held = self.ours.recv()
         self.process.join()
 
 
-def ping(port, parent):
-    """Tells the longest, in seconds, when the parent has asked for it."""
-    connection, longest, command = Connection(port), 0.0, encoded("PING")
+def ping(port, server, parent):
+    """Tells the longest when the parent has asked for it: in seconds, and in seconds of CPU that the server took
+    meanwhile, which is less where others have the machine, too."""
+    connection, longest, held, command = Connection(port), 0.0, 0.0, encoded("PING")
+    clock = ~server << 3 | CPU_TIME
     connection.timed([command])
     parent.send(None)
     while not parent.poll():
-        longest = max(longest, *connection.timed([command] * 20))
-    parent.send(longest)
+        for _ in range(20):
+            before = time.clock_gettime(clock)
+            longest = max(longest, connection.timed([command])[0])
+            held = max(held, time.clock_gettime(clock) - before)
+    parent.send((longest, held))
 
 
 class Walked:
     """A declaration with a few streams, a million entities of ten fields, and who does something with all of them."""
 
     def __init__(self, bench, server, fill):
-        self.bench, self.call, self.port = bench, server.call, server.port
+        self.bench, self.server, self.call = bench, server, server.call
         self.rows = min(ROWS, bench.entities)
         self.fill = lambda: fill(server, "walked:", FLUSH.stored(), 0, self.rows)
         streams = [word for n in range(STREAMS) for word in ("STREAM", f"walked-{n}", *LIMIT)]
@@ -61,9 +68,10 @@ class Walked:
             raise RuntimeError(f"{words}: {reply!r}")
 
     def beside(self, what, act):
-        with Pings(self.port) as pings:
+        with Pings(self.server) as pings:
             act()
         self.bench.add("stalls", what, self.rows, PING, pings.longest * 1e3)
+        self.bench.add("stalls", what, self.rows, HELD, pings.held * 1e3)
 
     def flush(self, options, ids, per_command=PER_COMMAND):
         """The rows of these ids, which are stored already."""
