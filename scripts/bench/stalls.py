@@ -83,6 +83,12 @@ class Walked:
                 commands.append(encoded("DIRTY.FLUSH", "walked", *options, *operations))
             self.call.pipe(b"".join(commands))
 
+    def hset(self):
+        """What a pipeline of the server's own commands does to others."""
+        for begin in range(0, self.rows, PER_PIPE):
+            ids = range(begin, min(begin + PER_PIPE, self.rows))
+            self.call.pipe(b"".join(encoded("HSET", f"walked:{id:012}", *all_of.pairs("0" * 12)) for id in ids))
+
     def sweep(self, run, until, *options):
         """Until it is in this phase."""
         phase = b""
@@ -139,6 +145,7 @@ def stalls(bench, server, fill):
     for _ in range(bench.rounds):
         walked.fill()
         walked.beside("nothing", lambda: time.sleep(0.2 if bench.rounds == 1 else 5))
+        walked.beside("HSET, pipelined", walked.hset)
         walked.beside("SCAN", walked.scan)
         walked.beside("SNAPSHOT", walked.bootstrap)
         walked.beside("FLUSH of 100", lambda: walked.flush([], range(walked.rows)))

@@ -54,6 +54,7 @@ impl<'p> Turmoil<'p> {
         crowd.wait_until_all_are_over(patience);
         let whole = u64::try_from(start.elapsed().as_millis()).expect("some ms");
         while Instant::now() < end || rounds < 4 {
+            println!("{:?}: round {rounds}", start.elapsed());
             crowd.begin_again();
             std::thread::sleep(Duration::from_millis(self.dice.roll(whole + 1)));
             let what = rounds % 4;
@@ -82,11 +83,12 @@ impl<'p> Turmoil<'p> {
         in_step(&self.primary, &self.replica);
     }
 
-    /// The primary dies with what it has not sent yet.
+    /// The primary dies with what it has not sent: for a moment it is cut off.
     fn replace(&mut self) {
         let Primary { era, .. } = self.place.now();
-        self.primary.kill();
         self.replica.connect().ok(&["REPLICAOF", "NO", "ONE"]);
+        std::thread::sleep(Duration::from_millis(self.dice.roll(300)));
+        self.primary.kill();
         self.place.move_to(Primary {
             port: self.replica.port,
             era: era + 1,
