@@ -1,8 +1,8 @@
 //! What is on disk is what was in memory: RDB, AOF with and without preamble, after a stop and after a
 //! kill.
 
-use super::support::{Server, text};
 use super::support::replication::{AOF, history};
+use super::support::{Server, text};
 
 #[test]
 fn a_server_started_from_its_files_has_the_same_data() {
