@@ -54,6 +54,7 @@ mod rooms;
 mod sequences;
 mod settings;
 mod smoke;
+mod snapshots;
 mod soak;
 mod soft_delete;
 mod stalls;
