@@ -108,6 +108,7 @@ def test_every_effect_is_a_value(client: ds.Client) -> None:
         ["insert", "none", "conflict", "stale", "update", "touch", "hidden", "seed", "delete"]
     )
     assert client.flush(people, ds.snapshot(3, {"v": 0}), force=True) == [ds.Effect.UPDATE]
+    assert client.get(people, 3) == {"v": 0}
     assert client.flush(people) == []
 
 

@@ -125,7 +125,7 @@ def get(entity: Entity, ids: Sequence[Id]) -> Plan[list[dict[Any, Value] | None]
     found: list[dict[Any, Value] | None] = [None] * len(ids)
     for n, indexes in split.items():
         wanted = [ids[index] for index in indexes]
-        values = yield _commands.get(entity.keys[n], wanted, entity.types)
+        values = yield _commands.get(entity.keys[n], wanted, entity.all_types)
         for index, value in zip(indexes, values, strict=True):
             found[index] = value
     return found
