@@ -160,6 +160,7 @@ slow_mails() {
     end other
     echo '$ # worker goes on'
     kill -CONT "${running[worker]}"
+    patiently consumer_waits mailer-1 # while Redis answers, so it has learnt that the mail is not its own any more
     echo
 }
 
@@ -276,11 +277,18 @@ story_python() {
 
 # Node looks for libraries beside the program, so that goes there.
 install_node() {
-    cp ./*.js package*.json "$target"
+    rm -f "$target"/*.[jt]s
+    cp ./*.[jt]s ./*.json "$target"
     cd "$target"
-    npm ci --cache "$target/cache" --prefer-offline --loglevel error --no-audit --no-fund >/dev/null
+    npm ci --cache "$target/cache" --prefer-offline --loglevel error --no-audit --no-fund
     export DIRECTORY=$folder/directory.json
-    worker=(node worker.js)
+    worker=(node mailer.js)
+}
+# The types, and what the story does not show.
+checks_node() {
+    node_modules/.bin/tsc
+    node --test test.js
+    cli FLUSHALL
 }
 intake() { exec node intake.js <"$folder/input"; }
 take() {
@@ -432,9 +440,13 @@ diff -u --label docs/languages.md --label "$smallest" "$folder/shown" "$examples
 start
 cd "$examples"
 failure="the libraries of the story in $language cannot be had (no registry?), so nothing was tested"
-"install_$language" 2>"$folder/err"
-failure="the story in $language ended early, or told something else; so far"
+"install_$language" >"$folder/err" 2>&1
 export REDIS_URL=redis://127.0.0.1:$port
+if [ "$language" = node ]; then
+    failure="the examples in $language do not pass their own tests"
+    checks_node >"$folder/err" 2>&1
+fi
+failure="the story in $language ended early, or told something else; so far"
 "story_$language" >"$folder/out" 2>"$folder/err"
 [ "$language" != python ] || readme_python
 
