@@ -287,7 +287,7 @@ install_node() {
 # The types, and what the story does not show.
 checks_node() {
     node_modules/.bin/tsc
-    node --test test.js
+    VECTORS=$root/clients/partitions.json node --test test.js
     cli FLUSHALL
 }
 intake() { exec node intake.js <"$folder/input"; }
