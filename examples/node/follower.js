@@ -62,5 +62,8 @@ export async function* follow(redis, stream, cursor, options = {}) {
       await sleep(Math.min(100 * 2 ** outages++, 5000), undefined, { signal }).catch(() => {});
     }
   }
-  if (ack.length) await send(redis, 'DIRTY.ACK', ...reader, ack[1]);
+  if (!ack.length) return;
+  await send(redis, 'DIRTY.ACK', ...reader, ack[1] ?? '').catch((error) => {
+    if (!(error instanceof Outage)) throw error; // else the last batch comes again
+  });
 }
