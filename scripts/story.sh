@@ -44,14 +44,23 @@ background() {
     "${program[@]}" "${@:2}" >"$folder/$1.out" 2>>"$folder/remarks" &
     running[$1]=$!
 }
+# Waits for a writer.
 ended() {
     wait "${running[$1]}" || die "$1 ended with $?"
     unset "running[$1]"
     cat "$folder/$1.out"
 }
+# Ends workers and the projection.
 end() {
-    kill -TERM "${running[$1]}"
-    ended "$1"
+    local name
+    for name in "$@"; do
+        patiently grep -qx ready "$folder/$name.out"
+        kill -TERM "${running[$name]}"
+    done
+    for name in "$@"; do
+        wait "${running[$name]}" || die "$name ended with $?"
+        unset "running[$name]"
+    done
 }
 dies() {
     kill -KILL "${running[$1]}"
@@ -124,7 +133,7 @@ server_dies() {
             $3 == "primary" { for (i = 4; i <= NF; i++) { split($i, ends, "-"); if (slot >= ends[1] && slot <= ends[2]) print $2 } }')
         kill -KILL "$pid"
         # The replica takes over before it comes back.
-        sleep 5
+        sleep 4
         "$root/scripts/cluster.sh" start "$folder/cluster" >/dev/null
     fi
 }
@@ -189,7 +198,7 @@ story() {
     shop repair
     writes 300 330 true
     patiently idle
-    for n in projection worker-{0,1,2}; do end "$n"; done
+    end projection worker-{0,1,2}
     shop state | grep '^{' >"$folder/state"
     for stream in $(partitions shop-changes); do
         at DIRTY.READ "$stream" FROM 0 COUNT 100000 JSON | grep '^{'

@@ -55,12 +55,12 @@ def ledger():
     repeated = 0
     for line in lines(f"{folder}/ledger"):
         event, order, _, before, after, amount = entry = line.split("\t")
-        if event in seen:
+        if (event, order) in seen:  # partitions may have events of the same id
             repeated += 1
-            if seen[event] != entry:
-                wrong.append(f"event {event} was {seen[event]} and then {entry}")
+            if seen[event, order] != entry:
+                wrong.append(f"event {event} was {seen[event, order]} and then {entry}")
             continue
-        seen[event] = entry
+        seen[event, order] = entry
         if number(event) < last.get(order, (0, 0)):
             wrong.append(f"order {order}: event {event} came after a later one")
         last[order] = number(event)
@@ -98,7 +98,8 @@ amounts, seen, repeated = ledger()
 expected = {id: Decimal(row["amount"]) for id, row in saved["order"].items()}
 if amounts != expected:
     wrong.append(f"amounts of the database and the ledger: {sorted(set(amounts.items()) ^ set(expected.items()))}")
-published = {event["id"] for event in map(json.loads, lines(stream_file)) if event["entity"] == "order"}
+events = map(json.loads, lines(stream_file))
+published = {(event["id"], event["entity-id"]) for event in events if event["entity"] == "order"}
 if published - seen.keys():
     wrong.append(f"not in the ledger: {sorted(published - seen.keys())}")
 if seen.keys() - published and not may_lose:

@@ -180,6 +180,7 @@ async function work() {
 /** Until SIGTERM. @param {() => void} stop */
 function until(stop) {
   process.once('SIGTERM', stop);
+  console.log('ready');
 }
 
 // Projecting.
