@@ -139,7 +139,7 @@ def test_a_follower_reads_all_partitions_from_their_snapshots(client: ds.Client)
         begins += batch.begin
         streams[batch.stream] += 1
         for event in batch:
-            copy[event.id] = event.after.get("n") or event.changes["n"].new
+            copy[event.id] = event.after["n"] if event.after else event.changes["n"].new
     assert copy == rows | {n: n + 1000 for n in range(0, 100, 7)}
     assert begins == 4
     assert set(streams) == set(STREAM.keys)
