@@ -230,6 +230,25 @@ func (w *wireEvent) decode() error {
 	return nil
 }
 
+// compareImages finds the changes of an event that has images in their place (PAYLOAD IMAGES).
+func (w *wireEvent) compareImages(op Op) {
+	// An update of which only the new state is known (FORMAT FLAT) does not tell what has changed.
+	if len(w.Changes) > 0 || op == OpRead || (op == OpUpdate && len(w.Before) == 0) {
+		return
+	}
+	w.Changes = map[string][2]literal{}
+	for name, old := range w.Before {
+		if w.After[name].raw != old.raw {
+			w.Changes[name] = [2]literal{old, w.After[name]}
+		}
+	}
+	for name, new := range w.After {
+		if _, ok := w.Before[name]; !ok {
+			w.Changes[name] = [2]literal{{}, new}
+		}
+	}
+}
+
 // typedEvent is the event with entities of type T; known is how they are declared, or nil.
 func typedEvent[T any](wire wireEvent, stream string, known *schema) (*Event[T], error) {
 	event := &Event[T]{
@@ -258,6 +277,7 @@ func typedEvent[T any](wire wireEvent, stream string, known *schema) (*Event[T],
 	if event.Op == "" {
 		return event, nil
 	}
+	event.wire.compareImages(event.Op)
 	if wire.Version != "" {
 		version, err := wire.Version.Int64()
 		if err != nil {

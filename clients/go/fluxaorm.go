@@ -1,6 +1,7 @@
 package dirtystreams
 
 import (
+	"encoding/json"
 	"reflect"
 	"strconv"
 	"strings"
@@ -91,6 +92,9 @@ func (r *structReader) fluxField(field reflect.StructField, place []int, prefix 
 func isGeneric(goType reflect.Type) bool { return strings.Contains(goType.Name(), "[") }
 
 func (r *structReader) fluxCodec(goType reflect.Type, tag reflect.StructTag) (codec, error) {
+	if isGeneric(goType) && goType.Kind() != reflect.Uint64 {
+		return alwaysJSON, nil
+	}
 	word, err := fluxWord(goType, tag, r.flux)
 	if err != nil {
 		return codec{}, err
@@ -151,6 +155,16 @@ func zeroIsNull(inner codec) codec {
 		return encode(value)
 	}
 	return inner
+}
+
+// alwaysJSON writes References[T] and Struct[T]: where they are nil, the library writes the JSON null.
+var alwaysJSON = codec{
+	word: "json",
+	encode: func(value reflect.Value) (string, bool, error) {
+		text, err := json.Marshal(value.Interface())
+		return string(text), false, err
+	},
+	decode: jsonCodec.decode,
 }
 
 // setCodec writes a set as the library does: joined by commas.
