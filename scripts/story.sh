@@ -25,6 +25,16 @@ prepare_node() {
     program_node=(node "$target/shop/shop.js")
 }
 
+prepare_python() {
+    local there=$target/shop-python
+    cmp -s "$examples/python/requirements.txt" "$there/installed.txt" || {
+        python3 -m venv "$there"
+        "$there/bin/python" -m pip install --quiet --disable-pip-version-check -r "$examples/python/requirements.txt"
+        cp "$examples/python/requirements.txt" "$there/installed.txt"
+    }
+    program_python=(env PYTHONDONTWRITEBYTECODE=1 "PYTHONPATH=$root/clients/python/src" "$there/bin/python" "$examples/shop/shop.py")
+}
+
 # The program of the next language, in `program`.
 turn=-1
 next_program() {
