@@ -10,6 +10,9 @@ cluster=
 languages=("$@")
 examples=$root/examples
 target=${CARGO_TARGET_DIR:-$root/target}/clients
+mkdir -p "$target"
+target=$(cd "$target" && pwd)
+program_go=("$target/go/shop")
 
 prepare_node() {
     local there=$target/node
@@ -34,6 +37,14 @@ prepare_python() {
     }
     program_python=(env PYTHONDONTWRITEBYTECODE=1 "PYTHONPATH=$root/clients/python/src" "$there/bin/python" "$examples/shop/shop.py")
 }
+
+prepare_go() (
+    target=$target/go client=$root/clients/go
+    mkdir -p "$target"
+    . "$root/scripts/go.sh"
+    cd "$examples/shop"
+    newer go build -modfile="$target/go.mod" -o "$target/shop" .
+)
 
 # The program of the next language, in `program`.
 turn=-1
