@@ -166,7 +166,7 @@ def test_a_partition_that_fails_ends_the_iteration(client: ds.Client) -> None:
 
 def test_positions_of_partitions_are_kept_apart(client: ds.Client) -> None:
     client.flush(USERS, *(ds.insert(n, {"n": n}) for n in range(100)))
-    positions: dict[ds.Name, object] = {}
+    positions: dict[str | bytes, object] = {}
     seen: list[int] = []
     for limit in (30, 1000):
         for batch in ds.read(

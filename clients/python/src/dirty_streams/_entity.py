@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -209,6 +210,18 @@ class Entity:
     def keys(self) -> tuple[Name, ...]:
         """The keys of the declaration: one, or one for each partition."""
         return tagged(self.key, self.partitions)
+
+    @functools.cached_property
+    def all_types(self) -> Mapping[str, str]:
+        """The types of fields with that of the version, which is an `int` unless `types` say otherwise."""
+        if not isinstance(self.version, str) or self.version in self.types:
+            return self.types
+        return {self.version: "int", **self.types}
+
+    @property
+    def declarable(self) -> bool:
+        """Whether there is a stream to declare. Without one the entity only says how events and entities are read."""
+        return bool(self.streams or self.tags)
 
     def partition(self, id: Id) -> int:  # noqa: A002
         """The index of an entity's key in `keys`."""

@@ -198,7 +198,7 @@ class Entities:
                 fields=tuple(zip(words[::2], words[1::2], strict=True)),
             )
         declaration = self._by_name.get(told["entity"])
-        types: Mapping[str, str] = declaration.types if declaration is not None else _EMPTY
+        types: Mapping[str, str] = declaration.all_types if declaration is not None else _EMPTY
         op = Op(told["op"])
         before = decoded_fields(told.get("before", _EMPTY), types)
         after = decoded_fields(told.get("after", _EMPTY), types)
@@ -228,7 +228,7 @@ class Entities:
         """What stands in the `base64` of an event's text, with its strings as text, or bytes that are not UTF-8."""
         made = {name: unwrapped(value) for name, value in told.items()}
         declaration = self._by_name.get(made.get("entity"))
-        types: Mapping[str, str] = declaration.types if declaration is not None else _EMPTY
+        types: Mapping[str, str] = declaration.all_types if declaration is not None else _EMPTY
         for image in ("before", "after"):
             if image in told:
                 made[image] = unwrapped_fields(told[image], types)

@@ -105,7 +105,7 @@ def _declared(entity: Entity, commands: Mapping[int, Command[T]]) -> Plan[dict[i
     made: dict[int, T] = {}
     failed: ResponseError | None = None
     for (n, command), value in zip(commands.items(), values, strict=True):
-        if isinstance(value, NoDeclarationError) and entity.streams:
+        if isinstance(value, NoDeclarationError) and entity.declarable:
             yield _commands.declare(entity, None if entity.partitions is None else n)
             made[n] = yield command
         elif isinstance(value, ResponseError):
@@ -125,7 +125,7 @@ def get(entity: Entity, ids: Sequence[Id]) -> Plan[list[dict[Any, Value] | None]
     found: list[dict[Any, Value] | None] = [None] * len(ids)
     for n, indexes in split.items():
         wanted = [ids[index] for index in indexes]
-        values = yield _commands.get(entity.keys[n], wanted, entity.types)
+        values = yield _commands.get(entity.keys[n], wanted, entity.all_types)
         for index, value in zip(indexes, values, strict=True):
             found[index] = value
     return found
@@ -204,7 +204,7 @@ def send_rows(
     values = yield [command for _, command in commands]
     effects: list[Effect] = []
     for (n, command), value in zip(commands, values, strict=True):
-        if isinstance(value, NoDeclarationError) and entity.streams and "run" not in options:
+        if isinstance(value, NoDeclarationError) and entity.declarable and "run" not in options:
             value = (yield from _declared(entity, {n: command}))[n]  # noqa: PLW2901
         if isinstance(value, ResponseError):
             raise value

@@ -173,7 +173,7 @@ class Client:
         for key in entity.keys:
             cursor = b"0"
             while True:
-                command = _commands.scan(key, cursor, entity.types, limit=limit)
+                command = _commands.scan(key, cursor, entity.all_types, limit=limit)
                 cursor, page = self.execute(command)
                 for entity_id, fields in page:
                     yield entity.id_of(entity_id), fields
