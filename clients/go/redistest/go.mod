@@ -1,4 +1,4 @@
-module redistest
+module dirtystreams/redistest
 
 go 1.19
 

@@ -3,111 +3,30 @@ package redistest
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"dirtystreams"
+	"dirtystreams/internal/testserver"
 )
 
-// server is a Redis with the module, in a folder of its own.
-type server struct {
-	address, folder string
-	process         *exec.Cmd
-}
-
-// start runs a server on a free port, or fails the program: nothing can be tested without one.
-func start() *server {
-	folder, err := os.MkdirTemp("", "dirty-go-")
-	if err != nil {
-		panic(err)
-	}
-	s := &server{folder: folder}
-	for i := 0; ; i++ {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			panic(err)
-		}
-		s.address = listener.Addr().String()
-		listener.Close()
-		if err = s.launch(); err == nil {
-			return s
-		}
-		if i == 5 {
-			panic(err)
-		}
-	}
-}
-
-// launch starts the server's process, on what its folder holds.
-func (s *server) launch() error {
-	program := os.Getenv("REDIS_SERVER")
-	if program == "" {
-		program = "redis-server"
-	}
-	_, port, _ := net.SplitHostPort(s.address)
-	s.process = exec.Command(program, "--port", port, "--bind", "127.0.0.1", "--dir", s.folder, "--save", "",
-		"--appendonly", "yes", "--appendfsync", "always", "--logfile", filepath.Join(s.folder, "log"),
-		"--loadmodule", module())
-	if err := s.process.Start(); err != nil {
-		return err
-	}
-	doer, shut := connect(s.address)
-	defer shut()
-	for i := 0; i < 200; i++ {
-		reply, err := doer.Do(context.Background(), "INFO", "server")
-		if err == nil && strings.Contains(fmt.Sprintf("%s", reply), fmt.Sprintf("process_id:%d\r", s.process.Process.Pid)) {
-			return nil
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
-	s.process.Process.Kill()
-	s.process.Wait()
-	log, _ := os.ReadFile(filepath.Join(s.folder, "log"))
-	return fmt.Errorf("the server did not start: %s", log)
-}
-
-// kill is kill -9.
-func (s *server) kill() {
-	s.process.Process.Kill()
-	s.process.Wait()
-}
-
-func (s *server) stop() {
-	s.kill()
-	os.RemoveAll(s.folder)
-}
-
-func module() string {
-	if path := os.Getenv("DIRTY_MODULE"); path != "" {
-		return path
-	}
-	path, err := filepath.Abs("../../../target/release/libdirty_streams.so")
-	if err != nil {
-		panic(err)
-	}
-	return path
-}
-
-var shared *server
+var shared *testserver.Server
 
 func TestMain(m *testing.M) {
 	if address := os.Getenv("DIRTY_GO_CHILD"); address != "" {
 		child(address)
 		return
 	}
-	if _, err := os.Stat(module()); err != nil {
-		fmt.Println("no module:", err)
+	var err error
+	if shared, err = testserver.Start(); err != nil {
+		fmt.Println(err)
 		os.Exit(1)
 	}
-	shared = start()
 	code := m.Run()
-	shared.stop()
+	shared.Stop()
 	os.Exit(code)
 }
 
@@ -115,15 +34,15 @@ func TestMain(m *testing.M) {
 type bench struct {
 	*testing.T
 	*dirtystreams.Client
-	server *server
+	server *testserver.Server
 	ctx    context.Context
 	log    *lines
 }
 
 // on gives a test its client; the shared server is emptied for it.
-func on(t *testing.T, s *server, entities ...dirtystreams.Declared) *bench {
+func on(t *testing.T, s *testserver.Server, entities ...dirtystreams.Declared) *bench {
 	t.Helper()
-	doer, shut := connect(s.address)
+	doer, shut := connect(s.Address)
 	t.Cleanup(shut)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	t.Cleanup(cancel)
