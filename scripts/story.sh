@@ -9,48 +9,25 @@ cluster=
 [ $# -gt 0 ] || die "usage: story.sh [cluster] node|python|go…"
 languages=("$@")
 examples=$root/examples
-target=${CARGO_TARGET_DIR:-$root/target}/clients
-mkdir -p "$target"
-target=$(cd "$target" && pwd)
-program_go=("$target/go/shop")
+. "$root/scripts/languages.sh"
 
-prepare_node() {
-    local there=$target/node
-    mkdir -p "$there" "$target/shop"
-    cp "$examples"/node/*.[jt]s "$examples"/node/*.json "$there"
-    cp "$examples/shop/shop.js" "$examples/shop/package.json" "$target/shop"
+program_node() {
+    mkdir -p "$target/shop"
+    cp "$examples"/shop/{shop.js,package.json} "$target/shop"
     ln -sfn ../node/node_modules "$target/shop/node_modules"
-    cmp -s "$there/package-lock.json" "$there/installed.lock" || (
-        cd "$there"
-        npm ci --cache "$there/cache" --prefer-offline --loglevel error --no-audit --no-fund
-        cp package-lock.json installed.lock
-    )
-    program_node=(node "$target/shop/shop.js")
+    node_program=(node "$target/shop/shop.js")
 }
-
-prepare_python() {
-    local there=$target/shop-python
-    cmp -s "$examples/python/requirements.txt" "$there/installed.txt" || {
-        python3 -m venv "$there"
-        "$there/bin/python" -m pip install --quiet --disable-pip-version-check -r "$examples/python/requirements.txt"
-        cp "$examples/python/requirements.txt" "$there/installed.txt"
-    }
-    program_python=(env PYTHONDONTWRITEBYTECODE=1 "PYTHONPATH=$root/clients/python/src" "$there/bin/python" "$examples/shop/shop.py")
+program_python() { python_program=("${python[@]}" "$examples/shop/shop.py"); }
+program_go() {
+    go_build "$examples/shop"
+    go_program=("$target/go/shop")
 }
-
-prepare_go() (
-    target=$target/go client=$root/clients/go
-    mkdir -p "$target"
-    . "$root/scripts/go.sh"
-    cd "$examples/shop"
-    newer go build -modfile="$target/go.mod" -o "$target/shop" .
-)
 
 # The program of the next language, in `program`.
 turn=-1
 next_program() {
     turn=$(((turn + 1) % ${#languages[@]}))
-    declare -n chosen=program_${languages[turn]}
+    declare -n chosen=${languages[turn]}_program
     program=("${chosen[@]}")
 }
 shop() {
@@ -230,7 +207,10 @@ story() {
 
 export SHOP=$folder/shop
 mkdir "$SHOP"
-for language in "${languages[@]}"; do "prepare_$language" >>"$folder/remarks" 2>&1; done
+for language in "${languages[@]}"; do
+    "prepare_$language" >>"$folder/remarks" 2>&1
+    "program_$language" >>"$folder/remarks" 2>&1
+done
 if [ -n "$cluster" ]; then
     export PARTITIONS=4
     "$root/scripts/cluster.sh" start "$folder/cluster" >"$folder/nodes"

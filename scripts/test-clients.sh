@@ -389,24 +389,6 @@ console.log(`  unknown: ${ends.unknown}, told of all: ${ends.flushed + ends.drop
 END
 }
 
-# README's worker, as it stands there but for the server: it prints what is saved, acknowledges it and leaves at Ctrl-C.
-readme_python() {
-    awk '/^```/ { inside = $0 == "```python"; next } inside' "$root/README.md" |
-        sed "s/redis\.Redis(/redis.Redis(port=$port, db=9, /" >"$folder/worker.py"
-    cli -n 9 DIRTY.DECLARE user TYPES 1 age int STREAM user-changes >"$folder/err"
-    cli -n 9 DIRTY.READER user-changes GROUP mailer FROM 0 ORDER ENTITY >"$folder/err"
-    cli -n 9 DIRTY.FLUSH user SNAPSHOT 43 JSON '{"name": "Bob", "status": "active", "age": 27}' >"$folder/err"
-    # What runs in the background ignores Ctrl-C unless it is told not to.
-    env --default-signal=INT python -u "$folder/worker.py" >"$folder/worker.out" 2>&1 7>&- &
-    running[readme]=$!
-    patiently grep -qx 'insert user 43 {}' "$folder/worker.out"
-    kill -INT "${running[readme]}"
-    wait "${running[readme]}" || die "README's worker ended with $?"
-    unset "running[readme]"
-    [ "$(cli -n 9 DIRTY.PENDING user-changes GROUP mailer | grep -c .)" -eq 0 ] || die "README's worker left something pending"
-    echo 'README: the worker read an event, acknowledged it and left'
-}
-
 install_rust() {
     cargo build --quiet --locked --target-dir "$target"
     export PATH=$target/debug:$PATH USERS_DB=$folder/users.db MIRROR_DB=$folder/mirror.db
@@ -448,7 +430,6 @@ if [ "$language" = node ]; then
 fi
 failure="the story in $language ended early, or told something else; so far"
 "story_$language" >"$folder/out" 2>"$folder/err"
-[ "$language" != python ] || readme_python
 
 sed -E 's/\b[0-9]{13}-([0-9]+)/ms-\1/g' "$folder/out" >"$folder/told"
 expected=$examples/expected.txt
