@@ -20,5 +20,6 @@ if [ ! -e "$target/go.mod" ]; then
     mv "$target/made.mod" "$target/go.mod"
 fi
 
-export GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local GOCACHE=$target/cache
-newer() { GOROOT=$(readlink -f "$target"/go/root/usr/lib/go-1.*) PATH=$(readlink -f "$target"/go/root/usr/lib/go-1.*)/bin:$PATH "$@"; }
+export GOPROXY=off GOTOOLCHAIN=local GOCACHE=$target/cache
+newest=$(readlink -f "$target"/go/root/usr/lib/go-1.*)
+newer() { GOROOT=$newest PATH=$newest/bin:$PATH "$@"; }

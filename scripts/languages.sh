@@ -39,5 +39,5 @@ go_build() (
     out=$target/go/$(basename "$1") target=$target/go client=$root/clients/go
     . "$root/scripts/go.sh"
     cd "$1"
-    newer go build -modfile="$target/go.mod" -o "$out" .
+    GOFLAGS="-mod=mod -modfile=$target/go.mod" newer go build -o "$out" .
 )

@@ -167,7 +167,11 @@ func (l *lines) add(format string, arguments ...any) {
 func (l *lines) String() string {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	return strings.Join(l.all, "; ")
+	all := strings.Join(l.all, "; ")
+	if len(all) > 4000 {
+		all = all[:4000] + "…"
+	}
+	return all
 }
 
 func (l *lines) len() int {

@@ -25,6 +25,22 @@ type Server struct {
 // Start runs a server on a free port of 127.0.0.1: redis-server, or $REDIS_SERVER, with the module at $DIRTY_MODULE, or
 // that of `make build`. Further options are the server's own.
 func Start(options ...string) (*Server, error) {
+	var err error
+	for i := 0; i < 5; i++ {
+		var address string
+		if address, err = free(); err != nil {
+			return nil, err
+		}
+		// Somebody else may take the port before the server does.
+		var s *Server
+		if s, err = startAt(address, options...); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+func startAt(address string, options ...string) (*Server, error) {
 	if _, err := os.Stat(module()); err != nil {
 		return nil, fmt.Errorf("no module (make build, or set DIRTY_MODULE): %w", err)
 	}
@@ -32,18 +48,12 @@ func Start(options ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{folder: folder, options: options}
-	for i := 0; i < 5; i++ {
-		if s.Address, err = free(); err != nil {
-			break
-		}
-		// Somebody else may take the port before the server does.
-		if err = s.Launch(); err == nil {
-			return s, nil
-		}
+	s := &Server{Address: address, folder: folder, options: options}
+	if err := s.Launch(); err != nil {
+		os.RemoveAll(folder)
+		return nil, err
 	}
-	os.RemoveAll(folder)
-	return nil, err
+	return s, nil
 }
 
 func free() (string, error) {
