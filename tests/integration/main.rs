@@ -48,6 +48,7 @@ mod reconcile;
 mod repair;
 mod replication;
 mod retention;
+mod retyped;
 mod rights;
 mod rights_of_users;
 mod rooms;
