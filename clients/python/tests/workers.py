@@ -88,8 +88,9 @@ class Proxy:
         self._to = port
 
     def close(self) -> None:
-        self._listener.close()
-        _hang_up(*self._sockets)
+        _hang_up(self._listener, *self._sockets)
+        for one in (self._listener, *self._sockets):
+            one.close()
 
     def _accept(self) -> None:
         while True:
