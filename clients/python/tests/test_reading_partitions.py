@@ -103,6 +103,8 @@ def test_a_busy_partition_starves_no_other(client: ds.Client, concurrency: int) 
         with lock:
             now[0] += 1
             most[0] = max(now[0], most[0])
+        if not seen:  # until all partitions have something to do
+            wait_until(lambda: all(one.delivered for one in readers(client)))
         time.sleep(0.002)
         with lock:
             now[0] -= 1
