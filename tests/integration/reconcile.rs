@@ -281,6 +281,27 @@ fn a_run_ends_with_its_process_and_with_the_primary_that_has_it() {
 }
 
 #[test]
+fn a_begin_that_is_sent_again_forgets_nothing() {
+    let (_server, mut redis) = declared(DECLARE);
+    redis.expect(
+        "
+DIRTY.FLUSH user SNAPSHOT 1 1 age 1 SNAPSHOT 2 1 age 2 SNAPSHOT 3 1 age 3 => [insert insert insert]
+DIRTY.RECONCILE user BEGIN r => OK
+DIRTY.FLUSH user UPDATE 1 1 age 10 => [update]
+DIRTY.FLUSH user RUN r SNAPSHOT 2 1 age 2 => [none]
+DIRTY.RECONCILE user BEGIN r => OK
+DIRTY.FLUSH user RUN r SNAPSHOT 1 1 age 1 => [newer]
+DIRTY.RECONCILE user SWEEP r => \
+[phase deleting scanned (3) seen (2) same (1) repaired (0) stale (0) newer (1) foreign (0) missing (1) deleted (0)]
+DIRTY.RECONCILE user BEGIN r => EXISTS the run \"r\" of \"user\" has not ended
+DIRTY.RECONCILE user SWEEP r => \
+[phase done scanned (3) seen (2) same (1) repaired (0) stale (0) newer (1) foreign (0) missing (1) deleted (1)]
+DIRTY.GET user 1 2 3 => [[age (10)] [age (2)] nil]
+",
+    );
+}
+
+#[test]
 fn a_flush_through_a_copy_of_the_declaration_is_newer_too() {
     let (_server, mut redis) = declared(DECLARE);
     redis.expect(
