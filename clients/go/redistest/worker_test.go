@@ -390,6 +390,13 @@ func TestErrorsThatWaitingDoesNotMendEndAWorker(t *testing.T) {
 	if err := <-r.ended; !errors.Is(err, dirtystreams.NoReader) {
 		t.Error(err)
 	}
+	// One partition without the group ends the readers of all of them.
+	b.must(b.DeclareGroup(b.ctx, dirtystreams.Group{Stream: "user-changes{0}", Name: "mailer", From: "0"}))
+	w.Partitions = 2
+	if err := w.Run(b.ctx); !errors.Is(err, dirtystreams.NoReader) {
+		t.Error(err)
+	}
+	w.Partitions = 0
 	doer, shut := connect(shared.Address)
 	shut()
 	w.Client = dirtystreams.New(doer)
