@@ -280,6 +280,32 @@ func TestALongHandlerKeepsItsEventsByHold(t *testing.T) {
 	}
 }
 
+func TestAShorterClaimIsHeardOfAfterItWasMissed(t *testing.T) {
+	b := on(t, shared, users())
+	b.mailer(dirtystreams.Group{Claim: time.Hour})
+	handled := &lines{}
+	w := b.worker(func(_ context.Context, told string) error {
+		time.Sleep(500 * time.Millisecond)
+		handled.add("%s", told)
+		return nil
+	})
+	w.Count = 1
+	first := b.background(w.Run)
+	b.patiently("it waits", func() bool { return len(b.group("user-changes", "mailer")["consumers"].([]any)) == 1 })
+	b.mailer(dirtystreams.Group{Claim: 200 * time.Millisecond})
+	b.flush(User{ID: 1})
+	b.patiently("it has the first", func() bool { return sprint(b.group("user-changes", "mailer")["held"]) == "1" })
+	second := b.background(w.Run)
+	b.patiently("both handle it", func() bool { return handled.len() == 2 && b.drained() })
+	b.flush(User{ID: 2}, User{ID: 3}, User{ID: 4})
+	b.patiently("all handled", b.drained)
+	b.must(nil, first.end())
+	b.must(nil, second.end())
+	if handled.len() != 5 {
+		t.Error(handled)
+	}
+}
+
 func TestAHandlerIsToldThatItsEventIsLostAndOthersArePassedOver(t *testing.T) {
 	b := on(t, shared, users())
 	b.mailer(dirtystreams.Group{Claim: 200 * time.Millisecond})
