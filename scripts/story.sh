@@ -13,8 +13,9 @@ examples=$root/examples
 
 program_node() {
     mkdir -p "$target/shop"
-    cp "$examples"/shop/{shop.js,package.json} "$target/shop"
+    cp "$examples"/shop/{shop.js,package.json,tsconfig.json} "$target/shop"
     ln -sfn ../node/node_modules "$target/shop/node_modules"
+    "$target/node/node_modules/.bin/tsc" -p "$target/shop"
     node_program=(node "$target/shop/shop.js")
 }
 program_python() { python_program=("${python[@]}" "$examples/shop/shop.py"); }
