@@ -115,6 +115,7 @@ idle() {
 # Another worker in the place of one that is killed.
 worker_dies() {
     local name=worker-$((RANDOM % 3))
+    patiently grep -qx ready "$folder/$name.out"
     dies "$name"
     background "$name" work
 }
