@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ._entity import Entity
+    from ._operations import Ack
     from ._values import Value
 
 T = TypeVar("T")
@@ -86,6 +87,7 @@ class Event:
         dead: For an entry of a dead stream, who gave up and why.
         fields: The fields of an entry that is not an event of the module.
         declaration: The entity type, if the reader knows it.
+        ack: For a worker's handler: give it to a flush, which then acknowledges the event in the same unit.
     """
 
     event_id: str | None
@@ -102,6 +104,7 @@ class Event:
     dead: Dead | None = None
     fields: tuple[tuple[Name, Name], ...] = ()
     declaration: Entity | None = field(default=None, repr=False, compare=False)
+    ack: Ack | None = field(default=None, repr=False, compare=False)
 
     def as_(self, cls: type[T], *, id: str | tuple[str, ...] | None = None) -> T:  # noqa: A002
         """The state after the event as an instance of a dataclass or Pydantic model.
@@ -139,6 +142,7 @@ class Batch:
         phase: In the snapshot phase of a cursor, the phase of the next call, `snapshot` or `stream`.
         scanned: In that phase, the number of entities examined.
         begin: In that phase, whether the entities are read from the beginning with this reply.
+        stream: The key of the stream, if the batch is from a `Follower` or `read`.
     """
 
     events: tuple[Event, ...]
@@ -149,6 +153,7 @@ class Batch:
     phase: str | None = None
     scanned: int | None = None
     begin: bool = False
+    stream: Name | None = None
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)
