@@ -6,7 +6,18 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, String, Table, Text, func, insert
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+    insert,
+)
 from sqlalchemy.ext.asyncio import async_sessionmaker
 from sqlalchemy.orm import Mapper, Session, scoped_session, sessionmaker
 
@@ -33,7 +44,9 @@ class Marks:
         table: The table of marks, which belongs to the application's migrations like any other of its tables.
     """
 
-    def __init__(self, metadata: MetaData, *, name: str = "dirty_marks", schema: str | None = None) -> None:
+    def __init__(
+        self, metadata: MetaData, *, name: str = "dirty_marks", schema: str | None = None
+    ) -> None:
         """Makes the table of marks.
 
         Args:
@@ -45,7 +58,12 @@ class Marks:
             name,
             metadata,
             # A number is never given twice, so that it can be the version of an entity that is deleted and comes back.
-            Column("mark", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+            Column(
+                "mark",
+                BigInteger().with_variant(Integer, "sqlite"),
+                primary_key=True,
+                autoincrement=True,
+            ),
             Column("entity", String(255), nullable=False),
             Column("id", Text, nullable=False),
             Column("meta", Text),
@@ -59,7 +77,9 @@ class Marks:
         self._by_class: dict[type[Any], list[Tracked]] = {}
         self._parts: dict[Table, list[tuple[Tracked, Sequence[Column[Any]]]]] = {}
         self._targets: dict[Table, list[tuple[Tracked, Sequence[Column[Any]]]]] = {}
-        self._of_mapper: dict[Mapper[Any], tuple[list[Tracked], list[tuple[Tracked, Sequence[Column[Any]]]]]] = {}
+        self._of_mapper: dict[
+            Mapper[Any], tuple[list[Tracked], list[tuple[Tracked, Sequence[Column[Any]]]]]
+        ] = {}
         self._listeners: list[Listener] = []
 
     @property
@@ -79,13 +99,13 @@ class Marks:
         """Says that the rows of a class are the entities of a type.
 
         Args:
-            model: The mapped class. Rows of its subclasses are entities of the type as well, but for those of a subclass
-                that is tracked itself.
+            model: The mapped class. Rows of its subclasses are entities of the type as well, unless the subclass is
+                tracked itself.
             entity: The entity type. If it has a `version`, that is the number of the mark.
             id: Makes the id from the values of the primary key. By default it is the value of its column; several are
                 joined by `-`.
-            snapshot: Makes the fields from an object, whose relationships it may use. By default they are the attributes
-                of its columns.
+            snapshot: Makes the fields from an object, whose relationships it may use. By default they are the
+                attributes of its columns.
             parts: Classes or tables whose rows are parts of this class's entities, as the lines of an order are, each
                 with its attributes (columns of a table) that hold the primary key of this class: to change a part marks
                 the entity.
@@ -96,7 +116,9 @@ class Marks:
         """
         tracked = Tracked(model, entity, id=id, snapshot=snapshot, parts=parts)
         if tracked.key in self._by_key:
-            raise ValueError(f"{tracked.key!r} is tracked already, as {self._by_key[tracked.key]!r}")
+            raise ValueError(
+                f"{tracked.key!r} is tracked already, as {self._by_key[tracked.key]!r}"
+            )
         if snapshot is None:
             tracked.checked(dict.fromkeys(column_names(tracked.mapper)))
         self._by_key[tracked.key] = tracked
@@ -127,7 +149,11 @@ class Marks:
 
     def _listen_to(self, listener: Listener, tracked: Tracked) -> None:
         listener.track(tracked.model)
-        classes = [mapper for mapper in tracked.mapper.registry.mappers if mapper.local_table in tracked.parts]
+        classes = [
+            mapper
+            for mapper in tracked.mapper.registry.mappers
+            if mapper.local_table in tracked.parts
+        ]
         for mapper in classes:
             listener.track(mapper.class_)
         for table in tracked.tables:
@@ -135,8 +161,11 @@ class Marks:
                 action = {key.ondelete, key.onupdate} - {None, "RESTRICT", "NO ACTION"}
                 if action and key.column.table not in tracked.tables:
                     log.warning(
-                        "%s.%s has ON … %s: rows that the database changes by itself leave no mark; create_triggers sees "
-                        "them", table.name, key.parent.name, "/".join(sorted(map(str, action))),
+                        "%s.%s has ON … %s: rows that the database changes by itself leave no mark; "
+                        "create_triggers sees them",
+                        table.name,
+                        key.parent.name,
+                        "/".join(sorted(map(str, action))),
                     )
 
     def mark(self, session: Session, model: type[Any], *keys: Any) -> None:
@@ -152,7 +181,11 @@ class Marks:
             raise ValueError(f"{model.__name__} is not tracked")
         self.insert(
             session,
-            [(tracked, tracked.text(tracked.primary_key_of(key))) for tracked in found for key in keys],
+            [
+                (tracked, tracked.text(tracked.primary_key_of(key)))
+                for tracked in found
+                for key in keys
+            ],
         )
 
     def insert(self, session: Session, changes: Iterable[Change]) -> None:
@@ -165,11 +198,17 @@ class Marks:
             rows.setdefault(connection, []).append({"entity": tracked.key, "id": key, "meta": text})
         for connection, values in rows.items():
             level = connection.get_execution_options().get("isolation_level")
-            if (level or getattr(connection.dialect, "_on_connect_isolation_level", None)) == "AUTOCOMMIT":
-                raise UnmarkedError("a change and its mark are one transaction, which AUTOCOMMIT does not have")
+            if (
+                level or getattr(connection.dialect, "_on_connect_isolation_level", None)
+            ) == "AUTOCOMMIT":
+                raise UnmarkedError(
+                    "a change and its mark are one transaction, which AUTOCOMMIT does not have"
+                )
             connection.execute(self._insert, values)
 
-    def rows(self, source: Engine | Session, model: type[Any], *, page: int = 1000) -> Iterator[tuple[Id, dict[Any, Any]]]:
+    def rows(
+        self, source: Engine | Session, model: type[Any], *, page: int = 1000
+    ) -> Iterator[tuple[Id, dict[Any, Any]]]:
         """All rows of a tracked class, as ids and fields: for `Client.seed` and `Client.reconcile`.
 
         They are read when the first is asked for, so behind the beginning of a run, in one transaction.
@@ -184,15 +223,21 @@ class Marks:
         """
         tracked = self.one(model)
         if tracked.marks_version:
-            raise ValueError(f"the version of {tracked.key!r} is that of marks, which rows do not have: use Relay.reconcile")
+            raise ValueError(
+                f"the version of {tracked.key!r} is that of marks, which rows do not have: use Relay.reconcile"
+            )
         for key, row in self.objects(source, tracked, page=page):
             yield tracked.id_of(key), tracked.snapshot_of(row)
 
-    def objects(self, source: Engine | Session, tracked: Tracked, *, page: int) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    def objects(
+        self, source: Engine | Session, tracked: Tracked, *, page: int
+    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
         """All objects of a tracked class, with their primary keys."""
         session = source if isinstance(source, Session) else Session(source)
         if session.in_transaction():
-            raise ValueError("the session has a transaction, whose rows may be older than the run: commit it first")
+            raise ValueError(
+                "the session has a transaction, whose rows may be older than the run: commit it first"
+            )
         with session:
             statement = tracked.select().execution_options(yield_per=page)
             for row in session.scalars(statement):
@@ -203,7 +248,9 @@ class Marks:
         """The only tracking of a class."""
         found = self._by_class.get(model, [])
         if len(found) != 1:
-            raise ValueError(f"{model.__name__} is tracked as {len(found)} entity types, not as one")
+            raise ValueError(
+                f"{model.__name__} is tracked as {len(found)} entity types, not as one"
+            )
         return found[0]
 
     def create_triggers(self, connection: Connection) -> None:
@@ -235,11 +282,17 @@ class Marks:
         """Whether an object is an entity of this type, and not of that of a subclass."""
         return tracked in self.tracked_of(row.__mapper__)
 
-    def _found(self, mapper: Mapper[Any]) -> tuple[list[Tracked], list[tuple[Tracked, Sequence[Column[Any]]]]]:
+    def _found(
+        self, mapper: Mapper[Any]
+    ) -> tuple[list[Tracked], list[tuple[Tracked, Sequence[Column[Any]]]]]:
         found = self._of_mapper.get(mapper)
         if found is None:
-            chain = [self._by_class[each.class_] for each in mapper.iterate_to_root() if each.class_ in self._by_class]
-            parts = [part for table in mapper.tables for part in self._parts.get(table, ())]  # type: ignore[arg-type,call-overload]
+            chain = [
+                self._by_class[each.class_]
+                for each in mapper.iterate_to_root()
+                if each.class_ in self._by_class
+            ]
+            parts = [part for table in mapper.tables for part in self._parts.get(table, ())]  # type: ignore[call-overload]
             found = self._of_mapper[mapper] = (chain[0] if chain else [], parts)
         return found
 

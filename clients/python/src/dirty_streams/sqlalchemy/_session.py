@@ -44,8 +44,8 @@ class _Scope:
 class Listener:
     """The hooks of a class of sessions.
 
-    Flushes and ORM statements are marked. A guard looks at the text of every other statement of the sessions' connections:
-    one that changes a tracked table is refused.
+    Flushes and ORM statements are marked. A guard looks at the text of all other statements of the sessions'
+    connections: one that changes a tracked table is refused.
     """
 
     def __init__(self, marks: Marks, *, refuse: bool) -> None:
@@ -149,7 +149,9 @@ class Listener:
             event.listen(connection, "before_cursor_execute", self._before_cursor_execute)
         self._sessions[connection] = weakref.ref(session)
 
-    def _before_cursor_execute(self, connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+    def _before_cursor_execute(
+        self, connection: Connection, _cursor: Any, statement: str, *_: Any
+    ) -> None:
         reference = self._sessions.get(connection)
         session = None if reference is None else reference()
         scope = None if session is None else self._scope(session)
@@ -160,8 +162,8 @@ class Listener:
         found = self._guard.search(statement)
         if found and connection.get_execution_options().get("dirty_marks", True):
             raise UnmarkedError(
-                f"{' '.join(found[0].split())!r} would leave no mark: use objects or an ORM statement of the session; or "
-                "mark the rows by Marks.mark, and execute it with execution_options(dirty_marks=False)"
+                f"{' '.join(found[0].split())!r} would leave no mark: use objects or an ORM statement of the session; "
+                "or mark the rows by Marks.mark, and execute it with execution_options(dirty_marks=False)"
             )
 
 
@@ -184,7 +186,8 @@ def _own(tracked: Tracked, state: Any, *, deleted: bool) -> Iterator[Change]:
     if deleted:
         return
     new = tuple(
-        state.dict.get(name, None if old is None else old[index]) for index, name in enumerate(tracked.attributes)
+        state.dict.get(name, None if old is None else old[index])
+        for index, name in enumerate(tracked.attributes)
     )
     if None not in new:
         yield tracked, tracked.text(new)
@@ -207,7 +210,11 @@ class _Statement:
     """An INSERT, UPDATE or DELETE on a tracked table, whose rows it gets by RETURNING."""
 
     def __init__(
-        self, marks: Marks, state: ORMExecuteState, statement: Insert | Update | Delete, targets: Targets
+        self,
+        marks: Marks,
+        state: ORMExecuteState,
+        statement: Insert | Update | Delete,
+        targets: Targets,
     ) -> None:
         self.marks = marks
         self.state = state
@@ -223,9 +230,13 @@ class _Statement:
             return self._update_by_primary_key(statement)
         if self.many and not isinstance(statement, Insert):
             raise UnmarkedError(f"the rows of an executemany cannot be known: {statement}")
-        moved = _assigned(statement, self.state.parameters) & {column.key for column in self.columns}
+        moved = _assigned(statement, self.state.parameters) & {
+            column.key for column in self.columns
+        }
         if moved and not isinstance(statement, Insert):
-            raise UnmarkedError(f"the old values of {sorted(moved)} cannot be known, so use objects: {statement}")
+            raise UnmarkedError(
+                f"the old values of {sorted(moved)} cannot be known, so use objects: {statement}"
+            )
         self._check_returning()
         if statement._returning:
             return self._returning()
@@ -237,15 +248,22 @@ class _Statement:
 
     def _check_returning(self) -> None:
         dialect = self.state.session.get_bind(**self.state.bind_arguments).dialect
-        kind = type(self.statement).__name__ if type(self.statement) in (Update, Delete) else "Insert"
+        kind = (
+            type(self.statement).__name__ if type(self.statement) in (Update, Delete) else "Insert"
+        )
         if not getattr(dialect, f"{kind.lower()}_returning"):
-            raise UnmarkedError(f"{dialect.name} has no {kind.upper()} … RETURNING, so use objects: {self.statement}")
+            raise UnmarkedError(
+                f"{dialect.name} has no {kind.upper()} … RETURNING, so use objects: {self.statement}"
+            )
 
     def _expressions(self) -> list[Any]:
         mapper = self.state.bind_mapper
         if not self.state.is_orm_statement or mapper is None:
             return list(self.columns)
-        return [getattr(mapper.class_, mapper.get_property_by_column(column).key) for column in self.columns]
+        return [
+            getattr(mapper.class_, mapper.get_property_by_column(column).key)
+            for column in self.columns
+        ]
 
     def _mark(self, rows: Iterable[Sequence[Any]]) -> None:
         changes: dict[Change, None] = {}
@@ -266,7 +284,9 @@ class _Statement:
         return result().columns(*range(own))
 
     def _rows_matched(self, statement: Update | Delete) -> Result[Any]:
-        result: Any = self.state.invoke_statement(statement=statement.return_defaults(*self._expressions()))
+        result: Any = self.state.invoke_statement(
+            statement=statement.return_defaults(*self._expressions())
+        )
         rows = result.returned_defaults_rows or ()
         self._mark([row._mapping[column] for column in self.columns] for row in rows)
         return result  # type: ignore[no-any-return]
@@ -279,9 +299,13 @@ class _Statement:
         names = [mapper.get_property_by_column(column).key for column in self.columns]
         given = [dict(row) for row in self.state.parameters or () if isinstance(row, dict)]
         keys = {mapper.get_property_by_column(column).key for column in mapper.primary_key}
-        moved = sorted({name for row in given for name in names if name in row and name not in keys})
+        moved = sorted(
+            {name for row in given for name in names if name in row and name not in keys}
+        )
         if moved or not keys.issuperset(names):
-            raise UnmarkedError(f"the rows that {names} point to cannot be known, so use objects: {statement}")
+            raise UnmarkedError(
+                f"the rows that {names} point to cannot be known, so use objects: {statement}"
+            )
         result = self.state.invoke_statement()
         self._mark([row[name] for name in names] for row in given)
         return result
@@ -305,7 +329,9 @@ class _Statement:
 
     def _inserted_rows(self, statement: Insert) -> Result[Any]:
         """RETURNING hides from the caller what an INSERT tells: that is added to a result without rows."""
-        rows = self.state.invoke_statement(statement=statement.returning(*self._expressions())).all()
+        rows = self.state.invoke_statement(
+            statement=statement.returning(*self._expressions())
+        ).all()
         self._mark(rows)
         result: Any = null_result()
         result.rowcount = len(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import uuid
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, inspect, select, tuple_
 from sqlalchemy.orm import ColumnProperty, Mapper, lazyload, undefer, with_polymorphic
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from .._entity import Entity
     from .._words import Id
 
-Part = Union[type, Table]
+Part = type | Table
 """A mapped class or a table whose rows are parts of other entities."""
 
-_PLAIN = (int, uuid.UUID, dt.date)  # no two keys of such values have the same text when they are joined by "-"
+_PLAIN = (
+    int,
+    uuid.UUID,
+    dt.date,
+)  # no two keys of such values have the same text when they are joined by "-"
 
 
 class Tracked:
@@ -51,7 +55,9 @@ class Tracked:
         if not isinstance(mapper, Mapper):
             raise TypeError(f"{model!r} is not a mapped class")
         if entity.stateless:
-            raise ValueError(f"{entity.key!r} is STATELESS: a relay sends whole states, which need snapshots")
+            raise ValueError(
+                f"{entity.key!r} is STATELESS: a relay sends whole states, which need snapshots"
+            )
         self.model = model
         self.mapper: Mapper[Any] = mapper
         self.entity = entity
@@ -103,7 +109,9 @@ class Tracked:
         for mapper in self.mapper.self_and_descendants:
             if table in mapper.tables:
                 sources = [mapper.get_property_by_column(column).columns for column in self.columns]
-                return [next(column for column in source if column.table is table) for source in sources]
+                return [
+                    next(column for column in source if column.table is table) for source in sources
+                ]
         raise KeyError(table.name)
 
     def text(self, key: Sequence[Any]) -> str:
@@ -125,9 +133,15 @@ class Tracked:
         """The entity's id."""
         if self._id is not None:
             return self._id(*key)
-        if len(key) == 1 and isinstance(key[0], (bytes, str, int)) and not isinstance(key[0], (bool, enum.Enum)):
+        if (
+            len(key) == 1
+            and isinstance(key[0], (bytes, str, int))
+            and not isinstance(key[0], (bool, enum.Enum))
+        ):
             return key[0]
-        return "-".join(str(codec.dump(value)) for codec, value in zip(self.codecs, key, strict=True))
+        return "-".join(
+            str(codec.dump(value)) for codec, value in zip(self.codecs, key, strict=True)
+        )
 
     def select(self) -> Select[Any]:
         """Selects all rows with what the snapshot needs."""
@@ -197,6 +211,5 @@ def _table(part: Part) -> Table:
 def _columns(part: Part, names: Sequence[str]) -> list[Column[Any]]:
     if isinstance(part, Table):
         return [part.columns[name] for name in names]
-    attributes = inspect(part).column_attrs
+    attributes: Any = inspect(part).column_attrs
     return [attributes[name].columns[0] for name in names]
-

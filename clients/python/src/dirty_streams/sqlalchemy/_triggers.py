@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import LargeBinary, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection
@@ -49,7 +49,9 @@ class _Names:
         self.table = self._preparer.format_table(table)
         self.bare_table = self._preparer.format_table(table, use_schema=False)
         # SQLite wants no schema in a trigger, which is in that of its table.
-        self.marks = self._preparer.format_table(marks, use_schema=connection.dialect.name == "postgresql")
+        self.marks = self._preparer.format_table(
+            marks, use_schema=connection.dialect.name == "postgresql"
+        )
         # PostgreSQL cuts names at 63 bytes.
         digest = hashlib.sha256(f"{marks.fullname} {table.fullname}".encode()).hexdigest()[:8]
         self._stem = f"{marks.name[:20]}_{table.name[:20]}_{digest}"
@@ -64,7 +66,11 @@ class _Names:
     @property
     def function(self) -> str:
         name = self._preparer.quote(self._stem)
-        return f"{name}()" if self._schema is None else f"{self._preparer.quote(self._schema)}.{name}()"
+        return (
+            f"{name}()"
+            if self._schema is None
+            else f"{self._preparer.quote(self._schema)}.{name}()"
+        )
 
     def column(self, column: Column[Any]) -> str:
         """A column's name."""
@@ -72,11 +78,15 @@ class _Names:
 
     def text(self, value: str) -> str:
         """A literal."""
-        compiled = literal(value).compile(dialect=self._dialect, compile_kwargs={"literal_binds": True})
+        compiled = literal(value).compile(
+            dialect=self._dialect, compile_kwargs={"literal_binds": True}
+        )
         return str(compiled).replace("%%", "%")
 
 
-def _insert(names: _Names, found: Targets, row: str, array: str, condition: str = "true") -> Iterator[str]:
+def _insert(
+    names: _Names, found: Targets, row: str, array: str, condition: str = "true"
+) -> Iterator[str]:
     """Statements that mark the entities of a row."""
     for tracked, columns in found:
         given = [f"{row}.{names.column(column)}" for column in columns]
@@ -91,7 +101,10 @@ def _moved(names: _Names, found: Targets, operator: str) -> Iterator[tuple[Targe
     """Each target with the condition that a row has gone over to another entity."""
     for each in found:
         columns = [names.column(column) for column in each[1]]
-        yield [each], "(" + " OR ".join(f"new.{name} {operator} old.{name}" for name in columns) + ")"
+        yield (
+            [each],
+            "(" + " OR ".join(f"new.{name} {operator} old.{name}" for name in columns) + ")",
+        )
 
 
 def _postgresql(names: _Names, found: Targets) -> Iterator[str]:
@@ -142,7 +155,9 @@ def _sqlite(names: _Names, found: Targets) -> Iterator[str]:
         )
 
 
-def _insert_sqlite(names: _Names, found: Targets, row: str, condition: str = "true") -> Iterator[str]:
+def _insert_sqlite(
+    names: _Names, found: Targets, row: str, condition: str = "true"
+) -> Iterator[str]:
     for tracked, columns in found:
         values = [_json_value(names, row, column) for column in columns]
         statements = _insert(names, [(tracked, columns)], row, "json_array(%s)", condition)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect, types
-from sqlalchemy.orm import Mapper
-
 from .._entity import Entity
 from ._tracked import column_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sqlalchemy.orm import Mapper
 
     from .._words import Name
 
