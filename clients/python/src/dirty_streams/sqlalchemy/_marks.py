@@ -149,13 +149,10 @@ class Marks:
 
     def _listen_to(self, listener: Listener, tracked: Tracked) -> None:
         listener.track(tracked.model)
-        classes = [
-            mapper
-            for mapper in tracked.mapper.registry.mappers
-            if mapper.local_table in tracked.parts
-        ]
-        for mapper in classes:
-            listener.track(mapper.class_)
+        for mapper in tracked.mapper.registry.mappers:
+            for column in tracked.parts.get(mapper.local_table, ()):  # type: ignore[call-overload]
+                attribute = mapper.get_property_by_column(column).key
+                listener.track_part(mapper.class_, getattr(mapper.class_, attribute))
         for table in tracked.tables:
             for key in table.foreign_keys:
                 action = {key.ondelete, key.onupdate} - {None, "RESTRICT", "NO ACTION"}
@@ -266,9 +263,9 @@ class Marks:
 
     # What listeners, triggers and relays ask
 
-    def by_key(self, key: str) -> Tracked | None:
+    def by_key(self, key: str) -> Tracked:
         """The tracked class of a mark."""
-        return self._by_key.get(key)
+        return self._by_key[key]
 
     def tracked_of(self, mapper: Mapper[Any]) -> Sequence[Tracked]:
         """The tracked class that an object belongs to: the nearest one that it inherits."""

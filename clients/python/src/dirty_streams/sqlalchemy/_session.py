@@ -74,6 +74,11 @@ class Listener:
         event.listen(model, "after_update", self._changed, propagate=True)
         event.listen(model, "before_delete", self._deleted, propagate=True)
 
+    def track_part(self, model: type[Any], attribute: Any) -> None:
+        """Listens to a class whose rows are parts, and lets the attribute keep its old value: whose part it was."""
+        self.track(model)
+        event.listen(attribute, "set", _kept, active_history=True, propagate=True)
+
     def _scope(self, session: Session) -> _Scope:
         scope = self._scopes.get(session)
         if scope is None:
@@ -150,7 +155,13 @@ class Listener:
         self._sessions[connection] = weakref.ref(session)
 
     def _before_cursor_execute(
-        self, connection: Connection, _cursor: Any, statement: str, *_: Any
+        self,
+        connection: Connection,
+        _cursor: Any,
+        statement: str,
+        _parameters: Any,
+        context: Any,
+        _many: bool,
     ) -> None:
         reference = self._sessions.get(connection)
         session = None if reference is None else reference()
@@ -160,11 +171,15 @@ class Listener:
         if self._guard is None:
             self._guard = _guard(self.marks.table_names)
         found = self._guard.search(statement)
-        if found and connection.get_execution_options().get("dirty_marks", True):
+        if found and context.execution_options.get("dirty_marks", True):
             raise UnmarkedError(
                 f"{' '.join(found[0].split())!r} would leave no mark: use objects or an ORM statement of the session; "
                 "or mark the rows by Marks.mark, and execute it with execution_options(dirty_marks=False)"
             )
+
+
+def _kept(*_: Any) -> None:
+    """Does nothing: that somebody listens is the reason to load the old value."""
 
 
 def _guard(tables: Iterable[str]) -> re.Pattern[str]:
@@ -318,13 +333,14 @@ class _Statement:
             or statement._multi_values
             or statement.select is not None
             or statement._post_values_clause is not None
-            or any(column not in statement.table.primary_key for column in self.columns)
+            or not all(column.primary_key for column in self.columns)
         )
 
     def _inserted(self, statement: Insert) -> Result[Any]:
         result: Any = self.state.invoke_statement()
-        key = dict(zip(statement.table.primary_key, result.inserted_primary_key, strict=True))
-        self._mark([[key[column] for column in self.columns]])
+        names = [column.name for column in statement.table.primary_key]
+        key = dict(zip(names, result.inserted_primary_key, strict=True))
+        self._mark([[key[column.name] for column in self.columns]])
         return result  # type: ignore[no-any-return]
 
     def _inserted_rows(self, statement: Insert) -> Result[Any]:

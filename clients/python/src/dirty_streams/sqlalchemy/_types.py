@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspect, types
+
 from .._entity import Entity
 from ._tracked import column_names
 
