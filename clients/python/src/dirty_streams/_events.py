@@ -80,7 +80,7 @@ class Event:
         id: The entity's id, as its type's `id_type` makes it; otherwise text, or bytes that are not UTF-8.
         op: What happened.
         version: The entity's version, if it has one and the format carries it.
-        changes: The changed fields.
+        changes: The changed fields. Of images (PAYLOAD IMAGES), the fields in which they differ.
         before: The state before the event, and `after` the state after it; empty if the stream does not carry them.
         meta: What the flush said with META.
         deliveries: For a group, the number of deliveries including this one, and `failures` how many failed.
@@ -198,19 +198,25 @@ class Entities:
                 fields=tuple(zip(words[::2], words[1::2], strict=True)),
             )
         declaration = self._by_name.get(told["entity"])
-        types: Mapping[str, str] = declaration.types if declaration is not None else _EMPTY
+        types: Mapping[str, str] = declaration.all_types if declaration is not None else _EMPTY
+        op = Op(told["op"])
+        before = decoded_fields(told.get("before", _EMPTY), types)
+        after = decoded_fields(told.get("after", _EMPTY), types)
+        changes = {
+            name: Change(*(decoded(value, types.get(name)) for value in pair))
+            for name, pair in told.get("changes", _EMPTY).items()
+        }
+        if "changes" not in told and op is not Op.READ:
+            changes = _differences(before, after)
         return Event(
             event_id=told["id"],
             entity=told["entity"],
             id=told["entity-id"] if declaration is None else declaration.id_of(told["entity-id"]),
-            op=Op(told["op"]),
+            op=op,
             version=told.get("version"),
-            changes={
-                name: Change(*(decoded(value, types.get(name)) for value in pair))
-                for name, pair in told.get("changes", _EMPTY).items()
-            },
-            before=decoded_fields(told.get("before", _EMPTY), types),
-            after=decoded_fields(told.get("after", _EMPTY), types),
+            changes=changes,
+            before=before,
+            after=after,
             meta=told.get("meta", {}),
             deliveries=deliveries,
             failures=failures,
@@ -222,7 +228,7 @@ class Entities:
         """What stands in the `base64` of an event's text, with its strings as text, or bytes that are not UTF-8."""
         made = {name: unwrapped(value) for name, value in told.items()}
         declaration = self._by_name.get(made.get("entity"))
-        types: Mapping[str, str] = declaration.types if declaration is not None else _EMPTY
+        types: Mapping[str, str] = declaration.all_types if declaration is not None else _EMPTY
         for image in ("before", "after"):
             if image in told:
                 made[image] = unwrapped_fields(told[image], types)
@@ -241,6 +247,15 @@ class Entities:
 
 NO_ENTITIES = Entities()
 """For readers that know no entity types."""
+
+
+def _differences(before: Mapping[Name, Value], after: Mapping[Name, Value]) -> dict[Any, Change]:
+    """The changes of an event that has both images instead."""
+    return {
+        name: Change(before.get(name), after.get(name))
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    }
 
 
 def _dead(told: dict[str, Any]) -> Dead:

@@ -197,6 +197,7 @@ class BaseFollower(Generic[C]):
             until_idle=until_idle,
         )
         self._signals = signals
+        self._clock = time.monotonic
         self._prepare()
 
     def _prepare(self) -> None:
@@ -210,7 +211,7 @@ class BaseFollower(Generic[C]):
                 self._policy,
                 self._entities,
                 stopping=stopping,
-                clock=time.monotonic,
+                clock=self._clock,
             ).run()
             for source in self._sources
         ]

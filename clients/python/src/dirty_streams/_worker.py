@@ -160,6 +160,20 @@ class Lease:
             return third - (self._clock() - self._confirmed) if self._held else third
 
 
+class Idle:
+    """Which of a worker's loops have nothing to handle. They end together, when none has."""
+
+    def __init__(self, loops: int) -> None:
+        self._busy = set(range(loops))
+
+    def note(self, loop: int, *, busy: bool) -> None:
+        """A reply has brought events, or none."""
+        (self._busy.add if busy else self._busy.discard)(loop)
+
+    def __call__(self) -> bool:
+        return not self._busy
+
+
 class WorkerLoop:
     """A consumer's loop: `run`, and beside it `beat`.
 
@@ -174,7 +188,8 @@ class WorkerLoop:
         policy: Policy,
         entities: Entities,
         *,
-        until_idle: bool,
+        number: int,
+        until: Idle | None,
         stopping: Callable[[], bool],
         release: Callable[[], None],
         clock: Callable[[], float],
@@ -182,7 +197,8 @@ class WorkerLoop:
         self.consumer = consumer
         self.ended = False
         self._words = (consumer.stream, consumer.group, consumer.name)
-        self._policy, self._entities, self._until_idle = policy, entities, until_idle
+        self._policy, self._entities = policy, entities
+        self._number, self._until = number, until
         self._stopping, self._release, self._clock = stopping, release, clock
         self._lease = Lease(clock)
         self._outage = Outage(str(consumer))
@@ -227,8 +243,12 @@ class WorkerLoop:
             if batch.missed != 0:
                 yield Tell(self._policy.on_missed, (self.consumer.stream, batch.missed))
             yield from self._handle_all(batch.events)
-            if self._until_idle and not batch.events and not batch.more:
-                return
+            if self._until is not None:
+                self._until.note(self._number, busy=bool(batch.events) or batch.more)
+                if self._until():
+                    return
+                if not batch.events and not batch.more:
+                    yield Sleep(0.02)  # what the others do may bring something to handle
 
     def _learn(self) -> Steps[None]:
         stats = yield Send(_commands.stats(self.consumer.stream))
@@ -243,7 +263,7 @@ class WorkerLoop:
             ack=list(self._done),
             pending=pending,
             limit=self._policy.limit,
-            block=None if self._until_idle else self._policy.block,
+            block=self._policy.block if self._until is None else None,
             entities=self._entities,
         )
 
@@ -474,28 +494,29 @@ class BaseWorker(Generic[C]):
             sources(stream, partitions), group, consumer or consumer_name(), concurrency
         )
         self._signals = signals
+        self._clock = time.monotonic
         self._prepare(concurrency)
 
     def _prepare(self, concurrency: int) -> None:
         raise NotImplementedError
 
-    def _loop(
-        self,
-        consumer: Consumer,
-        *,
-        until_idle: bool,
-        stopping: Callable[[], bool],
-        release: Callable[[], None],
-    ) -> WorkerLoop:
-        return WorkerLoop(
-            consumer,
-            self._policy,
-            self._entities,
-            until_idle=until_idle,
-            stopping=stopping,
-            release=release,
-            clock=time.monotonic,
-        )
+    def _loops(
+        self, *, until_idle: bool, stopping: Callable[[], bool], release: Callable[[], None]
+    ) -> list[WorkerLoop]:
+        until = Idle(len(self._consumers)) if until_idle else None
+        return [
+            WorkerLoop(
+                consumer,
+                self._policy,
+                self._entities,
+                number=number,
+                until=until,
+                stopping=stopping,
+                release=release,
+                clock=self._clock,
+            )
+            for number, consumer in enumerate(self._consumers)
+        ]
 
 
 _UNFINISHED = object()

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from ._threads import Crew, Performer, Signals, Stop, Turns, drive
-from ._worker import ACKNOWLEDGED, BaseWorker, Consumer
+from ._worker import ACKNOWLEDGED, BaseWorker, WorkerLoop
 
 if TYPE_CHECKING:
     from .client import Client
@@ -38,22 +38,22 @@ class Worker(BaseWorker["Client"]):
         Raises:
             NoReaderError: There is no such group.
         """
+        loops = self._loops(
+            until_idle=until_idle, stopping=self._stop, release=self._turns.release
+        )
         with Signals(self._stop, wanted=self._signals):
-            if len(self._consumers) == 1:
-                self._run(self._consumers[0], until_idle)
+            if len(loops) == 1:
+                self._run(loops[0])
                 return
             crew = Crew(self._stop)
-            for consumer in self._consumers:
-                crew.start(functools.partial(self._run, consumer, until_idle), str(consumer))
+            for loop in loops:
+                crew.start(functools.partial(self._run, loop), str(loop.consumer))
             crew.join()
 
-    def _run(self, consumer: Consumer, until_idle: bool) -> None:
-        loop = self._loop(
-            consumer, until_idle=until_idle, stopping=self._stop, release=self._turns.release
-        )
+    def _run(self, loop: WorkerLoop) -> None:
         perform = Performer(self._client, self._stop, turns=self._turns, handler=self._handler)
         heart = Crew(self._stop)
-        heart.start(lambda: drive(loop.beat(), perform), f"{consumer} heartbeat")
+        heart.start(lambda: drive(loop.beat(), perform), f"{loop.consumer} heartbeat")
         try:
             drive(loop.run(), perform)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._worker import ACKNOWLEDGED, BaseWorker, Consumer
+from .._worker import ACKNOWLEDGED, BaseWorker, WorkerLoop
 from ._tasks import Crew, Performer, Signals, Stop, Turns, drive
 
 if TYPE_CHECKING:
@@ -39,19 +39,19 @@ class Worker(BaseWorker["Client"]):
         Raises:
             NoReaderError: There is no such group.
         """
+        loops = self._loops(
+            until_idle=until_idle, stopping=self._stop, release=self._turns.release
+        )
         async with Signals(self._stop, wanted=self._signals):
             crew = Crew(self._stop)
-            for consumer in self._consumers:
-                crew.start(self._run(consumer, until_idle), str(consumer))
+            for loop in loops:
+                crew.start(self._run(loop), str(loop.consumer))
             await crew.join()
 
-    async def _run(self, consumer: Consumer, until_idle: bool) -> None:
-        loop = self._loop(
-            consumer, until_idle=until_idle, stopping=self._stop, release=self._turns.release
-        )
+    async def _run(self, loop: WorkerLoop) -> None:
         perform = Performer(self._client, self._stop, turns=self._turns, handler=self._handler)
         heart = Crew(self._stop)
-        heart.start(drive(loop.beat(), perform), f"{consumer} heartbeat")
+        heart.start(drive(loop.beat(), perform), f"{loop.consumer} heartbeat")
         try:
             await drive(loop.run(), perform)
         finally:
