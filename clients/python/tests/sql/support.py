@@ -52,7 +52,7 @@ def told(client: Client, entity: Entity) -> dict[str, dict[str, Any]]:
     """The state that a reader of all events has at the end; each event must fit that before it."""
     state: dict[str, dict[str, Any]] = {}
     for stream in entity.streams:
-        for key in stream.keys:  # type: ignore[union-attr]
+        for key in stream.keys:
             position, more = "0", True
             while more:
                 batch = client.read(key, position, limit=1000, entities=[entity])

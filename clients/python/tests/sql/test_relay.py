@@ -15,7 +15,7 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from sqlalchemy import Engine, delete, event, select, text, update
+from sqlalchemy import Engine, String, delete, event, select, text, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from conftest import Server
@@ -46,6 +46,18 @@ Sessions = sessionmaker[Session]
 @pytest.fixture
 def relay(engine: Engine, client: Client) -> Relay:
     return Relay(engine, client, marks)
+
+
+def thing() -> Thing:
+    return Thing(
+        uid=uuid.UUID(int=7),
+        code="ab",
+        colour=Colour.RED,
+        price=decimal.Decimal("1.5"),
+        day=dt.date(2026, 1, 2),
+        moment=dt.datetime(2026, 1, 2, 3, 4, 5, 600000),
+        raw=b"\x00\xff",
+    )
 
 
 @pytest.fixture
@@ -164,12 +176,13 @@ def test_entities_of_all_classes_are_sent(
         "lines": [{"id": 1, "amount": 1}, {"id": 2, "amount": 3}],
         "tags": ["red"],
     }
-    (thing,) = stored(client, models.things).values()
-    assert thing["price"] == decimal.Decimal("1.50")
+    (found_thing,) = stored(client, models.things).values()
+    assert found_thing["price"] == decimal.Decimal("1.50")
     with sessions.begin() as session:
         session.execute(update(Line).where(Line.id == 1).values(amount=7))
         session.execute(update(Employee).values(name="x"))
-        session.get_one(Order, 1).tags.clear()
+        order = session.get_one(Order, 1)
+        order.tags.clear()
     send_all(relay)
     found = client.get(models.orders, 1)
     assert found is not None
@@ -177,6 +190,45 @@ def test_entities_of_all_classes_are_sent(
     assert stored(client, models.engineers)["3"]["name"] == "x"
     assert set(stored(client, models.employees)) == {"1", "2"}
     assert waiting(engine) == 0
+
+
+def test_a_key_that_is_the_same_to_the_database_alone_is_found(
+    engine: Engine, client: Client
+) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Word(Base):
+        __tablename__ = "words"
+        word: Mapped[str] = mapped_column(
+            String(collation=NOCASE[engine.dialect.name]), primary_key=True
+        )
+
+    words = entity_of(Word, "word", streams=["word-changes"])
+    own = Marks(Base.metadata, name="word_marks")
+    own.track(Word, words)
+    sessions = sessionmaker(engine)
+    own.listen(sessions)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("DROP COLLATION IF EXISTS nocase CASCADE"))
+            options = "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+            connection.execute(text(f"CREATE COLLATION nocase {options}"))
+        Base.metadata.drop_all(connection)
+        Base.metadata.create_all(connection)
+    with sessions.begin() as session:
+        session.add_all([Word(word="Alpha"), Word(word="Beta")])
+    with sessions.begin() as session:
+        session.execute(delete(own.table))
+        own.mark(session, Word, "ALPHA", "beta", "gamma")
+    assert Relay(engine, client, own).send_once().effects == {
+        ("word", "Alpha"): Effect.INSERT,
+        ("word", "Beta"): Effect.INSERT,
+        ("word", "gamma"): Effect.NONE,
+    }
+
+
+NOCASE = {"sqlite": "NOCASE", "postgresql": "nocase"}
 
 
 def test_a_mark_that_is_committed_behind_later_ones_is_sent(

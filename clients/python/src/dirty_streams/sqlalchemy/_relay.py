@@ -17,6 +17,7 @@ from .._threads import Signals, Stop
 from ..errors import BadValueError, DirtyError, FullError, LimitError, WrongTypeError, is_outage
 from ._lock import Lock
 from ._marks import log
+from ._tracked import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -227,13 +228,11 @@ class Relay:
             entities = self._marked(session)
             for tracked in self.marks.tracked:
                 some = [each for each in entities if each.tracked is tracked]
-                rows = (
-                    tracked.load(session, [tracked.primary_key(each.key) for each in some])
-                    if some
-                    else {}
-                )
-                for each in some:
-                    self._make(each, rows.get(each.key))
+                if some:
+                    keys = [tracked.primary_key(each.key) for each in some]
+                    rows = tracked.load(session, keys)
+                    for each, key in zip(some, keys, strict=True):
+                        self._make(each, rows.get(key))
             return entities
 
     def _marked(self, session: Session) -> list[_Entity]:
@@ -274,6 +273,7 @@ class Relay:
         if row is None or not self.marks.is_of(tracked, row):
             each.operation = Delete(each.id, version)
             return
+        each.id = tracked.id_of(identity(row))
         try:
             fields = (
                 tracked.checked(tracked.snapshot_of(row)) if version else tracked.snapshot_of(row)
@@ -372,7 +372,7 @@ def _one_snapshot(connection: Connection) -> Iterator[Session]:
 
 
 def _isolate(connection: Connection, level: str) -> None:
-    """The isolation of a transaction that has begun. (SQLite and MySQL need none.)"""
+    """The isolation of a transaction that has begun. SQLite and MySQL need none."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
 

@@ -155,18 +155,24 @@ class Tracked:
             statement = statement.options(undefer("*"))
         return statement
 
-    def load(self, session: Session, keys: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-        """The objects of some primary keys, by the texts of those."""
-        if len(self.columns) == 1:
-            found = self.columns[0].in_([key[0] for key in keys])
-        else:
-            found = tuple_(*self.columns).in_(keys)
-        statement = self.select().where(found).execution_options(populate_existing=True)
-        return {self.text(self._identity(row)): row for row in session.scalars(statement)}
+    def load(self, session: Session, keys: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], Any]:
+        """The objects of some primary keys."""
+        found = {identity(row): row for row in self._loaded(session, keys)}
+        missing = [key for key in keys if key not in found]
+        if missing and len(found) > len(keys) - len(missing):
+            # Keys that are the same to the database alone, as in a collation without regard to case.
+            for key in missing:
+                found.update((key, row) for row in self._loaded(session, [key]))
+        return found
 
-    def _identity(self, row: Any) -> tuple[Any, ...]:
-        identity = inspect(row).identity
-        return tuple(identity)
+    def _loaded(self, session: Session, keys: Sequence[tuple[Any, ...]]) -> Iterable[Any]:
+        if len(self.columns) == 1:
+            wanted = self.columns[0].in_([key[0] for key in keys])
+        else:
+            wanted = tuple_(*self.columns).in_(keys)
+        return session.scalars(
+            self.select().where(wanted).execution_options(populate_existing=True)
+        )
 
     def snapshot_of(self, row: Any) -> dict[Any, Any]:
         """The fields of an object: what `snapshot` makes of it, or the attributes of its columns."""
@@ -186,6 +192,11 @@ class Tracked:
                 f"{self.entity.version!r}"
             )
         return fields
+
+
+def identity(row: Any) -> tuple[Any, ...]:
+    """The primary key of an object that was loaded."""
+    return tuple(inspect(row).identity)
 
 
 def column_names(mapper: Mapper[Any]) -> Iterable[str]:
