@@ -205,7 +205,7 @@ vehicles = entity(Vehicle, "vehicle")
 orders = Entity(
     "order",
     types={"id": "int", "first": "int", "lines": "json", "tags": "json"},
-    streams=["order-changes"],
+    streams=[Stream("order-changes", payload="IMAGES")],
 )
 
 marks = Marks(Base.metadata)

@@ -74,10 +74,14 @@ class Relays:
         self.words = [sys.executable, "-m", "sql.relay_program", url, str(port)]
         self.processes: list[subprocess.Popen[str]] = []
 
-    def start(self) -> subprocess.Popen[str]:
-        """A relay that has begun."""
+    def start(self, place: int = 0) -> subprocess.Popen[str]:
+        """A relay that has begun. It dies at a place, if one is given."""
         process = subprocess.Popen(
-            self.words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=TESTS
+            [*self.words, str(place)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=TESTS,
         )
         self.processes.append(process)
         assert process.stdout is not None
