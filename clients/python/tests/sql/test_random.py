@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, PendingRollbackError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.orm.exc import ObjectDeletedError, StaleDataError
 
@@ -34,7 +34,13 @@ TRACKED = [
 ]
 
 
-FAILURES = (IntegrityError, StaleDataError, ObjectDeletedError, ZeroDivisionError)
+FAILURES = (
+    IntegrityError,
+    PendingRollbackError,
+    StaleDataError,
+    ObjectDeletedError,
+    ZeroDivisionError,
+)
 CONFLICTS = ("deadlock", "could not serialize", "database is locked")
 
 
