@@ -20,7 +20,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from dirty_streams import Client, Stream
 from dirty_streams.sqlalchemy import Marks, Relay, entity_of
 
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
