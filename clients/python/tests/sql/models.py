@@ -47,6 +47,7 @@ class User(Base):
     created: Mapped[dt.datetime | None]
     seen: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
     settings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    invoices: Mapped[list[Invoice]] = relationship(passive_deletes="all")
 
 
 class Invoice(Base):

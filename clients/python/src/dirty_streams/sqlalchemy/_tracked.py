@@ -94,6 +94,11 @@ class Tracked:
         return f"{self.model.__name__} as {self.key!r}"
 
     @property
+    def relational(self) -> bool:
+        """Whether collections of an object belong to its entity, too."""
+        return self._snapshot is not None
+
+    @property
     def marks_version(self) -> bool:
         """Whether the number of the mark is the version of the entity."""
         return self.entity.version is not None
