@@ -46,7 +46,7 @@ test-servers: build ## the integration tests on other servers (TESTS="smoke flus
 	@scripts/test-servers.sh $(TARGET)/servers "$(SERVERS)" $(TESTS)
 
 test-clients: build ## test clients/, play the stories of examples/ in all languages, and check what they print
-	@scripts/setup.sh node:nodejs npm:npm python3-venv go:golang-go
+	@scripts/setup.sh node:nodejs npm:npm python3-venv postgresql go:golang-go
 	@scripts/test-python.sh
 	@scripts/test-go.sh
 	@scripts/test-clients.sh python
