@@ -1,0 +1,122 @@
+"""Where the tool writes: coloured on a terminal, plain text elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ._text import plain
+
+
+class Failure(Exception):
+    """An error that the user can understand: one line on stderr, exit code 2."""
+
+
+@dataclass(frozen=True)
+class Column:
+    title: str
+    right: bool = False
+    flexible: bool = False  # is cut or wrapped if the terminal is too narrow
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    style: str = ""
+
+
+Row = Sequence[Cell]
+
+
+class Output:
+    def __init__(self, color: bool | None = None) -> None:
+        self.console = Console(
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=True,
+            force_terminal=True if color else None,
+            no_color=None if color is None else not color,
+        )
+        self.errors = Console(
+            stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
+        self.is_terminal = self.console.is_terminal and not self.console.is_dumb_terminal
+        self.is_colored = self.console.color_system is not None and not self.console.no_color
+
+    def line(self, *parts: Cell | str, gap: str = "") -> None:
+        """One line that is never wrapped by us. Without colours it goes around rich, which takes ten times as long."""
+        cells = [Cell(part) if isinstance(part, str) else part for part in parts]
+        if not self.is_colored:
+            sys.stdout.write(gap.join(cell.text for cell in cells) + "\n")
+            return
+        text = Text(gap).join(Text(cell.text, cell.style) for cell in cells)
+        self.console.print(text, crop=False, no_wrap=True, overflow="ignore")
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+    def note(self, message: str, style: str = "dim") -> None:
+        """For people who wait: on stderr, so that it never mixes with what a program reads."""
+        self.flush()
+        self.errors.print(Text(plain(message), style))
+
+    def error(self, message: str) -> None:
+        self.flush()
+        self.errors.print(Text.assemble(("dirty: ", "bold red"), plain(message)))
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Row]) -> RenderableType:
+        """Fits into the terminal. Elsewhere nothing is cut and each row is one line."""
+        return fitted(columns, rows) if self.is_terminal else Text(aligned(columns, rows))
+
+    def show(self, *renderables: RenderableType) -> None:
+        for renderable in renderables:
+            if isinstance(renderable, Text) and not self.is_colored:
+                self.line(renderable.plain)
+            else:
+                self.console.print(renderable, soft_wrap=isinstance(renderable, Text))
+
+    def group(self, *renderables: RenderableType) -> RenderableType:
+        return Group(*renderables)
+
+
+def fitted(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            no_wrap=not column.flexible,
+            overflow="fold" if column.flexible else "ellipsis",
+            min_width=10 if column.flexible else None,
+        )
+    for row in rows:
+        table.add_row(*(Text(cell.text, cell.style) for cell in row))
+    return table
+
+
+def aligned(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    texts = [[column.title for column in columns], *([cell.text for cell in row] for row in rows)]
+    widths = [max(cell_len(row[index]) for row in texts) for index in range(len(columns))]
+    lines = []
+    for row in texts:
+        padded = []
+        for column, width, text in zip(columns, widths, row, strict=False):
+            blank = " " * (width - cell_len(text))
+            padded.append(blank + text if column.right else text + blank)
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def leave_quietly() -> NoReturn:
+    """For a broken pipe: whoever read the output has seen enough (`dirty watch … | head`)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
