@@ -195,6 +195,9 @@ def json_column(value: Any) -> Fragment | None:
     return json_text(value)
 
 
+CHECKED = json.JSONDecoder(parse_int=str, parse_float=str).decode
+
+
 def json_text(value: Any) -> Fragment | None:
     """A text that holds JSON. It is checked, since a bad one would break the object that it becomes part of."""
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -202,7 +205,7 @@ def json_text(value: Any) -> Fragment | None:
     if not isinstance(value, str):
         return None if value is None else json_dump(value)
     try:
-        parsed = json.loads(value, parse_int=str, parse_float=str)
+        parsed = CHECKED(value)
         value.encode()
     except (ValueError, RecursionError) as error:
         raise Unfit(f"is no JSON: {error}") from None

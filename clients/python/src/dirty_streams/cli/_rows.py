@@ -269,7 +269,7 @@ class Source:
             whole = whole + sa.literal(self.selection.separator) + part
         found: set[bytes] = set()
         for start in range(0, len(ids), 200):
-            texts = [decoded(id) for id in ids[start : start + 200]]
+            texts = [text for id in ids[start : start + 200] if is_text(text := decoded(id))]
             statement = self._statement().where(whole.in_(texts))
             found.update(self.id(row) for row in self._all(connection, statement))
         return found
@@ -309,6 +309,11 @@ def reflected(engine: Engine, name: str) -> sa.Table:
         ) from None
     except sa.exc.SQLAlchemyError as error:
         raise sql_failure(error) from None
+
+
+def is_text(text: str) -> bool:
+    """No key of SQL is an id that is not UTF-8, or has a NUL, which PostgreSQL does not take."""
+    return not any(char == "\0" or "\udc80" <= char <= "\udcff" for char in text)
 
 
 def id_part(value: object) -> bytes:

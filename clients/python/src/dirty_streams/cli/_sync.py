@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import socket
 import time
 import zoneinfo
@@ -111,7 +110,10 @@ class Sync:
     def words(self, source: Source, types: dict[str, str]) -> Words:
         """Converts the columns to the types of their fields."""
         fields = {name: types.get(name) for name in source.fields}
-        is_json = [isinstance(column.type, sa.JSON) for column in source.fields.values()]
+        # SQLite does not check what is in such a column.
+        is_json = [
+            isinstance(column.type, sa.JSON) and not source.raw for column in source.fields.values()
+        ]
         return Words(fields, is_json, self.zone)
 
     def send_all(
@@ -451,8 +453,8 @@ def repair(common: Sync) -> int:
     types = common.types()
     source = common.source(types)
     words = common.words(source, types)
-    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    run = f"dirty-sync {now} {socket.gethostname()} {os.getpid()} {secrets.token_hex(3)}"
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    run = f"dirty-sync {now} {socket.gethostname()} {os.getpid()}"
     began = time.monotonic()
     begun: list[Name] = []
     try:

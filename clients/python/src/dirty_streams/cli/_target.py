@@ -165,7 +165,7 @@ class Target:
         for key in self.keys:
             cursor: Any = 0
             while True:
-                cursor, page = self.server.call("DIRTY.SCAN", key, cursor, "COUNT", 1000, "RAW")
+                cursor, page = self.server.call("DIRTY.SCAN", key, cursor, "COUNT", 1000, "JSON")
                 yield [id for id, _ in page]
                 if string(cursor) == "0":
                     break
