@@ -11,8 +11,8 @@ PREFIX ?= /usr/local
 # Where the integration tests and the scripts find the module; set it to try another build.
 export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
 
-# What `make test-servers` tests on, by the names that scripts/servers.sh and scripts/old-server.sh give them.
-SERVERS ?= redis-6 redis-8 valkey-8 valkey-9
+# What `make test-servers` tests on, by the names that scripts/servers.sh gives them.
+SERVERS ?= redis-6 redis-8 redis-8-forky redis-8.2 valkey-8 valkey-9
 
 # Where `make bench` writes; a trial run goes elsewhere and leaves the pages as they are.
 OUT ?= docs/bench
@@ -38,7 +38,7 @@ test: build ## unit tests, integration tests against real servers, the sessions 
 orders: setup ## simulate ten million deliveries in order (DELIVERIES=10000000 SEED=…)
 	cargo test --release -p dirty-streams-core --lib -- --ignored --nocapture ten_million
 
-test-servers: build ## the integration tests on newer Debians' servers (TESTS="smoke flush" SERVERS="redis-6 redis-8 valkey-8 valkey-9")
+test-servers: build ## the integration tests on other servers (TESTS="smoke flush" SERVERS="redis-8.2 valkey-9")
 	@scripts/test-servers.sh $(TARGET)/servers "$(SERVERS)" $(TESTS)
 
 test-clients: build ## play the stories of examples/ in Python, Node and Rust, and check what they print

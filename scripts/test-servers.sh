@@ -10,22 +10,16 @@ shift 2
 scripts=$(dirname "$0")
 # Of redis-6 is tested only that it refuses the module.
 [ ${#servers[@]} -gt 0 ] || { echo 'test-servers: no server is named' >&2; exit 2; }
+"$scripts/servers.sh" "$folder" "${servers[@]}" || [ $? -ne 2 ] || exit 2
 newer=()
-for server in "${servers[@]}"; do
-    case $server in
-    redis-6) ;;
-    redis-8 | valkey-8 | valkey-9) newer+=("$server") ;;
-    *) echo "test-servers: there is no $server, only redis-6, redis-8, valkey-8 and valkey-9" >&2; exit 2 ;;
-    esac
-done
-[ ${#newer[@]} -eq 0 ] || "$scripts/servers.sh" "$folder" "${newer[@]}" || true
+for server in "${servers[@]}"; do [ "$server" = redis-6 ] || newer+=("$server"); done
 
 if [[ " ${servers[*]} " != *' redis-6 '* ]]; then
     : # nobody has asked for it
-elif "$scripts/old-server.sh" "$folder"; then
+elif "$folder/redis-6" --version >/dev/null 2>&1; then
     export REDIS_6_SERVER="$folder/redis-6"
 else
-    echo 'test-servers: SKIPPED: whether Redis 6.2 refuses the module; old-server.sh says why above' >&2
+    echo 'test-servers: SKIPPED: whether Redis 6.2 refuses the module; servers.sh says why above' >&2
 fi
 
 failed=()

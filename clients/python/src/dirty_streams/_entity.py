@@ -125,8 +125,14 @@ class Entity:
     def __post_init__(self) -> None:
         if self.partitions is not None and self.partitions < 1:
             raise ValueError(f"partitions must be at least 1, not {self.partitions}")
-        if self.partitions is not None and self.prefix is not None and name("{}") not in name(self.prefix):
-            raise ValueError(f"the prefix {self.prefix!r} of a type with partitions needs {{}} for their numbers")
+        if (
+            self.partitions is not None
+            and self.prefix is not None
+            and name("{}") not in name(self.prefix)
+        ):
+            raise ValueError(
+                f"the prefix {self.prefix!r} of a type with partitions needs {{}} for their numbers"
+            )
         streams = tuple(
             replace(s if isinstance(s, Stream) else Stream(s), partitions=self.partitions)
             for s in self.streams
@@ -227,19 +233,22 @@ class Entity:
                 yield from stream.words(partition)
         if self.tags:
             yield from (b"TAGS", number(len(self.tags)))
-            for field_name, tag_text in self.tags.items():
-                yield from (name(field_name), name(tag_text))
+            for tagged_field, tag_text in self.tags.items():
+                yield from (name(tagged_field), name(tag_text))
         for code, db in self.pools.items():
             yield from (b"POOL", name(code), number(db))
 
 
 def tagged(key: Name, partitions: int | None) -> tuple[Name, ...]:
     """A key, or the keys of its partitions."""
-    if partitions is None:
-        return (key,)
-    if isinstance(key, bytes):
-        return tuple(b"%b{%d}" % (key, n) for n in range(partitions))
-    return tuple(f"{key}{{{n}}}" for n in range(partitions))
+    return (key,) if partitions is None else tuple(at_partition(key, n) for n in range(partitions))
+
+
+def at_partition(key: Name, partition: int | None) -> Name:
+    """A key at a partition."""
+    if partition is None:
+        return key
+    return b"%b{%d}" % (key, partition) if isinstance(key, bytes) else f"{key}{{{partition}}}"
 
 
 _TAG = re.compile(rb"\{[^}]+\}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ._model import Model
 from ._replies import mapping, moment
-from ._values import decoded, decoded_fields, unwrapped
+from ._values import decoded, decoded_fields, unwrapped, unwrapped_fields
 from ._words import Name, string
 
 if TYPE_CHECKING:
@@ -93,10 +93,10 @@ class Event:
     id: Any = None
     op: Op | None = None
     version: int | None = None
-    changes: Mapping[Name, Change] = field(default=_EMPTY)
-    before: Mapping[Name, Value] = field(default=_EMPTY)
-    after: Mapping[Name, Value] = field(default=_EMPTY)
-    meta: Mapping[Name, Name] = field(default=_EMPTY)
+    changes: Mapping[Name, Change] = field(default_factory=dict)
+    before: Mapping[Name, Value] = field(default_factory=dict)
+    after: Mapping[Name, Value] = field(default_factory=dict)
+    meta: Mapping[Name, Name] = field(default_factory=dict)
     deliveries: int = 0
     failures: int = 0
     dead: Dead | None = None
@@ -120,7 +120,9 @@ class Event:
             state = self.before or {name: change.old for name, change in self.changes.items()}
         else:
             state = self.after or {name: change.new for name, change in self.changes.items()}
-        loaded: T = known.load(self.id, {name: value for name, value in state.items() if value is not None})
+        loaded: T = known.load(
+            self.id, {name: value for name, value in state.items() if value is not None}
+        )
         return loaded
 
 
@@ -159,7 +161,7 @@ class Entities:
     """The entity types that a reader knows, by their names in events."""
 
     def __init__(self, entities: Iterable[Entity] = ()) -> None:
-        self._by_name = {entity.name: entity for entity in entities}
+        self._by_name: dict[Any, Entity] = {entity.name: entity for entity in entities}
 
     def batch(self, reply: Any) -> Batch:
         """The batch of a reply with JSON."""
@@ -179,8 +181,7 @@ class Entities:
     def event(self, told: dict[str, Any]) -> Event:
         """The event of a JSON text."""
         if "base64" in told:
-            event_id = told["id"]
-            told = {**unwrapped(told["base64"]), "id": event_id}
+            return self.event(self._unwrapped(told["base64"]))
         deliveries, failures = told.get("deliveries", 0), told.get("failures", 0)
         dead = told.get("dead")
         if "entity" not in told:
@@ -212,6 +213,30 @@ class Entities:
             declaration=declaration,
         )
 
+    def _unwrapped(self, told: dict[str, Any]) -> dict[str, Any]:
+        """What stands in the `base64` of an event's text, with its strings as text, or bytes that are not UTF-8."""
+        made = {name: unwrapped(value) for name, value in told.items()}
+        declaration = self._by_name.get(made.get("entity"))
+        types: Mapping[str, str] = declaration.types if declaration is not None else _EMPTY
+        for image in ("before", "after"):
+            if image in told:
+                made[image] = unwrapped_fields(told[image], types)
+        if "changes" in told:
+            made["changes"] = {
+                name: pair if types.get(name) == "json" else [unwrapped(value) for value in pair]
+                for name, pair in told["changes"].items()
+            }
+        for strings in ("meta", "dead"):
+            if strings in told:
+                made[strings] = unwrapped_fields(told[strings], _EMPTY)
+        if "fields" in told:
+            made["fields"] = [unwrapped(word) for word in told["fields"]]
+        return made
+
+
+NO_ENTITIES = Entities()
+"""For readers that know no entity types."""
+
 
 def _dead(told: dict[str, Any]) -> Dead:
     return Dead(
@@ -225,5 +250,3 @@ def _dead(told: dict[str, Any]) -> Dead:
         first=moment(told["first-ms"]),
         last=moment(told["last-ms"]),
     )
-
-

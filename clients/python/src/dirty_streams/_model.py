@@ -11,13 +11,11 @@ import typing
 import uuid
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Union
 
-from ._words import Id
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ._values import Value
-    from ._words import Name
+    from ._words import Id, Name
 
 T = TypeVar("T")
 
@@ -160,9 +158,7 @@ def _type_of(field: _Field, cls: type) -> str:
             return item.name
     found = _type_of_annotation(annotation)
     if found is None:
-        raise TypeError(
-            f"{cls.__name__}.{field.name} is a {annotation!r}: give its type in types="
-        )
+        raise TypeError(f"{cls.__name__}.{field.name} is a {annotation!r}: give its type in types=")
     places = [getattr(item, "decimal_places", None) for item in metadata]
     if found == "decimal" and (given := [n for n in places if n is not None]):
         return f"decimal:{given[0]}"
@@ -212,5 +208,3 @@ def id_type_of(model: Model[Any]) -> Callable[[str], Any] | None:
         return None
     annotation, _ = _stripped(model._fields[model.id].annotation)
     return annotation if annotation in (int, uuid.UUID) else None
-
-

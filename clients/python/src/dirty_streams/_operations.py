@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from ._values import encoded
 from ._words import Id, Name, Word, id_bytes
@@ -108,11 +108,15 @@ class StatelessUpdate(_Operation):
         form, old = encoded(self.old)
         other, new = encoded(self.new)
         if form != other:
-            form, old, new = b"MSGPACK", encoded(self.old, b"MSGPACK")[1], encoded(self.new, b"MSGPACK")[1]
+            form, old, new = (
+                b"MSGPACK",
+                encoded(self.old, b"MSGPACK")[1],
+                encoded(self.new, b"MSGPACK")[1],
+            )
         return (*super().words(), form, old, new)
 
 
-Operation = Union[Snapshot, Insert, Update, Delete, Touch, Seed, StatelessUpdate]
+Operation = Snapshot | Insert | Update | Delete | Touch | Seed | StatelessUpdate
 
 
 def snapshot(id: Id, fields: Mapping[Name, Value]) -> Snapshot:  # noqa: A002

@@ -25,7 +25,7 @@ def ok(reply: Any) -> bool:
     return bool(string(reply) == "OK")
 
 
-def done(reply: Any) -> None:  # noqa: ARG001
+def done(reply: Any) -> None:
     """A reply that says nothing but OK."""
 
 

@@ -58,7 +58,11 @@ def _check(field: Name, value: Value) -> None:
     """Refuses what the module would refuse less clearly: on the first level the error can name the field."""
     if not isinstance(field, (str, bytes)):
         raise TypeError(f"a field's name is str or bytes, not {field!r}")
-    finite = value.is_finite() if isinstance(value, decimal.Decimal) else not isinstance(value, float) or math.isfinite(value)
+    finite = (
+        value.is_finite()
+        if isinstance(value, decimal.Decimal)
+        else not isinstance(value, float) or math.isfinite(value)
+    )
     if not finite:
         raise BadValueError(f"field {_shown(field)} takes a finite number, not {value}")
 
@@ -113,7 +117,7 @@ def _bool(value: Any) -> bool:
     return {"1": True, "0": False}[value] if isinstance(value, str) else bool(value)
 
 
-def _json(value: Any) -> Any:
+def _same(value: Any) -> Any:
     return value
 
 
@@ -126,8 +130,8 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "time": _instant,
     "datetime": _instant,
     "date": dt.date.fromisoformat,
-    "json": _json,
-    "string": _json,
+    "json": _same,
+    "string": _same,
 }
 
 
@@ -138,28 +142,41 @@ def decoded(value: Value, field_type: str | None) -> Value:
     """
     if value is None or field_type is None:
         return value
-    decoder = _DECODERS[field_type.partition(":")[0]]
+    decoder = _DECODERS.get(field_type.partition(":")[0], _same)
     try:
         return decoder(value)
     except (ValueError, TypeError, KeyError, ArithmeticError):
         return value
 
 
-def decoded_fields(fields: Mapping[Name, Value], types: Mapping[str, str]) -> dict[Any, Value]:
-    """A snapshot, or an image of an event, by the types of its entity."""
-    return {field: decoded(value, types.get(field) if isinstance(field, str) else None) for field, value in fields.items()}
+def decoded_fields(
+    fields: Mapping[Any, Value], types: Mapping[str, str], *, stored: bool = False
+) -> dict[Any, Value]:
+    """A snapshot, or an image of an event, by the types of its entity; `stored` if its values are the stored texts."""
+    made = {}
+    for field, value in fields.items():
+        field_type = types.get(field) if isinstance(field, str) else None
+        if stored and field_type == "json":
+            made[field] = json.loads(value)
+        else:
+            made[field] = decoded(value, field_type)
+    return made
 
 
 def unwrapped(value: Any) -> Any:
-    """What stands in the `base64` of a text: strings that are UTF-8 become text, others bytes."""
-    if isinstance(value, str):
-        raw = base64.b64decode(value)
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            return raw
-    if isinstance(value, list):
-        return [unwrapped(item) for item in value]
-    if isinstance(value, dict):
-        return {unwrapped(key): unwrapped(item) for key, item in value.items()}
-    return value
+    """A string that stands in the `base64` of a text: it becomes text if it is UTF-8, else bytes."""
+    if not isinstance(value, str):
+        return value
+    raw = base64.b64decode(value)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def unwrapped_fields(fields: Mapping[str, Any], types: Mapping[str, str]) -> dict[str, Any]:
+    """The same of an entity's fields. Values of type json stand there unchanged, and so do names of fields."""
+    return {
+        field: value if types.get(field) == "json" else unwrapped(value)
+        for field, value in fields.items()
+    }

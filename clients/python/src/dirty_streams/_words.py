@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from typing import Union
 
 Word = bytes
 """An argument as it is sent."""
 
-Name = Union[str, bytes]
+Name = str | bytes
 """A key, a field, a token: text, or any bytes."""
 
-Id = Union[str, bytes, int, uuid.UUID]
+Id = str | bytes | int | uuid.UUID
 """An entity's id."""
 
-Span = Union[float, int, dt.timedelta]
+Span = float | int | dt.timedelta
 """A time span: seconds, or a timedelta."""
 
 

@@ -1,13 +1,25 @@
 """Errors of the module's commands, one class for each code.
 
-All are `redis.exceptions.ResponseError`. Redis's own errors (`READONLY`, `NOPERM`, `MOVED`, …) stay the classes of redis-py.
+All are `redis.exceptions.ResponseError`. Redis's own errors (`READONLY`, `NOPERM`, …) stay the classes of redis-py.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from redis.exceptions import ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    ClusterError,
+    ConnectionError,  # noqa: A004
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    SlotNotCoveredError,
+    TimeoutError,  # noqa: A004
+    TryAgainError,
+)
 
 __all__ = [
     "BadValueError",
@@ -22,6 +34,7 @@ __all__ = [
     "NoRunError",
     "NotHeldError",
     "WrongTypeError",
+    "is_outage",
 ]
 
 
@@ -120,12 +133,39 @@ class LimitError(DirtyError):
     code = "LIMIT"
 
 
+_OF_THE_SERVER = frozenset({"MISCONF", "NOREPLICAS", "UNBLOCKED"})
+"""Codes of the server for which redis-py has no class. The text of an `ERR` may begin with a keyword in capitals."""
+
+
 def typed(error: ResponseError) -> ResponseError:
     """The same error as the class of its code; an error that redis-py has classified itself stays as it is."""
     if type(error) is not ResponseError:
         return error
     text = str(error)
     code, _, message = text.partition(" ")
-    if not (code.isascii() and code.isupper() and code.isalpha()):
-        return DirtyError(text)
-    return DirtyError.by_code.get(code, DirtyError)(message, code=code)
+    if code in DirtyError.by_code:
+        return DirtyError.by_code[code](message)
+    if code in _OF_THE_SERVER:
+        return DirtyError(message, code=code)
+    return DirtyError(text)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether an error says that the server cannot do its work now, and may do it later."""
+    return isinstance(error, _OUTAGES) or (
+        isinstance(error, DirtyError) and error.code in _OF_THE_SERVER
+    )
+
+
+_OUTAGES = (
+    ConnectionError,
+    TimeoutError,
+    ReadOnlyError,
+    ClusterDownError,
+    ClusterError,
+    SlotNotCoveredError,
+    MasterDownError,
+    TryAgainError,
+    OutOfMemoryError,
+    AskError,
+)

@@ -1,0 +1,5 @@
+"""The client of Dirty Streams for asyncio."""
+
+from .client import Client
+
+__all__ = ["Client"]
