@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 FAILED, INTERRUPTED, TERMINATED = 2, 130, 143
 
 
-class Terminated(BaseException):  # noqa: N818 - as KeyboardInterrupt
+class Terminated(BaseException):
     """SIGTERM: what was begun is ended in order, as with Ctrl-C."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of the command."""
     try:
-        from ._run import run
+        from ._run import run  # noqa: PLC0415 - it may be missing what the extra brings
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] in ("rich", "sqlalchemy"):
             sys.stderr.write(f"dirty: {error.name} is missing: pip install 'dirty-streams[cli]'\n")

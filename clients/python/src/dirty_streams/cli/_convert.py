@@ -21,11 +21,11 @@ Fragment = str
 Converter = Callable[[Any], "Fragment | None"]
 
 
-class NotJson(Exception):
+class NotJsonError(Exception):
     """Bytes that are no UTF-8, which JSON cannot carry."""
 
 
-class Unfit(ValueError):
+class UnfitError(ValueError):
     """A value that no text can be made of; the message names the field."""
 
 
@@ -37,9 +37,7 @@ def converter(kind: str | None, zone: dt.tzinfo, is_json_column: bool = False) -
     if name in ("time", "datetime"):
         moment = Moments(zone)
         return moment.instant if name == "time" else moment.wall_clock
-    return {
-        "int": whole, "uint": whole, "float": whole, "decimal": whole, "bool": boolean, "date": day, "string": natural, "": natural,
-    }[name]  # fmt: skip
+    return BY_TYPE.get(name, natural)
 
 
 # Drivers give few types, so the exact one is looked up before anything else.
@@ -53,7 +51,7 @@ def from_bytes(value: Any) -> Fragment:
     try:
         return encode_basestring(bytes(value).decode())
     except UnicodeDecodeError:
-        raise NotJson from None
+        raise NotJsonError from None
 
 
 def real(value: float) -> Fragment:
@@ -72,7 +70,7 @@ def iso(value: dt.date | dt.time) -> Fragment:
 
 
 NATURAL: Mapping[type, Converter] = {
-    type(None): lambda value: None,
+    type(None): lambda _: None,
     str: quoted,
     int: str,
     bool: lambda value: "true" if value else "false",
@@ -208,7 +206,7 @@ def json_text(value: Any) -> Fragment | None:
         parsed = CHECKED(value)
         value.encode()
     except (ValueError, RecursionError) as error:
-        raise Unfit(f"is no JSON: {error}") from None
+        raise UnfitError(f"is no JSON: {error}") from None
     return None if parsed is None else value
 
 
@@ -218,7 +216,17 @@ def json_dump(value: Any) -> Fragment:
             value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=str
         )
     except (ValueError, TypeError) as error:
-        raise Unfit(f"cannot be JSON: {error}") from None
+        raise UnfitError(f"cannot be JSON: {error}") from None
+
+
+BY_TYPE: Mapping[str, Converter] = {
+    "int": whole,
+    "uint": whole,
+    "float": whole,
+    "decimal": whole,
+    "bool": boolean,
+    "date": day,
+}
 
 
 class Words:
@@ -231,42 +239,42 @@ class Words:
         self.fields = fields
         self._parts = [
             (name, kind, encode_basestring(name) + ":", converter(kind, zone, is_json))
-            for (name, kind), is_json in zip(fields.items(), json_columns, strict=False)
+            for (name, kind), is_json in zip(fields.items(), json_columns, strict=True)
         ]
 
     def of(self, values: Sequence[Any]) -> tuple[bytes, ...]:
-        """`JSON` and an object; a list of fields if a value is bytes. Null fields are left out, as in every snapshot."""
+        """`JSON` and an object; a list of fields if a value is bytes. Null fields are left out."""
         parts = []
         try:
-            for (_, _, prefix, convert), value in zip(self._parts, values, strict=False):
+            for (_, _, prefix, convert), value in zip(self._parts, values, strict=True):
                 if value is not None:
                     fragment = convert(value)
                     if fragment is not None:
                         parts.append(prefix + fragment)
             return b"JSON", ("{" + ",".join(parts) + "}").encode()
-        except NotJson:
+        except NotJsonError:
             return self._list(values)
         except UnicodeEncodeError:
             return self._list(values)
-        except Unfit:
+        except UnfitError:
             raise self._named(values) from None
 
-    def _named(self, values: Sequence[Any]) -> Unfit:
-        for (name, _, _, convert), value in zip(self._parts, values, strict=False):
+    def _named(self, values: Sequence[Any]) -> UnfitError:
+        for (name, _, _, convert), value in zip(self._parts, values, strict=True):
             try:
                 convert(value)
-            except Unfit as error:
-                return Unfit(f'field "{name}" {error}')
-            except NotJson:
+            except UnfitError as error:
+                return UnfitError(f'field "{name}" {error}')
+            except NotJsonError:
                 pass
-        return Unfit("a value does not fit")
+        return UnfitError("a value does not fit")
 
     def _list(self, values: Sequence[Any]) -> tuple[bytes, ...]:
         words = []
-        for (name, kind, _, convert), value in zip(self._parts, values, strict=False):
+        for (name, kind, _, convert), value in zip(self._parts, values, strict=True):
             try:
                 fragment = convert(value)
-            except NotJson:
+            except NotJsonError:
                 words += [name.encode(), bytes(value)]
                 continue
             if fragment is not None:

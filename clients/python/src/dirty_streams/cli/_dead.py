@@ -133,7 +133,8 @@ def discard(options: argparse.Namespace, server: Server, output: Output) -> int:
     kind = kind_of(server, stream, reader)
     if chosen == ["ALL"] and not options.yes:
         count = sum(1 for _ in dead_events(server, stream, reader))
-        confirm(f"Discard {plural(count, 'dead event')} of {plain(reader)} of {plain(stream)}?")
+        if count:
+            confirm(f"Discard {plural(count, 'dead event')} of {plain(reader)} of {plain(stream)}?")
     count = server.call("DIRTY.DISCARD", stream, kind, reader, *chosen)
     output.line(f"{plural(count, 'event')} of {plain(reader)} of {plain(stream)} discarded")
     return 0
@@ -169,7 +170,7 @@ def pending(options: argparse.Namespace, server: Server, output: Output) -> int:
     """Lists what a group has not finished."""
     stream, group = as_given(options.stream), as_given(options.group)
     consumer = () if options.consumer is None else ("CONSUMER", as_given(options.consumer))
-    told = []
+    told: list[dict[str, Any]] = []
     for one in unfinished(server, stream, group, consumer):
         if options.count is not None and len(told) == options.count:
             output.note("there are more: see --count and --after")

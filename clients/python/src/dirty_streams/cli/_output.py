@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from rich.text import Text
 from ._text import plain
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - it is one line for the user, not a bug
     """An error that the user can understand: one line on stderr, exit code 2."""
 
 
@@ -36,9 +37,17 @@ class Cell:
 Row = Sequence[Cell]
 
 
+class QuietConsole(Console):
+    """Says nothing of a broken pipe, nor that it is an error."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Whoever read the output has seen enough."""
+        leave_quietly()
+
+
 class Output:
     def __init__(self, color: bool | None = None) -> None:
-        self.console = Console(
+        self.console = QuietConsole(
             highlight=False,
             markup=False,
             emoji=False,
@@ -63,6 +72,14 @@ class Output:
 
     def flush(self) -> None:
         sys.stdout.flush()
+
+    def is_unread(self) -> bool:
+        """Whether stdout is a pipe that nobody reads any longer; writing would tell, too."""
+        if not hasattr(select, "poll"):
+            return False
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
 
     def note(self, message: str, style: str = "dim") -> None:
         """For people who wait: on stderr, so that it never mixes with what a program reads."""
@@ -109,7 +126,7 @@ def aligned(columns: Sequence[Column], rows: Sequence[Row]) -> str:
     lines = []
     for row in texts:
         padded = []
-        for column, width, text in zip(columns, widths, row, strict=False):
+        for column, width, text in zip(columns, widths, row, strict=True):
             blank = " " * (width - cell_len(text))
             padded.append(blank + text if column.right else text + blank)
         lines.append("  ".join(padded).rstrip())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -48,6 +50,10 @@ def engine_of(url: str) -> Engine:
         # SQLAlchemy means psycopg2 by these, which few have: take the driver that is installed.
         old = installed("psycopg2") and not installed("psycopg")
         parsed = parsed.set(drivername="postgresql+psycopg2" if old else "postgresql+psycopg")
+    file = parsed.database
+    is_file = parsed.get_backend_name() == "sqlite" and not file_is_special(file)
+    if is_file and not Path(file or "").exists():
+        raise Failure(f"there is no file {plain(file or '')!r}")  # SQLite would make one
     try:
         return sa.create_engine(parsed)
     except ModuleNotFoundError as error:
@@ -58,9 +64,12 @@ def engine_of(url: str) -> Engine:
         raise Failure(f"no database {plain(parsed.drivername)!r}: {plain(str(error))}") from None
 
 
-def installed(module: str) -> bool:
-    from importlib.util import find_spec
+def file_is_special(file: str | None) -> bool:
+    """Whether SQLite means no file by it, or a URI of its own."""
+    return not file or file.startswith(("file:", ":"))
 
+
+def installed(module: str) -> bool:
     return find_spec(module) is not None
 
 
@@ -205,26 +214,25 @@ class Source:
             return connection.execute(statement).all()
         except sa.exc.SQLAlchemyError as error:
             raise sql_failure(error) from None
-        except (
-            ValueError,
-            OverflowError,
-        ) as error:  # a value that Python has not, such as a date before Christ
+        except (ValueError, OverflowError) as error:
+            # A value that Python has not, such as a date before Christ.
             raise Failure(f"SQL: {plain(str(error))}") from None
 
     def _after(
         self, keys: Sequence[ColumnElement[Any]], last: Sequence[Any]
     ) -> ColumnElement[bool]:
         if len(keys) == 1:
-            return keys[0] > last[0]
+            after: ColumnElement[bool] = keys[0] > last[0]
+            return after
         if self.engine.dialect.name in ("sqlite", "postgresql", "mysql", "mariadb"):
             # The index of the primary key serves a comparison of rows.
             values = sa.tuple_(
-                *(sa.literal(value, key.type) for key, value in zip(keys, last, strict=False))
+                *(sa.literal(value, key.type) for key, value in zip(keys, last, strict=True))
             )
             return sa.tuple_(*keys) > values
         alternatives = []
         for index, key in enumerate(keys):
-            equal = [other == value for other, value in zip(keys[:index], last, strict=False)]
+            equal = [other == value for other, value in zip(keys[:index], last, strict=True)]
             alternatives.append(sa.and_(*equal, key > last[index]))
         return sa.and_(keys[0] >= last[0], sa.or_(*alternatives))
 
@@ -239,7 +247,8 @@ class Source:
                 )
             if key == last:
                 raise NotUnique(
-                    f"--id is not unique: several rows of {plain(self.selection.table)} have {plain(decoded(self.id(row)))!r}"
+                    f"--id is not unique: several rows of {plain(self.selection.table)}"
+                    f" have {plain(decoded(self.id(row)))!r}"
                 )
             last = key
 
@@ -254,7 +263,7 @@ class Source:
                 condition = sa.or_(
                     *(
                         sa.and_(
-                            *(column == value for column, value in zip(columns, key, strict=False))
+                            *(column == value for column, value in zip(columns, key, strict=True))
                         )
                         for key in some
                     )
@@ -269,7 +278,7 @@ class Source:
             whole = whole + sa.literal(self.selection.separator) + part
         found: set[bytes] = set()
         for start in range(0, len(ids), 200):
-            texts = [text for id in ids[start : start + 200] if is_text(text := decoded(id))]
+            texts = [text for one in ids[start : start + 200] if is_text(text := decoded(one))]
             statement = self._statement().where(whole.in_(texts))
             found.update(self.id(row) for row in self._all(connection, statement))
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from . import _dead, _options, _stats, _watch
 from ._output import Failure, Output, leave_quietly
@@ -20,7 +20,7 @@ COLORS = {"auto": None, "always": True, "never": False}
 
 def sync(options: argparse.Namespace, server: Server, output: Output) -> int:
     """The others need no SQLAlchemy, which takes its time."""
-    from ._sync import sync as run_sync
+    from ._sync import sync as run_sync  # noqa: PLC0415
 
     return run_sync(options, server, output)
 
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
         output.error(str(error))
     except ResponseError as error:
         output.error(str(refused(error)))
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         output.error(str(unreachable(error)))
     else:
         return code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import redis
 from redis.exceptions import (
@@ -11,31 +11,20 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
-from redis.exceptions import (
-    ConnectionError as LostConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as ReplyTimeoutError,
-)
 
+from .._commands import Command
 from .._replies import mapping
 from .._words import text
-from ..errors import typed
+from ..client import Client
 from ._output import Failure
-from ._text import plain
+from ._text import decoded, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from .._words import Name, Word
+    from .._words import Name
 
-Client = Union["redis.Redis[bytes]", Any]
-Argument = Union[str, bytes, int]
-
-OUTAGES = (LostConnectionError, ReplyTimeoutError, OSError)
-OUTAGE_CODES = frozenset(
-    {"LOADING", "CLUSTERDOWN", "TRYAGAIN", "UNBLOCKED", "MASTERDOWN", "READONLY", "BUSY"}
-)
+Argument = str | bytes | int
 
 
 class Server:
@@ -47,21 +36,18 @@ class Server:
         self._db = db
         self._others: dict[int, Server] = {}
         options: dict[str, Any] = {
-            "decode_responses": False,
             "socket_connect_timeout": 10,
             "socket_timeout": 60,
         }
         try:
-            kind = redis.RedisCluster if cluster else redis.Redis
-            self.client: Client = kind.from_url(url, **options)
-            if not cluster:
-                known = self.client.connection_pool.connection_kwargs
-                known["decode_responses"] = False  # the URL may say otherwise
-                if db is not None:
-                    known["db"] = db
+            kind: Any = redis.RedisCluster if cluster else redis.Redis
+            self.redis = kind.from_url(url, **options)
+            if not cluster and db is not None:
+                self.redis.connection_pool.connection_kwargs["db"] = db
+            self._client = Client(self.redis)
         except (ValueError, TypeError) as error:
             raise Failure(f"--redis takes a URL such as redis://localhost:6379: {error}") from None
-        except (RedisError, OSError) as error:
+        except (RedisError, RedisClusterException, OSError) as error:
             raise unreachable(error) from None
 
     def again(self) -> Server:
@@ -80,25 +66,15 @@ class Server:
         """Closes all connections."""
         for other in self._others.values():
             other.close()
-        self.client.close()
+        self.redis.close()
 
-    def call(self, *words: Argument, **options: Any) -> Any:
-        """One command."""
-        try:
-            return self.client.execute_command(*words, **options)
-        except ResponseError as error:
-            raise typed(error) from None
+    def call(self, *words: Argument, block: float | None = None) -> Any:
+        """One command; the server may wait `block` seconds before it replies."""
+        return self._client.execute(command(words, block))
 
     def pipelined(self, commands: Iterable[Sequence[Argument]]) -> list[Any]:
         """Several commands at once. The errors of commands are among the replies."""
-        pipeline = self.client.pipeline() if self.cluster else self.client.pipeline(False)
-        for words in commands:
-            pipeline.execute_command(*words)
-        replies = pipeline.execute(raise_on_error=False)
-        for reply in replies:
-            if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
-                raise reply
-        return [typed(reply) if isinstance(reply, ResponseError) else reply for reply in replies]
+        return self._client.execute_all([command(words) for words in commands])
 
     def info(self, key: Name) -> dict[str, Any]:
         """The declaration of a key."""
@@ -106,9 +82,8 @@ class Server:
 
     def keys_of_type(self, kind: str) -> Iterator[Name]:
         """All keys of a type, sorted; in a cluster those of all nodes."""
-        found: set[Word] = set(self.client.scan_iter(count=1000, _type=kind))
-        for key in sorted(found):
-            yield text(key)
+        found: set[Name] = set(self.redis.scan_iter(count=1000, _type=kind))
+        yield from sorted((text(key) for key in found), key=decoded)
 
 
 def unreachable(error: Exception) -> Failure:
@@ -131,8 +106,14 @@ def refused(error: ResponseError) -> Failure:
     return Failure(plain(words))
 
 
-def is_outage(error: Exception) -> bool:
-    """Whether it helps to wait."""
-    if isinstance(error, AuthenticationError):
-        return False
-    return isinstance(error, OUTAGES) or str(error).partition(" ")[0] in OUTAGE_CODES
+def command(words: Sequence[Argument], block: float | None = None) -> Command[Any]:
+    """A command whose value is its reply."""
+    sent = tuple(
+        word
+        if isinstance(word, bytes)
+        else word.encode("utf-8", "surrogateescape")
+        if isinstance(word, str)
+        else b"%d" % word
+        for word in words
+    )
+    return Command(sent, lambda reply: reply, block=block)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.live import Live
 
+from ..errors import is_outage
 from ._output import Cell, Column, Output, Row
-from ._server import Server, is_outage
 from ._streams import Place, Stats, chosen, stats_of
 from ._text import Shortener, json_line, number, plural, size, span
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import argparse
 
     from rich.console import RenderableType
+
+    from ._server import Server
 
 COLUMNS = (
     Column("stream / reader", flexible=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 
 from .._words import text
 from ..errors import ExistsError, LimitError, NoDeclarationError, NoRunError
-from ._convert import Unfit, Words
+from ._convert import UnfitError, Words
 from ._declare import commands_of, entity_of, typed
 from ._output import Cell, Failure, Output
 from ._progress import Steps, steps
@@ -104,7 +105,7 @@ class Sync:
         """The words of a row; a value that fits nowhere is told with the row."""
         try:
             return Operation(source.id(row), words.of(source.values(row)))
-        except Unfit as error:
+        except UnfitError as error:
             return Operation(source.id(row), (), str(error))
 
     def words(self, source: Source, types: dict[str, str]) -> Words:
@@ -139,14 +140,14 @@ class Sync:
         """How many rows in which time."""
         return f"{plural(rows, 'row')} in {seconds:.1f} s ({rows / max(seconds, 0.001):,.0f}/s)"
 
-    def entity(self, id: bytes) -> Cell:
+    def entity(self, entity_id: bytes) -> Cell:
         """An entity, as events show it."""
-        return Cell(self.short.entity(self.target.key, id), "bold")
+        return Cell(self.short.entity(self.target.key, entity_id), "bold")
 
     def show_refused(self, refused: Sequence[tuple[bytes, str]]) -> None:
         """Rows that Redis did not take."""
-        for id, message in refused:
-            self.output.line("  ", self.entity(id), f"  {plain(message)}")
+        for entity_id, message in refused:
+            self.output.line("  ", self.entity(entity_id), f"  {plain(message)}")
 
 
 def zone_of(name: str) -> Any:
@@ -228,7 +229,7 @@ def seed(common: Sync) -> int:
                         refusals.append((operation.id, outcome.message))
     seconds = time.monotonic() - began
     if common.options.json:
-        shown = [{"id": text(id), "error": message} for id, message in refusals]
+        shown = [{"id": text(one), "error": message} for one, message in refusals]
         output.line(json_line({"rows": rows, "refused": refused, "first": shown}))
         return DIFFERS if refused else SAME
     output.line(f"seeded {plain(common.target.key)}: {common.rate(rows, seconds)}")
@@ -314,14 +315,14 @@ class Check:
         advance = progress.step("entities", self.rows)
         for page in self.target.ids():
             advance(len(page))
-            for id in page:
-                if id in self.seen:
+            for one in page:
+                if one in self.seen:
                     continue
-                if b":" in id and not self.colons:
+                if b":" in one and not self.colons:
                     self.foreign += 1
                 elif len(self.lonely) < KEPT:
-                    self.lonely[id] = None
-                elif id not in self.lonely:
+                    self.lonely[one] = None
+                elif one not in self.lonely:
                     self.counts["only"] += 1
 
     def _rows_again(self, connection: Connection) -> None:
@@ -369,12 +370,12 @@ class Check:
     def _entities_again(self, connection: Connection) -> None:
         lonely = list(self.lonely)
         have_rows = self.source.ids_of(connection, lonely)
-        for id in lonely:
-            if id in have_rows or self.target.stored(id) is None:
+        for one in lonely:
+            if one in have_rows or self.target.stored(one) is None:
                 continue
             self.counts["only"] += 1
             if len(self.first) < 2 * SHOWN:
-                self.first.append(Difference(id, "only"))
+                self.first.append(Difference(one, "only"))
 
     def _report(self, seconds: float) -> None:
         output = self.common.output
@@ -420,7 +421,6 @@ def given(fields: Sequence[bytes]) -> dict[bytes, bytes]:
     """The texts of the fields of an operation."""
     if fields[0] != b"JSON":
         return dict(zip(fields[1::2], fields[2::2], strict=True))
-    import json
 
     def shown(value: Any) -> bytes:
         if isinstance(value, Digits):
@@ -487,7 +487,7 @@ def begin(common: Sync, key: Name, run: str) -> None:
         ) from None
 
 
-def repair_rows(
+def repair_rows(  # noqa: PLR0917
     common: Sync,
     source: Source,
     words: Words,
@@ -519,7 +519,7 @@ def abort(common: Sync, keys: Sequence[Name], run: str) -> None:
         for key in keys:
             server.call("DIRTY.RECONCILE", key, "ABORT", run)
         server.close()
-    except Exception as error:  # noqa: BLE001 - the first error is the one to tell
+    except Exception as error:
         common.output.note(f"the run {run!r} was not ended, and ends in an hour: {error}")
 
 

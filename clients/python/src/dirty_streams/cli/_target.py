@@ -83,10 +83,10 @@ class Target:
                     break
         return None
 
-    def key_of(self, id: bytes) -> Name:
+    def key_of(self, entity_id: bytes) -> Name:
         """The declaration's key that an entity belongs to."""
         count = len(self.keys)
-        return self.keys[0] if count == 1 else self.keys[partition_of(id, count)]
+        return self.keys[0] if count == 1 else self.keys[partition_of(entity_id, count)]
 
     def send(self, verb: str, operations: Sequence[Operation], *options: str) -> list[Outcome]:
         """Sends all at once, and answers in their order.
@@ -155,9 +155,9 @@ class Target:
         ((effect, fields, _),) = self.server.call(*words)
         return string(effect), list(fields)
 
-    def stored(self, id: bytes) -> dict[bytes, bytes] | None:
+    def stored(self, entity_id: bytes) -> dict[bytes, bytes] | None:
         """The texts of an entity's fields."""
-        (reply,) = self.server.call("DIRTY.GET", self.key_of(id), "RAW", id)
+        (reply,) = self.server.call("DIRTY.GET", self.key_of(entity_id), "RAW", entity_id)
         return None if reply is None else dict(pairs(reply))
 
     def ids(self) -> Iterator[list[bytes]]:
@@ -166,7 +166,7 @@ class Target:
             cursor: Any = 0
             while True:
                 cursor, page = self.server.call("DIRTY.SCAN", key, cursor, "COUNT", 1000, "JSON")
-                yield [id for id, _ in page]
+                yield [one for one, _ in page]
                 if string(cursor) == "0":
                     break
 
@@ -196,9 +196,9 @@ class Seen:
         self._buckets = [array("q") for _ in range(self.BUCKETS)]
         self._sorted = False
 
-    def add(self, id: bytes) -> None:
+    def add(self, entity_id: bytes) -> None:
         """Remembers an id."""
-        value = hash(id)
+        value = hash(entity_id)
         self._buckets[value % self.BUCKETS].append(value)
         self._sorted = False
 
@@ -207,9 +207,9 @@ class Seen:
         self._sort()
         return sum(one == other for bucket in self._buckets for one, other in pairwise(bucket))
 
-    def __contains__(self, id: bytes) -> bool:
+    def __contains__(self, entity_id: bytes) -> bool:
         self._sort()
-        value = hash(id)
+        value = hash(entity_id)
         bucket = self._buckets[value % self.BUCKETS]
         place = bisect_left(bucket, value)
         return place < len(bucket) and bucket[place] == value

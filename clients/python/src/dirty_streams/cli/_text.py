@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -20,8 +21,10 @@ def decoded(data: str | bytes) -> str:
 
 
 def escaped(data: str | bytes, named: Mapping[str, str] = NAMED) -> str:
-    """Spells out what a terminal may take for a command: controls, changes of the writing direction, bytes that are
-    no UTF-8."""
+    """Spells out what a terminal may take for a command, and bytes that are not UTF-8.
+
+    That is controls, and changes of the writing direction.
+    """
 
     def one(char: str) -> str:
         if char in named:
@@ -74,8 +77,8 @@ class Shortener:
             text if is_bare(text) and (self.full or len(text) <= self.LENGTH) else self.quoted(text)
         )
 
-    def entity(self, name: str | bytes, id: str | bytes) -> str:
-        return f"{self.name(name)}:{self.name(id)}"
+    def entity(self, name: str | bytes, entity_id: str | bytes) -> str:
+        return f"{self.name(name)}:{self.name(entity_id)}"
 
     def value(self, value: object) -> str:
         if value is None:
@@ -176,8 +179,6 @@ def jsonable(value: Any) -> Any:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            import base64
-
             return {"base64": base64.b64encode(value).decode()}
     if isinstance(value, dict):
         return {

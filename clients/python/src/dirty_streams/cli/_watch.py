@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import RedisError
 
 from .._events import Batch, Entities
-from ..errors import NoPositionError
+from ..errors import NoPositionError, is_outage
 from ._lines import event_json, event_line
 from ._output import Failure, Output
-from ._server import Server, is_outage
 from ._streams import Place, as_given, chosen
 from ._text import Shortener, json_line, plain, plural
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from .._events import Event
     from .._words import Name
+    from ._server import Server
 
 BLOCK_MS = 5_000
 COUNT = 500
@@ -63,7 +63,7 @@ class Reader(threading.Thread):
         """Reads until nobody wants more."""
         try:
             self._read()
-        except Exception as error:  # noqa: BLE001 - it is raised again by the main thread
+        except Exception as error:
             self.told.put(End(error))
         else:
             self.told.put(End())
@@ -102,7 +102,7 @@ class Reader(threading.Thread):
         block = ("BLOCK", BLOCK_MS) if self.follow else ()
         reply = self.server.call(
             "DIRTY.READ", self.place.name, "FROM", position, "COUNT", COUNT, *block, "JSON",
-            *self.where,
+            *self.where, block=BLOCK_MS / 1000 if self.follow else None,
         )  # fmt: skip
         return self.entities.batch(reply)
 
@@ -149,9 +149,10 @@ def show(printer: Printer, told: queue.Queue[Any], reading: int) -> None:
             item = told.get_nowait()
         except queue.Empty:
             printer.output.flush()
-            # With a time, as a wait without one cannot be interrupted everywhere.
             with contextlib.suppress(queue.Empty):
-                item = told.get(timeout=3600)
+                item = told.get(timeout=PAUSE)
+            if item is None and printer.output.is_unread():
+                return
         if isinstance(item, Note):
             printer.output.note(item.text)
         elif isinstance(item, End):
