@@ -41,8 +41,9 @@ orders: setup ## simulate ten million deliveries in order (DELIVERIES=10000000 S
 test-servers: build ## the integration tests on other servers (TESTS="smoke flush" SERVERS="redis-8.2 valkey-9")
 	@scripts/test-servers.sh $(TARGET)/servers "$(SERVERS)" $(TESTS)
 
-test-clients: build ## play the stories of examples/ in Python, Node and Rust, and check what they print
+test-clients: build ## test clients/, play the stories of examples/ in Python, Node and Rust, and check what they print
 	@scripts/setup.sh node:nodejs npm:npm python3-venv
+	@scripts/test-python.sh
 	@scripts/test-clients.sh python
 	@scripts/test-clients.sh node
 	@scripts/test-clients.sh rust

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,15 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
+def durable(tmp_path: Path) -> Iterator[Server]:
+    """A server that forgets nothing when it is killed."""
+    server = Server(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
 def raw(server: Server) -> Iterator[redis.Redis]:
     """A client of redis-py."""
     client = server.client()
@@ -120,3 +130,107 @@ def raw(server: Server) -> Iterator[redis.Redis]:
 def client(raw: redis.Redis) -> Client:
     """Our client."""
     return Client(raw)
+
+
+class Cluster:
+    """Three primaries that share the slots."""
+
+    def __init__(self, folder: Path) -> None:
+        self.servers = []
+        for index in range(3):
+            node = folder / str(index)
+            node.mkdir()
+            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+            self.servers.append(Server(node, *options))
+
+    def start(self) -> None:
+        bounds = (0, 5461, 10923, 16384)
+        for index, server in enumerate(self.servers):
+            server.start()
+            client = server.client()
+            client.execute_command(  # type: ignore[no-untyped-call]
+                "CLUSTER", "ADDSLOTSRANGE", bounds[index], bounds[index + 1] - 1
+            )
+            for other in self.servers[:index]:
+                client.cluster("MEET", "127.0.0.1", other.port)
+            client.close()
+        for server in self.servers:
+            client = server.client()
+            for _ in range(400):
+                told = client.cluster("INFO")
+                if told["cluster_state"] == "ok" and told["cluster_known_nodes"] == "3":
+                    break
+                time.sleep(0.025)
+            else:
+                raise AssertionError(told)
+            client.close()
+
+    def kill(self) -> None:
+        for server in self.servers:
+            server.kill()
+
+    def client(self, **options: object) -> redis.RedisCluster:
+        port = self.servers[0].port
+        return redis.RedisCluster(host="127.0.0.1", port=port, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.kill()
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Cluster:
+    """A cluster that is empty and that many tests share."""
+    for server in shared_cluster.servers:
+        client = server.client()
+        client.flushall()
+        client.close()
+    return shared_cluster
+
+
+class Lossy:
+    """A way to a server on which replies are lost: the connection is closed instead of the reply to a command."""
+
+    def __init__(self, port: int) -> None:
+        self.target = port
+        self.words: list[bytes] = []
+        """Replies to requests with these words are lost, each once."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._carry, args=(near,), daemon=True).start()
+
+    def _carry(self, near: socket.socket) -> None:
+        with near, socket.create_connection(("127.0.0.1", self.target)) as far:
+            while request := near.recv(1 << 20):
+                far.sendall(request)
+                reply = far.recv(1 << 20)
+                lost = next((word for word in self.words if word in request), None)
+                if lost is not None:
+                    self.words.remove(lost)
+                    return
+                near.sendall(reply)
+
+
+@pytest.fixture
+def lossy(server: Server) -> Iterator[Lossy]:
+    """A way to the server on which replies are lost."""
+    way = Lossy(server.port)
+    yield way
+    way.close()

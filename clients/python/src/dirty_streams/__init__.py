@@ -30,6 +30,8 @@ from ._operations import (
 from ._partitions import partition_of
 from ._stats import ConsumerStats, Deferred, Pending, ReaderStats, ReconcileStatus, StreamStats
 from .client import Client
+from .follower import Follower, MissedError, read
+from .worker import ACKNOWLEDGED, Worker
 from .errors import (
     BadValueError,
     DirtyError,
@@ -47,6 +49,11 @@ from .errors import (
 )
 
 __all__ = [
+    "ACKNOWLEDGED",
+    "Follower",
+    "MissedError",
+    "Worker",
+    "read",
     "SNAPSHOT",
     "Ack",
     "BadValueError",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -12,7 +11,7 @@ from ._entity import at_partition
 from ._events import NO_ENTITIES
 from ._operations import Effect, Flushed
 from ._replies import count, done, ids, ok, pairs
-from ._values import decoded_fields, unwrapped_fields
+from ._values import decoded_fields
 from ._words import id_bytes, milliseconds, name, number, seconds, string, text
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from ._entity import Entity
     from ._events import Batch, Entities
     from ._operations import Ack, Operation
-    from ._words import Id, Name, Span, Word
+    from ._words import Id, Meta, Name, Span, Word
 
 T = TypeVar("T")
 
@@ -172,7 +171,7 @@ def flush(
     key: Name,
     operations: Iterable[Operation],
     *,
-    meta: Mapping[Name, Name] | None = None,
+    meta: Meta | None = None,
     with_events: bool = False,
     force: bool = False,
     once: Name | None = None,
@@ -255,42 +254,31 @@ def deferred(
 
 
 def get(
-    key: Name, entity_ids: Sequence[Id], types: Mapping[str, str], *, raw: bool = False
+    key: Name, entity_ids: Sequence[Id], types: Mapping[str, str]
 ) -> Command[list[dict[Name, Any] | None]]:
-    """DIRTY.GET of snapshots as JSON, or as the stored texts, which may be any bytes."""
+    """DIRTY.GET of snapshots. It asks for the stored texts, which may be any bytes."""
     return Command(
-        (b"DIRTY.GET", name(key), b"RAW" if raw else b"JSON", *map(id_bytes, entity_ids)),
-        lambda reply: [None if told is None else _snapshot(told, types, raw=raw) for told in reply],
+        (b"DIRTY.GET", name(key), b"RAW", *map(id_bytes, entity_ids)),
+        lambda reply: [None if told is None else _snapshot(told, types) for told in reply],
     )
 
 
 def scan(
-    key: Name,
-    cursor: Word,
-    types: Mapping[str, str],
-    *,
-    limit: int | None = None,
-    raw: bool = False,
+    key: Name, cursor: Word, types: Mapping[str, str], *, limit: int | None = None
 ) -> Command[tuple[Word, list[tuple[Word, dict[Name, Any]]]]]:
     """DIRTY.SCAN: the next cursor, and pairs of an id and a snapshot."""
     return Command(
-        (b"DIRTY.SCAN", name(key), cursor, *_count(limit), b"RAW" if raw else b"JSON"),
+        (b"DIRTY.SCAN", name(key), cursor, *_count(limit), b"RAW"),
         lambda reply: (
             reply[0],
-            [(entity_id, _snapshot(told, types, raw=raw)) for entity_id, told in reply[1]],
+            [(entity_id, _snapshot(told, types)) for entity_id, told in reply[1]],
         ),
     )
 
 
-def _snapshot(told: Any, types: Mapping[str, str], *, raw: bool) -> dict[Name, Any]:
-    if raw:
-        return decoded_fields(
-            {text(field): text(value) for field, value in pairs(told)}, types, stored=True
-        )
-    fields = json.loads(told)
-    if fields.keys() == {"id", "base64"} and isinstance(fields["base64"], dict):
-        fields = unwrapped_fields(fields["base64"], types)
-    return decoded_fields(fields, types)
+def _snapshot(told: Any, types: Mapping[str, str]) -> dict[Name, Any]:
+    fields = {text(field): text(value) for field, value in pairs(told)}
+    return decoded_fields(fields, types, stored=True)
 
 
 def reconcile(
@@ -560,7 +548,7 @@ def pending(
 
 
 @dataclass(frozen=True)
-class Dead:
+class Selector:
     """Dead events: all of a reader, or only some. Give one argument.
 
     Attributes:
@@ -586,14 +574,14 @@ class Dead:
         return (b"ALL",)
 
 
-def redrive(stream: Name, group: Name, selector: Dead) -> Command[int]:
+def redrive(stream: Name, group: Name, selector: Selector) -> Command[int]:
     """DIRTY.REDRIVE."""
     return Command(
         (b"DIRTY.REDRIVE", name(stream), b"GROUP", name(group), *selector.words()), count
     )
 
 
-def discard(stream: Name, kind: Word, reader: Name, selector: Dead) -> Command[int]:
+def discard(stream: Name, kind: Word, reader: Name, selector: Selector) -> Command[int]:
     """DIRTY.DISCARD."""
     return Command((b"DIRTY.DISCARD", name(stream), kind, name(reader), *selector.words()), count)
 

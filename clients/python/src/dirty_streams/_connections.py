@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 
 from .errors import typed
 
@@ -40,3 +40,13 @@ def checked(reply: Any) -> Any:
     if isinstance(reply, ResponseError):
         raise typed(reply)
     return reply
+
+
+def demoted(reply: Any) -> bool:
+    """Whether the connection leads to a server that is a replica now.
+
+    The address may belong to another server by now, so it must be looked up again.
+    """
+    return isinstance(reply, (MasterDownError, ReadOnlyError)) or (
+        isinstance(reply, ResponseError) and str(reply).startswith("UNBLOCKED")
+    )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._model import Model, id_type_of
 from ._operations import Snapshot
 from ._partitions import partition_of
-from ._words import Id, Name, Span, Word, id_bytes, milliseconds, name, number, text
+from ._words import id_bytes, milliseconds, number, text
+from ._words import name as _bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ._values import Value
+    from ._words import Id, Name, Span, Word
 
 T = TypeVar("T")
 
@@ -61,30 +64,30 @@ class Stream:
     def words(self, partition: int | None = None) -> Iterator[Word]:
         """The words that declare the stream."""
         key = self.name if partition is None else self.keys[partition]
-        yield from (b"STREAM", name(key))
+        yield from (b"STREAM", _bytes(key))
         if self.ops is not None:
-            yield from (b"OPS", name(self.ops))
+            yield from (b"OPS", _bytes(self.ops))
         if self.fields:
-            yield from (b"FIELDS", number(len(self.fields)), *map(name, self.fields))
+            yield from (b"FIELDS", number(len(self.fields)), *map(_bytes, self.fields))
         if self.maxlen is not None:
             yield from (b"MAXLEN", b"~" if self.approximate else b"=", number(self.maxlen))
         if self.on_full is not None:
-            yield from (b"ONFULL", name(self.on_full))
+            yield from (b"ONFULL", _bytes(self.on_full))
         if self.max_age is not None:
             yield from (b"MAXAGE", milliseconds(self.max_age))
         if self.payload is not None:
-            yield from (b"PAYLOAD", name(self.payload))
+            yield from (b"PAYLOAD", _bytes(self.payload))
         if self.format is not None:
-            yield from (b"FORMAT", name(self.format))
+            yield from (b"FORMAT", _bytes(self.format))
         if self.id_field is not None:
-            yield from (b"IDFIELD", name(self.id_field))
+            yield from (b"IDFIELD", _bytes(self.id_field))
         if self.safe_numbers:
             yield b"SAFENUMBERS"
         if self.db is not None:
             yield from (b"DB", number(self.db))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Entity:
     """An entity type, as `Client.declare` declares it.
 
@@ -106,40 +109,70 @@ class Entity:
     """
 
     key: Name
-    _: KW_ONLY
-    types: Mapping[str, str] = field(default_factory=dict)
-    streams: Sequence[Stream | Name] = ()
-    version: Name | None = None
-    tombstone: Span | None = None
-    soft_delete: Name | None = None
-    stateless: bool = False
-    name: Name | None = None
-    prefix: Name | None = None
-    revision: int | None = None
-    tags: Mapping[Name, Name] = field(default_factory=dict)
-    pools: Mapping[Name, int] = field(default_factory=dict)
-    partitions: int | None = None
-    id_type: Callable[[str], Any] | None = None
-    model: Model[Any] | None = None
+    types: Mapping[str, str]
+    streams: tuple[Stream, ...]
+    version: Name | None
+    tombstone: Span | None
+    soft_delete: Name | None
+    stateless: bool
+    name: Name
+    prefix: Name | None
+    revision: int | None
+    tags: Mapping[str, Name]
+    pools: Mapping[str, int]
+    partitions: int | None
+    id_type: Callable[[str], Any] | None
+    model: Model[Any] | None
 
-    def __post_init__(self) -> None:
-        if self.partitions is not None and self.partitions < 1:
-            raise ValueError(f"partitions must be at least 1, not {self.partitions}")
-        if (
-            self.partitions is not None
-            and self.prefix is not None
-            and name("{}") not in name(self.prefix)
-        ):
+    def __init__(
+        self,
+        key: Name,
+        *,
+        types: Mapping[str, str] | None = None,
+        streams: Sequence[Stream | Name] = (),
+        version: Name | None = None,
+        tombstone: Span | None = None,
+        soft_delete: Name | None = None,
+        stateless: bool = False,
+        name: Name | None = None,
+        prefix: Name | None = None,
+        revision: int | None = None,
+        tags: Mapping[str, Name] | None = None,
+        pools: Mapping[str, int] | None = None,
+        partitions: int | None = None,
+        id_type: Callable[[str], Any] | None = None,
+        model: Model[Any] | None = None,
+    ) -> None:
+        if isinstance(streams, (str, bytes)):
+            raise TypeError(f"streams are a list, not {streams!r}")
+        if partitions is not None and partitions < 1:
+            raise ValueError(f"partitions must be at least 1, not {partitions}")
+        if partitions is not None and prefix is not None and b"{}" not in _bytes(prefix):
             raise ValueError(
-                f"the prefix {self.prefix!r} of a type with partitions needs {{}} for their numbers"
+                f"the prefix {prefix!r} of a type with partitions needs {{}} for their numbers"
             )
-        streams = tuple(
-            replace(s if isinstance(s, Stream) else Stream(s), partitions=self.partitions)
-            for s in self.streams
-        )
-        object.__setattr__(self, "streams", streams)
-        if self.name is None:
-            object.__setattr__(self, "name", untagged(self.key))
+        made = {
+            "key": key,
+            "types": dict(types or {}),
+            "streams": tuple(
+                replace(s if isinstance(s, Stream) else Stream(s), partitions=partitions)
+                for s in streams
+            ),
+            "version": version,
+            "tombstone": tombstone,
+            "soft_delete": soft_delete,
+            "stateless": stateless,
+            "name": untagged(key) if name is None else name,
+            "prefix": prefix,
+            "revision": revision,
+            "tags": dict(tags or {}),
+            "pools": dict(pools or {}),
+            "partitions": partitions,
+            "id_type": id_type,
+            "model": model,
+        }
+        for attribute, value in made.items():
+            object.__setattr__(self, attribute, value)
 
     @classmethod
     def of(
@@ -178,6 +211,18 @@ class Entity:
         """The keys of the declaration: one, or one for each partition."""
         return tagged(self.key, self.partitions)
 
+    @functools.cached_property
+    def all_types(self) -> Mapping[str, str]:
+        """The types of fields with that of the version, which is an `int` unless `types` say otherwise."""
+        if not isinstance(self.version, str) or self.version in self.types:
+            return self.types
+        return {self.version: "int", **self.types}
+
+    @property
+    def declarable(self) -> bool:
+        """Whether there is a stream to declare. Without one the entity only says how events and entities are read."""
+        return bool(self.streams or self.tags)
+
     def partition(self, id: Id) -> int:  # noqa: A002
         """The index of an entity's key in `keys`."""
         return 0 if self.partitions is None else partition_of(id_bytes(id), self.partitions)
@@ -209,34 +254,33 @@ class Entity:
     def words(self, partition: int | None = None) -> Iterator[Word]:
         """The words that declare the type at one of its keys."""
         if self.name != untagged(self.key):
-            yield from (b"NAME", name(self.name or b""))
+            yield from (b"NAME", _bytes(self.name))
         if self.prefix is not None:
             tag = b"" if partition is None else b"{%d}" % partition
-            prefix = name(self.prefix)
+            prefix = _bytes(self.prefix)
             yield from (b"PREFIX", prefix if partition is None else prefix.replace(b"{}", tag))
         if self.revision is not None:
             yield from (b"REVISION", number(self.revision))
         if self.stateless:
             yield b"STATELESS"
         if self.version is not None:
-            yield from (b"VERSION", name(self.version))
+            yield from (b"VERSION", _bytes(self.version))
             if self.tombstone is not None:
                 yield from (b"TOMBSTONE", milliseconds(self.tombstone))
         if self.soft_delete is not None:
-            yield from (b"SOFTDELETE", name(self.soft_delete))
+            yield from (b"SOFTDELETE", _bytes(self.soft_delete))
         if self.types:
             yield from (b"TYPES", number(len(self.types)))
             for field_name, kind in self.types.items():
-                yield from (name(field_name), name(kind))
+                yield from (_bytes(field_name), _bytes(kind))
         for stream in self.streams:
-            if isinstance(stream, Stream):
-                yield from stream.words(partition)
+            yield from stream.words(partition)
         if self.tags:
             yield from (b"TAGS", number(len(self.tags)))
             for tagged_field, tag_text in self.tags.items():
-                yield from (name(tagged_field), name(tag_text))
+                yield from (_bytes(tagged_field), _bytes(tag_text))
         for code, db in self.pools.items():
-            yield from (b"POOL", name(code), number(db))
+            yield from (b"POOL", _bytes(code), number(db))
 
 
 def tagged(key: Name, partitions: int | None) -> tuple[Name, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ._entity import Entity
+    from ._operations import Ack
     from ._values import Value
 
 T = TypeVar("T")
@@ -79,13 +80,14 @@ class Event:
         id: The entity's id, as its type's `id_type` makes it; otherwise text, or bytes that are not UTF-8.
         op: What happened.
         version: The entity's version, if it has one and the format carries it.
-        changes: The changed fields.
+        changes: The changed fields. Of images (PAYLOAD IMAGES), the fields in which they differ.
         before: The state before the event, and `after` the state after it; empty if the stream does not carry them.
         meta: What the flush said with META.
         deliveries: For a group, the number of deliveries including this one, and `failures` how many failed.
         dead: For an entry of a dead stream, who gave up and why.
         fields: The fields of an entry that is not an event of the module.
         declaration: The entity type, if the reader knows it.
+        ack: For a worker's handler: give it to a flush, which then acknowledges the event in the same unit.
     """
 
     event_id: str | None
@@ -102,6 +104,7 @@ class Event:
     dead: Dead | None = None
     fields: tuple[tuple[Name, Name], ...] = ()
     declaration: Entity | None = field(default=None, repr=False, compare=False)
+    ack: Ack | None = field(default=None, repr=False, compare=False)
 
     def as_(self, cls: type[T], *, id: str | tuple[str, ...] | None = None) -> T:  # noqa: A002
         """The state after the event as an instance of a dataclass or Pydantic model.
@@ -139,6 +142,7 @@ class Batch:
         phase: In the snapshot phase of a cursor, the phase of the next call, `snapshot` or `stream`.
         scanned: In that phase, the number of entities examined.
         begin: In that phase, whether the entities are read from the beginning with this reply.
+        stream: The key of the stream, if the batch is from a `Follower` or `read`.
     """
 
     events: tuple[Event, ...]
@@ -149,6 +153,7 @@ class Batch:
     phase: str | None = None
     scanned: int | None = None
     begin: bool = False
+    stream: Name | None = None
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)
@@ -193,19 +198,25 @@ class Entities:
                 fields=tuple(zip(words[::2], words[1::2], strict=True)),
             )
         declaration = self._by_name.get(told["entity"])
-        types: Mapping[str, str] = declaration.types if declaration is not None else _EMPTY
+        types: Mapping[str, str] = declaration.all_types if declaration is not None else _EMPTY
+        op = Op(told["op"])
+        before = decoded_fields(told.get("before", _EMPTY), types)
+        after = decoded_fields(told.get("after", _EMPTY), types)
+        changes = {
+            name: Change(*(decoded(value, types.get(name)) for value in pair))
+            for name, pair in told.get("changes", _EMPTY).items()
+        }
+        if "changes" not in told and op is not Op.READ:
+            changes = _differences(before, after)
         return Event(
             event_id=told["id"],
             entity=told["entity"],
             id=told["entity-id"] if declaration is None else declaration.id_of(told["entity-id"]),
-            op=Op(told["op"]),
+            op=op,
             version=told.get("version"),
-            changes={
-                name: Change(*(decoded(value, types.get(name)) for value in pair))
-                for name, pair in told.get("changes", _EMPTY).items()
-            },
-            before=decoded_fields(told.get("before", _EMPTY), types),
-            after=decoded_fields(told.get("after", _EMPTY), types),
+            changes=changes,
+            before=before,
+            after=after,
             meta=told.get("meta", {}),
             deliveries=deliveries,
             failures=failures,
@@ -217,7 +228,7 @@ class Entities:
         """What stands in the `base64` of an event's text, with its strings as text, or bytes that are not UTF-8."""
         made = {name: unwrapped(value) for name, value in told.items()}
         declaration = self._by_name.get(made.get("entity"))
-        types: Mapping[str, str] = declaration.types if declaration is not None else _EMPTY
+        types: Mapping[str, str] = declaration.all_types if declaration is not None else _EMPTY
         for image in ("before", "after"):
             if image in told:
                 made[image] = unwrapped_fields(told[image], types)
@@ -236,6 +247,15 @@ class Entities:
 
 NO_ENTITIES = Entities()
 """For readers that know no entity types."""
+
+
+def _differences(before: Mapping[Name, Value], after: Mapping[Name, Value]) -> dict[Any, Change]:
+    """The changes of an event that has both images instead."""
+    return {
+        name: Change(before.get(name), after.get(name))
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    }
 
 
 def _dead(told: dict[str, Any]) -> Dead:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from ._values import Value
-    from ._words import Id, Name
+    from ._words import Fields, Id, Name
+
+from ._values import decoded_fields
 
 T = TypeVar("T")
 
@@ -41,6 +43,16 @@ class _Field:
     metadata: tuple[Any, ...]
     optional: bool
     """Whether the class can be made without it."""
+    alias: str
+    """The name under which the class takes it."""
+
+    @property
+    def nullable(self) -> bool:
+        """Whether it may be None."""
+        annotation = self.annotation
+        while typing.get_origin(annotation) is Annotated:
+            annotation = typing.get_args(annotation)[0]
+        return annotation is Any or type(None) in typing.get_args(annotation)
 
 
 class Model(Generic[T]):
@@ -54,8 +66,14 @@ class Model(Generic[T]):
         for name in self._ids:
             if name not in self._fields:
                 raise TypeError(f"{cls.__name__} has no field {name!r} for the id")
+        self._types: dict[str, str] = {}
         self._restore: dict[str, Callable[[Any], Any]] = {}
         if not _is_pydantic(cls):
+            self._types = {
+                name: found
+                for name, field in self._fields.items()
+                if (found := _type_of(field)) is not None
+            }
             self._restore = {
                 name: restore
                 for name, field in self._fields.items()
@@ -66,7 +84,12 @@ class Model(Generic[T]):
         """The declared types of the fields that are stored, all but the id, and that are not known already."""
         for field in self._fields.values():
             if field.name != self.id and field.name not in known:
-                yield field.name, _type_of(field, self.cls)
+                found = _type_of(field)
+                if found is None:
+                    raise TypeError(
+                        f"{self.cls.__name__}.{field.name} is a {field.annotation!r}: give its type in types="
+                    )
+                yield field.name, found
 
     def dump(self, instance: T) -> tuple[Id, dict[Name, Value]]:
         """An instance's id and fields."""
@@ -75,16 +98,20 @@ class Model(Generic[T]):
             return fields.pop(self.id), fields
         return "-".join(str(fields[name]) for name in self._ids), fields
 
-    def load(self, entity_id: Id, fields: Mapping[Any, Value]) -> T:
-        """The instance of an entity. Fields that are null get their defaults, or None if they have none."""
-        values = {key: value for key, value in fields.items() if key in self._fields}
+    def load(self, entity_id: Id, fields: Fields) -> T:
+        """The instance of an entity. A null field is None, or has its default if None is no value of its type."""
+        values = {
+            key: value for key, value in fields.items() if key in self._fields and value is not None
+        }
         if isinstance(self.id, str):
             values[self.id] = entity_id
         for name, field in self._fields.items():
-            if name not in values and not field.optional:
+            if name not in values and (field.nullable or not field.optional):
                 values[name] = None
         if _is_pydantic(self.cls):
-            return self.cls.model_validate(values)  # type: ignore[attr-defined,no-any-return]
+            named = {self._fields[name].alias: value for name, value in values.items()}
+            return self.cls.model_validate(named)  # type: ignore[attr-defined,no-any-return]
+        values = decoded_fields(values, self._types)
         for name, restore in self._restore.items():
             if values.get(name) is not None:
                 values[name] = restore(values[name])
@@ -98,7 +125,9 @@ def _is_pydantic(cls: type) -> bool:
 def _fields_of(cls: type) -> Iterator[_Field]:
     if _is_pydantic(cls):
         for name, info in cls.model_fields.items():  # type: ignore[attr-defined]
-            yield _Field(name, info.annotation, tuple(info.metadata), not info.is_required())
+            alias = info.validation_alias if isinstance(info.validation_alias, str) else name
+            optional = not info.is_required()
+            yield _Field(name, info.annotation, tuple(info.metadata), optional, alias)
     elif dataclasses.is_dataclass(cls):
         hints = typing.get_type_hints(cls, include_extras=True)
         for field in dataclasses.fields(cls):
@@ -107,7 +136,7 @@ def _fields_of(cls: type) -> Iterator[_Field]:
                     field.default is not dataclasses.MISSING
                     or field.default_factory is not dataclasses.MISSING
                 )
-                yield _Field(field.name, hints[field.name], (), made)
+                yield _Field(field.name, hints[field.name], (), made, field.name)
     else:
         raise TypeError(f"{cls!r} is neither a dataclass nor a Pydantic model")
 
@@ -150,18 +179,19 @@ def _stripped(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
             return annotation, metadata
 
 
-def _type_of(field: _Field, cls: type) -> str:
+def _type_of(field: _Field) -> str | None:
+    """The declared type of a field, None if its annotation is of no known type."""
     annotation, extra = _stripped(field.annotation)
     metadata = (*field.metadata, *extra)
     for item in metadata:
         if isinstance(item, Type):
             return item.name
     found = _type_of_annotation(annotation)
-    if found is None:
-        raise TypeError(f"{cls.__name__}.{field.name} is a {annotation!r}: give its type in types=")
-    places = [getattr(item, "decimal_places", None) for item in metadata]
-    if found == "decimal" and (given := [n for n in places if n is not None]):
-        return f"decimal:{given[0]}"
+    if found == "decimal":
+        for item in metadata:
+            places = getattr(item, "decimal_places", None)
+            if places is not None:
+                return f"decimal:{places}"
     return found
 
 

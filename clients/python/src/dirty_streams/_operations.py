@@ -12,7 +12,7 @@ from ._words import Id, Name, Word, id_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ._values import Value
+    from ._words import Fields
 
 
 class Effect(str, enum.Enum):
@@ -51,7 +51,7 @@ class _Operation:
 
 @dataclass(frozen=True)
 class _WithFields(_Operation):
-    fields: Mapping[Name, Value]
+    fields: Fields
 
     def words(self) -> tuple[Word, ...]:
         return (*super().words(), *encoded(self.fields))
@@ -86,7 +86,7 @@ class Touch(_Operation):
 class Delete(_Operation):
     """Deletes an entity. `fields` holds its VERSION, if it is given."""
 
-    fields: Mapping[Name, Value] = field(default_factory=dict)
+    fields: Fields = field(default_factory=dict)
 
     def words(self) -> tuple[Word, ...]:
         words = super().words()
@@ -97,8 +97,8 @@ class Delete(_Operation):
 class StatelessUpdate(_Operation):
     """An update of a STATELESS type, whose old values the module does not know."""
 
-    old: Mapping[Name, Value]
-    new: Mapping[Name, Value]
+    old: Fields
+    new: Fields
 
     @property
     def verb(self) -> Word:
@@ -119,27 +119,27 @@ class StatelessUpdate(_Operation):
 Operation = Snapshot | Insert | Update | Delete | Touch | Seed | StatelessUpdate
 
 
-def snapshot(id: Id, fields: Mapping[Name, Value]) -> Snapshot:  # noqa: A002
+def snapshot(id: Id, fields: Fields) -> Snapshot:  # noqa: A002
     """Stores the whole state of an entity; fields that are left out become null."""
     return Snapshot(id, fields)
 
 
-def insert(id: Id, fields: Mapping[Name, Value]) -> Insert:  # noqa: A002
+def insert(id: Id, fields: Fields) -> Insert:  # noqa: A002
     """Stores the whole state of a new entity; `ExistsError` if it exists with other values."""
     return Insert(id, fields)
 
 
-def update(id: Id, fields: Mapping[Name, Value]) -> Update:  # noqa: A002
+def update(id: Id, fields: Fields) -> Update:  # noqa: A002
     """Stores only these fields; None removes a field. `NoEntityError` if there is no such entity."""
     return Update(id, fields)
 
 
-def change(id: Id, old: Mapping[Name, Value], new: Mapping[Name, Value]) -> StatelessUpdate:  # noqa: A002
+def change(id: Id, old: Fields, new: Fields) -> StatelessUpdate:  # noqa: A002
     """An update of a STATELESS type, with the old and the new values of the same fields."""
     return StatelessUpdate(id, old, new)
 
 
-def delete(id: Id, fields: Mapping[Name, Value] | None = None) -> Delete:  # noqa: A002
+def delete(id: Id, fields: Fields | None = None) -> Delete:  # noqa: A002
     """Deletes an entity. `fields` may give its VERSION."""
     return Delete(id, fields or {})
 
@@ -149,7 +149,7 @@ def touch(id: Id) -> Touch:  # noqa: A002
     return Touch(id)
 
 
-def seed(id: Id, fields: Mapping[Name, Value]) -> Seed:  # noqa: A002
+def seed(id: Id, fields: Fields) -> Seed:  # noqa: A002
     """Stores the whole state of an entity without publishing: for rows that exist already."""
     return Seed(id, fields)
 

@@ -21,14 +21,14 @@ from ._commands import Command
 from ._entity import Entity, Stream
 from ._operations import Effect, Seed, Snapshot, _Operation
 from ._stats import ReconcileStatus
-from .errors import BadValueError, LimitError, NoDeclarationError
+from .errors import LimitError, NoDeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from ._operations import Ack, Operation
     from ._values import Value
-    from ._words import Id, Name
+    from ._words import Fields, Id, Name
 
 T = TypeVar("T")
 Plan = Generator[Union[Command[Any], "list[Command[Any]]"], Any, T]
@@ -105,7 +105,7 @@ def _declared(entity: Entity, commands: Mapping[int, Command[T]]) -> Plan[dict[i
     made: dict[int, T] = {}
     failed: ResponseError | None = None
     for (n, command), value in zip(commands.items(), values, strict=True):
-        if isinstance(value, NoDeclarationError) and entity.streams:
+        if isinstance(value, NoDeclarationError) and entity.declarable:
             yield _commands.declare(entity, None if entity.partitions is None else n)
             made[n] = yield command
         elif isinstance(value, ResponseError):
@@ -125,11 +125,7 @@ def get(entity: Entity, ids: Sequence[Id]) -> Plan[list[dict[Any, Value] | None]
     found: list[dict[Any, Value] | None] = [None] * len(ids)
     for n, indexes in split.items():
         wanted = [ids[index] for index in indexes]
-        raw = "base64" in entity.types
-        try:
-            values = yield _commands.get(entity.keys[n], wanted, entity.types, raw=raw)
-        except BadValueError:
-            values = yield _commands.get(entity.keys[n], wanted, entity.types, raw=True)
+        values = yield _commands.get(entity.keys[n], wanted, entity.all_types)
         for index, value in zip(indexes, values, strict=True):
             found[index] = value
     return found
@@ -191,7 +187,7 @@ async def async_chunks(
 def send_rows(
     entity: Entity,
     rows: Sequence[Row],
-    operation: Callable[[Id, Mapping[Name, Value]], Operation],
+    operation: Callable[[Id, Fields], Operation],
     batch: int,
     **options: Any,
 ) -> Plan[list[Effect]]:
@@ -208,9 +204,8 @@ def send_rows(
     values = yield [command for _, command in commands]
     effects: list[Effect] = []
     for (n, command), value in zip(commands, values, strict=True):
-        if isinstance(value, NoDeclarationError) and entity.streams and "run" not in options:
-            yield from _declared(entity, {n: command})
-            value = yield command  # noqa: PLW2901
+        if isinstance(value, NoDeclarationError) and entity.declarable and "run" not in options:
+            value = (yield from _declared(entity, {n: command}))[n]  # noqa: PLW2901
         if isinstance(value, ResponseError):
             raise value
         effects += value

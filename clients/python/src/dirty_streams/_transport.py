@@ -16,7 +16,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from ._connections import NAMED, REDIRECTIONS, RETRIES, TRY_AGAIN, late
+from ._connections import NAMED, REDIRECTIONS, RETRIES, TRY_AGAIN, demoted, late
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,11 +69,14 @@ def _exchanged(connection: Any, commands: Sequence[Command[Any]], *, asking: boo
         else:
             packed = connection.pack_commands([command.words for command in commands])
             connection.send_packed_command(packed)
-        return [_reply(connection, command) for command in commands]
+        told = [_reply(connection, command) for command in commands]
     except BaseException:
         # There may be replies that nobody has read.
         connection.disconnect()
         raise
+    if any(map(demoted, told)):
+        connection.disconnect()
+    return told
 
 
 def _reply(connection: Any, command: Command[Any]) -> Any:

@@ -19,13 +19,13 @@ from .errors import BadValueError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ._words import Name, Word
+    from ._words import Fields, Name, Word
 
 Value = Any
 """A field's value: None, bool, int, float, str, bytes, Decimal, date, datetime, or what JSON can say."""
 
 
-def encoded(fields: Mapping[Name, Value], form: Word | None = None) -> tuple[Word, Word]:
+def encoded(fields: Fields, form: Word | None = None) -> tuple[Word, Word]:
     """The words of a list of fields: `JSON` and an object; `MSGPACK` and a map if there are bytes in it.
 
     Args:
@@ -150,17 +150,24 @@ def decoded(value: Value, field_type: str | None) -> Value:
 
 
 def decoded_fields(
-    fields: Mapping[Any, Value], types: Mapping[str, str], *, stored: bool = False
+    fields: Fields, types: Mapping[str, str], *, stored: bool = False
 ) -> dict[Any, Value]:
     """A snapshot, or an image of an event, by the types of its entity; `stored` if its values are the stored texts."""
-    made = {}
-    for field, value in fields.items():
-        field_type = types.get(field) if isinstance(field, str) else None
-        if stored and field_type == "json":
-            made[field] = json.loads(value)
-        else:
-            made[field] = decoded(value, field_type)
-    return made
+    decoder = decoded_text if stored else decoded
+    return {
+        field: decoder(value, types.get(field) if isinstance(field, str) else None)
+        for field, value in fields.items()
+    }
+
+
+def decoded_text(value: Name, field_type: str | None) -> Value:
+    """The same of a stored text, in which json is not yet parsed."""
+    if field_type != "json":
+        return decoded(value, field_type)
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def unwrapped(value: Any) -> Any:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 Word = bytes
 """An argument as it is sent."""
 
 Name = str | bytes
 """A key, a field, a token: text, or any bytes."""
+
+Fields = Mapping[str, Any] | Mapping[bytes, Any] | Mapping[Name, Any]
+"""Values by the names of fields."""
+
+Meta = Mapping[str, Name] | Mapping[bytes, Name] | Mapping[Name, Name]
+"""Pairs of META."""
 
 Id = str | bytes | int | uuid.UUID
 """An entity's id."""

@@ -9,13 +9,13 @@ import redis
 from redis.exceptions import ResponseError
 
 from . import _commands, _plans
-from ._commands import Command, Dead
+from ._commands import Command, Selector
 from ._connections import checked
 from ._events import NO_ENTITIES, Batch, Entities
 from ._transport import replies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Literal
 
     from ._entity import Entity, Stream
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ._plans import Plan, Row
     from ._stats import Deferred, Pending, ReconcileStatus, StreamStats
     from ._values import Value
-    from ._words import Id, Name, Span
+    from ._words import Id, Meta, Name, Span
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ class Client:
         self,
         entity: Entity,
         *operations: Any,
-        meta: Mapping[Name, Name] | None = None,
+        meta: Meta | None = None,
         with_events: Literal[False] = False,
         force: bool = False,
         once: Name | None = None,
@@ -112,7 +112,7 @@ class Client:
         self,
         entity: Entity,
         *operations: Any,
-        meta: Mapping[Name, Name] | None = None,
+        meta: Meta | None = None,
         with_events: Literal[True],
         force: bool = False,
         once: Name | None = None,
@@ -170,11 +170,10 @@ class Client:
         self, entity: Entity, *, limit: int | None = None
     ) -> Iterator[tuple[Any, dict[Any, Value]]]:
         """The ids and snapshots of all entities, in pages of about `limit`. An entity may come twice."""
-        raw = "base64" in entity.types
         for key in entity.keys:
             cursor = b"0"
             while True:
-                command = _commands.scan(key, cursor, entity.types, limit=limit, raw=raw)
+                command = _commands.scan(key, cursor, entity.all_types, limit=limit)
                 cursor, page = self.execute(command)
                 for entity_id, fields in page:
                     yield entity.id_of(entity_id), fields
@@ -532,7 +531,7 @@ class Client:
         ids: Sequence[str] | None = None,
     ) -> int:
         """Brings dead events back to their group, all or some, and returns how many."""
-        dead = Dead(entity, key, ids)
+        dead = Selector(entity, key, ids)
         return sum(
             self._run(_plans.on_all(stream, lambda at, _: _commands.redrive(at, group, dead)))
         )
@@ -548,7 +547,7 @@ class Client:
         kind: str = "GROUP",
     ) -> int:
         """Removes dead events, all or some, and returns how many. `kind` is `GROUP` or `CURSOR`."""
-        dead, word = Dead(entity, key, ids), kind.encode()
+        dead, word = Selector(entity, key, ids), kind.encode()
         return sum(
             self._run(
                 _plans.on_all(stream, lambda at, _: _commands.discard(at, word, reader, dead))

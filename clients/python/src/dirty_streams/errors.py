@@ -9,14 +9,16 @@ from typing import Any, ClassVar
 
 from redis.exceptions import (
     AskError,
+    AuthenticationError,
+    AuthorizationError,
     ClusterDownError,
     ClusterError,
     ConnectionError,  # noqa: A004
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     ResponseError,
-    SlotNotCoveredError,
     TimeoutError,  # noqa: A004
     TryAgainError,
 )
@@ -133,7 +135,7 @@ class LimitError(DirtyError):
     code = "LIMIT"
 
 
-_OF_THE_SERVER = frozenset({"MISCONF", "NOREPLICAS", "UNBLOCKED"})
+_OF_THE_SERVER = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "UNBLOCKED"})
 """Codes of the server for which redis-py has no class. The text of an `ERR` may begin with a keyword in capitals."""
 
 
@@ -152,6 +154,8 @@ def typed(error: ResponseError) -> ResponseError:
 
 def is_outage(error: BaseException) -> bool:
     """Whether an error says that the server cannot do its work now, and may do it later."""
+    if isinstance(error, (AuthenticationError, AuthorizationError)):
+        return False
     return isinstance(error, _OUTAGES) or (
         isinstance(error, DirtyError) and error.code in _OF_THE_SERVER
     )
@@ -163,7 +167,7 @@ _OUTAGES = (
     ReadOnlyError,
     ClusterDownError,
     ClusterError,
-    SlotNotCoveredError,
+    RedisClusterException,
     MasterDownError,
     TryAgainError,
     OutOfMemoryError,

@@ -18,7 +18,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from .._connections import NAMED, REDIRECTIONS, RETRIES, TRY_AGAIN, late
+from .._connections import NAMED, REDIRECTIONS, RETRIES, TRY_AGAIN, demoted, late
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,11 +66,14 @@ async def _exchanged(
         else:
             packed = connection.pack_commands([command.words for command in commands])
             await connection.send_packed_command(packed)
-        return [await _reply(connection, command) for command in commands]
+        told = [await _reply(connection, command) for command in commands]
     except BaseException:
         # There may be replies that nobody has read.
         await connection.disconnect(nowait=True)
         raise
+    if any(map(demoted, told)):
+        await connection.disconnect(nowait=True)
+    return told
 
 
 async def _reply(connection: Any, command: Command[Any]) -> Any:

@@ -10,13 +10,13 @@ from redis import asyncio as redis
 from redis.exceptions import ResponseError
 
 from .. import _commands, _plans
-from .._commands import Command, Dead
+from .._commands import Command, Selector
 from .._connections import checked
 from .._events import NO_ENTITIES, Batch, Entities
 from ._transport import replies
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
     from typing import Literal
 
     from .._entity import Entity, Stream
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .._plans import Plan, Row
     from .._stats import Deferred, Pending, ReconcileStatus, StreamStats
     from .._values import Value
-    from .._words import Id, Name, Span
+    from .._words import Id, Meta, Name, Span
 
 T = TypeVar("T")
 
@@ -99,7 +99,7 @@ class Client:
         self,
         entity: Entity,
         *operations: Any,
-        meta: Mapping[Name, Name] | None = None,
+        meta: Meta | None = None,
         with_events: Literal[False] = False,
         force: bool = False,
         once: Name | None = None,
@@ -115,7 +115,7 @@ class Client:
         self,
         entity: Entity,
         *operations: Any,
-        meta: Mapping[Name, Name] | None = None,
+        meta: Meta | None = None,
         with_events: Literal[True],
         force: bool = False,
         once: Name | None = None,
@@ -173,11 +173,10 @@ class Client:
         self, entity: Entity, *, limit: int | None = None
     ) -> AsyncIterator[tuple[Any, dict[Any, Value]]]:
         """The ids and snapshots of all entities, in pages of about `limit`. An entity may come twice."""
-        raw = "base64" in entity.types
         for key in entity.keys:
             cursor = b"0"
             while True:
-                command = _commands.scan(key, cursor, entity.types, limit=limit, raw=raw)
+                command = _commands.scan(key, cursor, entity.all_types, limit=limit)
                 cursor, page = await self.execute(command)
                 for entity_id, fields in page:
                     yield entity.id_of(entity_id), fields
@@ -542,7 +541,7 @@ class Client:
         ids: Sequence[str] | None = None,
     ) -> int:
         """Brings dead events back to their group, all or some, and returns how many."""
-        dead = Dead(entity, key, ids)
+        dead = Selector(entity, key, ids)
         return sum(
             await self._run(_plans.on_all(stream, lambda at, _: _commands.redrive(at, group, dead)))
         )
@@ -558,7 +557,7 @@ class Client:
         kind: str = "GROUP",
     ) -> int:
         """Removes dead events, all or some, and returns how many. `kind` is `GROUP` or `CURSOR`."""
-        dead, word = Dead(entity, key, ids), kind.encode()
+        dead, word = Selector(entity, key, ids), kind.encode()
         return sum(
             await self._run(
                 _plans.on_all(stream, lambda at, _: _commands.discard(at, word, reader, dead))
