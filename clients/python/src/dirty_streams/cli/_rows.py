@@ -92,7 +92,7 @@ class Source:
     """The selected rows. `fields` are the names that they have in Redis, in the order of the columns."""
 
     def __init__(
-        self, engine: Engine, selection: Selection, has_field: Callable[[str], bool]
+        self, engine: Engine, selection: Selection, has_field: Callable[[sa.Column[Any]], bool]
     ) -> None:
         """Whether entities have the id as a field, too, `has_field` tells if the selection does not."""
         self.engine = engine
@@ -129,13 +129,13 @@ class Source:
             )
         return keys
 
-    def _fields(self, has_field: Callable[[str], bool]) -> dict[str, sa.Column[Any]]:
+    def _fields(self, has_field: Callable[[sa.Column[Any]], bool]) -> dict[str, sa.Column[Any]]:
         excluded = {self._column(name, "--exclude").name for name in self.selection.exclude}
         if not self.selection.columns:
             if len(self.id_columns) == 1:
-                id_name, wanted = self.id_columns[0].name, self.selection.id_field
-                if not (has_field(id_name) if wanted is None else wanted):
-                    excluded.add(id_name)
+                column, wanted = self.id_columns[0], self.selection.id_field
+                if not (has_field(column) if wanted is None else wanted):
+                    excluded.add(column.name)
             return {
                 column.name: column for column in self.table.columns if column.name not in excluded
             }

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from .._words import text
 from ..errors import ExistsError, LimitError, NoDeclarationError, NoRunError
 from ._convert import UnfitError, Words
-from ._declare import commands_of, entity_of, typed
+from ._declare import commands_of, entity_of, type_of, typed
 from ._output import Cell, Failure, Output
 from ._progress import Steps, steps
 from ._rows import PAGE, Selection, Source, engine_of
@@ -77,11 +77,14 @@ class Sync:
     def source(self, types: dict[str, str] | None) -> Source:
         """The rows. `types` are the declared ones, if there is a declaration."""
 
-        def has_field(name: str) -> bool:
+        def has_field(column: sa.Column[Any]) -> bool:
+            """Entities tell; where there are none, the declaration, unless a text needs no type."""
             if types is None:
-                return False
+                return True
             stored = self.target.fields_of_some_entity()
-            return name in types if stored is None else name in stored
+            if stored is not None:
+                return column.name in stored
+            return column.name in types or type_of(column) is None
 
         options = self.options
         selection = Selection(
