@@ -173,7 +173,7 @@ def pending(options: argparse.Namespace, server: Server, output: Output) -> int:
     told: list[dict[str, Any]] = []
     for one in unfinished(server, stream, group, consumer):
         if options.count is not None and len(told) == options.count:
-            output.note("there are more: see --count and --after")
+            output.note("there are more: see --count")
             break
         told.append(one)
     if options.json:

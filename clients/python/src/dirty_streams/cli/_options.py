@@ -174,7 +174,7 @@ def add_watch(made: argparse.ArgumentParser) -> None:
     only.add_argument("--entity", metavar="NAME", help="of this entity type")
     only.add_argument("--id", metavar="ID", action="append", help="of this entity; several times")
     only.add_argument("--ops", metavar="IUD", help="inserts, updates, deletes")
-    only.add_argument("--field", metavar="NAME", action="append", help="that change this field")
+    only.add_argument("--field", metavar="NAME", action="append", help="updates of this field")
     add_shown(made, json="print one JSON object a line")
 
 

@@ -90,8 +90,8 @@ class Reader(threading.Thread):
                 self._note("goes on")
                 lost = False
             if batch.missed != 0:
-                count = "some events" if batch.missed is None else plural(batch.missed, "event")
-                self._note(f"has lost {count} before they were read")
+                lost_ones = "events" if batch.missed is None else plural(batch.missed, "event")
+                self._note(f"is read too late: {lost_ones} missed")
             for event in batch.events:
                 self.told.put((self.place.name, event))
             position = batch.position or position
