@@ -41,12 +41,18 @@ orders: setup ## simulate ten million deliveries in order (DELIVERIES=10000000 S
 test-servers: build ## the integration tests on other servers (TESTS="smoke flush" SERVERS="redis-8.2 valkey-9")
 	@scripts/test-servers.sh $(TARGET)/servers "$(SERVERS)" $(TESTS)
 
-test-clients: build ## test clients/, play the stories of examples/ in Python, Node and Rust, and check what they print
-	@scripts/setup.sh node:nodejs npm:npm python3-venv
+test-clients: build ## test clients/, play the stories of examples/ in all languages, and check what they print
+	@scripts/setup.sh node:nodejs npm:npm python3-venv go:golang-go
 	@scripts/test-python.sh
+	@scripts/test-go.sh
 	@scripts/test-clients.sh python
 	@scripts/test-clients.sh node
 	@scripts/test-clients.sh rust
+	@scripts/test-readme.sh
+	@scripts/story.sh python
+	@scripts/story.sh go
+	@scripts/story.sh node
+	@scripts/story.sh cluster python go node
 
 build: setup ## build the release module
 	cargo build --release

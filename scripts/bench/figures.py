@@ -8,6 +8,8 @@ RATE = "entities/s"  # of reading: events/s
 CPU = "CPU µs each"  # of the server's main thread, for an entity or event
 AOF_BYTES = "AOF bytes each"  # written for an event that is read and acknowledged
 P50, P99 = "p50 µs", "p99 µs"
+PING = "longest PING ms"
+HELD = "longest PING CPU ms"  # of the server's process, while the PING waited
 
 
 class Figures:

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import contestants as all_of
+import stalls
 import uses
 from contestants import DECLARATIONS, ENTITIES, FLOOR, FLOORS, FLUSH, LIMIT, ROUND_TRIP, THROUGHPUT, ZERO
 from figures import AOF_BYTES, CPU, P50, P99, RATE
@@ -468,4 +469,5 @@ GROUPS = {
     "waking": waking,
     "seeding": uses.seeding,
     "one client": uses.one_client,
+    "stalls": lambda bench, server: stalls.stalls(bench, server, fill),
 }

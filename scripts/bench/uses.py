@@ -9,6 +9,7 @@ from server import encoded
 
 ROWS = 1_000_000
 PER_COMMAND = 100  # rows
+COMMANDS = [1, 10, 100, 200, 500, 1000, 10_000]  # rows of each, of a tenth of the table
 PER_PIPE = 10_000  # rows that are encoded before the clock runs
 
 
@@ -37,6 +38,27 @@ def seeding(bench, server):
         if way != "same":
             used = int(server.info("memory", "used_memory")) - memory
             bench.add("seeding", way, rows, "bytes", used / rows)
+    commands_of_all_sizes(bench, server, rows // 10, lambda ids: flush("SEED", ids))
+
+
+def commands_of_all_sizes(bench, server, rows, command):
+    """The same by more and fewer rows a command, each into an empty database."""
+    pipes = max(1, rows // PER_PIPE)
+    for _ in range(bench.rounds):
+        for size in COMMANDS:
+            check_events(server)
+            server.call("FLUSHALL")
+            server.call("DIRTY.DECLARE", "seeded", "STREAM", "seeded-changes", *LIMIT)
+            seconds = 0
+            for pipe in range(pipes):
+                ids = [f"{id:012}" for id in range(pipe * PER_PIPE, (pipe + 1) * PER_PIPE)]
+                parts = [ids[at : at + size] for at in range(0, len(ids), size)]
+                seconds += server.call.pipe(b"".join(map(command, parts)))
+            bench.add("rows a command", "seed", size, RATE, pipes * PER_PIPE / seconds)
+    check_events(server)
+
+
+def check_events(server):
     if server.entries_added("seeded-changes"):
         raise RuntimeError("seeding published events")
 

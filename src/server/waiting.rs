@@ -8,6 +8,7 @@ use super::command::{Call, Caller};
 use super::{config, dispatch, stats};
 use crate::redis::acl::User;
 use crate::redis::blocking::{Handle, Wait, Waiter};
+use crate::redis::commands::Argv;
 use crate::redis::event_loop::{self, Task};
 use crate::redis::flags::{self, writes_are_paused};
 use crate::redis::keys::Key;
@@ -572,6 +573,7 @@ impl Waiting {
             command: self.command,
             key: keys::string(&self.key),
             args: &args,
+            argv: Argv::default(),
             caller: Caller::Waiting(self.user.as_deref()),
         };
         run(self.awaited.as_mut(), &call)

@@ -109,7 +109,6 @@ pub fn page(
     }
     check_rest(ctx, key, declaration)?;
     let pattern = keys::string(&pattern(&declaration.prefix));
-    let step = keys::string(count.to_string().as_bytes());
     let (with_pattern, with_count) = (keys::string(b"MATCH"), keys::string(b"COUNT"));
     let (with_type, hash) = (keys::string(b"TYPE"), keys::string(b"hash"));
     let mut snapshots = SnapshotReader::new(ctx, key, declaration);
@@ -117,6 +116,9 @@ pub fn page(
     let (mut shown, mut steps) = (0usize, 0usize);
     loop {
         let at = keys::string(place.at.to_string().as_bytes());
+        // The last step of many is not another whole page.
+        let step = count.saturating_sub(shown).max(1).to_string();
+        let step = keys::string(step.as_bytes());
         let args = [
             &at,
             &with_pattern,

@@ -148,3 +148,94 @@ fn the_state_of_a_stream_is_asked_for_once_however_many_entries_are_buried_or_re
     // Nothing was appended to the stream itself.
     assert_eq!(redis.run("XLEN s"), "(1000)");
 }
+
+/// The CPU time that the server's thread for commands has used, in µs: others on the machine do not count.
+fn cpu(redis: &mut Conn) -> u64 {
+    let info = redis.run("INFO cpu");
+    let part = |kind: &str| {
+        let field = format!("used_cpu_{kind}_main_thread:");
+        let (_, rest) = info.split_once(&field).expect("a time");
+        let seconds = rest.split("\\r").next().expect("seconds");
+        seconds.parse::<f64>().expect("seconds")
+    };
+    ((part("user") + part("sys")) * 1e6) as u64
+}
+
+/// Runs commands and notes what the longest has cost.
+struct Costs {
+    redis: Conn,
+    all: Vec<(u64, String)>,
+}
+
+impl Costs {
+    fn run(&mut self, command: &str) -> String {
+        let before = cpu(&mut self.redis);
+        let reply = self.redis.run(command);
+        let cost = cpu(&mut self.redis) - before;
+        let begin = command.chars().take(40).collect();
+        self.all.push((cost, begin));
+        reply
+    }
+
+    fn sweep(&mut self, run: &str, until: &str, options: &str) {
+        let command = format!("DIRTY.RECONCILE user SWEEP {run} MAXDELETE 100% {options}");
+        loop {
+            let reply = self.run(&command);
+            assert!(reply.starts_with("[phase"), "{reply}");
+            if reply.contains(&format!("phase {until}")) {
+                return;
+            }
+        }
+    }
+}
+
+/// `ENTITIES=1000000` has more of them.
+#[test]
+fn no_call_of_a_run_over_many_entities_holds_the_server_for_long() {
+    let entities = std::env::var("ENTITIES").map_or(100_000, |text| text.parse().expect("n"));
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user TYPES 1 age int STREAM s MAXLEN 1000");
+    let fill = "for id = ARGV[1], ARGV[2] - 1 do redis.call('HSET', 'user:' .. id, 'age', 1) end";
+    for from in (0..entities).step_by(20_000) {
+        let (from, to) = (from.to_string(), (from + 20_000).min(entities).to_string());
+        redis.ok(&["EVAL", fill, "0", &from, &to]);
+    }
+    let mut costs = Costs {
+        redis: server.connect(),
+        all: Vec::new(),
+    };
+    for run in ["aborted", "r"] {
+        assert_eq!(
+            costs.run(&format!("DIRTY.RECONCILE user BEGIN {run}")),
+            "OK"
+        );
+        let half: Vec<usize> = (0..entities / 2).collect();
+        for ids in half
+            .chunks(200)
+            .take(if run == "r" { half.len() } else { 1 })
+        {
+            let rows = ids.iter().map(|id| format!(" SNAPSHOT {id} 1 age 1"));
+            costs.run(&format!(
+                "DIRTY.FLUSH user RUN {run}{}",
+                rows.collect::<String>()
+            ));
+        }
+        costs.sweep(run, "done", "DRYRUN");
+        costs.sweep(run, "deleting", "");
+        if run == "aborted" {
+            assert_eq!(costs.run("DIRTY.RECONCILE user ABORT aborted"), "(1)");
+        }
+    }
+    costs.sweep("r", "done", "");
+    assert_eq!(redis.run("DBSIZE"), format!("({})", entities / 2 + 2));
+    costs.all.sort();
+    let median = costs.all[costs.all.len() / 2].0;
+    let (longest, command) = costs.all.last().expect("a command");
+    println!(
+        "{entities} entities: half take up to {median} µs, the longest {longest} µs: {command}"
+    );
+    // On a machine that is slower than ours everything takes longer.
+    let goal = 5000.max(5 * median);
+    assert!(*longest <= goal, "{longest} µs, not {goal}: {command}");
+}

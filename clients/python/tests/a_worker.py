@@ -1,4 +1,4 @@
-"""A worker that a test kills: `a_worker.py URL NAME [SECONDS]` prints each event, and takes so long for it."""
+"""A worker that a test kills: `a_worker.py URL NAME SECONDS CONCURRENCY` prints each event."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import sys
 import time
 
 import redis
-from workers import USERS, step
 
 import dirty_streams as ds
+from workers import USERS, step
 
 
-def main(url: str, name: str, seconds: str = "0") -> None:
+def main(url: str, name: str, seconds: str, concurrency: str) -> None:
     def handle(event: ds.Event) -> None:
         print("begin", *step(event), flush=True)
         time.sleep(float(seconds))
@@ -19,7 +19,14 @@ def main(url: str, name: str, seconds: str = "0") -> None:
 
     client = ds.Client(redis.Redis.from_url(url))
     ds.Worker(
-        client, "user-changes", "mailer", handle, entities=[USERS], consumer=name, block=0.3
+        client,
+        "user-changes",
+        "mailer",
+        handle,
+        entities=[USERS],
+        consumer=name,
+        concurrency=int(concurrency),
+        block=0.3,
     ).run()
     print("left", flush=True)
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -133,37 +134,51 @@ def client(raw: redis.Redis) -> Client:
 
 
 class Cluster:
-    """Three primaries that share the slots."""
+    """Three primaries that share the slots; with a replica of the first, if that is wanted."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, replica: bool = False) -> None:
         self.servers = []
-        for index in range(3):
+        for index in range(4 if replica else 3):
             node = folder / str(index)
             node.mkdir()
-            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-            self.servers.append(Server(node, *options))
+            options = (
+                "--cluster-enabled yes --cluster-node-timeout 1500 --repl-diskless-sync-delay 0"
+            )
+            self.servers.append(Server(node, *options.split()))
 
     def start(self) -> None:
         bounds = (0, 5461, 10923, 16384)
         for index, server in enumerate(self.servers):
             server.start()
-            client = server.client()
-            client.execute_command(  # type: ignore[no-untyped-call]
-                "CLUSTER", "ADDSLOTSRANGE", bounds[index], bounds[index + 1] - 1
-            )
+            client: Any = server.client()
+            if index < 3:
+                last = bounds[index + 1] - 1
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", bounds[index], last)
             for other in self.servers[:index]:
                 client.cluster("MEET", "127.0.0.1", other.port)
             client.close()
         for server in self.servers:
-            client = server.client()
-            for _ in range(400):
-                told = client.cluster("INFO")
-                if told["cluster_state"] == "ok" and told["cluster_known_nodes"] == "3":
-                    break
-                time.sleep(0.025)
-            else:
-                raise AssertionError(told)
+            self.wait(
+                server, {"cluster_state": "ok", "cluster_known_nodes": str(len(self.servers))}
+            )
+        for replica in self.servers[3:]:
+            first, client = self.servers[0].client(), replica.client()
+            client.cluster("REPLICATE", first.cluster("MYID"))
+            while client.info("replication").get("master_link_status") != "up":
+                time.sleep(0.05)
+            first.close()
             client.close()
+
+    @staticmethod
+    def wait(server: Server, wanted: dict[str, str]) -> None:
+        client = server.client()
+        for _ in range(400):
+            told = client.cluster("INFO")
+            if wanted.items() <= told.items():
+                client.close()
+                return
+            time.sleep(0.025)
+        raise AssertionError(told)
 
     def kill(self) -> None:
         for server in self.servers:
@@ -192,6 +207,17 @@ def cluster(shared_cluster: Cluster) -> Cluster:
         client.flushall()
         client.close()
     return shared_cluster
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster with a replica of the first server, which a test may kill."""
+    cluster = Cluster(tmp_path, replica=True)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.kill()
 
 
 class Lossy:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio
-from conftest import Cluster, Server
-from redis.backoff import NoBackoff
 from redis.asyncio.retry import Retry
-from workers import USERS, Proxy, client_of, step, update
+from redis.backoff import NoBackoff
 
 import dirty_streams as ds
+from conftest import Cluster, Server
 from dirty_streams import asyncio as dsa
+from workers import USERS, Proxy, client_of, step, update
 
 STREAM, GROUP, CURSOR = "user-changes", "mailer", "directory"
 PARTITIONED = ds.Entity(
@@ -60,7 +60,7 @@ def follow(client: dsa.Client, **options: object) -> dsa.Follower:
 def pending(client: ds.Client) -> int:
     stats = client.stats(STREAM).reader(GROUP)
     assert stats is not None
-    return (stats.pending or 0) + stats.lag
+    return (stats.pending or 0) + (stats.lag or 0)
 
 
 async def wait_until(condition: Callable[[], object], limit: float = 10.0) -> None:
@@ -255,9 +255,9 @@ def test_a_signal_ends_it_after_the_handler_in_hand_and_a_second_one_at_once(
     else:
         assert (process.returncode, out, error) == (0, "end 1 1\nleft\n", "")
     again: list[tuple[int, int]] = []
-    ds.Worker(
-        client, STREAM, GROUP, lambda event: again.append(step(event)), entities=[USERS]
-    ).run(until_idle=True)
+    ds.Worker(client, STREAM, GROUP, lambda event: again.append(step(event)), entities=[USERS]).run(
+        until_idle=True
+    )
     assert again == ([(1, 1)] if twice else []) + [(1, 2), (2, 1)]
 
 
@@ -334,9 +334,9 @@ async def test_a_worker_reads_all_partitions_in_turn(partitioned: dsa.Client) ->
         now -= 1
         seen.append(event.id)
 
-    await dsa.Worker(
-        partitioned, stream, GROUP, handle, entities=[PARTITIONED], signals=False
-    ).run(until_idle=True)
+    await dsa.Worker(partitioned, stream, GROUP, handle, entities=[PARTITIONED], signals=False).run(
+        until_idle=True
+    )
     assert sorted(seen) == list(range(100))
     assert most == 1
     assert {PARTITIONED.partition(n) for n in seen[:8]} == {0, 1, 2, 3}

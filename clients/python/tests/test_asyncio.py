@@ -146,3 +146,25 @@ async def test_a_cluster_has_partitions(cluster: Cluster) -> None:
     status = await client.reconcile(SHARDED, [(n, {"age": n}) for n in range(10)])
     assert status.repaired == 10
     await raw.aclose()
+
+
+async def test_a_failover_is_an_outage_and_no_more(own_cluster: Cluster) -> None:
+    raw: Any = redis.RedisCluster(host="127.0.0.1", port=own_cluster.servers[1].port)
+    client = Client(raw)
+    await client.declare(SHARDED)
+    operations = [ds.snapshot(n, {"age": n}) for n in range(50)]
+    await client.flush(SHARDED, *operations)
+    own_cluster.servers[0].kill()
+    outages = 0
+    for _ in range(400):
+        try:
+            effects = await client.flush(SHARDED, *operations)
+            break
+        except sync_redis.RedisError as error:
+            if not ds.is_outage(error):
+                raise
+            outages += 1
+            await asyncio.sleep(0.1)
+    assert outages > 0
+    assert effects == ["none"] * 50
+    await raw.aclose()

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import collections
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
-from conftest import Server
-from workers import USERS, Proxy, client_of, step, update, wait_until
 
 import dirty_streams as ds
+from conftest import Server
+from workers import USERS, Proxy, client_of, step, update
 
 STREAM, CURSOR = "user-changes", "directory"
 FROM_SNAPSHOT = ds.SNAPSHOT(USERS)
@@ -90,8 +88,7 @@ def test_an_exception_of_the_application_acknowledges_nothing(client: ds.Client)
     declare(client, "0")
     update(client, (1, 1))
     with pytest.raises(ZeroDivisionError):
-        for _ in follow(client):
-            _ = 1 / 0
+        [1 / 0 for _ in follow(client)]
     assert len(list(follow(client))) == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,12 +162,14 @@ def test_moved_slots_are_found(cluster: Cluster) -> None:
     client = ds.Client(raw)
     client.declare(USERS)
     client.flush(USERS, *(ds.insert(n, {}) for n in range(100)))
-    node = raw.get_node_from_key("user{0}")
+    key = USERS.key_of(5)
+    node = raw.get_node_from_key(key)
     wrong = [n for n in raw.get_primaries() if n.name != node.name]
     slots = raw.nodes_manager.slots_cache
     for slot in list(slots):
         slots[slot] = [wrong[0]]
     assert client.get(USERS, 5) == {}
+    assert raw.get_node_from_key(key).name == node.name
     for slot in list(slots):
         slots[slot] = [wrong[0]]
     assert client.flush(USERS, *(ds.delete(n) for n in range(100))) == ["delete"] * 100
@@ -201,4 +204,27 @@ def test_a_slot_that_is_being_moved_answers(cluster: Cluster) -> None:
     for one in (source_client, target_client):
         one.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[source.name])
         one.close()
+    raw.close()
+
+
+def test_a_failover_is_an_outage_and_no_more(own_cluster: Cluster) -> None:
+    raw: Any = own_cluster.client()
+    client = ds.Client(raw)
+    client.declare(USERS)
+    operations = [ds.snapshot(n, {"age": n}) for n in range(50)]
+    client.flush(USERS, *operations)
+    own_cluster.servers[0].kill()
+    outages = 0
+    for _ in range(400):
+        try:
+            effects = client.flush(USERS, *operations)
+            break
+        except redis.RedisError as error:
+            if not ds.is_outage(error):
+                raise
+            outages += 1
+            time.sleep(0.1)
+    assert outages > 0
+    assert effects == ["none"] * 50
+    assert client.get_many(USERS, range(50)) == [{"age": n} for n in range(50)]
     raw.close()

@@ -8,11 +8,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-import redis
-from conftest import Cluster
-from workers import running, step, wait_until
 
 import dirty_streams as ds
+from conftest import Cluster
+from workers import running, step, wait_until
 
 USERS = ds.Entity(
     "user",
@@ -237,8 +236,7 @@ def test_slots_may_move_while_it_reads(cluster: Cluster) -> None:
     with running(worker(client, handle), worker(ds.Client(cluster.client()), handle)):
         for n in range(120):
             if n in {30, 60, 90}:
-                tag = "{%d}" % (n // 30)
-                slot = cluster.servers[0].client().cluster("KEYSLOT", tag)
+                slot = cluster.servers[0].client().cluster("KEYSLOT", STREAM.keys[n // 30])
                 threading.Thread(target=move_slot, args=[cluster, slot]).start()
             producer.flush(USERS, ds.snapshot(n % 10, {"n": n}))
             expected[n % 10].append(n)

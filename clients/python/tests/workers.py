@@ -100,10 +100,14 @@ class Proxy:
             server = socket.create_connection(("127.0.0.1", self._to))
             self._sockets += [client, server]
             lose = threading.Event()
-            threading.Thread(target=self._requests, args=[client, server, lose], daemon=True).start()
+            threading.Thread(
+                target=self._requests, args=[client, server, lose], daemon=True
+            ).start()
             threading.Thread(target=self._replies, args=[client, server, lose], daemon=True).start()
 
-    def _requests(self, client: socket.socket, server: socket.socket, lose: threading.Event) -> None:
+    def _requests(
+        self, client: socket.socket, server: socket.socket, lose: threading.Event
+    ) -> None:
         try:
             while data := client.recv(65536):
                 if self._lose is not None and self._lose in data:

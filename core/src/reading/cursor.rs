@@ -219,6 +219,10 @@ impl Act<'_> {
         else {
             return Ok(false);
         };
+        if position.epoch > epoch {
+            // Another primary gave it, whose last writes were lost: with them the SEEK that began this epoch.
+            self.lose_track();
+        }
         if position.epoch != epoch {
             return Ok(false);
         }
@@ -242,11 +246,8 @@ impl Act<'_> {
             },
         };
         if !is_given(position.id, last, stream) {
-            // Another stream gave it: what this reader had meanwhile, nobody knows.
-            self.change(Op::Missed {
-                n: 0,
-                unknown: true,
-            });
+            // Another stream gave it.
+            self.lose_track();
             return Ok(false);
         }
         if self.reader().is_some_and(|reader| reader.missed_unknown) {
@@ -270,6 +271,14 @@ impl Act<'_> {
             self.change(Op::Phase(left));
         }
         Ok(true)
+    }
+
+    /// What this reader had meanwhile, nobody knows.
+    fn lose_track(&mut self) {
+        self.change(Op::Missed {
+            n: 0,
+            unknown: true,
+        });
     }
 }
 

@@ -22,7 +22,37 @@ bitflags::bitflags! {
 pub struct Marks {
     hasher: RandomState,
     /// Many small tables: growing one must not hold the server up.
-    tables: Vec<HashTable<u64>>,
+    tables: Vec<Table>,
+    /// How often FOUND was forgotten.
+    forgotten: u64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    marks: HashTable<u64>,
+    /// How often FOUND was forgotten when this table forgot it.
+    forgotten: u64,
+}
+
+impl Table {
+    /// A mark as it is told when FOUND was forgotten so often.
+    fn flags(&self, mark: u64, forgotten: u64) -> Flags {
+        let flags = Flags::from_bits_truncate(mark);
+        match self.forgotten == forgotten {
+            true => flags,
+            false => flags.difference(Flags::FOUND),
+        }
+    }
+
+    /// Forgets FOUND, unless it has.
+    fn forget_found(&mut self, forgotten: u64) {
+        if self.forgotten != forgotten {
+            self.forgotten = forgotten;
+            for mark in &mut self.marks {
+                *mark &= !Flags::FOUND.bits();
+            }
+        }
+    }
 }
 
 const TABLES: u64 = 256;
@@ -31,16 +61,19 @@ impl Marks {
     pub fn new() -> Self {
         Marks {
             hasher: RandomState::new(),
-            tables: (0..TABLES).map(|_| HashTable::new()).collect(),
+            tables: (0..TABLES).map(|_| Table::default()).collect(),
+            forgotten: 0,
         }
     }
 
     /// What is known of an id.
     pub fn get(&self, id: &[u8]) -> Flags {
         let (table, hash) = self.place(id);
-        let table = self.tables.get(table);
-        let found = table.and_then(|table| table.find(hash, |mark| is_of(*mark, hash)));
-        found.map_or(Flags::empty(), |mark| Flags::from_bits_truncate(*mark))
+        let Some(table) = self.tables.get(table) else {
+            return Flags::empty();
+        };
+        let found = table.marks.find(hash, |mark| is_of(*mark, hash));
+        found.map_or(Flags::empty(), |mark| table.flags(*mark, self.forgotten))
     }
 
     /// Adds a flag. Returns what was known before.
@@ -49,14 +82,15 @@ impl Marks {
         let Some(table) = self.tables.get_mut(table) else {
             return Flags::empty();
         };
-        match table.find_mut(hash, |mark| is_of(*mark, hash)) {
+        table.forget_found(self.forgotten);
+        match table.marks.find_mut(hash, |mark| is_of(*mark, hash)) {
             Some(mark) => {
                 let before = Flags::from_bits_truncate(*mark);
                 *mark |= flag.bits();
                 before
             }
             None => {
-                table.insert_unique(hash, hash | flag.bits(), |mark| {
+                table.marks.insert_unique(hash, hash | flag.bits(), |mark| {
                     *mark & !Flags::all().bits()
                 });
                 Flags::empty()
@@ -64,18 +98,17 @@ impl Marks {
         }
     }
 
-    /// Takes a flag away from all ids.
-    pub fn remove_from_all(&mut self, flag: Flags) {
-        for table in &mut self.tables {
-            for mark in table {
-                *mark &= !flag.bits();
-            }
-        }
+    /// Takes FOUND away from all ids: from a table's when one of them is marked next, since all together would hold the
+    /// server up.
+    pub fn forget_found(&mut self) {
+        self.forgotten = self.forgotten.wrapping_add(1);
     }
 
     /// The bytes that the tables take.
-    pub fn memory(&self) -> usize {
-        let tables = self.tables.iter().map(HashTable::allocation_size);
+    #[cfg(test)]
+    fn memory(&self) -> usize {
+        let tables = self.tables.iter();
+        let tables = tables.map(|table| table.marks.allocation_size());
         tables.fold(0, usize::saturating_add)
     }
 
@@ -115,8 +148,17 @@ mod tests {
             assert_eq!(marks.get(n.to_string().as_bytes()), found, "{n}");
         }
         assert_eq!(marks.get(b"x"), Flags::empty());
-        marks.remove_from_all(Flags::FOUND);
-        assert_eq!(marks.get(b"3"), Flags::SENT);
+        for _ in 0..2 {
+            marks.forget_found();
+            for n in (0..10_000u32).step_by(100) {
+                let id = n.to_string();
+                assert_eq!(marks.get(id.as_bytes()), Flags::SENT, "{n}");
+                assert_eq!(marks.add(id.as_bytes(), Flags::FOUND), Flags::SENT, "{n}");
+                assert!(marks.get(id.as_bytes()).contains(Flags::FOUND), "{n}");
+            }
+            // In tables that were marked since, and that were not.
+            assert_eq!(marks.get(b"3"), Flags::SENT);
+        }
     }
 
     #[test]

@@ -12,12 +12,13 @@
 //! The application reads its rows after BEGIN. So an id that another flush has named since then may be newer than its
 //! row, and the run leaves it alone: it neither repairs nor deletes it.
 
+mod ids;
 mod marks;
 pub mod request;
 
 use crate::flush::Effect;
+use ids::Ids;
 use marks::{Flags, Marks};
-use std::collections::VecDeque;
 
 /// One run.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub struct Run {
     /// Whether it had when SWEEP began to count.
     counts_colons: bool,
     /// The ids that SWEEP has found and nobody had named then.
-    missing: VecDeque<Box<[u8]>>,
+    missing: Ids,
 }
 
 /// How far a run is.
@@ -136,7 +137,7 @@ impl Run {
             status: Status::default(),
             has_colons: false,
             counts_colons: false,
-            missing: VecDeque::new(),
+            missing: Ids::default(),
         }
     }
 
@@ -206,7 +207,7 @@ impl Run {
 
     /// SWEEP begins to count.
     pub fn begin_count(&mut self) {
-        self.marks.remove_from_all(Flags::FOUND);
+        self.marks.forget_found();
         self.missing.clear();
         self.phase = Phase::Counting;
         self.counts_colons = self.has_colons;
@@ -228,7 +229,7 @@ impl Run {
         let counter = match self.is_foreign(id) {
             true => &mut self.status.foreign,
             false => {
-                self.missing.push_back(id.into());
+                self.missing.push(id);
                 &mut self.status.missing
             }
         };
@@ -269,7 +270,7 @@ impl Run {
         let ids = self.missing.iter().take(looked_at);
         ids.filter(|id| !self.is_named(id))
             .take(n)
-            .cloned()
+            .map(Box::from)
             .collect()
     }
 
@@ -279,7 +280,10 @@ impl Run {
         let deleted = u64::try_from(deleted.count()).unwrap_or(u64::MAX);
         self.status.deleted = self.status.deleted.saturating_add(deleted);
         if let Some(last) = ids.last() {
-            while self.missing.pop_front().is_some_and(|id| id != *last) {}
+            while self.missing.front().is_some_and(|id| id != &**last) {
+                self.missing.pop_front();
+            }
+            self.missing.pop_front();
         }
         self.end_if_nothing_is_missing();
     }
@@ -289,13 +293,6 @@ impl Run {
             self.phase = Phase::Done;
             self.marks = Marks::new();
         }
-    }
-
-    /// About how many bytes it takes.
-    pub fn memory(&self) -> usize {
-        let missing = self.missing.iter();
-        let missing = missing.map(|id| id.len().saturating_add(size_of::<Box<[u8]>>()));
-        missing.fold(self.marks.memory(), usize::saturating_add)
     }
 }
 

@@ -8,4 +8,5 @@ mod pair;
 mod pipeline;
 mod readers;
 mod slots;
+mod snapshots;
 mod waiting;

@@ -2,6 +2,7 @@
 //! is seen in review, as a line of that file that changed. Callgrind counts them in the whole server, from
 //! the reading of the command to the reply, however busy the machine is.
 
+mod entities;
 mod readers;
 
 use super::support::{Conn, Server, skipped};
@@ -28,6 +29,14 @@ struct Path {
     name: &'static str,
     commands: Vec<Words>,
     units: usize,
+}
+
+/// A path whose commands depend on the replies before them, and what is done before it counts.
+struct Walk {
+    name: &'static str,
+    units: usize,
+    prepare: fn(&mut Conn),
+    walk: fn(&mut Conn),
 }
 
 fn words(line: String) -> Words {
@@ -119,19 +128,66 @@ fn control(server: &Server, arg: &str) -> bool {
     !String::from_utf8_lossy(&done.stdout).contains("not detected")
 }
 
-/// Instructions for each unit of a path.
-fn count(server: &Server, redis: &mut Conn, path: &Path, nth: usize) -> usize {
-    assert!(control(server, "--instr=on"));
-    run(redis, &path.commands);
-    // Its reply comes when those of clients that waited have gone out.
-    redis.run("PING");
-    assert!(control(server, "--instr=off"));
-    assert!(control(server, "--dump"));
-    let dump = server.dir.path().join(format!("callgrind.{nth}"));
-    let dump = std::fs::read_to_string(&dump).unwrap_or_else(|error| panic!("{dump:?}: {error}"));
-    let total = dump.lines().find_map(|line| line.strip_prefix("totals: "));
-    let total: usize = total.expect("a total").parse().expect("a number");
-    total / path.units
+/// What was counted: each path by its name, and the instructions for each unit of it.
+struct Counts<'s> {
+    server: &'s Server,
+    counts: Vec<(&'static str, usize)>,
+}
+
+impl Counts<'_> {
+    fn add(
+        &mut self,
+        redis: &mut Conn,
+        name: &'static str,
+        units: usize,
+        act: impl FnOnce(&mut Conn),
+    ) {
+        let nth = self.counts.len() + 1;
+        assert!(control(self.server, "--instr=on"));
+        act(redis);
+        // Its reply comes when those of clients that waited have gone out.
+        redis.run("PING");
+        assert!(control(self.server, "--instr=off"));
+        assert!(control(self.server, "--dump"));
+        let dump = self.server.dir.path().join(format!("callgrind.{nth}"));
+        let dump =
+            std::fs::read_to_string(&dump).unwrap_or_else(|error| panic!("{dump:?}: {error}"));
+        let total = dump.lines().find_map(|line| line.strip_prefix("totals: "));
+        let total: usize = total.expect("a total").parse().expect("a number");
+        self.counts.push((name, total / units));
+    }
+
+    fn path(&mut self, redis: &mut Conn, path: &Path) {
+        self.add(redis, path.name, path.units, |redis| {
+            run(redis, &path.commands)
+        });
+    }
+
+    fn of(server: &Server) -> Vec<(&'static str, usize)> {
+        let mut redis = server.connect();
+        let paths = paths(&mut redis);
+        let walks = entities::walks(&mut redis);
+        let mut counts = Counts {
+            server,
+            counts: Vec::new(),
+        };
+        for path in &paths {
+            counts.path(&mut redis, path);
+        }
+        for walk in walks {
+            (walk.prepare)(&mut redis);
+            counts.add(&mut redis, walk.name, walk.units, walk.walk);
+        }
+        redis.run("SELECT 0");
+        // The server's cron looks at each client, so there are only those that are counted.
+        for waiters in readers::WAITERS {
+            let (waiting, path) = readers::Waiting::begin(server, waiters);
+            counts.path(&mut redis, &path);
+            waiting.end();
+        }
+        check_effects(&mut redis);
+        counts.counts
+    }
 }
 
 /// What was counted is what the names say.
@@ -176,7 +232,7 @@ fn beyond_goals(names: &[&str], counts: &[usize]) -> Vec<String> {
         let nth = names.iter().position(|other| *other == name);
         counts[nth.expect(name)] as f64
     };
-    let goals = readers::GOALS.into_iter();
+    let goals = readers::GOALS.into_iter().chain(entities::GOALS);
     let beyond = goals.filter(|(name, factor, of)| count(name) > count(of) * factor);
     let line = |(name, factor, of)| {
         let times = count(name) / count(of);
@@ -191,30 +247,16 @@ fn the_main_paths_take_as_many_instructions_as_is_written() {
     if !control(&server, "--instr=off") {
         return skipped("callgrind does not look into this server");
     }
-    let mut redis = server.connect();
-    let mut paths = paths(&mut redis);
-    let mut counts: Vec<usize> = Vec::new();
-    for path in &paths {
-        counts.push(count(&server, &mut redis, path, counts.len() + 1));
-    }
-    // The server's cron looks at each client, so there are only those that are counted.
-    for waiters in readers::WAITERS {
-        let (waiting, path) = readers::Waiting::begin(&server, waiters);
-        counts.push(count(&server, &mut redis, &path, counts.len() + 1));
-        waiting.end();
-        paths.push(path);
-    }
-    check_effects(&mut redis);
-
-    let lines = paths.iter().zip(&counts);
+    let counted = Counts::of(&server);
+    let lines = counted.iter();
     let found: String = lines
-        .map(|(path, count)| format!("{}\t{count}\n", path.name))
+        .map(|(name, count)| format!("{name}\t{count}\n"))
         .collect();
     if std::env::var("INSTRUCTIONS").is_ok_and(|what| what == "write") {
         std::fs::write(FILE, &found).expect("a file");
     }
 
-    let names: Vec<&str> = paths.iter().map(|path| path.name).collect();
+    let (names, counts): (Vec<&str>, Vec<usize>) = counted.into_iter().unzip();
     let written = written(&names);
     let off = |nth: usize| (counts[nth] as f64 / written[nth] as f64 - 1.0).abs();
     if off(0) > OTHER_SERVER {
@@ -222,7 +264,7 @@ fn the_main_paths_take_as_many_instructions_as_is_written() {
             "{NATIVE} is another count on this server:\n{found}"
         ));
     }
-    let far: Vec<&str> = (1..paths.len())
+    let far: Vec<&str> = (1..names.len())
         .filter(|nth| off(*nth) > TOLERANCE)
         .map(|nth| names[nth])
         .collect();

@@ -283,6 +283,29 @@ fn ten_readers_at_once_each_fold_what_is_stored_while_writers_go_on() {
 }
 
 #[test]
+fn a_seek_that_is_lost_with_its_primary_is_told() {
+    let (server, mut redis) = declared();
+    redis.run("DIRTY.FLUSH user SNAPSHOT 1 1 age 1 SNAPSHOT 2 1 age 2");
+    redis.run("DIRTY.READER s CURSOR c FROM 0");
+    let replica = Server::replica_of(&server);
+    server.wait_for_replica(&replica);
+    let mut promoted = replica.connect();
+    promoted.run("REPLICAOF NO ONE");
+    assert_eq!(redis.run("DIRTY.SEEK s CURSOR c SNAPSHOT 1 user"), "OK");
+    let mut kept = Folded::of("c");
+    kept.read(&mut redis, 1);
+    assert!(!kept.missed);
+    // The new primary knows no such position, nor a phase.
+    kept.read(&mut promoted, 1);
+    assert!(kept.missed && !kept.is_over);
+    assert_eq!(promoted.run("DIRTY.SEEK s CURSOR c SNAPSHOT 1 user"), "OK");
+    kept = Folded::of("c");
+    while kept.read(&mut promoted, 1) {}
+    assert!(kept.is_over && !kept.missed);
+    assert_eq!(kept.ages, stored(&mut promoted));
+}
+
+#[test]
 fn behind_a_promotion_the_scan_begins_again_and_leaves_nothing_out() {
     let (server, mut redis) = declared();
     for id in 0..500 {

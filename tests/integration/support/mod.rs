@@ -7,6 +7,7 @@ pub mod dice;
 pub mod dumps;
 pub mod entities;
 pub mod entries;
+pub mod folding;
 pub mod manual;
 pub mod pipeline;
 pub mod readers;

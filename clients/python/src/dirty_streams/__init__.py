@@ -30,8 +30,6 @@ from ._operations import (
 from ._partitions import partition_of
 from ._stats import ConsumerStats, Deferred, Pending, ReaderStats, ReconcileStatus, StreamStats
 from .client import Client
-from .follower import Follower, MissedError, read
-from .worker import ACKNOWLEDGED, Worker
 from .errors import (
     BadValueError,
     DirtyError,
@@ -47,13 +45,11 @@ from .errors import (
     WrongTypeError,
     is_outage,
 )
+from .follower import Follower, MissedError, read
+from .worker import ACKNOWLEDGED, Worker
 
 __all__ = [
     "ACKNOWLEDGED",
-    "Follower",
-    "MissedError",
-    "Worker",
-    "read",
     "SNAPSHOT",
     "Ack",
     "BadValueError",
@@ -72,9 +68,11 @@ __all__ = [
     "Event",
     "ExistsError",
     "Flushed",
+    "Follower",
     "FullError",
     "Insert",
     "LimitError",
+    "MissedError",
     "NativeGroup",
     "NoDeclarationError",
     "NoEntityError",
@@ -96,12 +94,14 @@ __all__ = [
     "Type",
     "Update",
     "Where",
+    "Worker",
     "WrongTypeError",
     "change",
     "delete",
     "insert",
     "is_outage",
     "partition_of",
+    "read",
     "seed",
     "snapshot",
     "touch",

@@ -80,6 +80,7 @@ Request = Send | Sleep | Pause | Turn | Handle | Tell | Give
 Loop = Generator[Request, Any, None]
 Steps = Generator[Request, Any, T]
 
+
 class Outage:
     """Waits out outages: a little longer each time, and logs where one begins and ends."""
 
@@ -150,7 +151,9 @@ def sources(stream: Stream | Name, partitions: Any = None) -> list[Source]:
     chosen = range(len(keys)) if partitions is None else list(partitions)
     for partition in chosen:
         if not 0 <= partition < len(keys):
-            raise ValueError(f"{stream.name!r} has the partitions 0 to {len(keys) - 1}, not {partition}")
+            raise ValueError(
+                f"{stream.name!r} has the partitions 0 to {len(keys) - 1}, not {partition}"
+            )
     if not chosen:
         raise ValueError("partitions must name at least one partition")
     return [Source(keys[partition], partition) for partition in chosen]

@@ -65,15 +65,20 @@ class Turns:
             while not place.wait(_TICK):
                 if stop():
                     break
-        finally:
-            with self._lock:
-                given = place not in self._waiting
-                if not given:
-                    self._waiting.remove(place)
-        if given and stop():
-            self.release()
+        except BaseException:
+            self._withdraw(place)
+            raise
+        if stop():
+            self._withdraw(place)
             return False
-        return given
+        return True
+
+    def _withdraw(self, place: threading.Event) -> None:
+        with self._lock:
+            if place in self._waiting:
+                self._waiting.remove(place)
+                return
+        self.release()
 
     def release(self) -> None:
         """Gives a place back: to whoever has waited longest."""
@@ -168,7 +173,7 @@ def batches(loop: Loop, perform: Callable[[Request], Any]) -> Iterator[Batch]:
                 continue
             try:
                 result = perform(request)
-            except BaseException as raised:  # noqa: BLE001
+            except BaseException as raised:
                 error = raised
     finally:
         loop.close()
@@ -188,7 +193,7 @@ class Crew:
         def run() -> None:
             try:
                 work()
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 self._errors.append(error)
                 self._stop.set()
 

@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _commands
 from ._events import Entities
-from ._loops import Handle, Loop, Outage, Pause, Send, Sleep, Steps, Tell, Turn, consumer_name, log, persist, sources
+from ._loops import (
+    Handle,
+    Loop,
+    Outage,
+    Pause,
+    Send,
+    Sleep,
+    Steps,
+    Tell,
+    Turn,
+    consumer_name,
+    log,
+    persist,
+    sources,
+)
 from ._operations import Ack
 from ._words import seconds
 from .errors import NotHeldError, is_outage
@@ -254,7 +268,9 @@ class WorkerLoop:
         stats = yield Send(_commands.stats(self.consumer.stream))
         reader = stats.reader(self.consumer.group)
         if reader is not None and reader.claim is not None:
-            self._lease.claim = reader.claim  # without one, the next call says that there is no such group
+            self._lease.claim = (
+                reader.claim
+            )  # without one, the next call says that there is no such group
 
     def _consume(self, *, pending: bool) -> _commands.Command[Batch]:
         self._lease.settle(list(self._done))
@@ -292,7 +308,7 @@ class WorkerLoop:
         except NotHeldError:
             self._lease.settle([_id(event)])
             yield Tell(self._policy.on_late, (event,))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self._lease.end()
             if self._lease.holds(_id(event)):
                 yield from self._fail(event, error)
@@ -309,7 +325,9 @@ class WorkerLoop:
             self._lease.end()
 
     def _call(self, event: Event) -> Steps[Any]:
-        system = Outage(str(self.consumer), first=self._policy.retry_base, cap=self._policy.retry_cap)
+        system = Outage(
+            str(self.consumer), first=self._policy.retry_base, cap=self._policy.retry_cap
+        )
         while True:
             try:
                 return (yield Handle(event))
@@ -367,7 +385,9 @@ class WorkerLoop:
         except Exception as error:
             if not is_outage(error):
                 raise
-            self._told = self._clock()  # they are acknowledged with the next call, or a second later
+            self._told = (
+                self._clock()
+            )  # they are acknowledged with the next call, or a second later
             return
         self._told = self._clock()
         acknowledged, self._done = self._done, {}
@@ -382,7 +402,7 @@ class WorkerLoop:
 
     def _let_go(self, patience: float) -> Loop:
         """Acknowledges what is handled, and hands the rest to others."""
-        commands: list[_commands.Command[Any]] = [_commands.leave(*self._words)]
+        commands: list[_commands.Command[Any]] = [self.leave()]
         deadline = self._clock() + patience
         if self._done:
             commands.insert(0, _commands.ack(*self._words, list(self._done)))
@@ -391,11 +411,20 @@ class WorkerLoop:
             try:
                 yield Send(commands[0])
                 del commands[0]
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 if not is_outage(error) or self._clock() >= deadline:
                     log.warning("%s: could not leave its group: %s", self.consumer, error)
                     return
                 yield Pause(self._outage.delay())
+
+    @property
+    def handling(self) -> bool:
+        """Whether a handler is running."""
+        return self._lease.handling() > 0
+
+    def leave(self) -> _commands.Command[int]:
+        """The command that hands on what the consumer holds."""
+        return _commands.leave(*self._words)
 
     def beat(self) -> Loop:
         """The heartbeat: says that the consumer still works on what it holds."""
@@ -414,7 +443,7 @@ class WorkerLoop:
                 continue
             try:
                 lost = yield Send(_commands.hold(*self._words, list(held)))
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 if not is_outage(error):
                     log.warning("%s: HOLD was refused: %s", self.consumer, error)
                 yield Pause(outage.delay())
@@ -539,7 +568,11 @@ def _consumers(
 
 def _log_missed(stream: Name, missed: int | None) -> None:
     number = "an unknown number of" if missed is None else missed
-    log.error("%s events of %r were lost before they were read: load the entities from their source", number, stream)
+    log.error(
+        "%s events of %r were lost before they were read: load the entities from their source",
+        number,
+        stream,
+    )
 
 
 def _log_failure(event: Event, error: Exception, fate: str | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ._follower import BaseFollower, MissedError, read_loops
 from ._threads import Crew, Performer, Signals, Stop, batches
+from .client import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
     from ._events import Batch
     from ._loops import Loop
     from ._words import Name, Span
-    from .client import Client
 
 __all__ = ["Follower", "MissedError", "read"]
 
 
-class Follower(BaseFollower["Client"]):
+class Follower(BaseFollower[Client]):
     """The batches of a cursor, in order: iterate over it.
 
     A batch is acknowledged when the next one is asked for, and at a stop by a signal or `stop`. After a `break`, an

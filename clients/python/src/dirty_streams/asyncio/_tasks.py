@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import inspect
 import signal
 import threading
@@ -13,6 +14,7 @@ from .._loops import Give, Handle, Loop, Pause, Request, Send, Sleep, Tell, Turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+    from types import TracebackType
 
     from .._events import Batch, Event
     from .client import Client
@@ -41,10 +43,8 @@ class Stop:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
+    with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
-    except asyncio.TimeoutError:
-        pass
 
 
 class Turns:
@@ -105,7 +105,12 @@ class Signals:
             self._before[number] = signal.getsignal(number)
             loop.add_signal_handler(number, self._caught, number, task)
 
-    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         for number, handler in self._before.items():
             loop.remove_signal_handler(number)
@@ -182,7 +187,7 @@ async def batches(
                 continue
             try:
                 result = await perform(request)
-            except BaseException as raised:  # noqa: BLE001
+            except BaseException as raised:
                 error = raised
     finally:
         loop.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._follower import BaseFollower, MissedError, read_loops
 from ._tasks import Crew, Performer, Signals, Stop, batches
+from .client import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
     from .._events import Batch
     from .._loops import Loop
     from .._words import Name, Span
-    from .client import Client
 
 __all__ = ["Follower", "MissedError", "read"]
 
 
-class Follower(BaseFollower["Client"]):
+class Follower(BaseFollower[Client]):
     """The batches of a cursor, in order: `dirty_streams.Follower` for asyncio. Iterate over it.
 
     A batch is acknowledged when the next one is asked for, and at a stop by a signal or `stop`.
@@ -92,10 +92,12 @@ def read(
 async def _reading(
     loops: list[Loop], client: Client, stop: Stop, signals: bool
 ) -> AsyncGenerator[Batch, None]:
-    async with Signals(stop, wanted=signals):
-        async with contextlib.aclosing(together(loops, client, stop)) as all_of_them:
-            async for batch in all_of_them:
-                yield batch
+    async with (
+        Signals(stop, wanted=signals),
+        contextlib.aclosing(together(loops, client, stop)) as all_of_them,
+    ):
+        async for batch in all_of_them:
+            yield batch
 
 
 async def together(loops: list[Loop], client: Client, stop: Stop) -> AsyncGenerator[Batch, None]:

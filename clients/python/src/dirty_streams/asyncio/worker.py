@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .._worker import ACKNOWLEDGED, BaseWorker, WorkerLoop
 from ._tasks import Crew, Performer, Signals, Stop, Turns, drive
-
-if TYPE_CHECKING:
-    from .client import Client
+from .client import Client
 
 __all__ = ["ACKNOWLEDGED", "Worker"]
 
 
-class Worker(BaseWorker["Client"]):
+class Worker(BaseWorker[Client]):
     """Handles the events of a group: `dirty_streams.Worker` for asyncio.
 
     The handler and the callbacks may be coroutine functions. A handler that blocks the event loop
@@ -39,9 +35,7 @@ class Worker(BaseWorker["Client"]):
         Raises:
             NoReaderError: There is no such group.
         """
-        loops = self._loops(
-            until_idle=until_idle, stopping=self._stop, release=self._turns.release
-        )
+        loops = self._loops(until_idle=until_idle, stopping=self._stop, release=self._turns.release)
         async with Signals(self._stop, wanted=self._signals):
             crew = Crew(self._stop)
             for loop in loops:
