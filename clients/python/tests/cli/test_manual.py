@@ -16,7 +16,11 @@ import pytest
 from conftest import Server
 from dirty_streams.cli import _options
 
-PAGE = Path(__file__).resolve().parents[4] / "docs" / "tool.md"
+# In the repository, or where its tests of the package are unpacked.
+FOLDERS = Path(__file__).resolve().parents
+PAGE = next(
+    page for folder in (FOLDERS[4], FOLDERS[3]) if (page := folder / "docs" / "tool.md").exists()
+)
 
 PROGRAMS = {
     "dirty": 'exec "{python}" -m dirty_streams.cli "$@"',
