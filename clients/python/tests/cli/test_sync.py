@@ -397,6 +397,30 @@ def test_versions_refuse_older_rows_unless_forced(tool: Tool, sqlite: Database, 
     assert tool.run(*options(sqlite, "--wait", "0")).code == 0
 
 
+def test_rows_that_are_marked_as_deleted_are_the_same_too(
+    tool: Tool, sqlite: Database, raw: Any
+) -> None:
+    sqlite.run("CREATE TABLE users (id integer PRIMARY KEY, name text, hidden boolean)")
+    sqlite.insert("users", [(1, "Alice", False), (2, "Bob", True), (3, "Carol", False)])
+    raw.execute_command("DIRTY.DECLARE", "user", "SOFTDELETE", "hidden", "STREAM", "user-changes")
+    tool.ok(*options(sqlite, "--seed"))
+    tool.ok(*options(sqlite, "--wait", "0"))
+    sqlite.run(
+        "UPDATE users SET name = 'Rob' WHERE id = 2", "UPDATE users SET hidden = 1 WHERE id = 3"
+    )
+    ended = tool.run(*options(sqlite, "--wait", "0"))
+    assert (ended.code, ended.lines[1:]) == (
+        1,
+        [
+            '  with other values  user:2  name: "Bob" → "Rob"',
+            '  with other values  user:3  hidden: "0" → "1"',
+        ],
+    )
+    tool.ok(*options(sqlite, "--repair"))
+    assert raw.xlen("user-changes") == 1
+    tool.ok(*options(sqlite, "--wait", "0"))
+
+
 def test_partitions_of_a_cluster(cluster_tool: Tool, sqlite: Database) -> None:
     users(sqlite, 1_000)
     seed = cluster_tool.run(*options(sqlite, "--partitions", "16", "--declare", "--seed"))
@@ -505,6 +529,7 @@ ERRORS = [
         ("--db", "{db}", "--table", "none", "--key", "user"),
         "the database has no table or view 'none'",
     ),
+    (("--db", "{db}", "--table", "users", "--key", "visit"), "visit is STATELESS: "),
     (
         ("--db", "{db}", "--table", "users", "--key", "no"),
         'no entity type is declared at "no"; dirty sync … --declare',
@@ -549,6 +574,7 @@ def test_an_error_is_one_line_that_names_it(
 ) -> None:
     users(sqlite, 1)
     raw.execute_command("DIRTY.DECLARE", "user", "STREAM", "user-changes")
+    raw.execute_command("DIRTY.DECLARE", "visit", "STATELESS", "STREAM", "visits")
     ended = tool.run("sync", *(word.replace("{db}", sqlite.url) for word in words))
     assert (ended.code, ended.out) == (2, ""), ended
     assert ended.err.startswith("dirty: ")

@@ -68,7 +68,10 @@ class Target:
 
     def types(self) -> dict[str, str]:
         """The declared types of fields."""
-        declared = pairs(self.declaration()["types"])
+        told = self.declaration()
+        if told["stateless"]:
+            raise Failure(f"{plain(self.key)} is STATELESS: Redis keeps nothing to compare with")
+        declared = pairs(told["types"])
         return {string(field): string(kind) for field, kind in declared}
 
     def fields_of_some_entity(self) -> set[str] | None:
