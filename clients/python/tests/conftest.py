@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -232,6 +233,9 @@ class Lossy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        # Its thread ends, too.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:
@@ -243,7 +247,11 @@ class Lossy:
             threading.Thread(target=self._carry, args=(near,), daemon=True).start()
 
     def _carry(self, near: socket.socket) -> None:
-        with near, socket.create_connection(("127.0.0.1", self.target)) as far:
+        with (
+            contextlib.suppress(OSError),
+            near,
+            socket.create_connection(("127.0.0.1", self.target)) as far,
+        ):
             while request := near.recv(1 << 20):
                 far.sendall(request)
                 reply = far.recv(1 << 20)
