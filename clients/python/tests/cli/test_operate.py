@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import re
 import select
 import signal
+import struct
+import termios
 import time
 from collections.abc import Callable
 from typing import Any
@@ -182,10 +185,16 @@ def test_dead_events_of_a_key_of_their_own_and_of_a_cursor(tool: Tool, raw: Any)
 
 
 def terminal(
-    tool: Tool, words: tuple[str, ...], until: Callable[[str], bool], answer: bytes = b""
+    tool: Tool,
+    words: tuple[str, ...],
+    until: Callable[[str], bool],
+    answer: bytes = b"",
+    *,
+    width: int = 120,
 ) -> tuple[str, int | None]:
-    """What a terminal of 120 columns gets until it is as expected, and the exit code after `answer`."""
+    """What a terminal gets until it is as expected, and the exit code after `answer` or Ctrl-C."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     os.set_blocking(master, False)
     process = tool.start(*words, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
@@ -218,6 +227,21 @@ def test_a_terminal_gets_a_table_that_refreshes_until_ctrl_c(tool: Tool, raw: An
     assert "\x1b[" in told
     assert "Traceback" not in told
     assert told.rstrip().endswith("\x1b[?25h")  # the cursor is shown again
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_names(tool: Tool, raw: Any) -> None:
+    orders(raw)
+    for width, titles in ((120, True), (44, False)):
+        told, code = terminal(tool, ("stats", "--once"), lambda _: False, width=width)
+        assert code == 0
+        lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", told).splitlines()
+        assert ("missed" in lines[0], "kind" in lines[0]) == (titles, titles)
+        assert "lag" in lines[0]
+        assert all(len(line) <= width for line in lines)
+        assert [line.split()[0] for line in lines if line.lstrip().startswith(("bil", "sea"))] == [
+            "billing",
+            "search",
+        ]
 
 
 def test_a_terminal_gets_a_bar_and_ctrl_c_ends_the_run(

@@ -157,10 +157,10 @@ COLUMNS = (
     Column("state"),
     Column("key", flexible=True),
     Column("consumer", flexible=True),
-    Column("for", right=True),
+    Column("for", right=True, dropped=2),
     Column("due in", right=True),
-    Column("deliveries", right=True),
-    Column("failures", right=True),
+    Column("deliveries", right=True, dropped=3),
+    Column("failures", right=True, dropped=1),
     Column("error", flexible=True),
 )
 STYLES = {"held": "green", "delayed": "yellow", "free": "cyan", "queued": "dim", "parked": "red"}

@@ -25,7 +25,8 @@ class Failure(Exception):  # noqa: N818 - it is one line for the user, not a bug
 class Column:
     title: str
     right: bool = False
-    flexible: bool = False  # is cut or wrapped if the terminal is too narrow
+    flexible: bool = False  # is wrapped if the terminal is too narrow
+    dropped: int = 0  # is left out if the terminal is too narrow, that with the lowest number first
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ class Output:
 
     def table(self, columns: Sequence[Column], rows: Sequence[Row]) -> RenderableType:
         """Fits into the terminal. Elsewhere nothing is cut and each row is one line."""
-        return fitted(columns, rows) if self.is_terminal else Text(aligned(columns, rows))
+        if not self.is_terminal:
+            return Text(aligned(columns, rows))
+        return fitted(*narrowed(columns, rows, self.console.width))
 
     def show(self, *renderables: RenderableType) -> None:
         for renderable in renderables:
@@ -105,15 +108,39 @@ class Output:
         return Group(*renderables)
 
 
+GAP = 2
+LEAST = 10
+"""What a column that is wrapped needs."""
+
+
+def narrowed(
+    columns: Sequence[Column], rows: Sequence[Row], width: int
+) -> tuple[list[Column], list[Row]]:
+    """The columns that have room."""
+    kept = list(range(len(columns)))
+    needed = [
+        LEAST
+        if column.flexible
+        else max(cell_len(text) for text in (column.title, *(row[index].text for row in rows)))
+        for index, column in enumerate(columns)
+    ]
+    while sum(needed[index] + GAP for index in kept) > width:
+        spare = [index for index in kept if columns[index].dropped]
+        if not spare:
+            break
+        kept.remove(min(spare, key=lambda index: columns[index].dropped))
+    return [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
+
+
 def fitted(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     for column in columns:
         table.add_column(
             column.title,
             justify="right" if column.right else "left",
             no_wrap=not column.flexible,
             overflow="fold" if column.flexible else "ellipsis",
-            min_width=10 if column.flexible else None,
+            min_width=LEAST if column.flexible else None,
         )
     for row in rows:
         table.add_row(*(Text(cell.text, cell.style) for cell in row))

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from ._server import Server
 
 COLUMNS = (
-    Column("stream / reader", flexible=True),
-    Column("kind"),
+    Column("stream / reader"),
+    Column("kind", dropped=1),
     Column("lag", right=True),
-    Column("oldest", right=True),
+    Column("oldest", right=True, dropped=3),
     Column("pending", right=True),
-    Column("due", right=True),
+    Column("due", right=True, dropped=2),
     Column("dead", right=True),
-    Column("missed", right=True),
+    Column("missed", right=True, dropped=4),
     Column("state", flexible=True),
 )
 
