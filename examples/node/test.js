@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { partition } from './cluster.js';
+import { partition, turns } from './cluster.js';
 import { parseReply, send } from './dirty.js';
 import { follow, Missed } from './follower.js';
 import { Worker } from './worker.js';
@@ -91,6 +92,26 @@ for (const [i, [order, expected]] of ORDERS.entries()) {
     assert.deepEqual(await redis.call('DIRTY.PENDING', `${name}s`, 'GROUP', 'g'), []);
   });
 }
+
+test('workers of several streams take turns, one event each', async () => {
+  const turn = turns(1);
+  /** @type {string[]} */
+  const handled = [];
+  const connections = ['long', 'short'].map(() => redis.duplicate());
+  const workers = ['long', 'short'].map((name, i) => {
+    return new Worker(/** @type {Redis} */ (connections[i]), `${name}s`, 'g', async () => {
+      await sleep(1); // meanwhile the other one asks for its turn
+      if (handled.push(name) === 25) workers.forEach((worker) => worker.stop());
+    }, { turn });
+  });
+  for (const [name, count] of /** @type {const} */ ([['long', 20], ['short', 5]])) {
+    await group(name);
+    await flush(name, ...Array.from({ length: count }, (_, id) => ['SNAPSHOT', id, 0]).flat());
+  }
+  await Promise.all(workers.map((worker) => worker.run()));
+  connections.forEach((connection) => connection.disconnect());
+  assert.ok(handled.lastIndexOf('short') < 12, `the short backlog waited for the long one: ${handled}`);
+});
 
 test('a fatal error is the death of its event at once', async () => {
   await group('fatal');

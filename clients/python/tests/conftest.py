@@ -170,6 +170,16 @@ class Cluster:
             first.close()
             client.close()
 
+    def lose_the_first(self) -> None:
+        """Kills the first server, once its replica has everything."""
+        first = self.servers[0].client()
+        told = first.info("replication")
+        while told["slave0"]["offset"] != told["master_repl_offset"]:
+            time.sleep(0.05)
+            told = first.info("replication")
+        first.close()
+        self.servers[0].kill()
+
     @staticmethod
     def wait(server: Server, wanted: dict[str, str]) -> None:
         client = server.client()

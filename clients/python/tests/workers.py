@@ -54,7 +54,7 @@ def running(*workers: ds.Worker) -> Iterator[None]:
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=run, args=[worker]) for worker in workers]
+    threads = [threading.Thread(target=run, args=[worker], daemon=True) for worker in workers]
     for thread in threads:
         thread.start()
     try:

@@ -31,8 +31,13 @@ class Base(DeclarativeBase):
     pass
 
 
+# Random sessions delete what another one has deleted, about which SQLAlchemy would warn.
+UNCONFIRMED = {"confirm_deleted_rows": False}
+
+
 class User(Base):
     __tablename__ = "users"
+    __mapper_args__ = UNCONFIRMED
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(default="")
@@ -42,6 +47,7 @@ class User(Base):
     created: Mapped[dt.datetime | None]
     seen: Mapped[dt.datetime | None] = mapped_column(DateTime(timezone=True))
     settings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    invoices: Mapped[list[Invoice]] = relationship(passive_deletes="all")
 
 
 class Invoice(Base):
@@ -53,13 +59,14 @@ class Invoice(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     state: Mapped[str] = mapped_column(default="new")
     revision: Mapped[int] = mapped_column(Integer)
-    __mapper_args__ = {"version_id_col": revision}  # noqa: RUF012
+    __mapper_args__ = {"version_id_col": revision, **UNCONFIRMED}  # noqa: RUF012
 
 
 class Member(Base):
     """A composite primary key."""
 
     __tablename__ = "members"
+    __mapper_args__ = UNCONFIRMED
 
     tenant: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
@@ -160,6 +167,7 @@ class Line(Base):
     """A part of an order."""
 
     __tablename__ = "lines"
+    __mapper_args__ = UNCONFIRMED
 
     id: Mapped[int] = mapped_column(primary_key=True)
     order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
@@ -170,6 +178,7 @@ class Order(Base):
     """Its entity has its lines and tags. `first` is written behind the row."""
 
     __tablename__ = "orders"
+    __mapper_args__ = UNCONFIRMED
 
     id: Mapped[int] = mapped_column(primary_key=True)
     first_id: Mapped[int | None] = mapped_column(ForeignKey("lines.id", use_alter=True))
@@ -205,7 +214,7 @@ vehicles = entity(Vehicle, "vehicle")
 orders = Entity(
     "order",
     types={"id": "int", "first": "int", "lines": "json", "tags": "json"},
-    streams=["order-changes"],
+    streams=[Stream("order-changes", payload="IMAGES")],
 )
 
 marks = Marks(Base.metadata)

@@ -69,6 +69,14 @@ def codec_of(kind: types.TypeEngine[Any]) -> Codec:
         names = dict(zip(kind.enum_class.__members__.values(), kind.enums, strict=True))
         members: dict[str, enum.Enum] = {name: member for member, name in names.items()}
         return Codec(enum.Enum, names.__getitem__, members.__getitem__)
+    if isinstance(kind, types.Numeric) and kind.asdecimal and kind.scale is not None:
+        # The database has as many digits behind the point as it says, whatever the application gives.
+        unit = decimal.Decimal(1).scaleb(-kind.scale)
+        return Codec(
+            decimal.Decimal,
+            lambda value: str(decimal.Decimal(value).quantize(unit)),
+            lambda value: decimal.Decimal(str(value)).quantize(unit),
+        )
     try:
         return _CODECS[kind.python_type]
     except (KeyError, NotImplementedError):

@@ -17,6 +17,7 @@ from .._threads import Signals, Stop
 from ..errors import BadValueError, DirtyError, FullError, LimitError, WrongTypeError, is_outage
 from ._lock import Lock
 from ._marks import log
+from ._tracked import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -178,7 +179,7 @@ class Relay:
 
     @property
     def _alone(self) -> bool:
-        """Whether only one relay may be at work: an older state could be sent behind a newer one, which has no version."""
+        """Whether only one relay may be at work: without a version, an older state could be sent behind a newer one."""
         return not all(tracked.marks_version for tracked in self.marks.tracked)
 
     def _turn(self) -> Sent:
@@ -210,14 +211,14 @@ class Relay:
         if self._connection is None or self._connection.invalidated or self._connection.closed:
             self._close()
             self._connection = self.engine.connect()
-            if self._connection.dialect.name == "postgresql":
-                self._connection.detach()  # so that its lock ends with it, and not in the pool
         return self._connection
 
     def _close(self) -> None:
         self._lock.release()
         if self._connection is not None:
             with contextlib.suppress(sql_errors.DBAPIError):
+                if self._alone and self._connection.dialect.name == "postgresql":
+                    self._connection.invalidate()  # in the pool it would keep its lock
                 self._connection.close()
             self._connection = None
 
@@ -227,13 +228,11 @@ class Relay:
             entities = self._marked(session)
             for tracked in self.marks.tracked:
                 some = [each for each in entities if each.tracked is tracked]
-                rows = (
-                    tracked.load(session, [tracked.primary_key(each.key) for each in some])
-                    if some
-                    else {}
-                )
-                for each in some:
-                    self._make(each, rows.get(each.key))
+                if some:
+                    keys = [tracked.primary_key(each.key) for each in some]
+                    rows = tracked.load(session, keys)
+                    for each, key in zip(some, keys, strict=True):
+                        self._make(each, rows.get(key))
             return entities
 
     def _marked(self, session: Session) -> list[_Entity]:
@@ -274,6 +273,7 @@ class Relay:
         if row is None or not self.marks.is_of(tracked, row):
             each.operation = Delete(each.id, version)
             return
+        each.id = tracked.id_of(identity(row))
         try:
             fields = (
                 tracked.checked(tracked.snapshot_of(row)) if version else tracked.snapshot_of(row)
@@ -323,8 +323,8 @@ class Relay:
         refused = [each for each in entities if isinstance(each.result, Exception)]
         if not (sent or refused):
             return
-        _isolate(connection, "READ COMMITTED")
         with connection.begin():
+            _isolate(connection, "READ COMMITTED")
             for at in range(0, len(sent), 500):
                 connection.execute(delete(self.marks.table).where(mark.in_(sent[at : at + 500])))
             for each in refused:
@@ -361,10 +361,10 @@ class Relay:
 @contextlib.contextmanager
 def _one_snapshot(connection: Connection) -> Iterator[Session]:
     """A session whose statements see the same state of the database."""
-    _isolate(connection, "REPEATABLE READ")
     with Session(connection, autoflush=False) as session, session.begin():
+        session.connection()
+        _isolate(connection, "REPEATABLE READ")
         if connection.dialect.name == "sqlite":
-            session.connection()
             raw: Any = connection.connection.dbapi_connection
             if not raw.in_transaction:  # sqlite3 itself begins at the first change
                 connection.exec_driver_sql("BEGIN")
@@ -372,8 +372,9 @@ def _one_snapshot(connection: Connection) -> Iterator[Session]:
 
 
 def _isolate(connection: Connection, level: str) -> None:
-    if connection.dialect.name in ("postgresql", "mysql", "mariadb"):
-        connection.execution_options(isolation_level=level)
+    """The isolation of a transaction that has begun. SQLite and MySQL need none."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
 
 
 def _is_refusal(error: Exception) -> bool:

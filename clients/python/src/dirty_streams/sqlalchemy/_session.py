@@ -122,7 +122,9 @@ class Listener:
         parts = self.marks.parts_of(state.mapper)
         if not (tracked or parts):
             return
-        if not deleted and state.key is not None and not session.is_modified(target):
+        collections = any(each.relational for each in tracked)
+        new = state.key is None
+        if not (deleted or new or session.is_modified(target, include_collections=collections)):
             return
         for each in tracked:
             scope.changes.update((change, None) for change in _own(each, state, deleted=deleted))

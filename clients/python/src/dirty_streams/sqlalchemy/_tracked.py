@@ -94,6 +94,11 @@ class Tracked:
         return f"{self.model.__name__} as {self.key!r}"
 
     @property
+    def relational(self) -> bool:
+        """Whether collections of an object belong to its entity, too."""
+        return self._snapshot is not None
+
+    @property
     def marks_version(self) -> bool:
         """Whether the number of the mark is the version of the entity."""
         return self.entity.version is not None
@@ -155,18 +160,24 @@ class Tracked:
             statement = statement.options(undefer("*"))
         return statement
 
-    def load(self, session: Session, keys: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
-        """The objects of some primary keys, by the texts of those."""
-        if len(self.columns) == 1:
-            found = self.columns[0].in_([key[0] for key in keys])
-        else:
-            found = tuple_(*self.columns).in_(keys)
-        statement = self.select().where(found).execution_options(populate_existing=True)
-        return {self.text(self._identity(row)): row for row in session.scalars(statement)}
+    def load(self, session: Session, keys: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], Any]:
+        """The objects of some primary keys."""
+        found = {identity(row): row for row in self._loaded(session, keys)}
+        missing = [key for key in keys if key not in found]
+        if missing and len(found) > len(keys) - len(missing):
+            # Keys that are the same to the database alone, as in a collation without regard to case.
+            for key in missing:
+                found.update((key, row) for row in self._loaded(session, [key]))
+        return found
 
-    def _identity(self, row: Any) -> tuple[Any, ...]:
-        identity = inspect(row).identity
-        return tuple(identity)
+    def _loaded(self, session: Session, keys: Sequence[tuple[Any, ...]]) -> Iterable[Any]:
+        if len(self.columns) == 1:
+            wanted = self.columns[0].in_([key[0] for key in keys])
+        else:
+            wanted = tuple_(*self.columns).in_(keys)
+        return session.scalars(
+            self.select().where(wanted).execution_options(populate_existing=True)
+        )
 
     def snapshot_of(self, row: Any) -> dict[Any, Any]:
         """The fields of an object: what `snapshot` makes of it, or the attributes of its columns."""
@@ -186,6 +197,11 @@ class Tracked:
                 f"{self.entity.version!r}"
             )
         return fields
+
+
+def identity(row: Any) -> tuple[Any, ...]:
+    """The primary key of an object that was loaded."""
+    return tuple(inspect(row).identity)
 
 
 def column_names(mapper: Mapper[Any]) -> Iterable[str]:

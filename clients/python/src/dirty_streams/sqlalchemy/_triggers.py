@@ -117,8 +117,8 @@ def _postgresql(names: _Names, found: Targets) -> Iterator[str]:
         for statement in _insert(names, target, "new", array, condition)
     )
     all_rows = " ".join(
-        statement.replace(" WHERE ", f" FROM {names.table} AS old WHERE ", 1)
-        for statement in _insert(names, found, "old", array)
+        statement.replace(" WHERE ", f" FROM {names.table} AS gone WHERE ", 1)
+        for statement in _insert(names, found, "gone", array)
     )
     function = names.function
     yield (
@@ -132,7 +132,7 @@ def _postgresql(names: _Names, found: Targets) -> Iterator[str]:
     yield f"CREATE TRIGGER {names.trigger('insert')} AFTER INSERT OR DELETE ON {names.table} {each}"
     yield (
         f"CREATE TRIGGER {names.trigger('update')} AFTER UPDATE ON {names.table} FOR EACH ROW "
-        f"WHEN (old.* IS DISTINCT FROM new.*) EXECUTE FUNCTION {function}"
+        f"WHEN (old.* *<> new.*) EXECUTE FUNCTION {function}"
     )
     yield (
         f"CREATE TRIGGER {names.trigger('delete')} BEFORE TRUNCATE ON {names.table} "
