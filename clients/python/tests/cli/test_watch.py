@@ -226,6 +226,9 @@ def test_a_pipe_that_nobody_reads_any_longer_is_no_error(
     process = tool.start("watch", "users", "--from", "0", *more)
     assert process.stdout is not None
     assert process.stdout.readline()
+    if (count, more) == (500, ()):
+        wait_for_readers(raw, 1)
+        time.sleep(1)
     process.stdout.close()
     process.stdout = None
     ended_err = process.communicate(timeout=20)[1]
