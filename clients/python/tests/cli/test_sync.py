@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import datetime as dt
 import json
 import os
 import re
@@ -15,8 +16,10 @@ from typing import Any
 
 import pytest
 import redis
+import sqlalchemy as sa
 
 from conftest import Server
+from dirty_streams import Client, Entity, snapshot
 
 from .conftest import COMMAND, Database, Tool
 
@@ -317,7 +320,14 @@ def test_composite_keys_pages_and_selections(tool: Tool, database: Database, raw
         "DIRTY.DECLARE", "line", "TYPES", 1, "total", "decimal:2", "STREAM", "lines"
     )
     base = ("sync", "--db", database.url, "--table", "lines", "--key", "line")
-    chosen = ("--separator", "/", "--columns", "shop,number,total=amount", "--where", "hidden = 0")
+    chosen = (
+        "--separator",
+        "/",
+        "--columns",
+        "shop,number,total=amount",
+        "--where",
+        "hidden = number % 2 AND hidden = 0",
+    )
     tool.ok(*base, *chosen, "--seed")
     assert raw.dbsize() == 2_501
     assert raw.hgetall("line:s4/11") == {}
@@ -396,6 +406,36 @@ def test_versions_refuse_older_rows_unless_forced(tool: Tool, sqlite: Database, 
     (line,) = tool.ok(*options(sqlite, "--repair", "--force"))
     assert line.startswith("user: 2 the same, 1 repaired, 0 deleted; 3 rows")
     assert tool.run(*options(sqlite, "--wait", "0")).code == 0
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_what_the_client_flushes_is_what_the_tool_expects(
+    tool: Tool, database: Database, client: Client, raw: Any, typed: bool
+) -> None:
+    if not typed and database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite keeps dates and decimals as texts and floats: they need types")
+    users(database)
+    more = "pause interval, tags text[], kind uuid, bytes bytea, whole bigint"
+    if database.engine.dialect.name == "postgresql":
+        database.run(
+            *(f"ALTER TABLE users ADD COLUMN {column}" for column in more.split(", ")),
+            "UPDATE users SET pause = '1 day 90 seconds', tags = '{a,b}', whole = 9223372036854775807,"
+            " kind = '11111111-2222-3333-4444-555555555555' WHERE id < 9",
+            "UPDATE users SET bytes = '\\xff00' WHERE id = 12",
+        )
+    if typed:
+        (line,) = tool.ok(*options(database, "--declare"))
+        raw.execute_command(*line.split())
+    else:
+        raw.execute_command("DIRTY.DECLARE", "user", "STREAM", "user-changes")
+    table = sa.Table("users", sa.MetaData(), autoload_with=database.engine)
+    with database.engine.connect() as connection:
+        rows = [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+    for row in rows:
+        if isinstance(row.get("pause"), dt.timedelta):
+            row["pause"] = row["pause"].total_seconds()  # as the relay sends it
+    client.flush(Entity("user"), *(snapshot(row["id"], row) for row in rows))
+    tool.ok(*options(database, "--wait", "0"))
 
 
 def test_rows_that_are_marked_as_deleted_are_the_same_too(

@@ -203,12 +203,22 @@ def test_names_that_are_not_utf8_are_escaped_and_can_be_given(tool: Tool, raw: A
     assert count == r"1 event of caf\xe9\x1b of caf\xe9\x1b discarded"
 
 
-@pytest.mark.parametrize("more", [(), ("--json",), ("--color", "always"), ("--once",)])
+PIPES = [
+    (5_000, ()),
+    (5_000, ("--json",)),
+    (5_000, ("--color", "always")),
+    (5_000, ("--once",)),
+    (500, ("--once",)),
+    (500, ()),  # all of them fit into the pipe, and nothing more is written
+]
+
+
+@pytest.mark.parametrize(("count", "more"), PIPES)
 def test_a_pipe_that_nobody_reads_any_longer_is_no_error(
-    tool: Tool, raw: Any, more: tuple[str, ...]
+    tool: Tool, raw: Any, count: int, more: tuple[str, ...]
 ) -> None:
     declared(raw)
-    for start in range(0, 5_000, 500):
+    for start in range(0, count, 500):
         words = " ".join(
             f"INSERT {number} 1 name {'x' * 50}" for number in range(start, start + 500)
         )
@@ -216,6 +226,9 @@ def test_a_pipe_that_nobody_reads_any_longer_is_no_error(
     process = tool.start("watch", "users", "--from", "0", *more)
     assert process.stdout is not None
     assert process.stdout.readline()
+    if (count, more) == (500, ()):
+        wait_for_readers(raw, 1)
+        time.sleep(1)
     process.stdout.close()
     process.stdout = None
     ended_err = process.communicate(timeout=20)[1]

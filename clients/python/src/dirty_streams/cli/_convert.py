@@ -79,6 +79,7 @@ NATURAL: Mapping[type, Converter] = {
     dt.datetime: lambda value: utc(value) if value.tzinfo is not None else iso(value),
     dt.date: iso,
     dt.time: iso,
+    dt.timedelta: lambda value: real(value.total_seconds()),
     bytes: from_bytes,
     bytearray: from_bytes,
     memoryview: from_bytes,
@@ -269,8 +270,22 @@ class Words:
                 pass
         return UnfitError("a value does not fit")
 
+    def shown(self, values: Sequence[Any]) -> dict[bytes, bytes]:
+        """The fields' texts, as one compares them with what is stored."""
+        texts: dict[bytes, bytes] = {}
+        for (name, kind, _, convert), value in zip(self._parts, values, strict=True):
+            try:
+                fragment = convert(value)
+            except NotJsonError:
+                texts[name.encode()] = bytes(value)
+                continue
+            if fragment is not None:
+                text = text_of(fragment, kind)
+                texts[name.encode()] = text.encode("utf-8", "surrogateescape")
+        return texts
+
     def _list(self, values: Sequence[Any]) -> tuple[bytes, ...]:
-        words = []
+        words: list[bytes] = []
         for (name, kind, _, convert), value in zip(self._parts, values, strict=True):
             try:
                 fragment = convert(value)
@@ -278,14 +293,35 @@ class Words:
                 words += [name.encode(), bytes(value)]
                 continue
             if fragment is not None:
-                words += [name.encode(), listed(fragment, kind)]
-        return (str(len(words) // 2).encode(), *words)
+                text = text_of(fragment, kind) if kind else untyped(fragment)
+                words += [name.encode(), text.encode("utf-8", "surrogateescape")]
+        return (b"%d" % (len(words) // 2), *words)
 
 
-def listed(fragment: Fragment, kind: str | None) -> bytes:
-    """A value in a list of fields, where there is text alone."""
-    if kind != "json" and fragment[:1] == '"':
-        return str(json.loads(fragment)).encode("utf-8", "surrogateescape")
-    if kind is None and fragment in ("true", "false"):
-        return b"1" if fragment == "true" else b"0"
-    return fragment.encode("utf-8", "surrogateescape")
+def text_of(fragment: Fragment, kind: str | None) -> str:
+    """The text of a value."""
+    if kind == "json":
+        return fragment
+    if fragment[:1] == '"':
+        return str(json.loads(fragment))
+    return {"true": "1", "false": "0"}.get(fragment, fragment)
+
+
+def untyped(fragment: Fragment) -> str:
+    """The text that is stored for a field without a type if the client sends a map of MessagePack."""
+    value = json.loads(fragment)
+    if isinstance(value, (float, list, dict)):
+        plain = without_points(value)
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return text_of(fragment, None)
+
+
+def without_points(value: Any) -> Any:
+    """Floats that are integers become integers."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return int(value)
+    if isinstance(value, list):
+        return [without_points(item) for item in value]
+    if isinstance(value, dict):
+        return {name: without_points(item) for name, item in value.items()}
+    return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -337,9 +336,11 @@ class Check:
             effect = effect_of(outcome)
             self.counts[effect] += 1
             if len(self.first) < SHOWN:
-                self.first.append(self._difference(operation, outcome, effect))
+                self.first.append(self._difference(row, operation, outcome, effect))
 
-    def _difference(self, operation: Operation, outcome: Outcome, effect: str) -> Difference:
+    def _difference(
+        self, row: Row[Any], operation: Operation, outcome: Outcome, effect: str
+    ) -> Difference:
         difference = Difference(operation.id, effect)
         if isinstance(outcome, Refused):
             difference.told.append(Cell(plain(outcome.message), "red"))
@@ -349,7 +350,7 @@ class Check:
         if stored is None:
             return difference
         _, fields = self.target.changes(operation)
-        told = given(operation.fields)
+        told = self.words.shown(self.source.values(row))
         values = {name: (stored.get(name), told.get(name)) for name in fields}
         difference.told += [
             Cell(part)
@@ -418,31 +419,6 @@ def effect_of(outcome: Outcome) -> str:
         return "refused"
     effect = outcome.decode()
     return effect if effect in EFFECTS else "update"
-
-
-def given(fields: Sequence[bytes]) -> dict[bytes, bytes]:
-    """The texts of the fields of an operation."""
-    if fields[0] != b"JSON":
-        return dict(zip(fields[1::2], fields[2::2], strict=True))
-
-    def shown(value: Any) -> bytes:
-        if isinstance(value, Digits):
-            return value.text.encode()
-        if isinstance(value, str):
-            return value.encode("utf-8", "surrogatepass")
-        if isinstance(value, bool):
-            return b"1" if value else b"0"
-        return json.dumps(value, ensure_ascii=False, default=lambda item: item.text).encode()
-
-    told = json.loads(fields[1], parse_int=Digits, parse_float=Digits)
-    return {name.encode(): shown(value) for name, value in told.items()}
-
-
-@dataclass(frozen=True)
-class Digits:
-    """A number as it is written."""
-
-    text: str
 
 
 # ---- --repair ----
