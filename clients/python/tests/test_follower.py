@@ -222,6 +222,9 @@ class Table:
             """
         )
 
+    def close(self) -> None:
+        self._db.close()
+
     @property
     def position(self) -> str:
         (position,) = self._db.execute("SELECT at FROM position").fetchone()
@@ -248,12 +251,13 @@ def reading(client: ds.Client, position: object, **options: object) -> Iterator[
 
 
 def test_a_position_in_the_same_transaction_counts_each_event_once(
-    client: ds.Client, tmp_path: Path
+    client: ds.Client, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     client.declare(USERS)
     update(client, *((n % 3, n) for n in range(20)))
     for crash_at in (1, 3, None):
         table = Table(tmp_path / "users.db")
+        request.addfinalizer(table.close)
         try:
             for number, batch in enumerate(reading(client, table.position, limit=4)):
                 table.apply(batch, crash=number == crash_at)
