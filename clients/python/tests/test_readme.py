@@ -33,3 +33,4 @@ def test_the_programs_of_the_readme_print_what_it_says(server: Server) -> None:
         else:
             assert printed.getvalue() == "", f"README.md, line {line}"
     space["client"].redis.close()
+    space["sql"].close()
