@@ -17,8 +17,8 @@ SERVERS ?= redis-6 redis-8 redis-8-forky redis-8.2 valkey-8 valkey-9
 # Where `make bench` writes; a trial run goes elsewhere and leaves the pages as they are.
 OUT ?= docs/bench
 
-.PHONY: help run cluster test orders test-servers test-clients build lint fuzz leaks demo bench bench-smoke bench-report watch \
-    package test-package install uninstall clean setup
+.PHONY: help run cluster test orders snapshots test-servers test-clients build lint fuzz leaks demo bench bench-smoke \
+    bench-saves bench-report watch package test-package install uninstall clean setup
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,10 @@ test: build ## unit tests, integration tests against real servers, the sessions 
 
 orders: setup ## simulate ten million deliveries in order (DELIVERIES=10000000 SEED=…)
 	cargo test --release -p dirty-streams-core --lib -- --ignored --nocapture ten_million
+
+snapshots: build ## ten readers FROM SNAPSHOT of a million entities, while servers die (ENTITIES=1000000 RATE=10000 SECONDS=300)
+	ENTITIES=$(or $(ENTITIES),1000000) RATE=$(or $(RATE),10000) SOAK_SECONDS=$(or $(SECONDS),300) \
+	    CARGO_PROFILE_TEST_OPT_LEVEL=2 cargo test --test integration -- --nocapture snapshots::each
 
 test-servers: build ## the integration tests on other servers (TESTS="smoke flush" SERVERS="redis-8.2 valkey-9")
 	@scripts/test-servers.sh $(TARGET)/servers "$(SERVERS)" $(TESTS)
@@ -83,6 +87,9 @@ bench-smoke: build ## a minute of it, to see that it works, not how fast the mod
 	@scripts/setup.sh gnuplot:gnuplot-nox
 	@scripts/bench/bench.py $(TARGET)/bench-smoke --smoke
 	@scripts/bench/report.py docs/bench --check
+
+bench-saves: build ## what a save takes by each way of docs/transactions.md (SAVES=2000)
+	@scripts/bench/transactions.py $(or $(SAVES),2000)
 
 bench-report: ## the pictures and tables of the manual once more, from docs/bench/figures.tsv
 	@scripts/setup.sh gnuplot:gnuplot-nox

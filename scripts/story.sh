@@ -13,8 +13,9 @@ examples=$root/examples
 
 program_node() {
     mkdir -p "$target/shop"
-    cp "$examples"/shop/{shop.js,package.json} "$target/shop"
+    cp "$examples"/shop/{shop.js,package.json,tsconfig.json} "$target/shop"
     ln -sfn ../node/node_modules "$target/shop/node_modules"
+    "$target/node/node_modules/.bin/tsc" -p "$target/shop"
     node_program=(node "$target/shop/shop.js")
 }
 program_python() { python_program=("${python[@]}" "$examples/shop/shop.py"); }
@@ -114,6 +115,7 @@ idle() {
 # Another worker in the place of one that is killed.
 worker_dies() {
     local name=worker-$((RANDOM % 3))
+    patiently grep -qx ready "$folder/$name.out"
     dies "$name"
     background "$name" work
 }
@@ -134,6 +136,31 @@ server_dies() {
         sleep 4
         "$root/scripts/cluster.sh" start "$folder/cluster" >/dev/null
     fi
+}
+
+# In the cluster, partition 1 goes to another node, key by key: what has left is answered with ASK, and what needs keys of both
+# nodes with TRYAGAIN.
+slot_moves() {
+    [ -n "$cluster" ] || return 0
+    local slot from to key node
+    slot=$(at CLUSTER KEYSLOT "shop-changes{1}")
+    "$root/scripts/cluster.sh" nodes "$folder/cluster" | awk '$3 == "primary"' >"$folder/primaries"
+    from=$(awk -v slot="$slot" '{ for (i = 4; i <= NF; i++) { split($i, ends, "-"); if (slot >= ends[1] && slot <= ends[2]) print $1 } }' \
+        "$folder/primaries")
+    to=$(awk -v from="$from" '$1 != from { print $1; exit }' "$folder/primaries")
+    declare -A id
+    for node in "$from" "$to"; do id[$node]=$(redis-cli -p "$node" CLUSTER MYID); done
+    redis-cli -p "$to" CLUSTER SETSLOT "$slot" IMPORTING "${id[$from]}"
+    redis-cli -p "$from" CLUSTER SETSLOT "$slot" MIGRATING "${id[$to]}"
+    while key=$(redis-cli -p "$from" CLUSTER GETKEYSINSLOT "$slot" 1) && [ -n "$key" ]; do
+        redis-cli -p "$from" MIGRATE 127.0.0.1 "$to" "$key" 0 5000
+        sleep 0.01
+    done
+    for node in "$to" $(awk -v to="$to" '$1 != to { print $1 }' "$folder/primaries"); do
+        redis-cli -p "$node" CLUSTER SETSLOT "$slot" NODE "${id[$to]}"
+    done
+    for node in "$from" "$to"; do redis-cli -p "$node" INFO errorstats; done | grep -E '^errorstat_(ASK|TRYAGAIN)' ||
+        die 'nobody noticed that a slot was moved'
 }
 
 # writes FIRST LAST command…: the three writers, and meanwhile the commands.
@@ -159,7 +186,7 @@ again() {
     shop rebuild
     background projection project
     worker_dies
-    sleep 0.3
+    slot_moves >>"$folder/remarks"
     worker_dies
 }
 by_hand() {

@@ -315,8 +315,8 @@ story_rust() {
     run signup save 2 Bob bob@example.com
     echo
     run env REDIS_URL=redis://127.0.0.1:1 signup save 1 Alison alison@example.com
+    run env REDIS_URL=redis://127.0.0.1:1 signup delete 2
     run signup reconcile
-    run signup delete 2
     run mirror
     slow_mails 4
     run signup save 3 Mallory nonsense

@@ -48,13 +48,16 @@ mkdir "$target/tests"
 tar -xzf "$target"/dist/*.tar.gz -C "$target/tests" --strip-components=1
 rm -r "$target/tests/src"
 ln -sf "$root/clients/partitions.json" "$target/partitions.json"
+ln -sfn "$root/docs" "$target/docs"
 
 installed bare
 (cd / && "$target/bare/bin/python" -c 'import dirty_streams, dirty_streams.asyncio')
+[[ $("$target/bare/bin/dirty" stats 2>&1 || true) == *"pip install 'dirty-streams[cli]'"* ]] ||
+    die 'without its extra, dirty does not say what is missing'
 
 cd "$target/tests"
 installed newest
-"$tools/pytest" --quiet --no-header -p no:cacheprovider "$@"
+"$tools/pytest" --quiet --no-header -p no:cacheprovider -n 2 --dist loadfile "$@"
 [ $# -eq 0 ] || exit 0
 installed oldest
 "$target/oldest/bin/pytest" --quiet --no-header -p no:cacheprovider \

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"reflect"
 	"strconv"
@@ -158,6 +159,27 @@ func TestTheTimeUntilAnEventComesAgainDoublesUpToALimit(t *testing.T) {
 	for deliveries, want := range map[int]time.Duration{0: 1, 1: 1, 2: 2, 3: 4, 4: 8, 5: 10, 65535: 10} {
 		if got := l.delay(deliveries); got != want*time.Second {
 			t.Errorf("after %d deliveries: %v", deliveries, got)
+		}
+	}
+}
+
+func TestFloatsAreRoundedAsFluxaORMRounds(t *testing.T) {
+	for _, c := range []struct {
+		digits int
+		value  float64
+		want   string
+	}{
+		{2, -0.005, "-0.01"}, {2, 0.125, "0.13"}, {2, -0.001, "-0.00"}, {4, 1.5, "1.5000"}, {0, 2.5, "3"},
+		{8, 123456789.123456789, "123456789.12345681"}, {8, 1e15 + 0.3, "1000000000000000.25000000"}, {2, math.MaxFloat64, ""},
+	} {
+		got, _, err := roundedCodec(c.digits, 64).encode(reflect.ValueOf(c.value))
+		if err != nil || (c.want != "" && got != c.want) || got == "+Inf" {
+			t.Errorf("%v with %d digits is %s, not %s (%v)", c.value, c.digits, got, c.want, err)
+		}
+	}
+	for _, value := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		if _, _, err := roundedCodec(2, 64).encode(reflect.ValueOf(value)); err == nil {
+			t.Errorf("%v was taken", value)
 		}
 	}
 }

@@ -38,7 +38,7 @@ type Stream struct {
 	Key    string
 	Ops    string
 	Fields []string
-	// MaxLen is the argument of MAXLEN: "100000", or "~ 100000" for approximately so many.
+	// MaxLen is the argument of MAXLEN: "100000", or "~ 100000" for approximately this number.
 	MaxLen      string
 	OnFull      string
 	MaxAge      time.Duration

@@ -15,8 +15,8 @@ type Batch[T any] struct {
 	More bool
 	// Position is the place after these events. A program that reads without a cursor stores it with its own data.
 	Position string
-	// Begin is true when the entities of a snapshot begin, with this batch or with the next one: forget what you had, or
-	// compare. Phase is "snapshot" until the last page; that and later batches have "stream" or nothing.
+	// Begin is true in the batch with which the entities of a snapshot begin: forget what you had before it, or compare.
+	// Phase is "snapshot" until the last page, which has "stream"; later batches have nothing.
 	Begin bool
 	Phase string
 }
@@ -29,7 +29,7 @@ type Batch[T any] struct {
 type Follower[T any] struct {
 	Client *Client
 	Stream string
-	// Handle takes a batch, which may have no events.
+	// Handle takes a batch, which may have no events. Its context is not cancelled when the follower is told to end.
 	Handle func(ctx context.Context, batch *Batch[T]) error
 
 	// Cursor is the cursor's name; without one the program keeps the position.

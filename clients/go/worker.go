@@ -231,22 +231,22 @@ func (l *loop[T]) run(ctx context.Context) error {
 // consume reads and handles until the context ends.
 func (l *loop[T]) consume(ctx context.Context) error {
 	var known settings
-	fresh := false // whether `known` was read since the last outage
+	var read time.Time // when `known` was read; zero if it may have changed
 	repeated := false
 	for ctx.Err() == nil {
 		var batch batch
 		var err error
-		if !fresh {
+		if time.Since(read) > time.Minute {
 			call, cancel := calling(ctx, 0)
 			known, err = l.Client.settings(call, l.stream, l.Group)
 			cancel()
+			read = time.Now()
 		}
 		if err == nil {
-			fresh = true
 			batch, err = l.next(ctx)
 		}
 		if err != nil {
-			fresh, repeated = false, true
+			read, repeated = time.Time{}, true
 			if again, err := l.outage.over(ctx, err, l.logf); !again {
 				return err
 			}
@@ -254,6 +254,9 @@ func (l *loop[T]) consume(ctx context.Context) error {
 		}
 		l.outage.ended()
 		l.acknowledged(batch.notHeld, repeated)
+		if len(batch.notHeld) > 0 {
+			read = time.Time{}
+		}
 		repeated = false
 		if batch.missed != 0 {
 			l.missed(batch.missed)
@@ -265,8 +268,24 @@ func (l *loop[T]) consume(ctx context.Context) error {
 		if err := l.handleAll(ctx, known); err != nil {
 			return err
 		}
+		if l.late() {
+			// Perhaps CLAIM is shorter now.
+			read = time.Time{}
+		}
 	}
 	return nil
+}
+
+// late reports whether an event of the batch has gone to another consumer.
+func (l *loop[T]) late() bool {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	for _, item := range l.items {
+		if item.lost {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *loop[T]) missed(count int64) {

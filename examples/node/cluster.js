@@ -1,11 +1,17 @@
 // An entity type over the nodes of a Redis Cluster, as docs/clusters.md says: it is declared n times, with the keys
-// user{0} … user{n-1} and the streams user-changes{0} …, and each of its entities is in the partition of its id.
+// user{0} … user{n-1} and the streams user-changes{0} …, and each of its entities is in the partition of its id. To read a
+// group of all partitions, let a worker read each, with connections of its own, and let their handlers take turns:
+//
+//   const turn = turns(1);
+//   const workers = partitions.map((n) => {
+//     return new Worker(keyed(connect(nodes)), `user-changes{${n}}`, 'mailer', handle, { turn });
+//   });
+//   await Promise.all(workers.map((worker) => worker.run()));
 
 import { Cluster, Command } from 'ioredis';
-import { Worker } from './worker.js';
 
 /** @import { ClusterNode, ClusterOptions } from 'ioredis' */
-/** @import { Caller, Event } from './types.js' */
+/** @import { Caller } from './types.js' */
 
 /**
  * The partition of an entity: the CRC16 of its id (that of Redis Cluster, over the whole id), modulo n.
@@ -69,30 +75,4 @@ export function turns(places) {
       else places++;
     }
   };
-}
-
-/**
- * Reads a group of all partitions: each has a worker with connections of its own, and their handlers take turns, one
- * event each. So no partition waits for another one's backlog.
- * @template [E=Event]
- * @param {ClusterNode[]} nodes
- * @param {string} stream without its {tag}
- * @param {number} partitions
- * @param {string} group
- * @param {(event: E, taken: AbortSignal) => Promise<void> | void} handle
- * @param {Partial<Worker<E>> & { concurrency?: number, signal?: AbortSignal }} options
- */
-export async function workAll(nodes, stream, partitions, group, handle, { concurrency = 1, signal, ...options } = {}) {
-  const turn = turns(concurrency);
-  const clusters = Array.from({ length: partitions }, () => connect(nodes));
-  const workers = clusters.map((cluster, n) => {
-    return new Worker(keyed(cluster), `${stream}{${n}}`, group, handle, { turn, ...options });
-  });
-  const stop = () => workers.forEach((worker) => worker.stop());
-  signal?.addEventListener('abort', stop);
-  try {
-    await Promise.all(workers.map((worker) => worker.run().finally(stop))); // one that cannot go on ends all
-  } finally {
-    clusters.forEach((cluster) => cluster.disconnect());
-  }
 }

@@ -78,7 +78,8 @@ func check(err error) {
 	}
 }
 
-var passing = map[ds.Code]bool{"LOADING": true, "READONLY": true, "CLUSTERDOWN": true, "MASTERDOWN": true, ds.TryAgain: true}
+var passing = map[ds.Code]bool{"LOADING": true, "READONLY": true, "CLUSTERDOWN": true, "MASTERDOWN": true, "MOVED": true,
+	"ASK": true, ds.TryAgain: true}
 
 // patiently calls until Redis answers.
 func patiently[T any](call func() (T, error)) T {

@@ -32,6 +32,10 @@ class Figures:
         """Those measured, in the order in which they were."""
         return list(dict.fromkeys(key[3] for key in self.values if key[:2] == (persistence, group)))
 
+    def contestants(self, persistence, group):
+        """Those measured, likewise."""
+        return list(dict.fromkeys(key[2] for key in self.values if key[:2] == (persistence, group)))
+
     def write(self, path):
         lines = [f"# {what}\t{value}" for what, value in self.about.items()]
         lines.append("\t".join(COLUMNS))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from contestants import FLUSH, FOUR, HSET, LUA, ROUND_TRIP, SAME, THROUGHPUT, XADD
-from figures import CPU, P50, P99, RATE, read
+from figures import CPU, HELD, P50, P99, PING, RATE, read
 from goals import GOALS
 from server import AOF, NONE, PERSISTENCE, ROOT
 
@@ -26,6 +26,18 @@ that of XREADGROUP {:.0f} µs after XADD ({:.0f} µs)."""
 CALLS = """\
 Of the {flush:.1f} µs of the server's CPU time that a FLUSH takes, {floor:.1f} are what the module API and Redis's own share of
 a command cost at best ({batch:.1f} for each of 100 in one command). HSET and XADD take {raw:.1f} together."""
+
+
+SEEDING = """\
+A table of {rows} rows with ten columns goes in by SEED, 100 rows a command on one connection, at {seed} rows/s and takes
+{bytes} bytes a row (HSET: {hset} rows/s, {bytes_hset} bytes). Rows a second by rows a command, against 100: {by_size}."""
+
+STALLS = """\
+The longest PING of another client beside what goes through {entities} entities of ten fields, in ms, and how much of it the
+server's process was at work (the rest is the machine's). Flushes publish to four streams.
+
+| beside | longest PING | at work |
+| --- | --- | --- |"""
 
 
 IN_SHORT_HEAD = """\
@@ -100,7 +112,37 @@ def as_markdown(figures):
     if figures.sizes(NONE, "waking"):
         times = [figures.get(NONE, "waking", who, 1, unit) for who in ("consume", "native") for unit in (P50, P99)]
         lines += ["", WAKING.format(*times)]
+    lines += [*seeding(figures), *stalls(figures)]
     return "\n".join(lines) + "\n"
+
+
+def seeding(figures):
+    sizes, (rows,) = figures.sizes(NONE, "rows a command"), figures.sizes(NONE, "seeding") or [0]
+    if not sizes or not rows:
+        return []
+    rates = {size: figures.get(NONE, "rows a command", "seed", size, RATE) for size in sizes}
+    others = [f"{thousands(int(size))}: {rate / rates['100']:.2f}" for size, rate in rates.items() if size != "100"]
+    values = {
+        name: thousands(figures.get(NONE, "seeding", who, rows, unit))
+        for name, who, unit in (
+            ("seed", "seed", RATE),
+            ("bytes", "seed", "bytes"),
+            ("hset", "hset", RATE),
+            ("bytes_hset", "hset", "bytes"),
+        )
+    }
+    return ["", SEEDING.format(rows=thousands(int(rows)), by_size=", ".join(others), **values)]
+
+
+def stalls(figures):
+    (entities,) = figures.sizes(NONE, "stalls") or [None]
+    if entities is None:
+        return []
+    lines = ["", STALLS.format(entities=thousands(int(entities)))]
+    for what in figures.contestants(NONE, "stalls"):
+        longest, held = (figures.get(NONE, "stalls", what, entities, unit) for unit in (PING, HELD))
+        lines.append(f"| {what} | {longest:.1f} | {held:.1f} |")
+    return lines
 
 
 def thousands(value):

@@ -43,6 +43,7 @@ type Everything struct {
 	Address  Address
 	Tags     map[string]any
 	Raw      json.RawMessage
+	Any      any
 	Pointer  *int
 	Null     sql.NullString
 	NullTime sql.NullTime
@@ -59,7 +60,7 @@ func everything() Everything {
 		Number: "12345678901234567.89", Time: time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC),
 		Date: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), Datetime: time.Date(2026, 1, 2, 3, 4, 5, 500e6, time.UTC),
 		Address: Address{Street: "x \"<>& y", Floors: []int{1, 2}}, Tags: map[string]any{"a": nil, "b": []any{1.5, true}},
-		Raw: json.RawMessage(`[1,"x"]`), Pointer: &five, Null: sql.NullString{String: "", Valid: true},
+		Raw: json.RawMessage(`[1,"x"]`), Any: "bWU=", Pointer: &five, Null: sql.NullString{String: "", Valid: true},
 		NullTime: sql.NullTime{Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Valid: true},
 		Audit:    Audit{ChangedBy: "me"},
 	}

@@ -188,6 +188,12 @@ func TestAStructOfTheFirstGenerationIsPublishedAsTheLibraryDoes(t *testing.T) {
 	changed := storyEntity()
 	changed.Sub.Color, changed.Str = "blue", ""
 	b.flush(changed)
+	// A struct that has a tag itself hides those of its fields.
+	changed.Tagged.Color, changed.Tagged.Deep.N = "blue", 14
+	b.flush(changed)
+	if n := sprint(b.do("XLEN dirty_DeepWatch")); n != "0" {
+		t.Error("a hidden tag has published ", n)
+	}
 	events := read[StoryEntity](b, "dirty_SubWatch")
 	if len(events) != 1 || events[0].New.Sub.Color != "blue" || events[0].New.Str != "" || !events[0].Changed("Str") {
 		t.Errorf("%+v", events)

@@ -88,7 +88,7 @@ func (b *bench) flush(entities ...any) []dirtystreams.Effect {
 // patiently waits until it holds.
 func (b *bench) patiently(what string, holds func() bool) {
 	b.Helper()
-	for i := 0; i < 1000; i++ {
+	for i := 0; i < 3000; i++ {
 		if holds() {
 			return
 		}

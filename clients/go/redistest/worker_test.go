@@ -92,7 +92,8 @@ func TestLaterEventsOfAFailedKeyArePassedOverAndComeAfterIt(t *testing.T) {
 		meta := dirtystreams.FlushOptions{Meta: map[string]string{"tenant": "acme"}}
 		_, err := b.FlushWith(b.ctx, meta, User{ID: 1, Name: "a"}, User{ID: 1, Name: "b"}, User{ID: 2, Name: "a"}, User{ID: 2, Name: "b"})
 		b.must(nil, err)
-		w.UntilIdle = true
+		// Long enough that it does not come again in this run.
+		w.UntilIdle, w.Backoff, w.MaxBackoff = true, time.Second, time.Second
 		b.must(nil, w.Run(b.ctx))
 		seen = append(seen, "|")
 		b.patiently("the failed event is due", func() bool { return sprint(b.group("user-changes", "mailer")["due"]) != "0" })
@@ -261,22 +262,48 @@ func TestNothingWaitsForClaimWhenRepliesAreLost(t *testing.T) {
 
 func TestALongHandlerKeepsItsEventsByHold(t *testing.T) {
 	b := on(t, shared, users())
-	b.mailer(dirtystreams.Group{Order: "ENTITY", Claim: 300 * time.Millisecond, MaxDeliveries: 2})
+	b.mailer(dirtystreams.Group{Order: "ENTITY", Claim: 1500 * time.Millisecond, MaxDeliveries: 2})
 	seen := &lines{}
 	slow := func(_ context.Context, told string) error {
-		time.Sleep(700 * time.Millisecond)
+		time.Sleep(2 * time.Second)
 		seen.add("%s", told)
 		return nil
 	}
-	b.flush(User{ID: 1, Name: "a"}, User{ID: 2, Name: "b"}, User{ID: 3, Name: "c"})
+	b.flush(User{ID: 1, Name: "a"}, User{ID: 2, Name: "b"})
 	r := b.background(b.worker(slow).Run)
-	b.patiently("the first has all", func() bool { return sprint(b.group("user-changes", "mailer")["held"]) == "3" })
+	b.patiently("the first has all", func() bool { return sprint(b.group("user-changes", "mailer")["held"]) == "2" })
 	other := b.background(b.worker(slow).Run)
 	b.patiently("all handled", b.drained)
 	b.must(nil, r.end())
 	b.must(nil, other.end())
-	if want := "insert 1 a; insert 2 b; insert 3 c"; seen.String() != want || b.log.len() != 0 {
+	if want := "insert 1 a; insert 2 b"; seen.String() != want || b.log.len() != 0 {
 		t.Errorf("%s; log %s", seen, b.log)
+	}
+}
+
+func TestAShorterClaimIsHeardOfAfterItWasMissed(t *testing.T) {
+	b := on(t, shared, users())
+	b.mailer(dirtystreams.Group{Claim: time.Hour})
+	handled := &lines{}
+	w := b.worker(func(_ context.Context, told string) error {
+		time.Sleep(1200 * time.Millisecond)
+		handled.add("%s", told)
+		return nil
+	})
+	w.Count = 1
+	first := b.background(w.Run)
+	b.patiently("it waits", func() bool { return len(b.group("user-changes", "mailer")["consumers"].([]any)) == 1 })
+	b.mailer(dirtystreams.Group{Claim: 800 * time.Millisecond})
+	b.flush(User{ID: 1})
+	b.patiently("it has the first", func() bool { return sprint(b.group("user-changes", "mailer")["held"]) == "1" })
+	second := b.background(w.Run)
+	b.patiently("both handle it", func() bool { return handled.len() == 2 && b.drained() })
+	b.flush(User{ID: 2}, User{ID: 3}, User{ID: 4})
+	b.patiently("all handled", b.drained)
+	b.must(nil, first.end())
+	b.must(nil, second.end())
+	if handled.len() != 5 {
+		t.Error(handled)
 	}
 }
 
@@ -293,6 +320,7 @@ func TestAHandlerIsToldThatItsEventIsLostAndOthersArePassedOver(t *testing.T) {
 		}
 		select {
 		case <-ctx.Done():
+			seen.add("%v", ctx.Err())
 			return ctx.Err()
 		case <-time.After(5 * time.Second):
 			return errors.New("nobody told")
@@ -301,7 +329,7 @@ func TestAHandlerIsToldThatItsEventIsLostAndOthersArePassedOver(t *testing.T) {
 	r := b.background(w.Run)
 	b.patiently("the first is told of", func() bool { return b.log.has("too late") })
 	b.must(nil, r.end())
-	if seen.String() != "insert 1 a" || b.log.len() != 1 {
+	if seen.String() != "insert 1 a; context canceled" || b.log.len() != 1 {
 		t.Errorf("%s; log %s", seen, b.log)
 	}
 }
@@ -389,6 +417,13 @@ func TestErrorsThatWaitingDoesNotMendEndAWorker(t *testing.T) {
 	if err := <-r.ended; !errors.Is(err, dirtystreams.NoReader) {
 		t.Error(err)
 	}
+	// One partition without the group ends the readers of all of them.
+	b.must(b.DeclareGroup(b.ctx, dirtystreams.Group{Stream: "user-changes{0}", Name: "mailer", From: "0"}))
+	w.Partitions = 2
+	if err := w.Run(b.ctx); !errors.Is(err, dirtystreams.NoReader) {
+		t.Error(err)
+	}
+	w.Partitions = 0
 	doer, shut := connect(shared.Address)
 	shut()
 	w.Client = dirtystreams.New(doer)

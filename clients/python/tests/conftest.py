@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -169,6 +170,16 @@ class Cluster:
             first.close()
             client.close()
 
+    def lose_the_first(self) -> None:
+        """Kills the first server, once its replica has everything."""
+        first = self.servers[0].client()
+        told = first.info("replication")
+        while told["slave0"]["offset"] != told["master_repl_offset"]:
+            time.sleep(0.05)
+            told = first.info("replication")
+        first.close()
+        self.servers[0].kill()
+
     @staticmethod
     def wait(server: Server, wanted: dict[str, str]) -> None:
         client = server.client()
@@ -232,6 +243,9 @@ class Lossy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        # Its thread ends, too.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:
@@ -243,7 +257,11 @@ class Lossy:
             threading.Thread(target=self._carry, args=(near,), daemon=True).start()
 
     def _carry(self, near: socket.socket) -> None:
-        with near, socket.create_connection(("127.0.0.1", self.target)) as far:
+        with (
+            contextlib.suppress(OSError),
+            near,
+            socket.create_connection(("127.0.0.1", self.target)) as far,
+        ):
             while request := near.recv(1 << 20):
                 far.sendall(request)
                 reply = far.recv(1 << 20)

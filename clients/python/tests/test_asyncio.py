@@ -143,6 +143,10 @@ async def test_a_cluster_has_partitions(cluster: Cluster) -> None:
     for slot in list(slots):
         slots[slot] = [wrong]
     assert await client.flush(SHARDED, *(ds.delete(n) for n in range(100))) == ["delete"] * 100
+    slots.clear()
+    assert await client.declare(SHARDED) is True
+    slots.clear()
+    assert await client.get(SHARDED, 1) is None
     status = await client.reconcile(SHARDED, [(n, {"age": n}) for n in range(10)])
     assert status.repaired == 10
     await raw.aclose()
@@ -154,7 +158,7 @@ async def test_a_failover_is_an_outage_and_no_more(own_cluster: Cluster) -> None
     await client.declare(SHARDED)
     operations = [ds.snapshot(n, {"age": n}) for n in range(50)]
     await client.flush(SHARDED, *operations)
-    own_cluster.servers[0].kill()
+    own_cluster.lose_the_first()
     outages = 0
     for _ in range(400):
         try:

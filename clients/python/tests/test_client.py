@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import redis
 
 import dirty_streams as ds
@@ -37,3 +38,19 @@ def test_a_flush_declares_what_was_lost(client: ds.Client, raw: redis.Redis) -> 
     assert client.flush(users, ds.insert(1, {})) == [ds.Effect.INSERT]
     raw.flushall()
     assert client.flush(users, ds.insert(1, {})) == [ds.Effect.INSERT]
+
+
+def test_a_type_may_be_named_by_bytes(client: ds.Client) -> None:
+    users = ds.Entity(b"user", types={"age": "decimal"}, streams=[b"changes"], id_type=int)
+    client.flush(users, ds.insert(1, {"age": 3}))
+    (event,) = client.read(b"changes", b"0", entities=[users])
+    assert (event.entity, event.id, event.declaration) == ("user", 1, users)
+
+
+def test_errors_of_the_application_take_no_code(client: ds.Client) -> None:
+    class MineError(ds.DirtyError):
+        pass
+
+    with pytest.raises(ds.DirtyError) as refused:
+        client.group("users", "new")
+    assert not isinstance(refused.value, MineError)

@@ -311,11 +311,15 @@ def test_readers_are_moved_paused_and_forgotten(client: ds.Client) -> None:
     assert len(client.consume("users", "g", "c")) == 0
     client.pause("users", "g", on=False)
     assert len(client.consume("users", "g", "c", block=5)) == 1
-    client.seek("users", "g", "0", kind="GROUP")
+    client.seek("users", "g", "0")
     assert len(client.consume("users", "g", "c")) == 1
     assert client.forget("users", "g") is True
     assert client.forget("users", "g") is False
     client.cursor("users", "c", start=0)
+    client.seek("users", "c", "$", kind="CURSOR")
+    assert len(client.follow("users", "c")) == 0
+    with pytest.raises(ds.DirtyError, match="is a cursor"):
+        client.seek("users", "c", 0)
     assert client.forget("users", "c", kind="CURSOR") is True
 
 

@@ -150,15 +150,20 @@ def test_a_server_that_is_killed_loses_and_repeats_nothing(durable: Server) -> N
     declare(client, "0")
     update(client, *((n % 3, n) for n in range(20)))
     seen: list[int] = []
+    timers: list[threading.Timer] = []
     follower = follow(client_of(server.port), until_idle=False, limit=5)
     for batch in follower:
         seen += [step(event)[1] for event in batch]
         if len(seen) in {5, 15}:
+            for timer in timers:
+                timer.join()
             server.kill()
-            threading.Timer(0.2, server.start).start()
+            timers.append(threading.Timer(0.1, server.start))
+            timers[-1].start()
         if seen[-1] == 19:
             follower.stop()
     assert seen == list(range(20))
+    timers[-1].join()
 
 
 def test_a_lost_reply_repeats_nothing_that_is_acknowledged(server: Server) -> None:

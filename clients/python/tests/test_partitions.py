@@ -164,15 +164,18 @@ def test_moved_slots_are_found(cluster: Cluster) -> None:
     client.flush(USERS, *(ds.insert(n, {}) for n in range(100)))
     key = USERS.key_of(5)
     node = raw.get_node_from_key(key)
-    wrong = [n for n in raw.get_primaries() if n.name != node.name]
+    wrong = next(n for n in raw.get_primaries() if n.name != node.name)
     slots = raw.nodes_manager.slots_cache
-    for slot in list(slots):
-        slots[slot] = [wrong[0]]
+    slots.update({slot: [wrong] for slot in slots})
     assert client.get(USERS, 5) == {}
     assert raw.get_node_from_key(key).name == node.name
-    for slot in list(slots):
-        slots[slot] = [wrong[0]]
+    slots.update({slot: [wrong] for slot in slots})
     assert client.flush(USERS, *(ds.delete(n) for n in range(100))) == ["delete"] * 100
+    for lost in ([key], USERS.keys):
+        for one in lost:
+            raw.nodes_manager.slots_cache.pop(raw.keyslot(one))
+        assert client.get_many(USERS, [5, 6, 7, 8]) == [None] * 4
+        assert client.declare(USERS) is True
     raw.close()
 
 
@@ -213,7 +216,7 @@ def test_a_failover_is_an_outage_and_no_more(own_cluster: Cluster) -> None:
     client.declare(USERS)
     operations = [ds.snapshot(n, {"age": n}) for n in range(50)]
     client.flush(USERS, *operations)
-    own_cluster.servers[0].kill()
+    own_cluster.lose_the_first()
     outages = 0
     for _ in range(400):
         try:

@@ -227,3 +227,11 @@ def test_a_text_that_no_longer_fits_its_type_stays_a_text(any_client: ds.Client)
     assert any_client.get(new, 1) == wanted
     any_client.flush(old, ds.update(1, {"x": b"\xff"}))
     assert any_client.get(new, 1) == {**wanted, "x": b"\xff"}
+
+
+def test_events_have_a_name_that_is_not_utf8_as_base64(any_client: ds.Client) -> None:
+    any_client.flush(THINGS, ds.delete(1))
+    fields: dict[str | bytes, str | bytes] = {b"\xff": b"\xfe", "name": "x"}
+    any_client.flush(THINGS, ds.snapshot(1, fields))
+    assert dict(last(any_client).after) == {"/w==": b"\xfe", "name": "x"}
+    assert any_client.get(THINGS, 1) == fields

@@ -54,7 +54,7 @@ def running(*workers: ds.Worker) -> Iterator[None]:
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=run, args=[worker]) for worker in workers]
+    threads = [threading.Thread(target=run, args=[worker], daemon=True) for worker in workers]
     for thread in threads:
         thread.start()
     try:
@@ -88,8 +88,9 @@ class Proxy:
         self._to = port
 
     def close(self) -> None:
-        self._listener.close()
-        _hang_up(*self._sockets)
+        _hang_up(self._listener, *self._sockets)
+        for one in (self._listener, *self._sockets):
+            one.close()
 
     def _accept(self) -> None:
         while True:
@@ -97,7 +98,11 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._to))
+            try:
+                server = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:
+                client.close()
+                continue
             self._sockets += [client, server]
             lose = threading.Event()
             threading.Thread(

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// How each begins, behind `DIRTY.READER s CURSOR name FROM SNAPSHOT`, with its COUNT and the first that it shows of.
+/// How each begins, behind `DIRTY.READER s CURSOR name FROM SNAPSHOT`, with its COUNT.
 pub const READERS: [(&str, u64); 10] = [
     ("2 user order", 1000),
     ("2 order user", 100),
@@ -214,7 +214,9 @@ impl<'p> Crowd<'p> {
             if nth == SLEEPER && folder.is_over && !sleeps && dice.roll(100) == 0 {
                 sleeps = self.sleep(&mut client, &folder);
             }
-            let (cursor, ack, count) = (&folder.cursor, folder.ack(), READERS[nth].1);
+            let (cursor, ack) = (&folder.cursor, folder.ack());
+            // A million entities are not to be a million calls.
+            let count = READERS[nth].1 * (1 + self.size.entities / 100_000);
             let line = format!("DIRTY.CONSUME s CURSOR {cursor} {ack} COUNT {count} BLOCK 50");
             let is_last = self.is_ending();
             let (reply, now) = client.ask(&line);

@@ -62,7 +62,7 @@ fn each_of_ten_readers_has_the_servers_state_at_every_position_whatever_happens(
     let patience = Duration::from_secs(60 + size.entities / 2000);
     std::thread::scope(|threads| {
         let crowd = &crowd;
-        let ends = crowd.ends();
+        let (ends, _fails) = (crowd.ends(), crowd.ends_if_it_fails());
         let write = |writer| threads.spawn(move || writers::write(crowd, writer, seed));
         let writers: Vec<_> = (0..writers::WRITERS).map(write).collect();
         threads.spawn(|| crowd.find_truth());

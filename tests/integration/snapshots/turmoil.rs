@@ -54,7 +54,7 @@ impl<'p> Turmoil<'p> {
         crowd.wait_until_all_are_over(patience);
         let whole = u64::try_from(start.elapsed().as_millis()).expect("some ms");
         while Instant::now() < end || rounds < 4 {
-            println!("{:?}: round {rounds}", start.elapsed());
+            println!("{} s: round {rounds}", start.elapsed().as_secs());
             crowd.begin_again();
             std::thread::sleep(Duration::from_millis(self.dice.roll(whole + 1)));
             let what = rounds % 4;

@@ -85,10 +85,12 @@ pub fn write(crowd: &Crowd, writer: u64, seed: u64) {
     }
 }
 
-/// Where the machine is slower than the rate, nobody is to be left behind retention but one who sleeps.
+/// Where the machine is slower than the rate, readers would never come to the stream's end, where pages are read.
 fn wait_for_readers(crowd: &Crowd, client: &mut Client, mut newest: Value) {
-    while !crowd.are_writers_to_stop() && crowd.behind(&newest) > crowd.size.kept / 2 {
-        std::thread::sleep(Duration::from_millis(10));
+    let mut bound = 500.max(crowd.size.rate / 4);
+    while !crowd.are_writers_to_stop() && crowd.behind(&newest) > bound {
+        bound = 100;
+        std::thread::sleep(Duration::from_millis(5));
         newest = client.ask("XREVRANGE s + - COUNT 1").0;
     }
 }

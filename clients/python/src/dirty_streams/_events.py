@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from ._model import Model
 from ._replies import mapping, moment
 from ._values import decoded, decoded_fields, unwrapped, unwrapped_fields
-from ._words import Name, string
+from ._words import Name, string, text
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -166,7 +166,7 @@ class Entities:
     """The entity types that a reader knows, by their names in events."""
 
     def __init__(self, entities: Iterable[Entity] = ()) -> None:
-        self._by_name: dict[Any, Entity] = {entity.name: entity for entity in entities}
+        self._by_name: dict[Any, Entity] = {text(entity.name): entity for entity in entities}
 
     def batch(self, reply: Any) -> Batch:
         """The batch of a reply with JSON."""

@@ -12,6 +12,7 @@ from redis.exceptions import (
     ConnectionError,  # noqa: A004
     MovedError,
     ResponseError,
+    SlotNotCoveredError,
     TimeoutError,  # noqa: A004
     TryAgainError,
 )
@@ -103,7 +104,7 @@ class _Cluster:
         by_node: dict[str, list[int]] = {}
         nodes: dict[str, Any] = {}
         for index, command in enumerate(commands):
-            node: Any = self._cluster.get_node_from_key(command.key)
+            node = self._node_of(command)
             nodes[node.name] = node
             by_node.setdefault(node.name, []).append(index)
         replies: list[Any] = [None] * len(commands)
@@ -131,8 +132,7 @@ class _Cluster:
         lost = 0
         for _ in range(REDIRECTIONS):
             if isinstance(reply, MovedError):
-                self._cluster.nodes_manager.initialize()
-                node, asking = self._node(reply), False
+                node, asking = self._moved(command, reply), False
             elif isinstance(reply, AskError):
                 node, asking = self._node(reply), True
             elif isinstance(reply, TryAgainError):
@@ -140,7 +140,7 @@ class _Cluster:
             elif reply is not None:
                 break
             try:
-                to: Any = node or self._cluster.get_node_from_key(command.key)
+                to = node or self._node_of(command)
                 (reply,) = self._at(to, [command], asking=asking)
             except (ConnectionError, TimeoutError):
                 self._renewed()
@@ -150,6 +150,21 @@ class _Cluster:
                 reply, node, asking = None, None, False
                 time.sleep(TRY_AGAIN * 2**lost)
         return reply
+
+    def _node_of(self, command: Command[Any]) -> Any:
+        try:
+            return self._cluster.get_node_from_key(command.key)
+        except SlotNotCoveredError:
+            self._renewed()
+            return self._cluster.get_node_from_key(command.key)
+
+    def _moved(self, command: Command[Any], error: MovedError) -> Any:
+        """The node to which a slot has moved. Another command may have told of it already."""
+        node = self._node_of(command)
+        if (node.host, node.port) == (error.host, error.port):
+            return node
+        self._cluster.nodes_manager.initialize()
+        return self._node(error)
 
     def _node(self, error: AskError) -> Any:
         node = self._cluster.get_node(host=error.host, port=error.port)

@@ -544,7 +544,7 @@ class Client:
         entity: tuple[Name, Id] | None = None,
         key: Name | None = None,
         ids: Sequence[str] | None = None,
-        kind: str = "GROUP",
+        kind: Literal["GROUP", "CURSOR"] = "GROUP",
     ) -> int:
         """Removes dead events, all or some, and returns how many. `kind` is `GROUP` or `CURSOR`."""
         dead, word = Selector(entity, key, ids), kind.encode()
@@ -559,13 +559,21 @@ class Client:
         self._run(_plans.on_all(stream, lambda key, _: _commands.pause(key, group, on=on)))
 
     def seek(
-        self, stream: Stream | Name, reader: Name, start: _commands.Start, *, kind: str = "CURSOR"
+        self,
+        stream: Stream | Name,
+        reader: Name,
+        start: _commands.Start,
+        *,
+        kind: Literal["GROUP", "CURSOR"] | None = None,
     ) -> None:
-        """Moves a reader to another place. `kind` is `GROUP` or `CURSOR`."""
-        word = kind.encode()
+        """Moves a reader to another place. `kind` is `GROUP`, but for a `SNAPSHOT`, which is for cursors alone."""
+        known = kind or ("CURSOR" if isinstance(start, _commands.SNAPSHOT) else "GROUP")
+        word = known.encode()
         self._run(_plans.on_all(stream, lambda key, n: _commands.seek(key, word, reader, start, n)))
 
-    def forget(self, stream: Stream | Name, reader: Name, *, kind: str = "GROUP") -> bool:
+    def forget(
+        self, stream: Stream | Name, reader: Name, *, kind: Literal["GROUP", "CURSOR"] = "GROUP"
+    ) -> bool:
         """Removes a reader, and returns whether there was one. `kind` is `GROUP` or `CURSOR`."""
         word = kind.encode()
         return self._run(_plans.any_of(stream, lambda key, _: _commands.forget(key, word, reader)))

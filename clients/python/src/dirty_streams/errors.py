@@ -59,7 +59,8 @@ class DirtyError(ResponseError):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        DirtyError.by_code[cls.code] = cls
+        if "code" in cls.__dict__:
+            DirtyError.by_code[cls.code] = cls
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self.message, self.code)

@@ -14,6 +14,7 @@ from redis.exceptions import (
     MovedError,
     RedisError,
     ResponseError,
+    SlotNotCoveredError,
     TimeoutError,  # noqa: A004
     TryAgainError,
 )
@@ -101,7 +102,7 @@ class _Cluster:
         by_node: dict[str, list[int]] = {}
         nodes: dict[str, Any] = {}
         for index, command in enumerate(commands):
-            node = self._node_of(command)
+            node = await self._node_of(command)
             nodes[node.name] = node
             by_node.setdefault(node.name, []).append(index)
         made: list[Any] = [None] * len(commands)
@@ -143,8 +144,7 @@ class _Cluster:
         lost = 0
         for _ in range(REDIRECTIONS):
             if isinstance(reply, MovedError):
-                await self._cluster.nodes_manager.initialize()
-                node, asking = await self._node(reply), False
+                node, asking = await self._moved(command, reply), False
             elif isinstance(reply, AskError):
                 node, asking = await self._node(reply), True
             elif isinstance(reply, TryAgainError):
@@ -152,7 +152,7 @@ class _Cluster:
             elif reply is not None:
                 break
             try:
-                to = node or self._node_of(command)
+                to = node or await self._node_of(command)
                 (reply,) = await self._at(to, [command], asking=asking)
             except (ConnectionError, TimeoutError):
                 await self._renewed()
@@ -163,8 +163,20 @@ class _Cluster:
                 await asyncio.sleep(TRY_AGAIN * 2**lost)
         return reply
 
-    def _node_of(self, command: Command[Any]) -> Any:
-        return self._cluster.get_node_from_key(command.key)
+    async def _node_of(self, command: Command[Any]) -> Any:
+        try:
+            return self._cluster.get_node_from_key(command.key)
+        except SlotNotCoveredError:
+            await self._renewed()
+            return self._cluster.get_node_from_key(command.key)
+
+    async def _moved(self, command: Command[Any], error: MovedError) -> Any:
+        """The node to which a slot has moved. Another command may have told of it already."""
+        node = await self._node_of(command)
+        if (node.host, node.port) == (error.host, error.port):
+            return node
+        await self._cluster.nodes_manager.initialize()
+        return await self._node(error)
 
     async def _node(self, error: AskError) -> Any:
         node = self._cluster.get_node(host=error.host, port=error.port)
