@@ -72,31 +72,33 @@ def bulk_update(session: Session) -> None:
 
 def microseconds(
     sessions: sessionmaker[Session], action: Callable[[Session], None], times: int
-) -> float:
-    """How long a transaction takes."""
-    begun = time.perf_counter()
+) -> tuple[float, float]:
+    """How long a transaction takes, and how long it keeps this process busy."""
+    begun = time.perf_counter(), time.process_time()
     for _ in range(times):
         with sessions.begin() as session:
             action(session)
-    return (time.perf_counter() - begun) / times * 1e6
+    taken = time.perf_counter() - begun[0], time.process_time() - begun[1]
+    return taken[0] / times * 1e6, taken[1] / times * 1e6
 
 
 def transactions(engine: Engine, rounds: int, times: int) -> None:
-    """Transactions without marks and with marks, in turn."""
+    """Transactions without marks and with marks, in turn; the median of the rounds."""
     with Session(engine) as session, session.begin():
         session.add_all([account(number) for number in range(1, 101)])
     plain, marked = sessionmaker(engine), sessionmaker(engine)
     marks.listen(marked)
     for action in (one_update, ten_updates, bulk_update):
         pairs = [
-            (microseconds(plain, action, times), microseconds(marked, action, times))
+            (*microseconds(plain, action, times), *microseconds(marked, action, times))
             for _ in range(rounds)
         ]
-        middle = [statistics.median(column) for column in zip(*pairs, strict=True)]
-        least = [min(column) for column in zip(*pairs, strict=True)]
+        without, busy_without, with_marks, busy_with = (
+            statistics.median(each) for each in zip(*pairs, strict=True)
+        )
         print(
-            f"{action.__name__:12} {middle[0]:7.0f} us unmarked, {middle[1]:7.0f} us marked; "
-            f"at best {least[0]:.0f} and {least[1]:.0f} us",
+            f"{action.__name__:12} {without:6.0f} us unmarked ({busy_without:.0f} of the processor), "
+            f"{with_marks:6.0f} us marked ({busy_with:.0f})",
             flush=True,
         )
         with Session(engine) as session, session.begin():

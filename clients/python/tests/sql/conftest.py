@@ -79,7 +79,9 @@ class Postgres:
         assert done.returncode == 0, done.stderr.decode()
 
     def start(self, *, fsync: bool = False) -> None:
-        words = [str(BINARIES / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
+        # It ends with the tests, also if those are killed.
+        words = ["setpriv", "--pdeathsig", "INT", "--"] if shutil.which("setpriv") else []
+        words += [str(BINARIES / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
         for setting in (
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",

@@ -37,8 +37,15 @@ class _Scope:
 
     def __init__(self) -> None:
         self.changes: dict[Change, None] = {}  # of the flush that is under way
+        self.noted: set[Any] = set()  # the states of the objects that were looked at
         self.flushing = False
         self.executing = 0  # statements whose rows are marked
+
+    def begin(self, *, flushing: bool) -> None:
+        """A flush begins, or has ended."""
+        self.changes.clear()
+        self.noted.clear()
+        self.flushing = flushing
 
 
 class Listener:
@@ -89,7 +96,7 @@ class Listener:
 
     def _before_flush(self, session: Session, *_: Any) -> None:
         scope = self._scope(session)
-        scope.changes, scope.flushing = {}, True
+        scope.begin(flushing=True)
 
     def _changed(self, _mapper: Mapper[Any], _connection: Connection, target: Any) -> None:
         self._note(target, deleted=False)
@@ -101,16 +108,14 @@ class Listener:
         scope = self._scope(session)
         for target in session.dirty:  # post_update has written behind after_update
             self._note(target, deleted=False)
-        changes, scope.changes = scope.changes, {}
         # Behind the statements of the flush: they have locked the rows, so the later mark is of the later change.
-        self.marks.insert(session, changes)
+        self.marks.insert(session, scope.changes)
 
     def _after_flush_postexec(self, session: Session, *_: Any) -> None:
-        self._scope(session).flushing = False
+        self._scope(session).begin(flushing=False)
 
     def _after_soft_rollback(self, session: Session, *_: Any) -> None:
-        scope = self._scope(session)  # a flush that failed came to no end
-        scope.changes, scope.flushing = {}, False
+        self._scope(session).begin(flushing=False)  # a flush that failed came to no end
 
     def _note(self, target: Any, *, deleted: bool) -> None:
         session = object_session(target)
@@ -120,12 +125,13 @@ class Listener:
         state = inspect(target)
         tracked = self.marks.tracked_of(state.mapper)
         parts = self.marks.parts_of(state.mapper)
-        if not (tracked or parts):
+        if not (tracked or parts) or (state in scope.noted and not parts):
             return
         collections = any(each.relational for each in tracked)
         new = state.key is None
         if not (deleted or new or session.is_modified(target, include_collections=collections)):
             return
+        scope.noted.add(state)
         for each in tracked:
             scope.changes.update((change, None) for change in _own(each, state, deleted=deleted))
         for each, columns in parts:
