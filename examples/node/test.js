@@ -93,14 +93,36 @@ for (const [i, [order, expected]] of ORDERS.entries()) {
   });
 }
 
+test('an event that somebody else has finished is passed over', async () => {
+  await group('taken', 'CLAIM', '300');
+  await flush('taken', 'SNAPSHOT', 1, 0, 'SNAPSHOT', 2, 0);
+  /** @type {unknown[]} */
+  const told = [];
+  const connection = redis.duplicate();
+  const worker = new Worker(connection, 'takens', 'g', async ({ id }, taken) => {
+    const all = await redis.xrange('takens', '-', '+');
+    told.push(all.findIndex(([found]) => found === id), taken.aborted);
+    await redis.call('DIRTY.ACK', 'takens', 'GROUP', 'g', 'operator', 'FORCE', ...all.map(([found]) => found));
+    await sleep(500); // HOLD comes every 100 ms
+    told.push(taken.aborted);
+    setTimeout(() => worker.stop(), 300);
+  }, { onLate: () => told.push('late') });
+  await worker.run();
+  connection.disconnect();
+  assert.deepEqual(told, [0, false, true, 'late']); // the first one's handler learnt it, the second one is not handled
+});
+
 test('workers of several streams take turns, one event each', async () => {
   const turn = turns(1);
   /** @type {string[]} */
   const handled = [];
+  let [running, most] = [0, 0];
   const connections = ['long', 'short'].map(() => redis.duplicate());
   const workers = ['long', 'short'].map((name, i) => {
     return new Worker(/** @type {Redis} */ (connections[i]), `${name}s`, 'g', async () => {
+      most = Math.max(most, ++running);
       await sleep(1); // meanwhile the other one asks for its turn
+      running--;
       if (handled.push(name) === 25) workers.forEach((worker) => worker.stop());
     }, { turn });
   });
@@ -110,6 +132,7 @@ test('workers of several streams take turns, one event each', async () => {
   }
   await Promise.all(workers.map((worker) => worker.run()));
   connections.forEach((connection) => connection.disconnect());
+  assert.equal(most, 1);
   assert.ok(handled.lastIndexOf('short') < 12, `the short backlog waited for the long one: ${handled}`);
 });
 

@@ -53,9 +53,7 @@ export class Worker {
   }
 
   /** The handler in hand ends, what is done is acknowledged, and the others get the rest. */
-  stop() {
-    this.#ended.abort();
-  }
+  stop = () => this.#ended.abort();
 
   /** Works until stop(); throws whatever Redis refuses. */
   async run() {
@@ -77,8 +75,9 @@ export class Worker {
         await sleep(Math.min(100 * 2 ** outages++, 5000), undefined, { signal }).catch(() => {});
       }
     }
-    const left = this.#done.length ? this.#call('DIRTY.ACK', ...this.#done) : Promise.resolve();
-    await left.then(() => this.#call('DIRTY.LEAVE')).catch((error) => {
+    const acknowledged = this.#done.length ? this.#call('DIRTY.ACK', ...this.#done) : Promise.resolve([]);
+    const told = acknowledged.then((/** @type {string[]} */ late) => late.forEach((id) => this.onLate(id)));
+    await told.then(() => this.#call('DIRTY.LEAVE')).catch((/** @type {unknown} */ error) => {
       if (!(error instanceof Outage)) throw error; // else what it holds comes to others when CLAIM is over
     });
   }

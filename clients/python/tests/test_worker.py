@@ -12,6 +12,7 @@ import pytest
 import redis
 
 import dirty_streams as ds
+from dirty_streams._loops import now
 from workers import USERS, running, step, update, wait_until
 
 STREAM, GROUP = "user-changes", "mailer"
@@ -229,7 +230,7 @@ def test_no_handler_begins_when_the_lease_may_be_over(client: ds.Client) -> None
             slept[0] = 31.0
 
     one = worker(client, handle)
-    one._clock = lambda: time.monotonic() + slept[0]
+    one._clock = lambda: now() + slept[0]
     one.run(until_idle=True)
     assert seen == [(1, 1)]
 
@@ -252,6 +253,21 @@ def test_a_handler_can_acknowledge_in_its_own_flush(client: ds.Client) -> None:
     assert [event.id for event in late] == [2]  # NOTHELD: dropped, not failed
     assert [entity_id for entity_id, _ in client.scan(letters)] == ["1"]
     assert pending(client) == 0
+
+
+def test_not_held_of_another_event_is_a_failure(client: ds.Client) -> None:
+    declare(client)
+    letters = ds.Entity("letter", streams=["letters"])
+    client.declare(letters)
+    update(client, (1, 1))
+    others = ds.Ack(STREAM, GROUP, "nobody", ("1-1",))
+    fates: list[str | None] = []
+    worker(
+        client,
+        lambda event: client.flush(letters, ds.insert(event.id, {}), ack=others),
+        on_failure=lambda *told: fates.append(told[2]),
+    ).run(until_idle=True)
+    assert fates == ["retry"]
 
 
 def test_slow_handlers_are_acknowledged_in_between(client: ds.Client) -> None:

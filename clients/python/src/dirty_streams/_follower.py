@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _commands
 from ._events import Entities
-from ._loops import Give, Loop, Outage, Pause, Send, log, persist, sources
+from ._loops import Give, Loop, Outage, Pause, Send, log, now, persist, sources
 from ._words import seconds
 from .errors import is_outage
 
@@ -197,7 +196,7 @@ class BaseFollower(Generic[C]):
             until_idle=until_idle,
         )
         self._signals = signals
-        self._clock = time.monotonic
+        self._clock = now
         self._prepare()
 
     def _prepare(self) -> None:

@@ -11,6 +11,7 @@ import os
 import random
 import secrets
 import socket
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -122,6 +123,14 @@ def persist(command: Command[T], outage: Outage, stopping: Callable[[], bool]) -
         else:
             outage.over()
             return value
+
+
+def now() -> float:
+    """The seconds of a clock that goes on while the machine sleeps, where there is one."""
+    return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
+
+
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def consumer_name() -> str:

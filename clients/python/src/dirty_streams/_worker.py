@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -21,6 +20,7 @@ from ._loops import (
     Turn,
     consumer_name,
     log,
+    now,
     persist,
     sources,
 )
@@ -234,7 +234,8 @@ class WorkerLoop:
             self.ended = True
 
     def _work(self) -> Loop:
-        pending = True  # what a process of this name has left; after an outage, what a lost reply has brought
+        # At first, what a process of this name has left; after an outage, what a lost reply brought.
+        pending = True
         while not self._stopping():
             asked = self._clock()
             try:
@@ -268,9 +269,8 @@ class WorkerLoop:
         stats = yield Send(_commands.stats(self.consumer.stream))
         reader = stats.reader(self.consumer.group)
         if reader is not None and reader.claim is not None:
-            self._lease.claim = (
-                reader.claim
-            )  # without one, the next call says that there is no such group
+            # Without one, the next call says that there is no such group.
+            self._lease.claim = reader.claim
 
     def _consume(self, *, pending: bool) -> _commands.Command[Batch]:
         self._lease.settle(list(self._done))
@@ -305,11 +305,10 @@ class WorkerLoop:
         self._lease.begin()
         try:
             result = yield from self._call(event)
-        except NotHeldError:
-            self._lease.settle([_id(event)])
-            yield Tell(self._policy.on_late, (event,))
         except Exception as error:
             self._lease.end()
+            if isinstance(error, NotHeldError):
+                yield from self._hold()  # whether it is this event that another consumer has
             if self._lease.holds(_id(event)):
                 yield from self._fail(event, error)
             else:
@@ -353,7 +352,8 @@ class WorkerLoop:
         fates = yield from persist(command, self._outage, self._stopping)
         yield Tell(policy.on_failure, (event, error, fates[0] if fates else None))
         if self._lease.held():
-            yield from self._hold()  # tells which later events the server has given back, whatever the ORDER is
+            # It tells which later events the server has given back, whatever the ORDER is.
+            yield from self._hold()
 
     def _hold(self) -> Steps[bool]:
         """Asks what is held still. False if the loop is to stop while Redis is away."""
@@ -385,9 +385,7 @@ class WorkerLoop:
         except Exception as error:
             if not is_outage(error):
                 raise
-            self._told = (
-                self._clock()
-            )  # they are acknowledged with the next call, or a second later
+            self._told = self._clock()  # the next call acknowledges them, or a later try
             return
         self._told = self._clock()
         acknowledged, self._done = self._done, {}
@@ -523,7 +521,7 @@ class BaseWorker(Generic[C]):
             sources(stream, partitions), group, consumer or consumer_name(), concurrency
         )
         self._signals = signals
-        self._clock = time.monotonic
+        self._clock = now
         self._prepare(concurrency)
 
     def _prepare(self, concurrency: int) -> None:

@@ -190,6 +190,22 @@ class Order(Base):
     tags: Mapped[list[Tag]] = relationship(secondary=order_tags, order_by=Tag.id)
 
 
+class Book(Base):
+    __tablename__ = "books"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shelf_id: Mapped[int | None] = mapped_column(ForeignKey("shelves.id"))
+
+
+class Shelf(Base):
+    """It writes to its books behind everything else."""
+
+    __tablename__ = "shelves"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    books: Mapped[list[Book]] = relationship(post_update=True)
+
+
 def order_fields(order: Order) -> dict[str, Any]:
     return {
         "id": order.id,
@@ -211,6 +227,7 @@ things = entity(Thing, "thing")
 employees = entity(Employee, "employee")
 engineers = entity(Engineer, "engineer")
 vehicles = entity(Vehicle, "vehicle")
+books = entity(Book, "book")
 orders = Entity(
     "order",
     types={"id": "int", "first": "int", "lines": "json", "tags": "json"},
@@ -226,6 +243,7 @@ marks.track(Thing, things, id=lambda *key: "/".join(map(str, (key[0], key[1], ke
 marks.track(Employee, employees)
 marks.track(Engineer, engineers)
 marks.track(Vehicle, vehicles)
+marks.track(Book, books)
 marks.track(Order, orders, snapshot=order_fields, parts={Line: "order_id", order_tags: "order_id"})
 
 

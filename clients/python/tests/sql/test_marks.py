@@ -21,6 +21,7 @@ from dirty_streams.sqlalchemy import UnmarkedError
 
 from .models import (
     Base,
+    Book,
     Car,
     Colour,
     Employee,
@@ -30,6 +31,7 @@ from .models import (
     Manager,
     Member,
     Order,
+    Shelf,
     Tag,
     Thing,
     User,
@@ -68,6 +70,7 @@ def begun(session: Session) -> None:
     session.add_all(
         [Order(id=1, lines=[Line(id=1), Line(id=2)]), Order(id=2, lines=[Line(id=3)]), Tag(id=1)]
     )
+    session.add_all([Shelf(id=1, books=[Book(id=1)]), Shelf(id=2), Book(id=2)])
     session.commit()
     session.execute(delete(marks.table))
     session.commit()
@@ -537,6 +540,17 @@ def an_association_is_changed_by_its_relationship(session: Session) -> None:
 def a_relationship_is_written_behind_its_row(session: Session) -> None:
     order = session.get_one(Order, 2)
     order.first = order.lines[0]
+
+
+@case(("book", 1))
+def a_book_whose_shelf_is_deleted(session: Session) -> None:
+    session.delete(session.get_one(Shelf, 1))
+
+
+@case(("book", 1))
+def a_book_that_goes_over_to_another_shelf(session: Session) -> None:
+    shelves = [session.get_one(Shelf, number) for number in (1, 2)]
+    shelves[1].books.append(shelves[0].books.pop())
 
 
 @case(("order", 1))

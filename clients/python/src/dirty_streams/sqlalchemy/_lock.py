@@ -7,6 +7,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -41,16 +42,27 @@ class Lock:
         return True
 
     def release(self) -> None:
-        """Forgets the connection, which is closed, and unlocks the file."""
-        self._connection = None
+        """Gives the lock to others, at once. Its connection is not closed."""
+        connection, self._connection = self._connection, None
         if self._file is not None:
             os.close(self._file)
             self._file = None
+        if connection is None or connection.dialect.name != "postgresql":
+            return
+        if not (connection.closed or connection.invalidated):
+            try:
+                with connection.begin():
+                    connection.execute(select(func.pg_advisory_unlock(self._key)))
+            except DBAPIError:
+                connection.invalidate()  # in the pool it would keep the lock
+
+    @property
+    def _key(self) -> int:
+        return zlib.crc32(f"dirty streams {self._table.fullname}".encode())
 
     def _advisory(self, connection: Connection) -> bool:
-        key = zlib.crc32(f"dirty streams {self._table.fullname}".encode())
         with connection.begin():
-            return bool(connection.scalar(select(func.pg_try_advisory_lock(key))))
+            return bool(connection.scalar(select(func.pg_try_advisory_lock(self._key))))
 
     def _beside(self, connection: Connection) -> bool:
         with connection.begin():

@@ -217,8 +217,6 @@ class Relay:
         self._lock.release()
         if self._connection is not None:
             with contextlib.suppress(sql_errors.DBAPIError):
-                if self._alone and self._connection.dialect.name == "postgresql":
-                    self._connection.invalidate()  # in the pool it would keep its lock
                 self._connection.close()
             self._connection = None
 
