@@ -317,6 +317,7 @@ class PlainServer(Server):
         for _ in range(400):
             try:
                 client.ping()
-                return
+                break
             except redis.ConnectionError:
                 time.sleep(0.025)
+        client.close()
