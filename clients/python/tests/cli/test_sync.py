@@ -294,7 +294,7 @@ def test_what_a_writer_flushes_a_moment_later_does_not_differ(
     users(sqlite)
     seeded(tool, sqlite)
     sqlite.run("UPDATE users SET name = 'New' WHERE id = 7", "DELETE FROM users WHERE id = 8")
-    raw.hset("user:2000", "name", "Eve")  # its row comes later
+    raw.hset("user:2000", mapping={"id": "2000", "name": "Eve"})  # its row comes later
 
     def flush() -> None:
         time.sleep(1.5)
@@ -306,7 +306,6 @@ def test_what_a_writer_flushes_a_moment_later_does_not_differ(
     ended = tool.run(*options(sqlite, "--wait", "3"))
     writer.join()
     assert (ended.code, ended.err) == (0, "")
-    assert tool.run(*options(sqlite, "--wait", "0")).code == 1  # Eve has no id as a field
 
 
 def test_composite_keys_pages_and_selections(tool: Tool, database: Database, raw: Any) -> None:

@@ -13,7 +13,7 @@ from typing import IO, Any
 import pytest
 import redis
 
-from conftest import Server
+from conftest import SERVER, Server
 
 from .conftest import Tool
 from .test_sync import contents
@@ -308,13 +308,16 @@ class PlainServer(Server):
     """A server without the module."""
 
     def start(self) -> None:
-        words = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        program = Path(SERVER)
+        command = str(program / "redis-server") if program.is_dir() else SERVER
+        words = [command, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log, cwd=self.folder)
         client = self.client()
         for _ in range(400):
             try:
                 client.ping()
-                return
+                break
             except redis.ConnectionError:
                 time.sleep(0.025)
+        client.close()
