@@ -92,8 +92,8 @@ pub fn batches(redis: &mut Conn) -> Vec<Path> {
     redis.run("DIRTY.DECLARE read STREAM read-changes");
     run(redis, &flush("read", 0));
     redis.run("XGROUP CREATE read-changes native $");
-    redis.run("DIRTY.READER read-changes GROUP g FROM $");
-    redis.run("DIRTY.READER read-changes GROUP ordered FROM $ ORDER ENTITY");
+    redis.run("DIRTY.READER read-changes GROUP g FROM $ CLAIM 36000000");
+    redis.run("DIRTY.READER read-changes GROUP ordered FROM $ ORDER ENTITY CLAIM 36000000");
     run(redis, &flush("read", 1));
     run(redis, &flush("read", 2)[..100]);
     let ids = ids(redis, "read-changes", ENTITIES);
@@ -120,7 +120,7 @@ pub fn batches(redis: &mut Conn) -> Vec<Path> {
 /// Somebody holds the first event of each of 100 keys, and 10,000 later ones are queued.
 fn behind(redis: &mut Conn) -> Vec<Words> {
     redis.run("DIRTY.DECLARE held STATELESS STREAM held-changes");
-    redis.run("DIRTY.READER held-changes GROUP g FROM $ ORDER ENTITY");
+    redis.run("DIRTY.READER held-changes GROUP g FROM $ ORDER ENTITY CLAIM 36000000");
     run(redis, &updates("held", 0..10_100, 100));
     redis.run("DIRTY.CONSUME held-changes GROUP g slow COUNT 100");
     run(redis, &updates("held", 11_000..12_100, 1_000_000));

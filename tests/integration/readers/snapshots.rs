@@ -285,7 +285,9 @@ fn ten_readers_at_once_each_fold_what_is_stored_while_writers_go_on() {
 #[test]
 fn a_seek_that_is_lost_with_its_primary_is_told() {
     let (server, mut redis) = declared();
-    redis.run("DIRTY.FLUSH user SNAPSHOT 1 1 age 1 SNAPSHOT 2 1 age 2");
+    for id in 0..100 {
+        redis.run(&format!("DIRTY.FLUSH user SNAPSHOT {id} 1 age {id}"));
+    }
     redis.run("DIRTY.READER s CURSOR c FROM 0");
     let replica = Server::replica_of(&server);
     server.wait_for_replica(&replica);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// How each begins, behind `DIRTY.READER s CURSOR name FROM SNAPSHOT`, with its COUNT.
 pub const READERS: [(&str, u64); 10] = [
     ("2 user order", 1000),
-    ("2 order user", 100),
+    ("2 order user", 250),
     ("2 user order WHERE ENTITY user", 500),
     ("1 order WHERE ENTITY order", 300),
     ("2 user order SHARD 0 3", 1000),
