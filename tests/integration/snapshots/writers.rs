@@ -29,7 +29,7 @@ fn words(line: &str) -> impl Iterator<Item = String> {
 
 /// What is there before the readers: nobody is told of it.
 pub fn seed(crowd: &Crowd) -> State {
-    let (mut client, mut state) = (Client::new(&crowd.place), State::default());
+    let (mut client, mut state) = (Client::new(crowd.place), State::default());
     let each = crowd.size.entities / TYPES.len() as u64;
     for entity_type in TYPES {
         let ids: Vec<u64> = (0..each).collect();
@@ -49,7 +49,7 @@ pub fn seed(crowd: &Crowd) -> State {
 
 /// Changes the entities that are this writer's, until the end.
 pub fn write(crowd: &Crowd, writer: u64, seed: u64) {
-    let mut client = Client::new(&crowd.place);
+    let mut client = Client::new(crowd.place);
     let mut dice = Dice(seed.wrapping_add(writer * 1001) | 1);
     let mut number = crowd.size.entities * 2;
     let (begin, mut sent) = (Instant::now(), 0);
