@@ -48,18 +48,18 @@ deleted done d => d ? | d ? | d ? | d ? | d ? | NOPOSITION
 deleted done d f g h i j => d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | NOPOSITION
 deleted behind d => d ? | d ? | d ? | d ? | d (a b c d e) ? begin | NOPOSITION
 deleted behind d f g h i j => d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j (a b c d e f g h i j) ? begin | NOPOSITION
-setid late d => d ? | d ? | d ? | c d ? | d (a b c d e) ? begin | NOPOSITION
-setid late d f g h i j => d f g h i j ? | d f g h i j ? | d f g h i j ? | c d f g h i j ? | d f g h i j (a b c d e f g h i j) ? begin | NOPOSITION
+setid late d => d ? | d ? | d ? | d ? | d (a b c d e) ? begin | NOPOSITION
+setid late d f g h i j => d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j (a b c d e f g h i j) ? begin | NOPOSITION
 setid done d => d ? | d ? | d ? | d ? | d ? | NOPOSITION
 setid done d f g h i j => d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | NOPOSITION
-setid behind d => cx2 d | cx2 d | cx2 d | c d | d (a b c d e) begin | d
-setid behind d f g h i j => cx2 d f g h i j | cx2 d f g h i j | cx2 d f g h i j | c d f g h i j | d f g h i j (a b c d e f g h i j) begin | d f g h i j
-setid-added late d => a b c d ? !3 | a b c d ? !3 | a b c d ? !2 | a b c d ? | a b c d (a b c d e) ? begin | NOPOSITION
-setid-added late d f g h i j => d f g h i j ? | d f g h i j ? | d f g h i j ? | c d f g h i j ? | d f g h i j (a b c d e f g h i j) ? begin | NOPOSITION
-setid-added done d => a b c d ? | a b c d ? | a b c d ? | a b c d ? | a b c d ? | NOPOSITION
+setid behind d => d missed 1 | d missed 1 | d missed 1 | d missed 1 | d (a b c d e) begin | d
+setid behind d f g h i j => d f g h i j missed 1 | d f g h i j missed 1 | d f g h i j missed 1 | d f g h i j missed 1 | d f g h i j (a b c d e f g h i j) begin | d f g h i j
+setid-added late d => d ? !3 | d ? !3 | d ? !2 | d ? | d (a b c d e) ? begin | NOPOSITION
+setid-added late d f g h i j => d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j (a b c d e f g h i j) ? begin | NOPOSITION
+setid-added done d => d ? | d ? | d ? | d ? | d ? | NOPOSITION
 setid-added done d f g h i j => d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | NOPOSITION
-setid-added behind d => cx2 d | cx2 d | cx2 d | c d | d (a b c d e) begin | d
-setid-added behind d f g h i j => cx2 d f g h i j | cx2 d f g h i j | cx2 d f g h i j | c d f g h i j | d f g h i j (a b c d e f g h i j) begin | d f g h i j
+setid-added behind d => d missed 1 | d missed 1 | d missed 1 | d missed 1 | d (a b c d e) begin | d
+setid-added behind d f g h i j => d f g h i j missed 1 | d f g h i j missed 1 | d f g h i j missed 1 | d f g h i j missed 1 | d f g h i j (a b c d e f g h i j) begin | d f g h i j
 ";
 
 const GROUPS: [(&str, &str); 3] = [("n", "NONE"), ("e", "ENTITY"), ("o", "STREAM")];
@@ -245,11 +245,9 @@ impl Life {
             "readers" => self.restore("s:readers", &before[1]),
             "deleted" => self.ok("DEL s"),
             _ => {
-                for id in &self.ids("DIRTY.READ s FROM 0")[3..] {
-                    self.ok(&format!("XDEL s {id}"));
-                }
+                self.ok("XTRIM s MAXLEN 0");
                 let added = if how == "setid" { 5 } else { 3 };
-                // Newer servers refuse it without the latter.
+                // Behind XDEL newer servers refuse it.
                 self.ok(&format!(
                     "XSETID s {last} ENTRIESADDED {added} MAXDELETEDID 0-0"
                 ));
@@ -309,4 +307,17 @@ fn each_reader_is_told_what_the_manual_says_where_seqs_are_given_twice() {
         .filter(|line| !line.starts_with('#') && !line.is_empty());
     let wanted: String = wanted.map(|line| format!("{line}\n")).collect();
     assert!(shown == wanted, "seen:\n{shown}\nwanted:\n{wanted}");
+}
+
+/// Within one ms both sides may give one id to two events: whoever stands there notices nothing.
+#[test]
+fn an_id_that_was_given_to_two_events_is_a_position_of_both() {
+    let mut life = Life::begin();
+    let all = life.ids("DIRTY.READ s FROM 0");
+    life.ok("DEL s");
+    for id in &all[1..] {
+        life.ok(&format!("XADD s {id} another event"));
+    }
+    let reply = life.value(&format!("DIRTY.READ s FROM {}", all[1]));
+    assert_eq!(read(&reply).ids, [all[2].clone()]);
 }
