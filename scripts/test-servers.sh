@@ -22,6 +22,23 @@ else
     echo 'test-servers: SKIPPED: whether Redis 6.2 refuses the module; servers.sh says why above' >&2
 fi
 
+# The tests on one server; the counts of what was run and of what said that it cannot be tried there.
+counted() {
+    local name=$1 output status=0
+    shift
+    output=$(mktemp)
+    "$@" 2>&1 | tee "$output" || status=1
+    awk -v name="$name" -v options="${REDIS_OPTIONS:-}" '
+        /^test result:/ { passed += $4; failed += $6 }
+        /^skipped / { skipped++ }
+        END {
+            printf "test-servers: %s: %d passed, %d of them skipped, %d failed; options: %s\n", name, passed, skipped, failed,
+                options == "" ? "none" : options
+        }' "$output"
+    rm -f "$output"
+    return "$status"
+}
+
 failed=()
 for server in "${newer[@]}"; do
     if ! version=$("$folder/$server" --version 2>/dev/null); then
@@ -29,7 +46,8 @@ for server in "${newer[@]}"; do
         continue
     fi
     echo "test-servers: $version"
-    REDIS_SERVER="$folder/$server" cargo test -q --test integration -- "$@" || failed+=("$server")
+    export REDIS_SERVER="$folder/$server"
+    counted "$server" cargo test -q --test integration -- "$@" || failed+=("$server")
 done
 # The others have tried it, too.
 if [ ${#newer[@]} -eq 0 ] && [ -n "${REDIS_6_SERVER:-}" ]; then

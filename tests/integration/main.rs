@@ -21,6 +21,7 @@ mod data_type;
 mod databases;
 mod declaration;
 mod deferred;
+mod dual_channel;
 mod errors;
 mod events;
 mod faults;
