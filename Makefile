@@ -18,7 +18,7 @@ SERVERS ?= redis-6 redis-8 redis-8-forky redis-8.2 valkey-8 valkey-9
 OUT ?= docs/bench
 
 .PHONY: help run cluster test orders snapshots test-servers test-clients build lint fuzz leaks demo bench bench-smoke \
-    bench-report watch package test-package install uninstall clean setup
+    bench-saves bench-report watch package test-package install uninstall clean setup
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -45,11 +45,18 @@ snapshots: build ## ten readers FROM SNAPSHOT of a million entities, while serve
 test-servers: build ## the integration tests on other servers (TESTS="smoke flush" SERVERS="redis-8.2 valkey-9")
 	@scripts/test-servers.sh $(TARGET)/servers "$(SERVERS)" $(TESTS)
 
-test-clients: build ## play the stories of examples/ in Python, Node and Rust, and check what they print
-	@scripts/setup.sh node:nodejs npm:npm python3-venv
+test-clients: build ## test clients/, play the stories of examples/ in all languages, and check what they print
+	@scripts/setup.sh node:nodejs npm:npm python3-venv postgresql go:golang-go
+	@scripts/test-python.sh
+	@scripts/test-go.sh
 	@scripts/test-clients.sh python
 	@scripts/test-clients.sh node
 	@scripts/test-clients.sh rust
+	@scripts/test-readme.sh
+	@scripts/story.sh python
+	@scripts/story.sh go
+	@scripts/story.sh node
+	@scripts/story.sh cluster python go node
 
 build: setup ## build the release module
 	cargo build --release
@@ -80,6 +87,9 @@ bench-smoke: build ## a minute of it, to see that it works, not how fast the mod
 	@scripts/setup.sh gnuplot:gnuplot-nox
 	@scripts/bench/bench.py $(TARGET)/bench-smoke --smoke
 	@scripts/bench/report.py docs/bench --check
+
+bench-saves: build ## what a save takes by each way of docs/transactions.md (SAVES=2000)
+	@scripts/bench/transactions.py $(or $(SAVES),2000)
 
 bench-report: ## the pictures and tables of the manual once more, from docs/bench/figures.tsv
 	@scripts/setup.sh gnuplot:gnuplot-nox

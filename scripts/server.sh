@@ -13,6 +13,7 @@ module=${DIRTY_MODULE:-${CARGO_TARGET_DIR:-$root/target}/release/libdirty_stream
 
 folder=$(mktemp -d)
 server=
+server_options=() # besides, for launch
 
 stop() {
     if [ -n "$server" ]; then
@@ -31,7 +32,7 @@ info() { cli INFO "$1" | tr -d '\r' | sed -n "s/^$2://p"; }
 # A server on `port`; fails if it ends before it answers.
 launch() {
     "${REDIS_SERVER:-redis-server}" --port "$port" --bind 127.0.0.1 --dir "$folder" --logfile "$folder/log" \
-        --save "" --appendonly no --loadmodule "$module" &
+        --save "" --appendonly no "${server_options[@]}" --loadmodule "$module" &
     server=$!
     while kill -0 "$server" 2>/dev/null; do
         # Somebody else's server may answer here while ours has not got the port.

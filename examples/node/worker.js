@@ -1,100 +1,149 @@
-// The mailer: `node worker.js NAME` is one of its group's workers, until it is told to end (SIGTERM, Ctrl-C).
+// A worker of a group, to be copied together with dirty.js and types.d.ts.
+//
+//   const worker = new Worker(redis, 'user-changes', 'mailer', async (event, taken) => { … });
+//   for (const name of ['SIGTERM', 'SIGINT']) process.once(name, () => worker.stop());
+//   await worker.run();
+//
+// It waits in BLOCK, so it needs a connection of its own, which must not send a command again by itself:
+// new Redis(url, { maxRetriesPerRequest: 0, commandTimeout: 5000 }). An event may come twice: handling it twice must be
+// harmless. DIRTY.HOLD tells Redis that a handler is still at work, but not while it computes without an await.
 
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Redis, ReplyError } from 'ioredis';
+import { Outage, parseReply, send, toMap } from './dirty.js';
 
-const STREAM = 'user-changes';
-const GROUP = 'mailer';
-const [, , ME] = process.argv;
+/** @import { Caller, Event, Words } from './types.js' */
 
-// What a failover or a restart may answer: call again, as after a lost connection.
-const PASSES = /^(UNBLOCKED|READONLY|LOADING|TRYAGAIN|OOM) /;
+/** @template [E=Event] */
+export class Worker {
+  name = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`; // a new one for each process
+  count = 100;
+  block = 1000;
+  firstDelay = 1000; // ms after which a failed event comes again, then twice as late each time
+  maxDelay = 60_000;
+  /** So many ms the group's ORDER and CLAIM count as known: DIRTY.STATS, which tells them, adds up the whole stream. */
+  refresh = 60_000;
+  isFatal = (/** @type {unknown} */ _error) => false; // no repetition mends it: the event dies at once
+  turn = (/** @type {() => Promise<void>} */ job) => job(); // lets the handlers of several workers take turns
+  /** Events are gone, null if nobody knows how many: load the entities. @type {(missed: number | null) => void} */
+  onMissed = (missed) => console.warn(`${missed ?? 'some'} events of ${this.stream} are lost`);
+  /** Another worker has it, too: this one was silent for longer than CLAIM. @type {(id: string) => void} */
+  onLate = (id) => console.warn(`${id} of ${this.stream} was handled too late`);
+  /** @type {(event: E, error: unknown, fate: string) => void} */
+  onFailed = (_, error, fate) => console.warn(`${error}: ${fate}`);
+  /** @type {(outage: Outage) => void} */
+  onOutage = ({ message }) => console.warn(`Redis is away: ${message}`);
 
-// This worker was silent for too long, and another one has the event.
-class Taken extends Error {}
+  #ended = new AbortController();
+  #settings = { order: 'NONE', claim: 60_000, readAt: -Infinity };
+  #done = /** @type {string[]} */ ([]); // the next call acknowledges them
+  #inHand = { id: '', taken: new AbortController() };
 
-// An event may come twice; a real mailer would send its id along, so that the mail goes out once.
-async function handle({ op, changes = {} }, hold) {
-  if (op === 'insert') {
-    const [, email] = changes.email;
-    if (!email.includes('@')) throw new TypeError(`'${email}' is no address`);
-    if (email.endsWith('@slow.example')) {
-      // A mail server that takes its time.
-      for (let i = 0; i < 6; i++) {
-        await sleep(400);
-        await hold();
+  /**
+   * @param {Caller} redis @param {string} stream @param {string} group
+   * @param {(event: E, taken: AbortSignal) => Promise<void> | void} handle `taken` aborts if another worker has the event
+   * @param {Partial<Worker<E>>} options */
+  constructor(redis, stream, group, handle, options = {}) {
+    this.redis = redis;
+    this.stream = stream;
+    this.group = group;
+    this.handle = handle;
+    Object.assign(this, options);
+  }
+
+  /** The handler in hand ends, what is done is acknowledged, and the others get the rest. */
+  stop = () => this.#ended.abort();
+
+  /** Works until stop(); throws whatever Redis refuses. */
+  async run() {
+    const { signal } = this.#ended;
+    let pending = ['PENDING']; // at first: what a process of this name has not finished
+    for (let outages = 0; !signal.aborted; ) {
+      const words = ['ACK', this.#done.length, ...this.#done, ...pending, 'COUNT', this.count, 'BLOCK', this.block];
+      try {
+        const reply = parseReply(await this.#call('DIRTY.CONSUME', ...words, 'JSON'));
+        // After a lost reply they may be what the lost call has acknowledged.
+        if (!pending.length) reply['not-held'].forEach((id) => this.onLate(id));
+        [this.#done, pending, outages] = [[], [], 0];
+        if (reply.missed !== 0) this.onMissed(reply.missed);
+        if (reply.events.length) await this.#handleAll(reply.events);
+      } catch (error) {
+        if (!(error instanceof Outage)) throw error;
+        if (!outages) this.onOutage(error);
+        pending = ['PENDING']; // the reply that was lost may have held events
+        await sleep(Math.min(100 * 2 ** outages++, 5000), undefined, { signal }).catch(() => {});
       }
     }
-    console.log(`welcome, ${changes.name[1]} <${email}>`);
-  } else if (op === 'update' && changes.name) {
-    console.log(`${changes.name[0]} is ${changes.name[1]} now`);
+    const acknowledged = this.#done.length ? this.#call('DIRTY.ACK', ...this.#done) : Promise.resolve([]);
+    const told = acknowledged.then((/** @type {string[]} */ late) => late.forEach((id) => this.onLate(id)));
+    await told.then(() => this.#call('DIRTY.LEAVE')).catch((/** @type {unknown} */ error) => {
+      if (!(error instanceof Outage)) throw error; // else what it holds comes to others when CLAIM is over
+    });
   }
-}
 
-if (!ME) {
-  console.error('usage: node worker.js NAME');
-  process.exit(1);
-}
-let ended = false;
-process.on('SIGTERM', () => (ended = true));
-process.on('SIGINT', () => (ended = true));
+  /** @param {string} command @param {Words} words @returns {Promise<any>} */
+  #call(command, ...words) {
+    return send(this.redis, command, this.stream, 'GROUP', this.group, this.name, ...words);
+  }
 
-// ioredis would send a call again by itself, and nobody would ask for PENDING.
-const redis = new Redis(process.env.REDIS_URL ?? 'redis://localhost:6379', { maxRetriesPerRequest: 0 });
-redis.on('error', (error) => console.error(error.message));
-const call = (command, ...words) => redis.call(command, STREAM, 'GROUP', GROUP, ME, ...words);
+  async #readSettings() {
+    if (performance.now() - this.#settings.readAt < this.refresh) return;
+    const { readers } = toMap(await send(this.redis, 'DIRTY.STATS', this.stream));
+    const group = readers.map(toMap).find((/** @type {any} */ { name }) => name === this.group);
+    if (group) this.#settings = { order: group.order, claim: group['claim-ms'], readAt: performance.now() };
+  }
 
-// ioredis speaks RESP2, where a map is a flat array of its keys and values. The events are texts of JSON, with all their
-// types; an integer beyond 2^53 is not exact in JavaScript.
-const map = (flat) => Object.fromEntries(flat.flatMap((key, i) => (i % 2 ? [] : [[key, flat[i + 1]]])));
-
-let done = []; // each call acknowledges what came of the one before
-
-async function handleAll(events) {
-  const held = new Map(events.map((event) => [event.id, event]));
-  for (const event of events) {
-    if (!held.has(event.id)) continue;
-    // Whatever takes longer than the group's CLAIM says in between that it goes on.
-    const hold = async () => {
-      for (const id of await call('DIRTY.HOLD', ...held.keys())) held.delete(id);
-      if (!held.has(event.id)) throw new Taken();
-    };
+  /** @param {Event[]} events */
+  async #handleAll(events) {
+    await this.#readSettings();
+    const held = new Map(events.map((event) => [event.id ?? '', event]));
+    const period = Math.min(Math.max(this.#settings.claim / 3, 10), 3_600_000);
+    const heartbeat = setInterval(() => this.#hold(held).catch(() => {}), period); // the next call meets its error
     try {
-      await handle(event, hold);
-      done.push(event.id);
-    } catch (error) {
-      if (error instanceof Taken) continue;
-      // Twice as late each time. MAXDELIVERIES of the group says when it is enough.
-      const delay = 100 * 2 ** event.deliveries;
-      const [fate] = await call('DIRTY.FAIL', error.message, 'DELAY', delay, event.id);
-      console.log(`${error.message}, delivery ${event.deliveries}: ${fate}`);
-      // In order: what this user did after comes again, behind this event.
-      for (const [id, { entity, 'entity-id': user }] of held) {
-        if (entity === event.entity && user === event['entity-id']) held.delete(id);
+      for (const [id, event] of held) {
+        await this.turn(async () => {
+          if (held.has(id) && !this.#ended.signal.aborted) await this.#handleOne(id, event, held);
+        });
       }
+    } finally {
+      clearInterval(heartbeat);
     }
   }
-}
 
-let pending = ['PENDING']; // at first: what a worker of this name has not finished
-while (!ended) {
-  try {
-    const batch = map(await call('DIRTY.CONSUME', 'ACK', done.length, ...done, ...pending, 'BLOCK', 1000, 'JSON'));
-    // After a lost reply they may be what the lost call has acknowledged.
-    for (const id of pending.length ? [] : batch['not-held']) {
-      console.log(`${id} was handled here, but this worker was silent for too long: another one has it`);
+  /** @param {string} id @param {Event} event @param {Map<string, Event>} held */
+  async #handleOne(id, event, held) {
+    this.#inHand = { id, taken: new AbortController() };
+    const { signal } = this.#inHand.taken;
+    try {
+      await this.handle(/** @type {E} */ (event), signal);
+    } catch (error) {
+      if (signal.aborted) return; // another worker's success or failure counts
+      const delay = ['DELAY', Math.min(this.maxDelay, this.firstDelay * 2 ** (event.deliveries - 1))];
+      const how = this.isFatal(error) ? ['FATAL'] : delay;
+      const [fate] = await this.#call('DIRTY.FAIL', `${error}`, ...how, id);
+      // It has given back the later events of its key, too. They come again behind this one.
+      const key = this.#key(event);
+      for (const [id, other] of held) if (this.#key(other) === key && !this.#done.includes(id)) held.delete(id);
+      return this.onFailed(/** @type {E} */ (event), error, fate);
     }
-    done = [];
-    pending = [];
-    // Null if nobody knows how many.
-    if (batch.missed !== 0) console.log(`${batch.missed ?? 'some'} events are lost: load the users from the database`);
-    await handleAll(batch.events.map((text) => JSON.parse(text)));
-  } catch (error) {
-    if (error instanceof ReplyError && !PASSES.test(error.message)) throw error;
-    pending = ['PENDING']; // the reply that was lost may have held events
-    await sleep(200);
+    this.#done.push(id);
+  }
+
+  /** Events of one key must not overtake each other. @param {any} event */
+  #key({ id, entity, meta, ...event }) {
+    const { order } = this.#settings;
+    if (order === 'STREAM') return '';
+    if (order === 'ENTITY' && entity !== undefined) return JSON.stringify([entity, event['entity-id']]);
+    const value = order.startsWith('META ') && meta?.[order.slice(5)];
+    return value === undefined || value === false ? id : JSON.stringify(value);
+  }
+
+  /** @param {Map<string, unknown>} held */
+  async #hold(held) {
+    for (const id of await this.#call('DIRTY.HOLD', ...held.keys())) {
+      held.delete(id);
+      if (id === this.#inHand.id) this.#inHand.taken.abort();
+    }
   }
 }
-if (done.length) await call('DIRTY.ACK', ...done);
-await call('DIRTY.LEAVE'); // what it holds goes to the others
-redis.disconnect();

@@ -1,6 +1,7 @@
 """Where readers must be told of every step: `accounts.py add ID AMOUNT`, `accounts.py close ID` or `accounts.py recover
 MIN-AGE-MS`. Redis gets each flush before SQL commits (DEFER) and carries it out afterwards (COMMIT), so nobody can add
-anything while Redis is away. Where it is enough to tell how it ended, marks and a relay do without that: see users.py."""
+anything while Redis is away. Where it is enough to tell how it ended, marks and a relay do without that: see
+docs/transactions.md."""
 
 import json
 import os
@@ -13,7 +14,7 @@ DECLARATION = (
     "DIRTY.DECLARE account VERSION version TYPES 2 balance int version int STREAM account-changes PAYLOAD FULL"
 ).split()
 
-# The number of a flush is the version of the row, as that of a mark is in users.py.
+# The number of a flush is the version of the row, deletes included.
 TABLES = """
     CREATE TABLE IF NOT EXISTS accounts (id INTEGER PRIMARY KEY, balance INTEGER, version INTEGER);
     CREATE TABLE IF NOT EXISTS flushes (version INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT, account INTEGER);

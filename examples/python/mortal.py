@@ -6,7 +6,7 @@ import redis
 
 
 def connect_sql():
-    sql = sqlite3.connect(os.environ.get("USERS_DB", "users.db"))
+    sql = sqlite3.connect(os.environ.get("ACCOUNTS_DB", "accounts.db"))
     sql.set_trace_callback(lambda statement: heed("BEFORE", statement))
     return sql
 
@@ -21,8 +21,7 @@ class Mortal(redis.Redis):
 
 def heed(when, statement):
     """For the story only: the process dies just before the first SQL statement or Redis command that begins with the word in
-    DIE_BEFORE, or just after the one in DIE_AFTER. STOP_BEFORE stops it."""
-    for what, number in ("DIE", signal.SIGKILL), ("STOP", signal.SIGSTOP):
-        word = os.environ.get(f"{what}_{when}")
-        if word and statement.startswith(word):
-            os.kill(os.getpid(), number)
+    DIE_BEFORE, or just after the one in DIE_AFTER."""
+    word = os.environ.get(f"DIE_{when}")
+    if word and statement.startswith(word):
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The auditor: reads the same stream without the module's commands, by XREADGROUP and a MessagePack library."""
+"""The auditor: reads the changes of accounts without the module's commands, by XREADGROUP and a MessagePack library."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import signal
 import msgpack
 import redis
 
-STREAM, GROUP, ME = "user-changes", "auditor", "auditor-1"
+STREAM, GROUP, ME = "account-changes", "auditor", "auditor-1"
 OPERATIONS = {1: "insert", 2: "update", 3: "delete"}
 TYPES = {"i": int, "u": int, "f": float, "b": lambda text: text == "1"}  # the others are text
 

@@ -108,6 +108,7 @@ needed! {
     RedisModule_GetServerInfo
     RedisModule_GetServerVersion
     RedisModule_GetThreadSafeContext
+    RedisModule_HashGet
     RedisModule_HashSet
     RedisModule_InfoAddFieldULongLong
     RedisModule_InfoAddSection

@@ -23,6 +23,7 @@ pub struct Client<'c> {
 }
 
 /// A command as the server passes it, its name first.
+#[derive(Clone, Copy, Default)]
 pub struct Argv<'c> {
     strings: &'c [*mut raw::RedisModuleString],
 }
@@ -37,6 +38,50 @@ impl<'c> Argv<'c> {
         let args = args.map(|&arg| RedisString::string_as_slice(arg));
         // Of no context, so it may outlive this one.
         Some((RedisString::new(None, *key), args.collect()))
+    }
+}
+
+/// Finds the server's own strings of a command's arguments, so that they need no copy. They are known by the address of
+/// their bytes, and looked for in the order in which they stand.
+#[derive(Default)]
+pub struct Arguments<'c> {
+    argv: Argv<'c>,
+    args: &'c [&'c [u8]],
+    /// The argument behind the last one that was found.
+    next: usize,
+}
+
+impl<'c> Arguments<'c> {
+    /// To make a string of a field takes about as long as to pass over this many arguments.
+    const REACH: usize = 200;
+
+    /// `args` are those of `argv` behind its key.
+    pub fn new(argv: Argv<'c>, args: &'c [&'c [u8]]) -> Self {
+        let next = 0;
+        Arguments { argv, args, next }
+    }
+
+    /// Passes over the arguments up to this one. If it is none, no other will be found either.
+    pub fn pass(&mut self, argument: &[u8]) {
+        if self.find(argument, usize::MAX).is_none() {
+            self.next = self.args.len();
+        }
+    }
+
+    /// The string of an argument that stands not far behind the last one.
+    pub fn string(&mut self, argument: &[u8]) -> Option<RedisString> {
+        let index = self.find(argument, Self::REACH)?;
+        let string = self.argv.strings.get(index.checked_add(2)?)?;
+        // Of no context, so it may outlive this one.
+        Some(RedisString::new(None, *string))
+    }
+
+    fn find(&mut self, argument: &[u8], reach: usize) -> Option<usize> {
+        let mut left = self.args.get(self.next..)?.iter().take(reach);
+        let place = left.position(|arg| std::ptr::eq(*arg, argument))?;
+        let index = self.next.saturating_add(place);
+        self.next = index.saturating_add(1);
+        Some(index)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::api::api;
 use super::guard;
-use super::keys::Key;
+use super::keys::{self, Key};
 use dirty_streams_core::error::Error;
 use redis_module::{RedisString, raw};
 use std::ffi::{c_int, c_void};
@@ -36,6 +36,9 @@ struct Scan<F> {
     is_whole: bool,
 }
 
+/// Fields in one call of the server's functions, which take any number, but not from Rust.
+pub const AT_ONCE: usize = 4;
+
 impl Key<'_> {
     /// Hands over every field and its value, in no order; an error if one was left out.
     pub fn scan(
@@ -54,27 +57,90 @@ impl Key<'_> {
         }
     }
 
-    pub fn set_field(&mut self, field: &RedisString, value: &RedisString) {
-        self.hash_set(field, value.inner);
+    /// Hands over the fields that exist of these, at most AT_ONCE.
+    pub fn find(&self, names: &[&[u8]], mut each: impl FnMut(&[u8], &[u8])) {
+        let mut fields = [null_mut(); AT_ONCE];
+        let mut values = [null_mut::<raw::RedisModuleString>(); AT_ONCE];
+        let strings: Vec<RedisString> = names
+            .iter()
+            .take(AT_ONCE)
+            .map(|name| keys::string(name))
+            .collect();
+        fields
+            .iter_mut()
+            .zip(&strings)
+            .for_each(|(field, string)| *field = string.inner);
+        let [a, b, c, d] = fields;
+        let [of_a, of_b, of_c, of_d] = values.each_mut().map(|value| &raw mut *value);
+        let end: *mut raw::RedisModuleString = null_mut();
+        let flags = raw::REDISMODULE_HASH_NONE as c_int;
+        // SAFETY: an open key or null; pairs of a live string and a place for a new one, up to a null.
+        unsafe {
+            api!(RedisModule_HashGet(
+                self.raw(),
+                flags,
+                a,
+                of_a,
+                b,
+                of_b,
+                c,
+                of_c,
+                d,
+                of_d,
+                end
+            ))
+        };
+        let values = values.map(|value| {
+            // Owned by whoever asked. Each is freed, also if one panics.
+            (!value.is_null()).then(|| RedisString::from_redis_module_string(null_mut(), value))
+        });
+        for (name, value) in names.iter().zip(&values) {
+            if let Some(value) = value {
+                each(name, value);
+            }
+        }
+    }
+
+    pub fn set_fields(&mut self, fields: &[[RedisString; 2]]) {
+        for fields in fields.chunks(AT_ONCE) {
+            let pairs = fields
+                .iter()
+                .map(|[field, value]| [field.inner, value.inner]);
+            self.hash_set(pairs);
+        }
     }
 
     /// A hash without fields is gone, and its time to live with it.
-    pub fn remove_field(&mut self, field: &RedisString) {
+    pub fn remove_fields(&mut self, fields: &[RedisString]) {
         // REDISMODULE_HASH_DELETE, a macro that bindings do not have: a value that is no pointer.
-        self.hash_set(field, std::ptr::without_provenance_mut(1));
+        let gone = std::ptr::without_provenance_mut(1);
+        for fields in fields.chunks(AT_ONCE) {
+            self.hash_set(fields.iter().map(|field| [field.inner, gone]));
+        }
     }
 
-    fn hash_set(&mut self, field: &RedisString, value: *mut raw::RedisModuleString) {
+    /// At most AT_ONCE pairs of a field and its value or the mark of no value.
+    fn hash_set(&mut self, pairs: impl Iterator<Item = [*mut raw::RedisModuleString; 2]>) {
+        let mut args = [[null_mut(); 2]; AT_ONCE];
+        args.iter_mut()
+            .zip(pairs)
+            .for_each(|(arg, pair)| *arg = pair);
+        let [a, b, c, d] = args;
         let end: *mut raw::RedisModuleString = null_mut();
         let flags = raw::REDISMODULE_HASH_NONE as c_int;
-        // SAFETY: an open key or null; one pair of a field and a live value or the mark of no value, up to a
-        // null.
+        // SAFETY: an open key or null; pairs of live strings, up to a null.
         unsafe {
             api!(RedisModule_HashSet(
                 self.raw(),
                 flags,
-                field.inner,
-                value,
+                a[0],
+                a[1],
+                b[0],
+                b[1],
+                c[0],
+                c[1],
+                d[0],
+                d[1],
                 end
             ))
         };

@@ -4,7 +4,15 @@ use super::api::api;
 use super::guard;
 use redis_module::{Context, raw};
 use std::ffi::{CStr, c_char, c_int, c_longlong, c_void};
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// How often any setting was set.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// As long as this stays the same, so do all settings.
+pub fn changes() -> u64 {
+    CHANGES.load(Relaxed)
+}
 
 /// A number of at least 1.
 pub struct Setting {
@@ -32,6 +40,7 @@ impl Setting {
 
     pub fn set(&self, value: i64) {
         self.value.store(value, Relaxed);
+        CHANGES.fetch_add(1, Relaxed);
     }
 
     /// Tells the server of it, its value being the default.

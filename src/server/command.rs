@@ -1,6 +1,6 @@
 //! A command, and one call of it.
 
-use crate::redis::commands::Client;
+use crate::redis::commands::{Argv, Client};
 use crate::redis::reply::Reply;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::syntax::Arg;
@@ -81,6 +81,8 @@ pub struct Call<'c> {
     pub key: RedisString,
     /// The arguments behind the key.
     pub args: &'c [&'c [u8]],
+    /// All of it as the server has it; empty for a client that has waited.
+    pub argv: Argv<'c>,
     pub caller: Caller<'c>,
 }
 

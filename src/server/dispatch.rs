@@ -47,6 +47,7 @@ fn call<C: Command>(client: Client, argv: Argv) -> Result<(), Error> {
             ctx: client.ctx,
             key,
             args: &args,
+            argv,
             caller: Caller::Client(client),
         }),
         _ => Err(Error::WrongArity(C::NAME.to_str().unwrap_or_default())),

@@ -8,12 +8,13 @@ use super::command::{Call, Caller};
 use super::{config, dispatch, stats};
 use crate::redis::acl::User;
 use crate::redis::blocking::{Handle, Wait, Waiter};
+use crate::redis::commands::Argv;
 use crate::redis::event_loop::{self, Task};
 use crate::redis::flags::{self, writes_are_paused};
 use crate::redis::keys::Key;
 use crate::redis::reply::Reply;
 use crate::redis::timer::{Alarm, Timer};
-use crate::redis::{clock, guard, keys, server_events};
+use crate::redis::{clock, guard, keys, server_events, settings};
 use crate::store::{cluster, readers, stream_state, writes};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
@@ -24,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, c_int};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// A call that found nothing and waits.
@@ -182,14 +183,21 @@ pub fn register(ctx: &Context) -> bool {
     server_events::listen::<Left>(ctx, server_events::Event::Cron)
 }
 
-/// Whoever waits for a reader that is gone is told, whatever took it.
+/// Whoever waits for a reader that is gone is told, whatever took it; whoever waits for a group that had no room to queue
+/// more looks again when settings have changed.
 struct Left;
+
+/// The changes of settings that this has seen.
+static SETTINGS: AtomicU64 = AtomicU64::new(0);
 
 impl server_events::EventListener for Left {
     const ENTRY: &'static str = "a look at readers that are gone";
 
     fn on_event(ctx: &Context) {
-        if !readers::have_left() || stats::BLOCKED.load(Relaxed) == 0 {
+        let have_left = readers::have_left();
+        let settings = settings::changes();
+        let have_changed = SETTINGS.swap(settings, Relaxed) != settings;
+        if !have_left && !have_changed || stats::BLOCKED.load(Relaxed) == 0 {
             return;
         }
         let subjects = registry(|registry| {
@@ -199,7 +207,9 @@ impl server_events::EventListener for Left {
         });
         for subject in subjects.unwrap_or_default() {
             let index = u32::try_from(subject.database).ok();
-            let _ = keys::with_database(ctx, index, || reset_all(ctx, &subject));
+            if have_left {
+                let _ = keys::with_database(ctx, index, || reset_all(ctx, &subject));
+            }
             registry(|registry| registry.news(&subject, Some(clock::now_ms())));
         }
         registry(|registry| registry.arm(ctx));
@@ -572,6 +582,7 @@ impl Waiting {
             command: self.command,
             key: keys::string(&self.key),
             args: &args,
+            argv: Argv::default(),
             caller: Caller::Waiting(self.user.as_deref()),
         };
         run(self.awaited.as_mut(), &call)

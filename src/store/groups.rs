@@ -83,19 +83,24 @@ fn number(view: View) -> Option<u64> {
     u64::try_from(view.integer()?).ok()
 }
 
-/// The lowest id that a native group of the stream has not acknowledged or has still to read; `None` if there
-/// is none. Pending entries from before the stream's first entry are gone, and hold up nothing.
+/// The lowest id that a native group of the stream has not acknowledged or has still to read, and which group that is;
+/// `None` if there is none. Pending entries from before the stream's first entry are gone, and hold up nothing.
 pub fn floor(
     ctx: &Context,
     stream: &RedisString,
     first: EventId,
-) -> Result<Option<EventId>, Error> {
-    let mut floor: Option<EventId> = None;
+) -> Result<Option<(EventId, RedisString)>, Error> {
+    let mut floor: Option<(EventId, RedisString)> = None;
     for group in all(ctx, stream)? {
         // Both count: a group that was set back to read again has what is pending before it, too.
         let pending = group.lowest_pending(ctx, stream, first)?;
-        let lowest = [floor, pending, group.position.succeeding()];
-        floor = lowest.into_iter().flatten().min();
+        let lowest = [pending, group.position.succeeding()];
+        let Some(lowest) = lowest.into_iter().flatten().min() else {
+            continue;
+        };
+        if floor.as_ref().is_none_or(|(floor, _)| lowest < *floor) {
+            floor = Some((lowest, group.name));
+        }
     }
     Ok(floor)
 }

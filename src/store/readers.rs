@@ -10,8 +10,8 @@ use crate::redis::keyspace::Class;
 use crate::redis::server_events::{Event, EventListener, listen};
 use crate::redis::{clock, flags, log};
 use dirty_streams_core::entity::event_id::EventId;
-use dirty_streams_core::error::{Error, Quoted};
-use dirty_streams_core::reading::{Outcome, Readers, Refusal, Totals, Wake};
+use dirty_streams_core::error::{Behind, Error, Quoted};
+use dirty_streams_core::reading::{Outcome, Reader, Readers, Refusal, Totals, Wake};
 use redis_module::{Context, RedisString};
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -363,7 +363,38 @@ pub fn floor(
 ) -> Result<Option<EventId>, Error> {
     let own = look(ctx, stream, |readers, _| readers.floor())?.flatten();
     let native = groups::floor(ctx, stream, first)?;
+    let native = native.map(|(floor, _)| floor);
     Ok(own.into_iter().chain(native).min())
+}
+
+/// A reader that has yet to finish the first entry, or the one that is furthest behind if all have.
+pub fn furthest_behind(
+    ctx: &Context,
+    stream: &RedisString,
+    first: EventId,
+) -> Result<Option<Behind>, Error> {
+    let own = look(ctx, stream, |readers, _| {
+        let floor = |reader: &Reader| reader.floor().max(first);
+        let last = readers.iter().min_by_key(|reader| floor(reader));
+        last.map(|reader| {
+            let behind = Behind {
+                kind: reader.kind().name(),
+                name: Quoted::new(&reader.name),
+            };
+            (floor(reader), behind)
+        })
+    })?;
+    let native = groups::floor(ctx, stream, first)?.map(|(floor, name)| {
+        let behind = Behind {
+            kind: "native group",
+            name: Quoted::new(&name),
+        };
+        (floor.max(first), behind)
+    });
+    let all = own.flatten().into_iter().chain(native);
+    Ok(all
+        .min_by_key(|(floor, _)| *floor)
+        .map(|(_, behind)| behind))
 }
 
 /// The change that `DIRTY._DELTA` tells of.

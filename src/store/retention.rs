@@ -78,6 +78,7 @@ impl<'d> Retention<'d> {
                 database: None,
                 events,
                 count: limit,
+                behind: readers::furthest_behind(ctx, name, first(key).unwrap_or_default())?,
             }),
         }
     }

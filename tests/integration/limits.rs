@@ -468,3 +468,48 @@ fn filters_given_often_are_looked_at_once() {
         );
     }
 }
+
+#[test]
+fn names_of_readers_and_consumers_have_at_most_1024_bytes() {
+    let (_server, mut redis) = started();
+    redis.run("XADD s 1-1 a b");
+    redis.run("DIRTY.READER s GROUP g FROM 0");
+    let fits = "n".repeat(1024);
+    let long = "n".repeat(1025);
+    let refused = format!(
+        "LIMIT the name \"{}\"... has 1025 bytes; names of readers and consumers have at most 1024",
+        &long[..64]
+    );
+    for command in [
+        "READER s GROUP $ FROM 0",
+        "READER s CURSOR $ FROM 0",
+        "CONSUME s GROUP $ w",
+        "CONSUME s GROUP g $",
+        "CONSUME s CURSOR $",
+        "ACK s GROUP g $ 1-1",
+        "HOLD s GROUP g $",
+        "FAIL s GROUP g $ oh 1-1",
+        "LEAVE s GROUP g $",
+        "PENDING s GROUP $",
+        "REDRIVE s GROUP $ ALL",
+        "PAUSE s GROUP $ ON",
+        "SEEK s CURSOR $ 0",
+        "FORGET s CURSOR $",
+        "FLUSH user ACK s GROUP g $ 1 1-1 SNAPSHOT 1 0",
+    ] {
+        let before = (redis.digest(), writes(&mut redis));
+        let run = format!("DIRTY.{}", command.replace('$', &long));
+        assert_eq!(redis.run(&run), refused, "{command}");
+        assert_eq!((redis.digest(), writes(&mut redis)), before, "{command}");
+    }
+    for command in [
+        "READER s GROUP $ FROM 0",
+        "CONSUME s GROUP $ $",
+        "LEAVE s GROUP $ $",
+    ] {
+        let run = format!("DIRTY.{}", command.replace('$', &fits));
+        let reply = redis.run(&run);
+        assert!(!reply.starts_with("LIMIT"), "{command}: {reply}");
+    }
+    redis.expect(&format!("DIRTY.FORGET s GROUP {fits} => (1)"));
+}

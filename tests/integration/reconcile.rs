@@ -115,6 +115,29 @@ DIRTY.FLUSH user SNAPSHOT 4 2 v 5 age 4 => [stale]
 }
 
 #[test]
+fn a_tombstone_wins_against_a_row_of_its_own_version_until_force() {
+    let (_server, mut redis) = declared("DIRTY.DECLARE user VERSION v TYPES 1 v int STREAM s");
+    redis.expect(
+        "
+DIRTY.FLUSH user SNAPSHOT 1 1 v 5 SNAPSHOT 2 1 v 5 SNAPSHOT 3 1 v 5 => [insert insert insert]
+DIRTY.FLUSH user DELETE 1 DELETE 2 1 v 5 => [delete delete]
+DIRTY.RECONCILE user BEGIN a => OK
+DIRTY.RECONCILE user SWEEP a => \
+[phase deleting scanned (1) seen (0) same (0) repaired (0) stale (0) newer (0) foreign (0) missing (1) deleted (0)]
+DIRTY.RECONCILE user SWEEP a => \
+[phase done scanned (1) seen (0) same (0) repaired (0) stale (0) newer (0) foreign (0) missing (1) deleted (1)]
+DIRTY.RECONCILE user BEGIN b => OK
+DIRTY.FLUSH user RUN b SNAPSHOT 1 1 v 5 SNAPSHOT 2 1 v 5 SNAPSHOT 3 1 v 5 => [stale stale stale]
+DIRTY.GET user 1 2 3 => [nil nil nil]
+DIRTY.FLUSH user RUN b SNAPSHOT 1 1 v 6 => [insert]
+DIRTY.FLUSH user RUN b FORCE SNAPSHOT 2 1 v 5 SNAPSHOT 3 1 v 5 => [insert insert]
+DIRTY.RECONCILE user SWEEP b => \
+[phase done scanned (3) seen (3) same (0) repaired (3) stale (3) newer (0) foreign (0) missing (0) deleted (0)]
+",
+    );
+}
+
+#[test]
 fn hidden_entities_go_silently_and_tombstones_stay() {
     let (server, mut redis) = declared("DIRTY.DECLARE user SOFTDELETE gone STREAM s");
     redis.expect(

@@ -94,7 +94,7 @@ fn a_dry_run_is_refused_where_the_flush_would_be() {
 XGROUP CREATE s g $ MKSTREAM => OK
 DIRTY.FLUSH user INSERT 1 0 => [insert]
 DIRTY.FLUSH user DRYRUN INSERT 2 0
-  => FULL the stream "s" cannot take 1 more: at most 1 entries may wait until every reader has acknowledged them
+  => FULL the stream "s" cannot take 1 more: at most 1 entries may wait until every reader has acknowledged them; the native group "g" is furthest behind
 DIRTY.FLUSH user DRYRUN SEED 2 0 => [seed]
 DIRTY.FLUSH user DRYRUN SNAPSHOT 1 0 => [none]
 CONFIG SET dirty.max-ops 1 => OK

@@ -511,7 +511,9 @@ fn the_commands_are_in_acl_categories_where_the_server_lets_them() {
         assert!(refused.contains("Unknown command or category"), "{refused}");
         return;
     }
-    for (category, expected) in CATEGORIES {
+    // Redis 7.4 knows the category, and lists no command of a module in any.
+    let lists_modules = admin.run("ACL CAT dirty") != "[]";
+    for (category, expected) in CATEGORIES.into_iter().filter(|_| lists_modules) {
         let all = admin.run(&format!("ACL CAT {category}"));
         let mut ours: Vec<&str> = all
             .trim_matches(['[', ']'])

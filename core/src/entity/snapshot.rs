@@ -18,6 +18,8 @@ pub const MARKER: &[u8] = b"@";
 pub struct Snapshot<'g> {
     bytes: Vec<u8>,
     fields: Vec<FieldBytes<'g>>,
+    /// The number of stored fields that were not loaded.
+    pub others: usize,
     /// Whether the stored hash has the marker, which it should have if and only if there are no fields.
     pub marked: bool,
     /// Whether the marker is not empty: it is that of a tombstone, to which somebody has added fields. The
@@ -38,6 +40,7 @@ enum FieldBytes<'g> {
 pub static NOTHING: Snapshot = Snapshot {
     bytes: Vec::new(),
     fields: Vec::new(),
+    others: 0,
     marked: false,
     buried: false,
     buried_version: None,
@@ -49,6 +52,7 @@ impl<'g> Snapshot<'g> {
         Snapshot {
             bytes: Vec::new(),
             fields: Vec::with_capacity(fields),
+            others: 0,
             marked: false,
             buried: false,
             buried_version: None,
@@ -109,14 +113,14 @@ impl<'g> Snapshot<'g> {
             .retain(|_| index.next().is_some_and(|index| !gone.contains(&index)));
     }
 
-    /// The number of fields.
+    /// The number of fields, with those that were not loaded.
     pub fn len(&self) -> usize {
-        self.fields.len()
+        self.fields.len().saturating_add(self.others)
     }
 
     /// Whether there are no fields.
     pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.len() == 0
     }
 
     /// The number of bytes that are not borrowed.
@@ -135,9 +139,9 @@ impl<'g> Snapshot<'g> {
         })
     }
 
-    /// All fields and their values, in the order in which they were stored.
+    /// All loaded fields and their values, in the order in which they were stored.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        (0..self.len()).filter_map(|index| self.at(index))
+        (0..self.fields.len()).filter_map(|index| self.at(index))
     }
 }
 
@@ -210,7 +214,7 @@ impl<'s> Finder<'s> {
         Finder {
             snapshot,
             expected: 0,
-            indexed: snapshot.len() > Self::SEARCHED && fields_to_find > Self::SEARCHED,
+            indexed: snapshot.fields.len() > Self::SEARCHED && fields_to_find > Self::SEARCHED,
             index: None,
         }
     }
@@ -224,7 +228,7 @@ impl<'s> Finder<'s> {
         };
         let found = value_at(self.expected).or_else(|| {
             if !self.indexed {
-                return (0..snapshot.len()).find_map(value_at);
+                return (0..snapshot.fields.len()).find_map(value_at);
             }
             let index = self.index.get_or_insert_with(|| {
                 let names = snapshot.iter().map(|(name, _)| name);

@@ -11,7 +11,7 @@ use crate::entity::operation::Operation;
 use crate::entity::snapshot::Snapshot;
 use crate::error::Error;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 /// The overhead of an event in bytes: even the smallest one costs time and memory.
 const OVERHEAD: usize = 64;
@@ -172,20 +172,30 @@ impl<'s> Images<'s> {
     /// The images of a stored state before and after these changes.
     pub fn new(types: &Types, state: Option<&'s Snapshot>, changes: &[Change<'s>]) -> Self {
         let pairs = state.into_iter().flat_map(Snapshot::iter);
-        let before: BTreeMap<Bytes, Value> = pairs
+        let mut before: Vec<(Bytes, Value)> = pairs
             .map(|(field, text)| (field.into(), types.value(field, text)))
             .collect();
-        let mut after = before.clone();
-        for Change { field, new, .. } in changes {
-            match new {
-                Some(_) => after.insert(field.clone(), new.clone()),
-                None => after.remove(field),
-            };
+        before.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut changes: Vec<&Change> = changes.iter().collect();
+        changes.sort_unstable_by(|a, b| a.field.cmp(&b.field));
+        let mut after = Vec::with_capacity(before.len().saturating_add(changes.len()));
+        let mut changes = changes.into_iter().peekable();
+        let change = |after: &mut Vec<_>, change: &Change<'s>| {
+            if change.new.is_some() {
+                after.push((change.field.clone(), change.new.clone()));
+            }
+        };
+        for (field, value) in &before {
+            while let Some(new) = changes.next_if(|change| change.field < *field) {
+                change(&mut after, new);
+            }
+            match changes.next_if(|change| change.field == *field) {
+                Some(new) => change(&mut after, new),
+                None => after.push((field.clone(), value.clone())),
+            }
         }
-        Images {
-            before: before.into_iter().collect(),
-            after: after.into_iter().collect(),
-        }
+        changes.for_each(|new| change(&mut after, new));
+        Images { before, after }
     }
 
     /// A change from null for each field of the state afterwards: all of it is new to readers.

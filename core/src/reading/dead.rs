@@ -32,10 +32,18 @@ impl Act<'_> {
             _ => HashSet::new(),
         };
         let by_id = matches!(selector, Selector::Ids(_));
+        let pending = self.pending();
         let mut selected = Vec::new();
         stream.scan_dead(&mut |entry: &dyn DeadEntry| {
             let origin = entry.origin();
-            let origin = origin.filter(|origin| origin.is_ours && *origin.reader == *reader.name);
+            let origin = origin.filter(|origin| *origin.reader == *reader.name);
+            // The state names some entries, whatever their stream was called.
+            let is_known = |id| {
+                let key = entry.key(order, seed);
+                let known = pending.map(|p| [p.redriven(id), p.parked_dead(key, id)]);
+                known.is_some_and(|known| known.contains(&Some(entry.id())))
+            };
+            let origin = origin.filter(|origin| origin.is_ours || is_known(origin.id));
             if let Some(origin) = origin {
                 let is_meant = match by_id {
                     true => ids.contains(&origin.id),

@@ -31,6 +31,8 @@ pub struct ReaderStats {
     pub epoch: u64,
     /// How far a cursor is in its snapshot phase, if that lasts.
     pub scan: Option<Scan>,
+    /// The declarations of that phase.
+    pub scan_keys: Vec<Box<[u8]>>,
     /// Nobody knows what it missed, and it was not told so yet.
     pub missed_unknown: bool,
     /// What happened since it was made.
@@ -145,6 +147,9 @@ impl Readers {
         });
         ReaderStats {
             name: reader.name.to_vec(),
+            scan_keys: reader
+                .phase()
+                .map_or_else(Vec::new, |phase| phase.keys.clone()),
             turn,
             consumers: self.consumers_of(reader, now_ms),
             bytes: reader.bytes(),
@@ -181,6 +186,7 @@ impl Readers {
             position: reader.position,
             epoch: reader.epoch(),
             scan: reader.phase().map(|phase| phase.at.clone()),
+            scan_keys: Vec::new(),
             missed_unknown: reader.missed_unknown,
             counters: reader.counters,
             pending: pending.map_or(0, |pending| pending.len()),

@@ -2,6 +2,7 @@
 
 use super::ack;
 use crate::redis::clock;
+use crate::redis::commands::Arguments;
 use crate::redis::keys;
 use crate::redis::reply::Reply;
 use crate::server::command::{Call, Command};
@@ -14,7 +15,7 @@ use dirty_streams_core::encoding::event::Origin;
 use dirty_streams_core::entity::declaration::Declaration;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::flush::{self, Answer, Details, Outcome, Plan, Publication, Step, plan};
-use redis_module::{Context, RedisString};
+use redis_module::RedisString;
 
 /// Where and when the events of this call arise.
 pub fn origin<'c>(call: &'c Call) -> Origin<'c> {
@@ -47,7 +48,7 @@ pub fn execute<'c, C: Command>(
     let publishers = prepare::<C>(call, declaration, &plan, origin)?;
     let keys = snapshots.into_keys();
     let (writes, outcomes) = ack::with(call, ack, || {
-        apply(ctx, declaration, plan, keys, publishers, origin.now_ms)
+        apply(call, declaration, plan, keys, publishers, origin.now_ms)
     })?;
     stats::count(&stats::FLUSHES, outcomes.len());
     Ok((writes, outcomes))
@@ -122,22 +123,24 @@ fn prepare<'d, C: Command>(
 
 /// Writes and publishes what was planned. Everything was looked at before, so nothing here fails.
 fn apply<'c, 'd>(
-    ctx: &'c Context,
+    call: &Call<'c>,
     declaration: &'d Declaration,
     plan: Plan,
     mut snapshot_keys: SnapshotKeys,
     mut publishers: Vec<Option<Publisher<'d>>>,
     now_ms: u64,
 ) -> (Writes<'c>, Vec<Vec<Outcome>>) {
-    let mut writes = Writes::new(ctx);
+    let mut writes = Writes::new(call.ctx);
+    let mut arguments = Arguments::new(call.argv, call.args);
     // That of the last entry: streams that share one follow each other.
     let mut entry_args: Option<(usize, Vec<RedisString>)> = None;
     let mut outcome = |step: Step| {
         let key = snapshot_keys.take(step.id);
+        arguments.pass(step.id);
         if let Some(write) = &step.write {
             // An entity that comes again was loaded once.
             let key = key.unwrap_or_else(|| keys::string(&declaration.snapshot_key(step.id)));
-            snapshots::write(&mut writes, &key, write, now_ms);
+            snapshots::write(&mut writes, &key, write, &mut arguments, now_ms);
         }
         let mut details = step.changed.map(|changed| Details {
             changed,

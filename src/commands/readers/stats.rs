@@ -153,7 +153,7 @@ impl Ahead {
 /// Only a primary knows when consumers were seen, and where a call stopped.
 fn reply_reader(reply: Reply, reader: &ReaderStats, ahead: &Ahead, is_primary: bool) {
     let is_group = reader.kind == Kind::Group;
-    reply.map(if is_group { 34 } else { 20 });
+    reply.map(if is_group { 34 } else { 23 });
     reply.bytes("name");
     reply.bytes(&reader.name);
     reply.bytes("kind");
@@ -209,6 +209,18 @@ fn reply_reader(reply: Reply, reader: &ReaderStats, ahead: &Ahead, is_primary: b
                 reply.unsigned(shard.index);
                 reply.unsigned(shard.count);
             }
+        }
+        reply.bytes("phase");
+        reply.bytes(match reader.scan {
+            Some(_) => "snapshot",
+            None => "stream",
+        });
+        reply.bytes("scanned");
+        reply.number(reader.scan.as_ref().map(|scan| scan.scanned));
+        reply.bytes("snapshot-keys");
+        reply.array(reader.scan_keys.len());
+        for key in &reader.scan_keys {
+            reply.bytes(key);
         }
         reply.bytes("consumers");
         reply.array(0);

@@ -137,6 +137,42 @@ fn readers_go_to_another_database_with_their_stream() {
     }
 }
 
+/// Dead events name the stream in which they died. Those that keep a key parked, and those that were redriven, are known
+/// to the group besides; the others are left.
+#[test]
+fn behind_a_rename_parked_keys_are_redriven_and_discarded() {
+    for (command, next) in [
+        ("REDRIVE t GROUP g ALL", "#1 #2"),
+        ("REDRIVE t GROUP g ENTITY user 1", "#1 #2"),
+        ("DISCARD t GROUP g ALL", "#2"),
+        ("DISCARD t GROUP g IDS 1 #1", "#2"),
+    ] {
+        let mut story = Story::with(&["1", "1", "2"]);
+        story.expect(
+            "DIRTY.READER s GROUP g FROM 0 ORDER ENTITY ONDEAD PARK => OK
+DIRTY.READER s GROUP skips FROM 0 => OK
+DIRTY.CONSUME s GROUP g a COUNT 1 => #1 | more
+DIRTY.FAIL s GROUP g a oh FATAL #1 => [dead]
+DIRTY.CONSUME s GROUP skips a COUNT 1 => #1 | more
+DIRTY.FAIL s GROUP skips a oh FATAL #1 => [dead]
+DIRTY.CONSUME s GROUP g a => #3
+DIRTY.ACK s GROUP g a #3 => []
+RENAME s t => OK
+RENAME s:readers t:readers => OK
+RENAME s:dead t:dead => OK
+DIRTY.REDRIVE t GROUP skips ALL => (0)
+DIRTY.DISCARD t GROUP skips ALL => (0)",
+        );
+        assert_eq!(story.run(&format!("DIRTY.{command}")), "(1)", "{command}");
+        assert_eq!(story.run("DIRTY.CONSUME t GROUP g a"), next, "{command}");
+        if next == "#1 #2" {
+            // Given back, it is known as one that was redriven.
+            story.expect("DIRTY.LEAVE t GROUP g a => (2)\nDIRTY.DISCARD t GROUP g ALL => (1)");
+        }
+        assert_eq!(story.run("XLEN t:dead"), "(1)", "{command}");
+    }
+}
+
 /// What is restored from a backup may be older or younger than its stream.
 #[test]
 fn restored_readers_are_behind_their_stream_or_begun_again() {

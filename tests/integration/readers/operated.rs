@@ -200,9 +200,9 @@ fn info_counts_what_full_streams_and_limits_refused() {
 DIRTY.DECLARE user STREAM s MAXLEN 1 ONFULL REFUSE => OK
 DIRTY.READER s GROUP g FROM 0 => OK
 DIRTY.FLUSH user SNAPSHOT 1 1 a b => [insert]
-DIRTY.FLUSH user SNAPSHOT 2 1 a b => FULL the stream \"s\" cannot take 1 more: at most 1 entries may wait until every reader has acknowledged them
+DIRTY.FLUSH user SNAPSHOT 2 1 a b => FULL the stream \"s\" cannot take 1 more: at most 1 entries may wait until every reader has acknowledged them; the group \"g\" is furthest behind
 DIRTY.FLUSH user DEFER t SNAPSHOT 2 1 a b => [deferred]
-DIRTY.COMMIT user t => FULL the stream \"s\" cannot take 1 more: at most 1 entries may wait until every reader has acknowledged them
+DIRTY.COMMIT user t => FULL the stream \"s\" cannot take 1 more: at most 1 entries may wait until every reader has acknowledged them; the group \"g\" is furthest behind
 CONFIG SET dirty.max-event-bytes 1 => OK
 DIRTY.COMMIT user t => LIMIT the events of this command are larger than dirty.max-event-bytes, which is 1, in the flush that waits under the token \"t\"
 CONFIG SET dirty.max-ops 1 => OK

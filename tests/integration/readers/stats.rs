@@ -355,3 +355,38 @@ EVAL_RO return\\_redis.call('DIRTY.STATS',KEYS[1])[2] 1 s => (3)
     );
     assert_eq!(story.redis.written(), before);
 }
+
+#[test]
+fn a_cursor_tells_how_far_its_snapshot_phase_is() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user STREAM s PAYLOAD FULL");
+    for id in 0..300 {
+        redis.run(&format!("DIRTY.FLUSH user SEED {id} 0"));
+    }
+    redis.run("DIRTY.READER s CURSOR c FROM SNAPSHOT 1 user");
+    redis.run("DIRTY.READER s CURSOR plain FROM 0");
+    let phase = |redis: &mut Conn, cursor: &str| {
+        ["phase", "scanned", "snapshot-keys"].map(|part| of(redis, cursor, part))
+    };
+    assert_eq!(phase(&mut redis, "plain"), ["stream", "nil", "[]"]);
+    let mut scanned = "(0)".to_string();
+    let mut pages = 0;
+    loop {
+        // What was given is not scanned until it is acknowledged.
+        let reply = redis.value(&words("DIRTY.CONSUME s CURSOR c COUNT 10"));
+        assert_eq!(phase(&mut redis, "c"), ["snapshot", &scanned, "[user]"]);
+        let position = text(&field(&reply, "position").expect("a position"));
+        assert_eq!(
+            redis.run(&format!("DIRTY.ACK s CURSOR c {position}")),
+            "(1)"
+        );
+        if text(&field(&reply, "phase").expect("a phase")) == "stream" {
+            break;
+        }
+        scanned = text(&field(&reply, "scanned").expect("a number"));
+        pages += 1;
+    }
+    assert!(pages > 5, "{pages} pages");
+    assert_eq!(phase(&mut redis, "c"), ["stream", "nil", "[]"]);
+}

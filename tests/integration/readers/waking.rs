@@ -1,8 +1,8 @@
 //! What ends a wait, and what does not: writes, time, other commands, and what befalls the keys.
 
-use crate::support::readers::blocked;
+use crate::support::readers::{blocked, field};
 use crate::support::story::{Story, got};
-use crate::support::{Conn, Server, wait_until, words};
+use crate::support::{Conn, Server, text, wait_until, words};
 use std::time::{Duration, Instant};
 
 /// Of every kind.
@@ -330,6 +330,79 @@ DIRTY.READER other GROUP another FROM 0 => OK",
         let took = start.elapsed();
         assert!(took < Duration::from_secs(3), "{command}: {took:?}");
     }
+}
+
+/// How an older state of the readers, a copy of which is at `saved`, takes the place of theirs.
+const OLDER_READERS: &[&str] = &[
+    "RESTORE s:readers 0 SAVED REPLACE",
+    "COPY saved s:readers REPLACE",
+    "RENAME saved s:readers",
+    "DEL s:readers;RENAME saved s:readers",
+];
+
+/// In that state `w` holds the first event; who waits has finished all three since.
+#[test]
+fn whoever_waits_goes_on_by_an_older_state_of_the_readers() {
+    let readers = [
+        ("GROUP g", "GROUP g w", "#2 #3"),
+        ("GROUP o ORDER ENTITY", "GROUP o w", "#2 #3"),
+        ("GROUP t ORDER STREAM CLAIM 300", "GROUP t w", "#1:2 #2 #3"),
+        ("CURSOR c", "CURSOR c", "#1 #2 #3"),
+    ];
+    for how in OLDER_READERS {
+        let mut story = Story::with(&["1", "2", "3"]);
+        for (reader, call, _) in readers {
+            story.expect(&format!("DIRTY.READER s {reader} FROM 0 => OK"));
+            let first = story.run(&format!("DIRTY.CONSUME s {call} COUNT 1"));
+            assert!(first.starts_with("#1 | more"), "{call}: {first}");
+        }
+        let saved = crate::support::dumps::dump(&mut story.redis, "s:readers");
+        story.redis.ok(&["COPY", "s:readers", "saved"]);
+        let reply = story.redis.value(&words("DIRTY.CONSUME s CURSOR c"));
+        let last = text(&field(&reply, "position").expect("a position"));
+        let mut waits = readers.map(|(_, call, _)| {
+            let ack = match call.starts_with("GROUP") {
+                true => {
+                    story.run(&format!("DIRTY.CONSUME s {call} ACK 1 #1"));
+                    "2 #2 #3"
+                }
+                false => &last,
+            };
+            story.wait(&format!("DIRTY.CONSUME s {call} ACK {ack} BLOCK 20000"))
+        });
+        for command in how.split(';') {
+            let restore = [
+                b"RESTORE".as_slice(),
+                b"s:readers",
+                b"0",
+                &saved,
+                b"REPLACE",
+            ];
+            match command.contains("SAVED") {
+                true => drop(story.redis.value(&restore)),
+                false => drop(story.run(command)),
+            }
+        }
+        for ((_, call, expected), client) in readers.iter().zip(&mut waits) {
+            let reply = got(client);
+            assert!(reply.starts_with(expected), "{how}: {call}: {reply}");
+        }
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_group_without_room_to_queue_more_goes_on_when_there_is_room() {
+    let mut story = Story::with(&["1", "1", "1", "2"]);
+    story.expect(
+        "CONFIG SET dirty.max-queued 1 => OK
+DIRTY.READER s GROUP g FROM 0 ORDER ENTITY => OK
+DIRTY.CONSUME s GROUP g a COUNT 1 => #1 | more",
+    );
+    let mut waits = story.wait("DIRTY.CONSUME s GROUP g b BLOCK 20000");
+    let start = Instant::now();
+    story.expect("CONFIG SET dirty.max-queued 2 => OK");
+    assert_eq!(got(&mut waits), "#4");
+    assert!(start.elapsed() < Duration::from_secs(3));
 }
 
 #[test]

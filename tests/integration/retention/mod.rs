@@ -90,8 +90,8 @@ fn all(redis: &mut Conn) -> Vec<String> {
 
 fn full(stream: &str, events: usize, most: usize) -> String {
     format!(
-        "FULL the stream {stream} cannot take {events} more: \
-         at most {most} entries may wait until every reader has acknowledged them"
+        "FULL the stream {stream} cannot take {events} more: at most {most} entries may wait until every reader has \
+         acknowledged them; the native group \"g\" is furthest behind"
     )
 }
 
@@ -317,11 +317,47 @@ XGROUP SETID s{7} g $ => OK
 DIRTY.FLUSH user{7} DELETE 1 SNAPSHOT 1 0 => [delete insert]
 XLEN s{7} => (2)
 DIRTY.FLUSH user{7} DELETE 1
-  => FULL the stream "r{7}" cannot take 1 more: at most 1 entries may wait until every reader has acknowledged them
+  => FULL the stream "r{7}" cannot take 1 more: at most 1 entries may wait until every reader has acknowledged them; the native group "g" is furthest behind
 XGROUP DESTROY r{7} g => (1)
 DIRTY.FLUSH user{7} DELETE 1 => [delete]
 "#,
     );
+}
+
+/// The one that holds the stream back, among several of each kind.
+#[test]
+fn a_refusal_names_the_reader_that_is_furthest_behind() {
+    let (_server, mut redis) = started("STREAM s MAXLEN 1 ONFULL REFUSE");
+    redis.expect(
+        "
+DIRTY.READER s GROUP b FROM 0 => OK
+DIRTY.READER s GROUP a FROM 0 => OK
+DIRTY.READER s CURSOR c FROM 0 => OK
+XGROUP CREATE s n 0 MKSTREAM => OK
+DIRTY.FLUSH user INSERT 8 0 => [insert]
+",
+    );
+    let id = redis.run("XINFO STREAM s");
+    let id = id.split("last-generated-id ").nth(1).expect("an id");
+    let id = id.split([' ', ']']).next().expect("an id").to_string();
+    for (behind, moves) in [
+        ("group \"a\"", "DIRTY.CONSUME s GROUP a w".to_string()),
+        // What is held is not done.
+        ("group \"a\"", format!("DIRTY.ACK s GROUP a w {id}")),
+        ("group \"b\"", "DIRTY.SEEK s GROUP b $".to_string()),
+        ("cursor \"c\"", "DIRTY.FORGET s CURSOR c".to_string()),
+        (
+            "native group \"n\"",
+            "XREADGROUP GROUP n w STREAMS s >".to_string(),
+        ),
+        ("native group \"n\"", format!("XACK s n {id}")),
+    ] {
+        let refused = redis.run("DIRTY.FLUSH user INSERT 9 0");
+        let named = format!("acknowledged them; the {behind} is furthest behind");
+        assert!(refused.ends_with(&named), "{moves}: {refused}");
+        redis.run(&moves);
+    }
+    assert_eq!(redis.run("DIRTY.FLUSH user INSERT 9 0"), "[insert]");
 }
 
 fn started(declared: &str) -> (Server, Conn) {

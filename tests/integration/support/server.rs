@@ -246,6 +246,7 @@ fn spawn(start: Start, module: &Path, port: u16, dir: &TempDir, options: &[Strin
             "0",
         ])
         .args(["--loadmodule", module.to_str().expect("a path")])
+        .args(options_of_all().split_whitespace())
         .args(options)
         .current_dir(dir.path())
         .stdout(Stdio::from(log.try_clone().expect("a log")))
@@ -257,6 +258,11 @@ fn spawn(start: Start, module: &Path, port: u16, dir: &TempDir, options: &[Strin
 /// The server's program, without any options.
 pub fn server() -> Command {
     Command::new(std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".into()))
+}
+
+/// REDIS_OPTIONS: options that every server gets, as in `--io-threads 4`.
+pub fn options_of_all() -> String {
+    std::env::var("REDIS_OPTIONS").unwrap_or_default()
 }
 
 pub fn module() -> PathBuf {

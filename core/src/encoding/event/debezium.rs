@@ -253,9 +253,14 @@ struct Row<'e> {
 
 impl Serialize for Row<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let own: BTreeSet<&[u8]> = self.image.iter().map(|(field, _)| &**field).collect();
+        let own = || self.image.iter().map(|(field, _)| &**field);
+        let others = || self.other.iter().map(|(field, _)| &**field);
+        // Most changes leave the names of the fields as they are.
+        let differ = !own().eq(others());
+        let own: Option<BTreeSet<&[u8]>> = differ.then(|| own().collect());
         let others = self.other.iter().map(|(field, _)| (field, &None));
-        let nulls = others.filter(|(field, _)| !own.contains(&***field));
+        let is_missing = |field: &[u8]| own.as_ref().is_some_and(|own| !own.contains(field));
+        let nulls = others.filter(|(field, _)| is_missing(field));
         let own = self.image.iter().map(|(field, value)| (field, value));
         let mut map = serializer.serialize_map(None)?;
         if let Some((name, id)) = &self.id {

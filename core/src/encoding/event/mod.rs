@@ -177,10 +177,17 @@ mod tests {
         ]
     }
 
+    /// Names, among them those that FORMAT FLAT has for fields of its own.
+    fn names(own: &'static [&'static [u8]]) -> impl Strategy<Value = Bytes<'static>> {
+        let own = prop::sample::select(own).prop_map(<[u8]>::to_vec);
+        prop_oneof![9 => bytes(), 1 => own].prop_map(Bytes::from)
+    }
+
     fn pairs<T: Clone + std::fmt::Debug + 'static>(
+        name: impl Strategy<Value = Bytes<'static>>,
         value: impl Strategy<Value = T>,
     ) -> impl Strategy<Value = Cow<'static, [(Bytes<'static>, T)]>> {
-        let pairs = prop::collection::vec((bytes().prop_map(Bytes::from), value), 0..6);
+        let pairs = prop::collection::vec((name, value), 0..6);
         // Each name once, in an order that is not that of the names.
         pairs.prop_map(|mut pairs| {
             let seen: BTreeMap<_, _> = pairs.drain(..).collect();
@@ -198,7 +205,11 @@ mod tests {
 
     /// An event with everything an event may have, more than any format carries.
     fn events() -> impl Strategy<Value = Event<'static>> {
-        let image = || pairs(value().prop_filter("no image has nulls", Option::is_some));
+        let field = || names(&[flat::OPERATION, flat::ID, flat::OCCURRED_AT]);
+        let image = || {
+            let value = value().prop_filter("no image has nulls", Option::is_some);
+            pairs(field(), value)
+        };
         let id = prop_oneof![
             any::<u64>().prop_map(|id| id.to_string().into_bytes()),
             bytes()
@@ -207,9 +218,10 @@ mod tests {
             any::<i64>().prop_map(i128::from),
             any::<u64>().prop_map(i128::from),
         ]);
-        let meta = pairs(bytes().prop_map(Bytes::from));
+        // One named like the operation or the time makes another event of it, or none.
+        let meta = pairs(names(&[flat::ID]), bytes().prop_map(Bytes::from));
         let texts = (bytes(), id, operation());
-        let fields = (pairs((value(), value())), image(), image());
+        let fields = (pairs(field(), (value(), value())), image(), image());
         (texts, fields, any::<bool>(), version, meta).prop_map(
             |((entity, id, operation), (changes, before, after), touch, version, meta)| {
                 let changes = changes.into_owned().into_iter();
@@ -370,14 +382,21 @@ mod tests {
     fn carried_flat<'e>(event: Event<'e>) -> Event<'e> {
         let text = |(field, value): &(Bytes<'e>, Value<'e>)| {
             let (_, text) = value.clone()?;
-            Some((field.clone(), text))
+            // The event has these itself.
+            let is_own = [flat::OPERATION, flat::ID, flat::OCCURRED_AT].contains(&&**field);
+            (!is_own).then(|| (field.clone(), text))
         };
         let fields = event.after.iter().filter_map(text);
         let mut pairs: Vec<Pair> = match event.operation {
             Operation::Delete => Vec::new(),
             _ => fields.collect(),
         };
+        let mut id = event.id.clone();
         for (name, value) in event.meta.iter() {
+            if **name == *flat::ID {
+                id = value.clone();
+                continue;
+            }
             match pairs.iter_mut().find(|pair| pair.0 == *name) {
                 Some(pair) => pair.1 = value.clone(),
                 None => pairs.push((name.clone(), value.clone())),
@@ -387,6 +406,7 @@ mod tests {
         let (meta, fields) = pairs.into_iter().partition::<Vec<_>, _>(|_| is_delete);
         let fields = fields.into_iter();
         Event {
+            id,
             changes: Cow::Borrowed(&[]),
             before: Cow::Borrowed(&[]),
             after: fields

@@ -177,14 +177,20 @@ impl Consuming<'_, '_> {
         let lists = [Standing::Held, Standing::Free, Standing::Silent];
         let is_late = self.act.pending().is_some_and(|pending| {
             let mut tails = lists.into_iter().filter_map(|list| pending.tail(list));
-            let delayed = pending.delayed().next();
-            let delayed = delayed.and_then(|(_, lane)| pending.first(lane));
             tails.any(|lane| lane.at > now_ms)
-                || delayed.is_some_and(|first| pending.failed_after(first.id, now_ms))
         });
-        if is_late {
+        if is_late || self.is_delay_late() {
             self.act.change(Op::Clamp);
         }
+    }
+
+    /// Whether the event that is due first after a delay failed later than now.
+    pub(super) fn is_delay_late(&self) -> bool {
+        self.act.pending().is_some_and(|pending| {
+            let delayed = pending.delayed().next();
+            let first = delayed.and_then(|(_, lane)| pending.first(lane));
+            first.is_some_and(|first| pending.failed_after(first.id, self.act.now_ms))
+        })
     }
 
     /// ORDER STREAM: whether it has the turn, or may take it. Then nobody else holds anything.

@@ -1,6 +1,6 @@
 //! Giving: lanes from their first event on, and new events.
 
-use super::super::lane::{Lane, flags};
+use super::super::lane::{Lane, Standing, flags};
 use super::super::op::{End, Op};
 use super::super::refusal::Refusal;
 use super::super::settings::Order;
@@ -67,6 +67,8 @@ impl Consuming<'_, '_> {
         if lane.held > 0 {
             return Ok(false);
         }
+        // One that stands among those that are due was due before the clock went back.
+        let due = (lane.standing != Standing::Delayed).then_some(first.id);
         let mut next = Some(first.id);
         let mut moved = false;
         while let Some(id) = next.filter(|_| self.left > 0 && !self.alone && !self.is_cut) {
@@ -85,7 +87,7 @@ impl Consuming<'_, '_> {
                 break;
             }
             let failure = pending.and_then(|pending| pending.failure(id));
-            if failure.is_some_and(|failure| failure.due_ms > self.act.now_ms) {
+            if due != Some(id) && failure.is_some_and(|failure| failure.due_ms > self.act.now_ms) {
                 break;
             }
             let failures = failure.map_or(0, |failure| failure.failures);

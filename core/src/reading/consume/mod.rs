@@ -388,13 +388,17 @@ impl Consuming<'_, '_> {
         {
             return false;
         }
-        self.oldest_due().is_some() || !self.waits_for_silent() && self.room() > 0
+        self.has_due() || !self.waits_for_silent() && self.room() > 0
     }
 
     /// Whether `read` would give something, without giving it, if it may.
     fn has_some(&mut self, last: Option<EventId>, stream: &mut impl Stream) -> bool {
-        self.oldest_due().is_some()
-            || self.first_of(Standing::Queued).is_some()
-            || self.has_new(last, stream)
+        self.has_due() || self.first_of(Standing::Queued).is_some() || self.has_new(last, stream)
+    }
+
+    /// Whether something is due. If the clock went back behind a failure, its delay begins again, which a call that may
+    /// change something sees to.
+    fn has_due(&self) -> bool {
+        self.oldest_due().is_some() || self.is_delay_late()
     }
 }

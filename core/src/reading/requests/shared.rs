@@ -93,9 +93,9 @@ impl Once {
 /// GROUP group or CURSOR name.
 pub fn reader<'a>(args: &mut Args<'a>) -> Result<(Kind, &'a [u8]), Error> {
     if args.keyword("GROUP") {
-        Ok((Kind::Group, name(args, "GROUP", "a group")?))
+        Ok((Kind::Group, kept_name(args, "GROUP", "a group")?))
     } else if args.keyword("CURSOR") {
-        Ok((Kind::Cursor, name(args, "CURSOR", "a name")?))
+        Ok((Kind::Cursor, kept_name(args, "CURSOR", "a name")?))
     } else {
         Err(not_among(args, "GROUP or CURSOR"))
     }
@@ -104,7 +104,7 @@ pub fn reader<'a>(args: &mut Args<'a>) -> Result<(Kind, &'a [u8]), Error> {
 /// GROUP group.
 pub fn group<'a>(args: &mut Args<'a>) -> Result<&'a [u8], Error> {
     match args.keyword("GROUP") {
-        true => name(args, "GROUP", "a group"),
+        true => kept_name(args, "GROUP", "a group"),
         false => Err(not_among(args, "GROUP")),
     }
 }
@@ -116,7 +116,27 @@ pub fn member<'a>(args: &mut Args<'a>) -> Result<(&'a [u8], &'a [u8]), Error> {
 
 /// A consumer's name, behind its group.
 pub fn consumer<'a>(args: &mut Args<'a>) -> Result<&'a [u8], Error> {
-    name(args, "GROUP", "a consumer")
+    kept_name(args, "GROUP", "a consumer")
+}
+
+/// The length of a name that the state of readers keeps.
+const MAX_NAME: usize = 1024;
+
+/// The name of a reader or consumer.
+fn kept_name<'a>(
+    args: &mut Args<'a>,
+    of: &'static str,
+    what: &'static str,
+) -> Result<&'a [u8], Error> {
+    let name = name(args, of, what)?;
+    match name.len() > MAX_NAME {
+        true => Err(Error::NameTooLong {
+            name: Quoted::new(name),
+            got: name.len(),
+            max: MAX_NAME,
+        }),
+        false => Ok(name),
+    }
 }
 
 /// A name, which must not be empty.

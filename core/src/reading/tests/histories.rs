@@ -52,6 +52,23 @@ proptest! {
     }
 }
 
+/// The clock goes back behind a failure, whose due time is in the future again: of an event that was due before that, and
+/// of one that an earlier event of its key kept from being due.
+#[test]
+fn what_was_due_before_the_clock_went_back_is_due_still() {
+    let added = (0, 0, 0, 1);
+    let begin = vec![added, added, added, (25, 0, 0, 1), (6, 3, 7, 1)];
+    let back = (27, 0, 0, 3050);
+    let first_fails = [(19, 3, 1, 12), back, (6, 0, 0, 16)];
+    let second_fails_and_first_is_done = [(19, 3, 1, 9), back, (17, 3, 1, 16)];
+    for order in 0..4 {
+        for end in [first_fails, second_fails_and_first_is_done] {
+            let steps = [begin.clone(), end.to_vec()].concat();
+            run(settings(order, 0, false, 3), steps);
+        }
+    }
+}
+
 /// Runs one history again: `STEPS` is what a failure shows, numbers in lines.
 #[test]
 fn one_history_again() {

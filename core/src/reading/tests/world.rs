@@ -349,10 +349,8 @@ impl World {
                 let (mut readers, mut stream) = (readers.clone(), self.stream.clone());
                 let outcome = readers.consume(&call(consumer), limits, self.now, &mut stream);
                 let outcome = outcome.unwrap();
-                // Events that come alone may be due, and all the same not be given.
-                let is_sure = self.settings.max_deliveries.is_none() && !self.went_back;
                 let got_on = outcome.delta.is_some() || !outcome.reply.is_empty();
-                assert!(got_on || !is_sure, "{consumer:?} is called for nothing");
+                assert!(got_on, "{consumer:?} is called for nothing");
                 let is_again = outcome.reply.missed.is_none();
                 assert!(may_get || is_again, "{consumer:?} may get something");
             }

@@ -1,0 +1,130 @@
+package dirtystreams
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+)
+
+// Code is the first word of a server's error. A Code is a target of [errors.Is]:
+//
+//	if errors.Is(err, dirtystreams.NotHeld) { … }
+type Code string
+
+// The codes of the module's errors.
+const (
+	NoDecl     Code = "NODECL"
+	NoReader   Code = "NOREADER"
+	NoEntity   Code = "NOENTITY"
+	NoPosition Code = "NOPOSITION"
+	NoRun      Code = "NORUN"
+	NotHeld    Code = "NOTHELD"
+	Exists     Code = "EXISTS"
+	BadValue   Code = "BADVALUE"
+	Full       Code = "FULL"
+	Limit      Code = "LIMIT"
+	WrongType  Code = "WRONGTYPE"
+	CrossSlot  Code = "CROSSSLOT"
+	TryAgain   Code = "TRYAGAIN"
+	NoPerm     Code = "NOPERM"
+	Err        Code = "ERR"
+)
+
+func (code Code) Error() string { return string(code) }
+
+// Error is a command that the server refused. Use [errors.As] to get it, or [errors.Is] with a [Code].
+type Error struct {
+	// Code is the error's first word.
+	Code Code
+	// Message is the rest of it.
+	Message string
+	// Command is the refused command's name.
+	Command string
+
+	cause error
+}
+
+func (e *Error) Error() string { return string(e.Code) + " " + e.Message }
+
+// Unwrap returns the error of the Redis client below.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Is reports whether the target is this error's [Code].
+func (e *Error) Is(target error) bool {
+	code, ok := target.(Code)
+	return ok && code == e.Code
+}
+
+// MissedError says that events were trimmed or deleted before a reader has read them.
+type MissedError struct {
+	Stream string
+	// Count is the number of events, or -1 if it is unknown.
+	Count int64
+}
+
+func (e *MissedError) Error() string {
+	if e.Count < 0 {
+		return fmt.Sprintf("dirtystreams: an unknown number of events of %q were missed", e.Stream)
+	}
+	return fmt.Sprintf("dirtystreams: %d events of %q were missed", e.Count, e.Stream)
+}
+
+type fatalError struct{ error }
+
+func (e fatalError) Unwrap() error { return e.error }
+
+// Fatal wraps the error of a handler whose event must not come again: it dies at once, whatever MAXDELIVERIES says.
+func Fatal(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fatalError{err}
+}
+
+func isFatal(err error) bool {
+	var fatal fatalError
+	return errors.As(err, &fatal)
+}
+
+// refusal returns the server's error as an *Error, and any other error unchanged.
+func refusal(command string, err error) error {
+	var ours *Error
+	var network net.Error
+	if err == nil || errors.As(err, &ours) || errors.As(err, &network) || errors.Is(err, io.EOF) {
+		return err
+	}
+	code, message, found := strings.Cut(err.Error(), " ")
+	if !found || len(code) < 2 || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		return err
+	}
+	return &Error{Code: Code(code), Message: message, Command: command, cause: err}
+}
+
+// outages are the errors after which a command is worth sending again, some time later.
+var outages = map[Code]bool{
+	"READONLY": true, "LOADING": true, "CLUSTERDOWN": true, TryAgain: true, "UNBLOCKED": true, "OOM": true,
+	"MASTERDOWN": true, "MOVED": true, "ASK": true, "BUSY": true,
+}
+
+// isOutage reports whether a reader should wait and go on, rather than end.
+func isOutage(err error) bool {
+	var refused *Error
+	if errors.As(err, &refused) {
+		return outages[refused.Code] || strings.HasPrefix(refused.Message, "max number of clients")
+	}
+	// A client that its program has closed does not come back.
+	text := err.Error()
+	return !strings.Contains(text, "client is closed") && !strings.Contains(text, "closed pool") && !isMalformed(err)
+}
+
+// malformedError says that a reply is not one of the module's.
+type malformedError struct{ what string }
+
+func (e malformedError) Error() string { return "dirtystreams: malformed reply: " + e.what }
+
+func isMalformed(err error) bool {
+	var malformed malformedError
+	return errors.As(err, &malformed)
+}

@@ -1,0 +1,3 @@
+module dirtystreams
+
+go 1.19

@@ -1,0 +1,11 @@
+module dirtystreams/redistest
+
+go 1.19
+
+require (
+	dirtystreams v0.0.0
+	github.com/gomodule/redigo v1.9.2
+	github.com/redis/go-redis/v9 v9.17.2
+)
+
+replace dirtystreams => ../

@@ -1,0 +1,5 @@
+"""`python -m dirty_streams.cli`."""
+
+from . import main
+
+main()
