@@ -11,13 +11,14 @@ import json
 import math
 import re
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import _msgpack
 from .errors import BadValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ._words import Fields, Name, Word
 
@@ -34,8 +35,10 @@ def encoded(fields: Fields, form: Word | None = None) -> tuple[Word, Word]:
 
     Raises:
         BadValueError: A float is NaN or infinite, or a text has no UTF-8.
-        TypeError: A value's type is unknown.
+        TypeError: They are no mapping, or a value's type is unknown.
     """
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"fields are a mapping, not a {type(fields).__name__}")
     for field, value in fields.items():
         _check(field, value)
     try:
