@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import dirty_streams as ds
@@ -153,6 +153,20 @@ def test_bytes_come_back_as_text_or_bytes(
     assert same(dict(event.after), state)
     assert same(dict(event.meta), meta)
     any_client.flush(THINGS, ds.delete(entity_id))
+
+
+@quick
+@example(value=86490.0)
+@example(value=-0.0)
+@example(value=1e16)
+@example(value=1e21)
+@example(value=0.00001)
+@example(value=1.5e-7)
+@given(value=finite | st.integers(-(2**63), 2**64 - 1) | st.lists(st.floats(-1e15, 1e15) | texts))
+def test_a_value_without_a_type_is_the_same_beside_bytes(any_client: ds.Client, value: Any) -> None:
+    any_client.flush(THINGS, ds.snapshot(1, {"plain": value, "raw": "x"}))
+    effects = any_client.flush(THINGS, ds.snapshot(1, {"plain": value, "raw": b"x"}))
+    assert effects == [ds.Effect.NONE]
 
 
 @quick
