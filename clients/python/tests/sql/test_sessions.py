@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +30,12 @@ from .models import Line, User, marks, order_tags
 
 class OwnSession(Session):
     pass
+
+
+def test_nothing_of_asyncio_is_imported_before_it_is_used() -> None:
+    """Since SQLAlchemy 2.1 its extra `asyncio` brings greenlet, without which the import fails."""
+    program = "import sys; sys.modules['greenlet'] = None; import dirty_streams.sqlalchemy"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def one_session(engine: Engine) -> Session:
