@@ -58,7 +58,7 @@ class _NotJsonError(Exception):
 
 def _with_plain_floats(fields: Fields) -> Fields:
     """The fields, with floats whose digits in JSON are those that the module gives a float of MessagePack."""
-    plain = {
+    plain: dict[Any, Value] = {
         field: _plain_float(value) for field, value in fields.items() if isinstance(value, float)
     }
     return {**fields, **plain} if plain else fields
