@@ -1,6 +1,7 @@
 package dirtystreams
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -145,12 +146,15 @@ func TestAReaderWaitsOutOutagesAndNothingElse(t *testing.T) {
 		"NOREADER there is no group": false, "NOPERM x": false, "ERR syntax": false, "redis: client is closed": false,
 		"redigo: get on closed pool": false, "WRONGTYPE x": false,
 	} {
-		if got := isOutage(refusal("", errors.New(text))); got != waits {
+		if got := IsOutage(refusal("", errors.New(text))); got != waits {
 			t.Errorf("%q is waited out: %v", text, got)
 		}
 	}
-	if !isOutage(io.EOF) {
+	if !IsOutage(io.EOF) || !IsOutage(context.DeadlineExceeded) {
 		t.Error("a lost connection is not waited out")
+	}
+	if IsOutage(nil) || IsOutage(fmt.Errorf("dial: %w", context.Canceled)) {
+		t.Error("a loop around a call that is told to end would go on")
 	}
 }
 

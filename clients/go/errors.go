@@ -1,6 +1,7 @@
 package dirtystreams
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -108,8 +109,13 @@ var outages = map[Code]bool{
 	"MASTERDOWN": true, "MOVED": true, "ASK": true, "BUSY": true,
 }
 
-// isOutage reports whether a reader should wait and go on, rather than end.
-func isOutage(err error) bool {
+// IsOutage reports whether an error tells that Redis is away, or not ready, so that the command is worth sending again
+// some time later: a lost connection, a failover, a moved slot. A [Worker] and a [Follower] wait these out by themselves.
+// A loop around another command looks at its own context, too: a call that takes longer than its deadline is an outage.
+func IsOutage(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
 	var refused *Error
 	if errors.As(err, &refused) {
 		return outages[refused.Code] || strings.HasPrefix(refused.Message, "max number of clients")

@@ -208,50 +208,8 @@ func (c *Client) texts(ctx context.Context, words []any) ([]string, error) {
 	return asTexts(reply)
 }
 
-// settings are what a reader must know of its group.
-type settings struct {
-	claim time.Duration
-	// order is NONE, ENTITY, STREAM or META, and meta the name of META.
-	order, meta string
-}
-
-// settings are those of a group. It is a NOREADER if there is no such group.
-func (c *Client) settings(ctx context.Context, stream, group string) (settings, error) {
-	reply, err := c.Do(ctx, "DIRTY.STATS", stream)
-	if err != nil {
-		return settings{}, err
-	}
-	stats, err := asMap(reply)
-	if err != nil {
-		return settings{}, err
-	}
-	readers, err := asArray(stats["readers"])
-	if err != nil {
-		return settings{}, err
-	}
-	for _, reader := range readers {
-		reader, err := asMap(reader)
-		if err != nil {
-			return settings{}, err
-		}
-		name, _ := asText(reader["name"])
-		kind, _ := asText(reader["kind"])
-		if name != group || kind != "group" {
-			continue
-		}
-		claim, err := asInt(reader["claim-ms"])
-		if err != nil {
-			return settings{}, err
-		}
-		order, err := asText(reader["order"])
-		if err != nil {
-			return settings{}, err
-		}
-		found := settings{claim: time.Duration(claim) * time.Millisecond}
-		found.order, found.meta, _ = strings.Cut(order, " ")
-		return found, nil
-	}
-	return settings{}, &Error{Code: NoReader, Message: fmt.Sprintf("there is no group %q on %q", group, stream), Command: "DIRTY.STATS"}
+func noGroup(stream, group string) error {
+	return &Error{Code: NoReader, Message: fmt.Sprintf("there is no group %q on %q", group, stream), Command: "DIRTY.STATS"}
 }
 
 // key is what ORDER keeps in order: of two events with one key, the later one waits for the earlier one.
@@ -334,7 +292,18 @@ func (c *Client) batch(ctx context.Context, words []any) (batch, error) {
 	return b, nil
 }
 
-// schemaFor is how events of T are read: as the client declares it, or else as the struct says.
-func schemaFor[T any](client *Client) *schema {
-	return client.ofType(reflect.TypeOf((*T)(nil)).Elem())
+// schemaFor is how events of T are read: as the client declares it, or else as the struct says; nil for [Fields].
+func schemaFor[T any](client *Client) (*schema, error) {
+	goType := reflect.TypeOf((*T)(nil)).Elem()
+	if goType == reflect.TypeOf(Fields(nil)) {
+		return nil, nil
+	}
+	if known := client.ofType(goType); known != nil {
+		return known, nil
+	}
+	known, err := schemaOf(goType)
+	if err != nil {
+		return nil, fmt.Errorf("dirtystreams: %w", err)
+	}
+	return known, nil
 }

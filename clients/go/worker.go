@@ -63,6 +63,10 @@ func (w *Worker[T]) Run(ctx context.Context) error {
 	if w.Client == nil || w.Handle == nil {
 		return errors.New("dirtystreams: a Worker requires Client and Handle")
 	}
+	known, err := schemaFor[T](w.Client)
+	if err != nil {
+		return err
+	}
 	consumers := atLeastOne(w.Consumers)
 	concurrency := w.Concurrency
 	if concurrency < 1 {
@@ -74,7 +78,7 @@ func (w *Worker[T]) Run(ctx context.Context) error {
 	var loops []func() error
 	for _, stream := range partitioned(w.Stream, w.Partitions, w.Only) {
 		for i := 0; i < consumers; i++ {
-			l := &loop[T]{Worker: w, stream: stream, consumer: consumerName(), turns: turns, known: schemaFor[T](w.Client)}
+			l := &loop[T]{Worker: w, stream: stream, consumer: consumerName(), turns: turns, known: known}
 			loops = append(loops, func() error { return l.run(ctx) })
 		}
 	}
@@ -140,7 +144,7 @@ const minOutage, maxOutage = 50 * time.Millisecond, 5 * time.Second
 
 // over waits after an error. It returns the error if waiting does not mend it, and false if the context has ended.
 func (o *outage) over(ctx context.Context, err error, logf func(string, ...any)) (bool, error) {
-	if !isOutage(err) {
+	if !IsOutage(err) {
 		return false, err
 	}
 	if o.wait == 0 {
