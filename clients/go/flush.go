@@ -50,14 +50,21 @@ type Flushed struct {
 
 // FlushOptions are the options of DIRTY.FLUSH.
 type FlushOptions struct {
-	Meta    map[string]string
-	Force   bool
+	// Meta goes with each event: who did it, and why.
+	Meta map[string]string
+	// Force applies the operations whatever their versions say.
+	Force bool
+	// Once is a token: if a flush with it has succeeded in the last OnceFor, nothing is done and its reply comes again.
 	Once    string
 	OnceFor time.Duration
-	Defer   string
-	Run     string
-	DryRun  bool
-	Ack     *Ack
+	// Defer is a token under which the flush waits for [Entity.Commit].
+	Defer string
+	// Run is a run of DIRTY.RECONCILE; [Entity.Reconcile] is easier.
+	Run string
+	// DryRun tells the effects and changes nothing.
+	DryRun bool
+	// Ack acknowledges events of a group in the same unit.
+	Ack *Ack
 }
 
 // Ack names events that are acknowledged with a flush, or nothing is done.

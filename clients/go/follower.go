@@ -69,6 +69,12 @@ func (f *Follower[T]) Run(ctx context.Context) error {
 	if f.Client == nil || f.Handle == nil {
 		return errors.New("dirtystreams: a Follower requires Client and Handle")
 	}
+	switch {
+	case f.Cursor != "" && (f.Position != "" || len(f.Positions) > 0 || len(f.Where) > 0):
+		return errors.New("dirtystreams: Position, Positions and Where are for a Follower without a Cursor; DeclareCursor takes From and Where")
+	case f.Cursor == "" && len(f.Snapshot) > 0:
+		return errors.New("dirtystreams: a Follower with a Snapshot requires a Cursor that was declared with it")
+	}
 	known, err := schemaFor[T](f.Client)
 	if err != nil {
 		return err

@@ -14,16 +14,24 @@ import (
 type Group struct {
 	Stream, Name string
 	// From is where a new group begins: "0", "$", an id, a time in ms, or "GROUP name" to take over a native group.
-	From          string
-	Order         string
-	Claim         time.Duration
-	MaxPending    int
+	From string
+	// Order is NONE, ENTITY, STREAM or "META name".
+	Order string
+	// Claim is the time after which the events of a silent consumer go to others.
+	Claim time.Duration
+	// MaxPending bounds the events that one consumer holds.
+	MaxPending int
+	// MaxDeliveries is the number of deliveries after which an event dies; without it none does.
 	MaxDeliveries int
-	Dead          string
-	OnDead        string
-	MinAge        time.Duration
+	// Dead is the key of the dead stream, by default the stream's with ":dead" behind it.
+	Dead string
+	// OnDead is SKIP, or PARK to let later events of a dead one's key wait for Redrive or Discard.
+	OnDead string
+	// MinAge is how old events must be to be delivered.
+	MinAge time.Duration
 	// Where are the words after WHERE: {"OPS", "IU", "ENTITY", "user"}.
-	Where    []string
+	Where []string
+	// Revision must rise with each change of the settings, if it is given.
 	Revision uint64
 	// Partitions declares the group at each of the n streams of an entity type with partitions.
 	Partitions int
@@ -37,7 +45,8 @@ type Cursor struct {
 	// Snapshot are the keys of declarations whose entities the cursor gets first, in place of From.
 	Snapshot []string
 	// Shard restricts it to the shard Shard[0] of Shard[1].
-	Shard    [2]int
+	Shard [2]int
+	// Dead, MinAge, Where and Revision are those of a [Group].
 	Dead     string
 	MinAge   time.Duration
 	Where    []string

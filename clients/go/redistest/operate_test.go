@@ -120,7 +120,16 @@ func TestAReaderThatCannotWorkDoesNotBegin(t *testing.T) {
 	type nameless struct{ Name string }
 	_, nilHandler := dirtystreams.ConsumeMany[User](b.ctx, b.Client, "user-changes", "mailer", nil)
 	_, noStruct := dirtystreams.ConsumeSingle(b.ctx, b.Client, "user-changes", "mailer", func([]*dirtystreams.Event[int]) error { return nil })
+	follow := func(f dirtystreams.Follower[User]) error {
+		f.Client, f.Stream, f.UntilHead = b.Client, "user-changes", true
+		f.Handle = batches(func(*dirtystreams.Batch[User]) error { return nil })
+		return f.Run(b.ctx)
+	}
+	b.must(b.DeclareCursor(b.ctx, dirtystreams.Cursor{Stream: "user-changes", Name: "copy", From: "0"}))
 	for what, err := range map[string]error{
+		"a cursor with WHERE":       follow(dirtystreams.Follower[User]{Cursor: "copy", Where: []string{"OPS", "D"}}),
+		"a cursor with a position":  follow(dirtystreams.Follower[User]{Cursor: "copy", Position: "$"}),
+		"a snapshot without cursor": follow(dirtystreams.Follower[User]{Snapshot: []string{"user"}}),
 		"a worker of no struct": (&dirtystreams.Worker[int]{Client: b.Client, Stream: "user-changes", Group: "mailer",
 			Handle: events(func(*dirtystreams.Event[int]) error { return nil })}).Run(b.ctx),
 		"a follower of a struct without an id": (&dirtystreams.Follower[nameless]{Client: b.Client, Stream: "user-changes",
