@@ -482,32 +482,23 @@ func TestPartitionsAreReadFairlyAndEachInOrder(t *testing.T) {
 		Streams: []dirtystreams.Stream{{Key: "member-changes", Payload: "FULL"}}})
 	b := on(t, shared, entity)
 	b.must(b.DeclareGroup(b.ctx, dirtystreams.Group{Stream: "member-changes", Name: "g", From: "0", Order: "ENTITY", Partitions: n}))
-	// Most entities are in the partition of user 0; one event waits in each of the others.
+	// Forty events are in the partition of user 0; one in each of the others comes while these are handled.
 	busy := dirtystreams.Partition("0", n)
-	var flushed []any
-	others := 0
-	for id, found := int64(0), 0; found < 40 || others < n-1; id++ {
+	var many, few, flushed []any
+	for id, quiet := int64(0), map[int]bool{busy: true}; len(many) < 40 || len(few) < n-1; id++ {
 		partition := dirtystreams.Partition(sprint(id), n)
 		switch {
-		case partition == busy && found < 40:
-			found++
-		case partition != busy && others < n-1:
-			others++
-		default:
-			continue
-		}
-		flushed = append(flushed, User{ID: id})
-	}
-	for i, effect := range b.flush(flushed...) {
-		if effect != dirtystreams.EffectInsert {
-			t.Fatal(i, effect)
+		case partition == busy && len(many) < 40:
+			many = append(many, User{ID: id})
+		case !quiet[partition]:
+			quiet[partition] = true
+			few = append(few, User{ID: id})
 		}
 	}
-	found, err := entity.Get(b.ctx, b.Client, flushed[0].(User).ID, flushed[len(flushed)-1].(User).ID, int64(-1))
-	if err != nil || found[0].ID != flushed[0].(User).ID || found[1].ID != flushed[len(flushed)-1].(User).ID || found[2] != nil {
-		t.Fatal(found, err)
-	}
+	flushed = append(append(flushed, many...), few...)
+	b.flush(many...)
 	var mutex sync.Mutex
+	var first sync.Once
 	var order []string
 	parallel := 0
 	allRead := func() bool {
@@ -518,14 +509,14 @@ func TestPartitionsAreReadFairlyAndEachInOrder(t *testing.T) {
 		}
 		return true
 	}
-	w := &dirtystreams.Worker[User]{Client: b.Client, Stream: "member-changes", Group: "g", Partitions: n, UntilIdle: true, Logf: b.log.add}
+	w := &dirtystreams.Worker[User]{Client: b.Client, Stream: "member-changes", Group: "g", Partitions: n, Block: 200 * time.Millisecond, Logf: b.log.add}
 	w.Handle = events(func(e *dirtystreams.Event[User]) error {
-		mutex.Lock()
-		if len(order) == 0 {
-			// Else a slow machine reads the others when the first one is through.
+		first.Do(func() {
+			b.flush(few...)
 			b.patiently("all partitions are read", allRead)
 			time.Sleep(100 * time.Millisecond)
-		}
+		})
+		mutex.Lock()
 		parallel++
 		if parallel > 1 {
 			t.Error("two handlers run at the same time")
@@ -538,7 +529,13 @@ func TestPartitionsAreReadFairlyAndEachInOrder(t *testing.T) {
 		mutex.Unlock()
 		return nil
 	})
-	b.must(nil, w.Run(b.ctx))
+	r := b.background(w.Run)
+	b.patiently("all are handled", func() bool {
+		mutex.Lock()
+		defer mutex.Unlock()
+		return len(order) == len(flushed)
+	})
+	b.must(nil, r.end())
 	last := 0
 	for i, stream := range order {
 		if stream != dirtystreams.PartitionKey("member-changes", busy, n) {
@@ -548,12 +545,16 @@ func TestPartitionsAreReadFairlyAndEachInOrder(t *testing.T) {
 	if len(order) != len(flushed) || last > 15 {
 		t.Errorf("%d events were handled; the last of a quiet partition was number %d", len(order), last)
 	}
+	found, err := entity.Get(b.ctx, b.Client, flushed[0].(User).ID, flushed[len(flushed)-1].(User).ID, int64(-1))
+	if err != nil || found[0].ID != flushed[0].(User).ID || found[1].ID != flushed[len(flushed)-1].(User).ID || found[2] != nil {
+		t.Fatal(found, err)
+	}
 	var scanned int
 	b.must(nil, entity.Scan(b.ctx, b.Client, func(*User) error { scanned++; return nil }))
 	if scanned != len(flushed) {
 		t.Error(scanned)
 	}
-	w.Only = []int{0, n - 1}
+	w.Only, w.UntilIdle = []int{0, n - 1}, true
 	b.must(nil, w.Run(b.ctx))
 }
 
