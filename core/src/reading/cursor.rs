@@ -233,7 +233,8 @@ impl Act<'_> {
             (Some(scan), Some(phase)) => scan.page > phase.at.page && position.id >= from,
             (None, Some(_)) | (Some(_), None) => false,
         };
-        if !is_new {
+        // Of one beyond it is asked, too: it may be of another primary, which had come farther.
+        if !is_new && position.id <= from {
             return Ok(false);
         }
         let last = match last {
@@ -248,6 +249,9 @@ impl Act<'_> {
         if !is_given(position.id, last, stream) {
             // Another stream gave it.
             self.lose_track();
+            return Ok(false);
+        }
+        if !is_new {
             return Ok(false);
         }
         if self.reader().is_some_and(|reader| reader.missed_unknown) {
