@@ -143,6 +143,7 @@ func TestAReaderWaitsOutOutagesAndNothingElse(t *testing.T) {
 		"LOADING Redis is loading": true, "CLUSTERDOWN Hash slot not served": true, "TRYAGAIN x": true, "UNBLOCKED x": true,
 		"OOM x": true, "MASTERDOWN x": true, "READONLY x": true, "MOVED 1 127.0.0.1:7000": true, "i/o timeout": true,
 		"ERR max number of clients reached": true, "EOF": true,
+		"BUSY Redis is busy running a script": true, "MISCONF no snapshot could be saved": true, "NOREPLICAS x": true,
 		"NOREADER there is no group": false, "NOPERM x": false, "ERR syntax": false, "redis: client is closed": false,
 		"redigo: get on closed pool": false, "WRONGTYPE x": false,
 	} {

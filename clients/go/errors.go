@@ -106,7 +106,7 @@ func refusal(command string, err error) error {
 // outages are the errors after which a command is worth sending again, some time later.
 var outages = map[Code]bool{
 	"READONLY": true, "LOADING": true, "CLUSTERDOWN": true, TryAgain: true, "UNBLOCKED": true, "OOM": true,
-	"MASTERDOWN": true, "MOVED": true, "ASK": true, "BUSY": true,
+	"MASTERDOWN": true, "MOVED": true, "ASK": true, "BUSY": true, "MISCONF": true, "NOREPLICAS": true,
 }
 
 // IsOutage reports whether an error tells that Redis is away, or not ready, so that the command is worth sending again

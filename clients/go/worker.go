@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -149,7 +150,7 @@ func (o *outage) over(ctx context.Context, err error, logf func(string, ...any))
 	}
 	if o.wait == 0 {
 		o.wait = minOutage
-		logf("dirtystreams: Redis is away: %v", err)
+		logf("dirtystreams: Redis is away: %v%s", err, hint(err))
 	} else if o.wait *= 2; o.wait > maxOutage {
 		o.wait = maxOutage
 	}
@@ -161,6 +162,15 @@ func (o *outage) over(ctx context.Context, err error, logf func(string, ...any))
 	case <-ctx.Done():
 		return false, nil
 	}
+}
+
+// hint tells of a frequent mistake: the Redis client waits for a reply shorter than BLOCK.
+func hint(err error) string {
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() && !errors.Is(err, context.DeadlineExceeded) {
+		return " (the Redis client's read time-out must be longer than Block)"
+	}
+	return ""
 }
 
 func (o *outage) ended() { o.wait = 0 }

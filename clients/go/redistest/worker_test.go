@@ -441,6 +441,18 @@ func TestErrorsThatWaitingDoesNotMendEndAWorker(t *testing.T) {
 	}
 }
 
+func TestATimeOutThatIsShorterThanBlockIsNamed(t *testing.T) {
+	b := on(t, shared, users())
+	b.mailer(dirtystreams.Group{})
+	doer, shut := connectFor(shared.Address, 300*time.Millisecond)
+	t.Cleanup(shut)
+	w := b.worker(func(context.Context, string) error { return nil })
+	w.Client, w.Block = dirtystreams.New(doer, users()), time.Second
+	r := b.background(w.Run)
+	b.patiently("it is told", func() bool { return b.log.has("read time-out must be longer than Block") })
+	b.must(nil, r.end())
+}
+
 func TestMissedEventsAreToldOf(t *testing.T) {
 	b := on(t, shared, users())
 	b.mailer(dirtystreams.Group{})
