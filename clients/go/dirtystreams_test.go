@@ -133,6 +133,10 @@ func TestAServersErrorHasItsCodeAndOthersHaveNone(t *testing.T) {
 			t.Errorf("%q became %q", told.text, err)
 		}
 	}
+	wrapped := fmt.Errorf("shop: %w", fmt.Errorf("redis: %w", errors.New("NOREADER there is no group")))
+	if err := refusal("", wrapped); !errors.Is(err, NoReader) || !errors.Is(err, wrapped) || IsOutage(err) {
+		t.Errorf("a Doer wraps its errors: %v", err)
+	}
 	if errors.Is(refusal("", errors.New("NODECL x")), NoReader) {
 		t.Error("a NODECL is a NOREADER")
 	}

@@ -96,11 +96,14 @@ func refusal(command string, err error) error {
 	if err == nil || errors.As(err, &ours) || errors.As(err, &network) || errors.Is(err, io.EOF) {
 		return err
 	}
-	code, message, found := strings.Cut(err.Error(), " ")
-	if !found || len(code) < 2 || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
-		return err
+	// A Doer may have wrapped what the server has said.
+	for said := err; said != nil; said = errors.Unwrap(said) {
+		code, message, found := strings.Cut(said.Error(), " ")
+		if found && len(code) > 1 && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
+			return &Error{Code: Code(code), Message: message, Command: command, cause: err}
+		}
 	}
-	return &Error{Code: Code(code), Message: message, Command: command, cause: err}
+	return err
 }
 
 // outages are the errors after which a command is worth sending again, some time later.
