@@ -183,8 +183,8 @@ func (c *Client) SeekSnapshot(ctx context.Context, stream, cursor string, keys .
 	return err
 }
 
-// Redrive brings dead events back to their group: all, or those that the selector names, such as
-// {"ENTITY", "user", "42"}. It returns how many come back.
+// Redrive brings dead events back to their group, and lets failed ones come at once: all, or those that the selector
+// names, such as {"ENTITY", "user", "42"}. It returns how many come back.
 func (c *Client) Redrive(ctx context.Context, stream, group string, selector ...string) (int64, error) {
 	return c.selected(ctx, "DIRTY.REDRIVE", stream, group, selector)
 }
