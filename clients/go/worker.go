@@ -54,7 +54,7 @@ type Worker[T any] struct {
 	Missed func(stream string, count int64)
 	// UntilIdle ends the worker when there is nothing for it to do; for tests and jobs.
 	UntilIdle bool
-	// Logf is told of failures, outages and lost events; log.Printf by default.
+	// Logf is told of failures, dead events, outages and lost events; log.Printf by default.
 	Logf func(format string, arguments ...any)
 }
 
@@ -537,16 +537,20 @@ func (l *loop[T]) handle(ctx context.Context, item *item) error {
 
 func (l *loop[T]) fail(ctx context.Context, item *item, why error) error {
 	for {
+		var fates []string
 		var err error
 		call, cancel := calling(ctx, 0)
 		if isFatal(why) || (l.Fatal != nil && l.Fatal(why)) {
-			_, err = l.Client.FailFatal(call, l.stream, l.Group, l.consumer, why.Error(), item.id)
+			fates, err = l.Client.FailFatal(call, l.stream, l.Group, l.consumer, why.Error(), item.id)
 		} else {
-			_, err = l.Client.Fail(call, l.stream, l.Group, l.consumer, why.Error(), l.delay(item.wire.Deliveries), item.id)
+			fates, err = l.Client.Fail(call, l.stream, l.Group, l.consumer, why.Error(), l.delay(item.wire.Deliveries), item.id)
 		}
 		cancel()
 		if err == nil {
 			l.outage.ended()
+			if len(fates) == 1 && fates[0] == "dead" {
+				l.logf("dirtystreams: event %s of %q is dead", item.id, l.stream)
+			}
 			return nil
 		}
 		if again, err := l.outage.over(ctx, err, l.logf); !again {

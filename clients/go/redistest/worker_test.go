@@ -140,6 +140,7 @@ func TestAnEventThatAlwaysFailsDiesAndIsRedriven(t *testing.T) {
 			dead.Dead.Reader != "mailer" || time.Since(dead.Dead.Last) > time.Minute {
 			t.Errorf("%s: %+v", name, dead.Dead)
 		}
+		b.patiently(name+": it is told", func() bool { return b.log.has(dead.Dead.ID + ` of "user-changes" is dead`) })
 		broken.Store(false)
 		b.flush(User{ID: 1, Name: "b"})
 		if n, err := b.Redrive(b.ctx, "user-changes", "mailer"); n != 1 || err != nil {
