@@ -1,6 +1,7 @@
 package dirtystreams
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -95,21 +96,29 @@ func refusal(command string, err error) error {
 	if err == nil || errors.As(err, &ours) || errors.As(err, &network) || errors.Is(err, io.EOF) {
 		return err
 	}
-	code, message, found := strings.Cut(err.Error(), " ")
-	if !found || len(code) < 2 || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
-		return err
+	// A Doer may have wrapped what the server has said.
+	for said := err; said != nil; said = errors.Unwrap(said) {
+		code, message, found := strings.Cut(said.Error(), " ")
+		if found && len(code) > 1 && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
+			return &Error{Code: Code(code), Message: message, Command: command, cause: err}
+		}
 	}
-	return &Error{Code: Code(code), Message: message, Command: command, cause: err}
+	return err
 }
 
 // outages are the errors after which a command is worth sending again, some time later.
 var outages = map[Code]bool{
 	"READONLY": true, "LOADING": true, "CLUSTERDOWN": true, TryAgain: true, "UNBLOCKED": true, "OOM": true,
-	"MASTERDOWN": true, "MOVED": true, "ASK": true, "BUSY": true,
+	"MASTERDOWN": true, "MOVED": true, "ASK": true, "BUSY": true, "MISCONF": true, "NOREPLICAS": true,
 }
 
-// isOutage reports whether a reader should wait and go on, rather than end.
-func isOutage(err error) bool {
+// IsOutage reports whether an error tells that Redis is away, or not ready, so that the command is worth sending again
+// some time later: a lost connection, a failover, a moved slot. A [Worker] and a [Follower] wait these out by themselves.
+// A loop around another command looks at its own context, too: a call that takes longer than its deadline is an outage.
+func IsOutage(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
 	var refused *Error
 	if errors.As(err, &refused) {
 		return outages[refused.Code] || strings.HasPrefix(refused.Message, "max number of clients")
