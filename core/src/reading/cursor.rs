@@ -102,6 +102,7 @@ impl Walk<'_> {
             young_until: None,
         };
         let mut gap = 0u64;
+        let mut goes_back = false;
         let too_young = now_ms.saturating_sub(self.min_age_ms);
         let mut passed = 0u32;
         stream.scan(self.from, &mut |entry: &dyn Entry| {
@@ -118,6 +119,9 @@ impl Walk<'_> {
             let between = id.seq.saturating_sub(walked.position.seq).saturating_sub(1);
             if between > 0 && entry.is_event() {
                 gap = gap.saturating_add(between);
+            }
+            if walked.position == self.from && id.seq <= self.from.seq {
+                goes_back = entry.is_event();
             }
             walked.position = id;
             let takes = (self.filter.is_empty() || entry.passes(self.filter))
@@ -137,6 +141,9 @@ impl Walk<'_> {
         if gap > 0 {
             // What the server does not tell, nobody knows.
             walked.missed = stream.info().ok().map(|info| gap.min(info.lost()));
+        }
+        if goes_back && is_of_another(self.from, stream) {
+            walked.missed = None;
         }
         walked
     }
@@ -203,6 +210,14 @@ pub(super) fn is_given(id: EventId, last: EventId, stream: &mut impl Stream) -> 
                 && after.is_none_or(|(after, _)| id.seq < after.seq)
         }
     }
+}
+
+/// Whether a position is of another stream, if the first event behind it has a seq that is not higher: its own entry is
+/// not there. Nobody can have called while the other stream was shorter than this one, or all would know.
+pub(super) fn is_of_another(from: EventId, stream: &mut impl Stream) -> bool {
+    // As above: these are nobody's seqs.
+    let counts = from.seq != 0 && from.seq != u64::MAX;
+    counts && stream.last_up_to(from).map(|(id, _)| id) != Some(from)
 }
 
 impl Act<'_> {

@@ -25,6 +25,7 @@ mod pipeline;
 mod poison;
 mod policy;
 mod read;
+mod seqs_twice;
 mod snapshots;
 mod stats;
 mod waking;

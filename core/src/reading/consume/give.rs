@@ -1,5 +1,6 @@
 //! Giving: lanes from their first event on, and new events.
 
+use super::super::cursor::is_of_another;
 use super::super::lane::{Lane, Standing, flags};
 use super::super::op::{End, Op};
 use super::super::refusal::Refusal;
@@ -171,6 +172,7 @@ impl Consuming<'_, '_> {
         let start = self.act.position();
         let mut position = start;
         let (mut rejected, mut gap, mut more) = (0u64, 0u64, false);
+        let mut goes_back = false;
         let is_unknown = self
             .act
             .reader()
@@ -213,6 +215,9 @@ impl Consuming<'_, '_> {
             if between > 0 && entry.is_event() {
                 gap = gap.saturating_add(between);
             }
+            if position == start && id.seq <= start.seq {
+                goes_back = entry.is_event();
+            }
             position = id;
             verdict
         });
@@ -221,6 +226,13 @@ impl Consuming<'_, '_> {
                 id: position,
                 rejected,
             });
+        }
+        if goes_back && !is_unknown && is_of_another(start, stream) {
+            self.act.change(Op::Missed {
+                n: 0,
+                unknown: true,
+            });
+            return more;
         }
         // Ids made by hand count nothing: no more are gone than were ever added.
         if gap > 0 && !is_unknown {
