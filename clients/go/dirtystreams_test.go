@@ -155,8 +155,21 @@ func TestAReaderWaitsOutOutagesAndNothingElse(t *testing.T) {
 			t.Errorf("%q is waited out: %v", text, got)
 		}
 	}
+	exhausted := errors.New("redigo: connection pool exhausted")
+	if err := refusal("", exhausted); !IsOutage(err) || !errors.Is(err, exhausted) || err.Error() != exhausted.Error() {
+		t.Error(err)
+	}
 	if !IsOutage(io.EOF) || !IsOutage(context.DeadlineExceeded) {
 		t.Error("a lost connection is not waited out")
+	}
+	for _, err := range []error{errors.New("no template"), fmt.Errorf("dirtystreams: %w", errors.New("nothing is declared for int")),
+		malformedError{"x"}, &MissedError{"s", 1}} {
+		if IsOutage(err) {
+			t.Errorf("%v is waited out", err)
+		}
+	}
+	if null := errors.New("redis: nil"); refusal("", null) != null || IsOutage(null) {
+		t.Error("a null is waited out")
 	}
 	if IsOutage(nil) || IsOutage(fmt.Errorf("dial: %w", context.Canceled)) {
 		t.Error("a loop around a call that is told to end would go on")
@@ -205,7 +218,8 @@ func TestFormsOfRepliesThatAreNotTheModulesAreErrors(t *testing.T) {
 		"no delivery":  second(parseWire(`{"id":"1-1","deliveries":"many"}`)),
 		"a nested nil": second(asTexts([]any{nil})),
 	} {
-		if !isMalformed(err) {
+		var malformed malformedError
+		if !errors.As(err, &malformed) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
