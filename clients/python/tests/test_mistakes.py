@@ -140,6 +140,7 @@ def test_exceptions_may_be_one_or_any_list(client: ds.Client, fatal: Any) -> Non
     assert fates == ["dead"]
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_processes_and_threads_that_share_a_worker_are_consumers_of_their_own(
     server: Server, client: ds.Client
 ) -> None:
