@@ -245,7 +245,7 @@ impl Act<'_> {
         let is_new = match (&position.scan, &phase) {
             (None, None) => position.id > from,
             // Of one page only the whole can be acknowledged, with the events before it.
-            (Some(scan), Some(phase)) => scan.page > phase.at.page && position.id >= from,
+            (Some(scan), Some(phase)) => scan.follows(&phase.at) && position.id >= from,
             (None, Some(_)) | (Some(_), None) => false,
         };
         // Of one beyond it is asked, too: it may be of another primary, which had come farther.
