@@ -191,7 +191,10 @@ install_node() {
     rm -f "$target"/*.[jt]s
     cp ./*.[jt]s ./*.json "$target"
     cd "$target"
-    npm ci --cache "$target/cache" --prefer-offline --loglevel error --no-audit --no-fund
+    cmp -s package-lock.json installed.lock || {
+        npm ci --cache "$target/cache" --prefer-offline --loglevel error --no-audit --no-fund
+        cp package-lock.json installed.lock
+    }
     export DIRECTORY=$folder/directory.json
     worker=(node mailer.js)
 }

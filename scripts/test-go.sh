@@ -25,5 +25,32 @@ go test -race "$@" ./...
 cd redistest
 export GOFLAGS="-mod=mod -modfile=$target/go.mod"
 go vet -race -tags=redigo ./...
-go test -race -tags=redigo "$@" ./...
-newer go test "$@" ./...
+if [ $# -gt 0 ]; then
+    go test -race -tags=redigo "$@" ./...
+    newer go test "$@" ./...
+    exit
+fi
+# The tests mostly wait, so both libraries have their turn at the same time, and the cluster, too.
+go test -race -tags=redigo -c -o "$target/redigo.test" .
+newer go test -c -o "$target/go-redis.test" .
+declare -A running=()
+begin() {
+    newer "${@:2}" -test.timeout 10m >"$target/$1.out" 2>&1 &
+    running[$1]=$!
+}
+begin redigo "$target/redigo.test"
+begin go-redis "$target/go-redis.test" -test.skip Failover
+begin cluster "$target/go-redis.test" -test.run Failover
+failed=
+for name in redigo go-redis cluster; do
+    code=0
+    wait "${running[$name]}" || code=$?
+    ! grep -q 'no tests to run' "$target/$name.out" || code=1
+    if [ $code -eq 0 ]; then
+        echo "ok  	dirtystreams/redistest, $name"
+    else
+        failed="$failed $name"
+        cat "$target/$name.out"
+    fi
+done
+[ -z "$failed" ] || die "the tests failed:$failed"

@@ -57,7 +57,7 @@ installed bare
 
 cd "$target/tests"
 installed newest
-"$tools/pytest" --quiet --no-header -p no:cacheprovider -n 2 --dist loadfile "$@"
+"$tools/pytest" --quiet --no-header -p no:cacheprovider -n 2 --dist worksteal "$@"
 [ $# -eq 0 ] || exit 0
 installed oldest
 "$target/oldest/bin/pytest" --quiet --no-header -p no:cacheprovider \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs README's program in each language, and the worker's loop of docs/reading.md, as they stand there but for the server:
-# each prints what is saved, acknowledges it, and leaves at Ctrl-C.
+# each prints what is saved, acknowledges it, and leaves at Ctrl-C. guides.py runs the programs of the guides.
 set -euo pipefail
 . "$(dirname "$0")/server.sh"
 . "$root/scripts/languages.sh"
@@ -63,4 +63,8 @@ runs README.md 'insert user 43 map[]' "$target/go/readme"
 
 shown docs/reading.md python | sed "s/redis\.Redis(/&port=$port, /" >"$folder/loop.py"
 runs docs/reading.md 'insert user 43 {}' "${python[@]}" "$folder/loop.py"
+
+mkdir "$folder/guides"
+cli FLUSHALL >>"$folder/remarks"
+(cd "$folder/guides" && REDIS_URL=redis://127.0.0.1:$port "${python[@]}" "$root/scripts/guides.py")
 echo "test-readme: the programs of README and Reading printed the event, acknowledged it and left."

@@ -2,6 +2,7 @@ package dirtystreams
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -39,17 +40,27 @@ func ConsumeMany[T any](ctx context.Context, client *Client, stream, group strin
 }
 
 func newConsumer[T any](ctx context.Context, client *Client, stream, group string, handle func(events []*Event[T]) error) (*Consumer[T], settings, error) {
+	if client == nil || handle == nil {
+		return nil, settings{}, errors.New("dirtystreams: a Consumer requires a client and a handler")
+	}
+	known, err := schemaFor[T](client)
+	if err != nil {
+		return nil, settings{}, err
+	}
 	found, err := client.settings(ctx, stream, group)
 	if err != nil {
 		return nil, settings{}, err
 	}
-	return &Consumer[T]{client: client, stream: stream, group: group, name: consumerName(), handle: handle,
-		known: schemaFor[T](client)}, found, nil
+	return &Consumer[T]{client: client, stream: stream, group: group, name: consumerName(), handle: handle, known: known},
+		found, nil
 }
 
 // Consume waits for events, hands at most count of them to the handler in one call, and acknowledges them when it has
 // returned nil. If it returns an error, Consume does so too, and these events come again, to the next call or, after
 // CLAIM, to another consumer. Without events the handler is not called. A block of 0 does not wait.
+//
+// An event that does not fit the struct is an error, too. It alone fails and comes again after ten seconds, and the other ones
+// with the next call.
 //
 // Events that were trimmed or deleted unread are a *[MissedError], which Consume returns after it has handled the
 // events that are there.
@@ -64,6 +75,9 @@ func (c *Consumer[T]) Consume(ctx context.Context, count int, block time.Duratio
 	ids := make([]string, len(batch.events))
 	for i, wire := range batch.events {
 		if events[i], err = typedEvent[T](wire, c.stream, c.known); err != nil {
+			if failErr := c.Fail(ctx, events[i], err, 10*time.Second); failErr != nil {
+				return failErr
+			}
 			return err
 		}
 		ids[i] = events[i].ID
@@ -87,6 +101,21 @@ func (c *Consumer[T]) Ack(ctx context.Context, event *Event[T]) error {
 	_, err := c.client.Ack(ctx, c.stream, c.group, c.name, event.ID)
 	return err
 }
+
+// Fail gives an event back, which comes again after the delay, or dies by MAXDELIVERIES; with [Fatal] it dies at once. In a
+// group with an ORDER, the later events of its key are given back with it.
+func (c *Consumer[T]) Fail(ctx context.Context, event *Event[T], why error, delay time.Duration) error {
+	var err error
+	if isFatal(why) {
+		_, err = c.client.FailFatal(ctx, c.stream, c.group, c.name, why.Error(), event.ID)
+	} else {
+		_, err = c.client.Fail(ctx, c.stream, c.group, c.name, why.Error(), delay, event.ID)
+	}
+	return err
+}
+
+// Name is the consumer's name in the group.
+func (c *Consumer[T]) Name() string { return c.name }
 
 // Hold says that the handler still works on its events, so that CLAIM begins again for them.
 func (c *Consumer[T]) Hold(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package dirtystreams
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -132,6 +133,10 @@ func TestAServersErrorHasItsCodeAndOthersHaveNone(t *testing.T) {
 			t.Errorf("%q became %q", told.text, err)
 		}
 	}
+	wrapped := fmt.Errorf("shop: %w", fmt.Errorf("redis: %w", errors.New("NOREADER there is no group")))
+	if err := refusal("", wrapped); !errors.Is(err, NoReader) || !errors.Is(err, wrapped) || IsOutage(err) {
+		t.Errorf("a Doer wraps its errors: %v", err)
+	}
 	if errors.Is(refusal("", errors.New("NODECL x")), NoReader) {
 		t.Error("a NODECL is a NOREADER")
 	}
@@ -142,15 +147,32 @@ func TestAReaderWaitsOutOutagesAndNothingElse(t *testing.T) {
 		"LOADING Redis is loading": true, "CLUSTERDOWN Hash slot not served": true, "TRYAGAIN x": true, "UNBLOCKED x": true,
 		"OOM x": true, "MASTERDOWN x": true, "READONLY x": true, "MOVED 1 127.0.0.1:7000": true, "i/o timeout": true,
 		"ERR max number of clients reached": true, "EOF": true,
+		"BUSY Redis is busy running a script": true, "MISCONF no snapshot could be saved": true, "NOREPLICAS x": true,
 		"NOREADER there is no group": false, "NOPERM x": false, "ERR syntax": false, "redis: client is closed": false,
 		"redigo: get on closed pool": false, "WRONGTYPE x": false,
 	} {
-		if got := isOutage(refusal("", errors.New(text))); got != waits {
+		if got := IsOutage(refusal("", errors.New(text))); got != waits {
 			t.Errorf("%q is waited out: %v", text, got)
 		}
 	}
-	if !isOutage(io.EOF) {
+	exhausted := errors.New("redigo: connection pool exhausted")
+	if err := refusal("", exhausted); !IsOutage(err) || !errors.Is(err, exhausted) || err.Error() != exhausted.Error() {
+		t.Error(err)
+	}
+	if !IsOutage(io.EOF) || !IsOutage(context.DeadlineExceeded) {
 		t.Error("a lost connection is not waited out")
+	}
+	for _, err := range []error{errors.New("no template"), fmt.Errorf("dirtystreams: %w", errors.New("nothing is declared for int")),
+		malformedError{"x"}, &MissedError{"s", 1}} {
+		if IsOutage(err) {
+			t.Errorf("%v is waited out", err)
+		}
+	}
+	if null := errors.New("redis: nil"); refusal("", null) != null || IsOutage(null) {
+		t.Error("a null is waited out")
+	}
+	if IsOutage(nil) || IsOutage(fmt.Errorf("dial: %w", context.Canceled)) {
+		t.Error("a loop around a call that is told to end would go on")
 	}
 }
 
@@ -196,7 +218,8 @@ func TestFormsOfRepliesThatAreNotTheModulesAreErrors(t *testing.T) {
 		"no delivery":  second(parseWire(`{"id":"1-1","deliveries":"many"}`)),
 		"a nested nil": second(asTexts([]any{nil})),
 	} {
-		if !isMalformed(err) {
+		var malformed malformedError
+		if !errors.As(err, &malformed) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

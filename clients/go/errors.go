@@ -1,6 +1,7 @@
 package dirtystreams
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -95,36 +96,54 @@ func refusal(command string, err error) error {
 	if err == nil || errors.As(err, &ours) || errors.As(err, &network) || errors.Is(err, io.EOF) {
 		return err
 	}
-	code, message, found := strings.Cut(err.Error(), " ")
-	if !found || len(code) < 2 || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+	// A Doer may have wrapped what the server has said.
+	for said := err; said != nil; said = errors.Unwrap(said) {
+		code, message, found := strings.Cut(said.Error(), " ")
+		if found && len(code) > 1 && strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
+			return &Error{Code: Code(code), Message: message, Command: command, cause: err}
+		}
+	}
+	if errors.Is(err, context.Canceled) || err.Error() == "redis: nil" { // go-redis's word for a null
 		return err
 	}
-	return &Error{Code: Code(code), Message: message, Command: command, cause: err}
+	return unanswered{err}
 }
+
+// unanswered is an error of the Redis client, such as a pool that is exhausted. Its kind is unknown here.
+type unanswered struct{ error }
+
+func (e unanswered) Unwrap() error { return e.error }
 
 // outages are the errors after which a command is worth sending again, some time later.
 var outages = map[Code]bool{
 	"READONLY": true, "LOADING": true, "CLUSTERDOWN": true, TryAgain: true, "UNBLOCKED": true, "OOM": true,
-	"MASTERDOWN": true, "MOVED": true, "ASK": true, "BUSY": true,
+	"MASTERDOWN": true, "MOVED": true, "ASK": true, "BUSY": true, "MISCONF": true, "NOREPLICAS": true,
 }
 
-// isOutage reports whether a reader should wait and go on, rather than end.
-func isOutage(err error) bool {
+// IsOutage reports whether an error tells that Redis is away, or not ready, so that the command is worth sending again
+// some time later: a lost connection, a failover, a moved slot. A [Worker] and a [Follower] wait these out by themselves.
+// A loop around another command looks at its own context, too: a call that takes longer than its deadline is an outage.
+//
+// It is meant for errors of this package: a handler's own errors are none.
+func IsOutage(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
 	var refused *Error
 	if errors.As(err, &refused) {
 		return outages[refused.Code] || strings.HasPrefix(refused.Message, "max number of clients")
 	}
+	var network net.Error
+	var lost unanswered
+	if !errors.As(err, &network) && !errors.As(err, &lost) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return false
+	}
 	// A client that its program has closed does not come back.
 	text := err.Error()
-	return !strings.Contains(text, "client is closed") && !strings.Contains(text, "closed pool") && !isMalformed(err)
+	return !strings.Contains(text, "client is closed") && !strings.Contains(text, "closed pool")
 }
 
 // malformedError says that a reply is not one of the module's.
 type malformedError struct{ what string }
 
 func (e malformedError) Error() string { return "dirtystreams: malformed reply: " + e.what }
-
-func isMalformed(err error) bool {
-	var malformed malformedError
-	return errors.As(err, &malformed)
-}

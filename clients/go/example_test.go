@@ -126,6 +126,47 @@ func ExampleFollower() {
 	// map[42:Alice] <nil>
 }
 
+// A flush may wait until a SQL transaction has committed.
+func ExampleEntity_Commit() {
+	ctx := context.Background()
+	client := dirtystreams.New(doer, users)
+	token := "tx-1" // stored with the rows, so that another process can finish what this one has begun
+	bob := User{ID: 43, Name: "Bob", Balance: "0"}
+	if _, err := client.FlushWith(ctx, dirtystreams.FlushOptions{Defer: token}, bob); err != nil {
+		log.Fatal(err) // nothing can be saved while Redis is away
+	}
+	// Here the transaction commits; if it fails, users.Abort drops the flush.
+	effects, err := users.Commit(ctx, client, token)
+	fmt.Println(effects, err)
+
+	late, err := users.Deferred(ctx, client, time.Minute, 0) // what writers that have crashed left
+	fmt.Println(late, err)
+	// Output:
+	// [[insert]] <nil>
+	// [] <nil>
+}
+
+// An operator's program, or a test, asks how far a group is.
+func ExampleClient_Stats() {
+	ctx := context.Background()
+	client := dirtystreams.New(doer, users)
+	if _, err := client.Declare(ctx); err != nil {
+		log.Fatal(err)
+	}
+	group := dirtystreams.Group{Stream: "user-changes", Name: "audit", From: "$", Order: "ENTITY"}
+	if _, err := client.DeclareGroup(ctx, group); err != nil {
+		log.Fatal(err)
+	}
+	stats, err := client.Stats(ctx, "user-changes")
+	if err != nil {
+		log.Fatal(err)
+	}
+	audit := stats.Reader("audit")
+	fmt.Println(audit.Lag, audit.Pending, audit.Order, audit.Claim)
+	// Output:
+	// 0 0 ENTITY 1m0s
+}
+
 // Member has the tags of FluxaORM, which are read as they are.
 type Member struct {
 	ID    uint64 `orm:"dirty=Members,NewMembers:add"`

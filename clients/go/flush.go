@@ -27,6 +27,8 @@ const (
 	EffectTouch    Effect = "touch"
 	EffectSeed     Effect = "seed"
 	EffectDeferred Effect = "deferred"
+	// EffectUnreadable is that of [Entity.Commit] alone.
+	EffectUnreadable Effect = "unreadable"
 )
 
 // Operation is one operation of a flush, made by the methods of an [Entity].
@@ -48,14 +50,21 @@ type Flushed struct {
 
 // FlushOptions are the options of DIRTY.FLUSH.
 type FlushOptions struct {
-	Meta    map[string]string
-	Force   bool
+	// Meta goes with each event: who did it, and why.
+	Meta map[string]string
+	// Force applies the operations whatever their versions say.
+	Force bool
+	// Once is a token: if a flush with it has succeeded in the last OnceFor, nothing is done and its reply comes again.
 	Once    string
 	OnceFor time.Duration
-	Defer   string
-	Run     string
-	DryRun  bool
-	Ack     *Ack
+	// Defer is a token under which the flush waits for [Entity.Commit].
+	Defer string
+	// Run is a run of DIRTY.RECONCILE; [Entity.Reconcile] is easier.
+	Run string
+	// DryRun tells the effects and changes nothing.
+	DryRun bool
+	// Ack acknowledges events of a group in the same unit.
+	Ack *Ack
 }
 
 // Ack names events that are acknowledged with a flush, or nothing is done.
@@ -246,6 +255,17 @@ func (c *Client) Flush(ctx context.Context, entities ...any) ([]Effect, error) {
 	return effects, err
 }
 
+// All are the elements of a slice as arguments of [Client.Flush], which takes entities of any types:
+//
+//	client.Flush(ctx, dirtystreams.All(rows)...)
+func All[T any](entities []T) []any {
+	arguments := make([]any, len(entities))
+	for i, entity := range entities {
+		arguments[i] = entity
+	}
+	return arguments
+}
+
 // FlushWith is [Client.Flush] with options, which also tells the changed fields and the events.
 func (c *Client) FlushWith(ctx context.Context, options FlushOptions, entities ...any) ([]Flushed, error) {
 	return c.flush(ctx, options, options.Defer == "", entities)
@@ -298,8 +318,13 @@ func (c *Client) units(entities []any) ([]*unit, error) {
 			for value.Kind() == reflect.Pointer && !value.IsNil() {
 				value = value.Elem()
 			}
-			if !value.IsValid() || c.ofType(value.Type()) == nil {
-				return nil, fmt.Errorf("nothing is declared for %T", entity)
+			switch {
+			case !value.IsValid() || value.Kind() == reflect.Pointer:
+				return nil, fmt.Errorf("nil cannot be flushed (%T)", entity)
+			case value.Kind() == reflect.Slice || value.Kind() == reflect.Array:
+				return nil, fmt.Errorf("a %T is not an entity; flush its elements: Flush(ctx, dirtystreams.All(…)...)", entity)
+			case c.ofType(value.Type()) == nil:
+				return nil, fmt.Errorf("nothing is declared for %T; give its Entity to New or Declare", entity)
 			}
 			operation = c.ofType(value.Type()).whole("SNAPSHOT", value)
 		}

@@ -69,6 +69,16 @@ func (f *Follower[T]) Run(ctx context.Context) error {
 	if f.Client == nil || f.Handle == nil {
 		return errors.New("dirtystreams: a Follower requires Client and Handle")
 	}
+	switch {
+	case f.Cursor != "" && (f.Position != "" || len(f.Positions) > 0 || len(f.Where) > 0):
+		return errors.New("dirtystreams: Position, Positions and Where are for a Follower without a Cursor; DeclareCursor takes From and Where")
+	case f.Cursor == "" && len(f.Snapshot) > 0:
+		return errors.New("dirtystreams: a Follower with a Snapshot requires a Cursor that was declared with it")
+	}
+	known, err := schemaFor[T](f.Client)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	turn := make(chan struct{}, 1)
@@ -80,7 +90,7 @@ func (f *Follower[T]) Run(ctx context.Context) error {
 	}
 	var loops []func() error
 	for i, stream := range partitioned(f.Stream, f.Partitions, only) {
-		r := &following[T]{Follower: f, stream: stream, turn: turn, known: schemaFor[T](f.Client),
+		r := &following[T]{Follower: f, stream: stream, turn: turn, known: known,
 			snapshot: inPartition(f.Snapshot, only[i], f.Partitions), from: f.Position}
 		if position, ok := f.Positions[stream]; ok {
 			r.from = position

@@ -14,16 +14,24 @@ import (
 type Group struct {
 	Stream, Name string
 	// From is where a new group begins: "0", "$", an id, a time in ms, or "GROUP name" to take over a native group.
-	From          string
-	Order         string
-	Claim         time.Duration
-	MaxPending    int
+	From string
+	// Order is NONE, ENTITY, STREAM or "META name".
+	Order string
+	// Claim is the time after which the events of a silent consumer go to others.
+	Claim time.Duration
+	// MaxPending bounds the events that one consumer holds.
+	MaxPending int
+	// MaxDeliveries is the number of deliveries after which an event dies; without it none does.
 	MaxDeliveries int
-	Dead          string
-	OnDead        string
-	MinAge        time.Duration
+	// Dead is the key of the dead stream, by default the stream's with ":dead" behind it.
+	Dead string
+	// OnDead is SKIP, or PARK to let later events of a dead one's key wait for Redrive or Discard.
+	OnDead string
+	// MinAge is how old events must be to be delivered.
+	MinAge time.Duration
 	// Where are the words after WHERE: {"OPS", "IU", "ENTITY", "user"}.
-	Where    []string
+	Where []string
+	// Revision must rise with each change of the settings, if it is given.
 	Revision uint64
 	// Partitions declares the group at each of the n streams of an entity type with partitions.
 	Partitions int
@@ -37,7 +45,8 @@ type Cursor struct {
 	// Snapshot are the keys of declarations whose entities the cursor gets first, in place of From.
 	Snapshot []string
 	// Shard restricts it to the shard Shard[0] of Shard[1].
-	Shard    [2]int
+	Shard [2]int
+	// Dead, MinAge, Where and Revision are those of a [Group].
 	Dead     string
 	MinAge   time.Duration
 	Where    []string
@@ -174,8 +183,8 @@ func (c *Client) SeekSnapshot(ctx context.Context, stream, cursor string, keys .
 	return err
 }
 
-// Redrive brings dead events back to their group: all, or those that the selector names, such as
-// {"ENTITY", "user", "42"}. It returns how many come back.
+// Redrive brings dead events back to their group, and lets failed ones come at once: all, or those that the selector
+// names, such as {"ENTITY", "user", "42"}. It returns how many come back.
 func (c *Client) Redrive(ctx context.Context, stream, group string, selector ...string) (int64, error) {
 	return c.selected(ctx, "DIRTY.REDRIVE", stream, group, selector)
 }
@@ -208,50 +217,8 @@ func (c *Client) texts(ctx context.Context, words []any) ([]string, error) {
 	return asTexts(reply)
 }
 
-// settings are what a reader must know of its group.
-type settings struct {
-	claim time.Duration
-	// order is NONE, ENTITY, STREAM or META, and meta the name of META.
-	order, meta string
-}
-
-// settings are those of a group. It is a NOREADER if there is no such group.
-func (c *Client) settings(ctx context.Context, stream, group string) (settings, error) {
-	reply, err := c.Do(ctx, "DIRTY.STATS", stream)
-	if err != nil {
-		return settings{}, err
-	}
-	stats, err := asMap(reply)
-	if err != nil {
-		return settings{}, err
-	}
-	readers, err := asArray(stats["readers"])
-	if err != nil {
-		return settings{}, err
-	}
-	for _, reader := range readers {
-		reader, err := asMap(reader)
-		if err != nil {
-			return settings{}, err
-		}
-		name, _ := asText(reader["name"])
-		kind, _ := asText(reader["kind"])
-		if name != group || kind != "group" {
-			continue
-		}
-		claim, err := asInt(reader["claim-ms"])
-		if err != nil {
-			return settings{}, err
-		}
-		order, err := asText(reader["order"])
-		if err != nil {
-			return settings{}, err
-		}
-		found := settings{claim: time.Duration(claim) * time.Millisecond}
-		found.order, found.meta, _ = strings.Cut(order, " ")
-		return found, nil
-	}
-	return settings{}, &Error{Code: NoReader, Message: fmt.Sprintf("there is no group %q on %q", group, stream), Command: "DIRTY.STATS"}
+func noGroup(stream, group string) error {
+	return &Error{Code: NoReader, Message: fmt.Sprintf("there is no group %q on %q", group, stream), Command: "DIRTY.STATS"}
 }
 
 // key is what ORDER keeps in order: of two events with one key, the later one waits for the earlier one.
@@ -334,7 +301,18 @@ func (c *Client) batch(ctx context.Context, words []any) (batch, error) {
 	return b, nil
 }
 
-// schemaFor is how events of T are read: as the client declares it, or else as the struct says.
-func schemaFor[T any](client *Client) *schema {
-	return client.ofType(reflect.TypeOf((*T)(nil)).Elem())
+// schemaFor is how events of T are read: as the client declares it, or else as the struct says; nil for [Fields].
+func schemaFor[T any](client *Client) (*schema, error) {
+	goType := reflect.TypeOf((*T)(nil)).Elem()
+	if goType == reflect.TypeOf(Fields(nil)) {
+		return nil, nil
+	}
+	if known := client.ofType(goType); known != nil {
+		return known, nil
+	}
+	known, err := schemaOf(goType)
+	if err != nil {
+		return nil, fmt.Errorf("dirtystreams: %w", err)
+	}
+	return known, nil
 }

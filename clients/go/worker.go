@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -53,7 +54,7 @@ type Worker[T any] struct {
 	Missed func(stream string, count int64)
 	// UntilIdle ends the worker when there is nothing for it to do; for tests and jobs.
 	UntilIdle bool
-	// Logf is told of failures, outages and lost events; log.Printf by default.
+	// Logf is told of failures, dead events, outages and lost events; log.Printf by default.
 	Logf func(format string, arguments ...any)
 }
 
@@ -62,6 +63,10 @@ type Worker[T any] struct {
 func (w *Worker[T]) Run(ctx context.Context) error {
 	if w.Client == nil || w.Handle == nil {
 		return errors.New("dirtystreams: a Worker requires Client and Handle")
+	}
+	known, err := schemaFor[T](w.Client)
+	if err != nil {
+		return err
 	}
 	consumers := atLeastOne(w.Consumers)
 	concurrency := w.Concurrency
@@ -74,7 +79,7 @@ func (w *Worker[T]) Run(ctx context.Context) error {
 	var loops []func() error
 	for _, stream := range partitioned(w.Stream, w.Partitions, w.Only) {
 		for i := 0; i < consumers; i++ {
-			l := &loop[T]{Worker: w, stream: stream, consumer: consumerName(), turns: turns, known: schemaFor[T](w.Client)}
+			l := &loop[T]{Worker: w, stream: stream, consumer: consumerName(), turns: turns, known: known}
 			loops = append(loops, func() error { return l.run(ctx) })
 		}
 	}
@@ -140,12 +145,12 @@ const minOutage, maxOutage = 50 * time.Millisecond, 5 * time.Second
 
 // over waits after an error. It returns the error if waiting does not mend it, and false if the context has ended.
 func (o *outage) over(ctx context.Context, err error, logf func(string, ...any)) (bool, error) {
-	if !isOutage(err) {
+	if !IsOutage(err) {
 		return false, err
 	}
 	if o.wait == 0 {
 		o.wait = minOutage
-		logf("dirtystreams: Redis is away: %v", err)
+		logf("dirtystreams: Redis is away: %v%s", err, hint(err))
 	} else if o.wait *= 2; o.wait > maxOutage {
 		o.wait = maxOutage
 	}
@@ -157,6 +162,15 @@ func (o *outage) over(ctx context.Context, err error, logf func(string, ...any))
 	case <-ctx.Done():
 		return false, nil
 	}
+}
+
+// hint tells of a frequent mistake: the Redis client waits for a reply shorter than BLOCK.
+func hint(err error) string {
+	var network net.Error
+	if errors.As(err, &network) && network.Timeout() && !errors.Is(err, context.DeadlineExceeded) {
+		return " (the Redis client's read time-out must be longer than Block)"
+	}
+	return ""
 }
 
 func (o *outage) ended() { o.wait = 0 }
@@ -523,16 +537,20 @@ func (l *loop[T]) handle(ctx context.Context, item *item) error {
 
 func (l *loop[T]) fail(ctx context.Context, item *item, why error) error {
 	for {
+		var fates []string
 		var err error
 		call, cancel := calling(ctx, 0)
 		if isFatal(why) || (l.Fatal != nil && l.Fatal(why)) {
-			_, err = l.Client.FailFatal(call, l.stream, l.Group, l.consumer, why.Error(), item.id)
+			fates, err = l.Client.FailFatal(call, l.stream, l.Group, l.consumer, why.Error(), item.id)
 		} else {
-			_, err = l.Client.Fail(call, l.stream, l.Group, l.consumer, why.Error(), l.delay(item.wire.Deliveries), item.id)
+			fates, err = l.Client.Fail(call, l.stream, l.Group, l.consumer, why.Error(), l.delay(item.wire.Deliveries), item.id)
 		}
 		cancel()
 		if err == nil {
 			l.outage.ended()
+			if len(fates) == 1 && fates[0] == "dead" {
+				l.logf("dirtystreams: event %s of %q is dead", item.id, l.stream)
+			}
 			return nil
 		}
 		if again, err := l.outage.over(ctx, err, l.logf); !again {

@@ -8,7 +8,7 @@ import { ReplyError } from 'ioredis';
 /** Redis is away, or answers what passes by itself after a restart or a failover. Nobody knows whether it has heard. */
 export class Outage extends Error {}
 
-const PASSES = /^(UNBLOCKED|READONLY|LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|OOM) /;
+const PASSES = /^(UNBLOCKED|READONLY|LOADING|TRYAGAIN|CLUSTERDOWN|MASTERDOWN|OOM|BUSY|MISCONF|NOREPLICAS|ERR max number of clients) /;
 
 /**
  * A command; throws an Outage, or the error that Redis answers.
@@ -22,6 +22,7 @@ export async function send(redis, command, ...words) {
   } catch (error) {
     const { message } = /** @type {Error} */ (error);
     if (error instanceof ReplyError && !PASSES.test(message)) throw error;
+    if (redis.status === 'end') throw error; // the program has closed the connection, which does not come back
     throw new Outage(message, { cause: error });
   }
 }

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Redis } from 'ioredis';
+import { Redis, ReplyError } from 'ioredis';
 import { partition, turns } from './cluster.js';
-import { parseReply, send } from './dirty.js';
+import { Outage, parseReply, send } from './dirty.js';
 import { follow, Missed } from './follower.js';
 import { Worker } from './worker.js';
 
@@ -117,10 +117,14 @@ test('workers of several streams take turns, one event each', async () => {
   /** @type {string[]} */
   const handled = [];
   let [running, most] = [0, 0];
+  const pending = (/** @type {string} */ name) => redis.call('DIRTY.PENDING', `${name}s`, 'GROUP', 'g');
+  const bothHave = async () => (await Promise.all(['long', 'short'].map(pending))).every((/** @type {any} */ all) => all.length);
   const connections = ['long', 'short'].map(() => redis.duplicate());
   const workers = ['long', 'short'].map((name, i) => {
     return new Worker(/** @type {Redis} */ (connections[i]), `${name}s`, 'g', async () => {
       most = Math.max(most, ++running);
+      // However slow the machine is, both have read their events before one is handled.
+      while (!handled.length && !(await bothHave())) await sleep(10);
       await sleep(1); // meanwhile the other one asks for its turn
       running--;
       if (handled.push(name) === 25) workers.forEach((worker) => worker.stop());
@@ -154,6 +158,26 @@ test('a worker without its group ends', async () => {
   await group('known');
   const worker = new Worker(redis, 'knowns', 'unknown', () => {});
   await assert.rejects(worker.run(), /NOREADER there is no group "unknown"/);
+});
+
+test('a worker whose connection is closed ends', { timeout: 10_000 }, async () => {
+  await group('closed');
+  const connection = redis.duplicate({ maxRetriesPerRequest: 0 });
+  const worker = new Worker(connection, 'closeds', 'g', () => {}, { onOutage: () => {} });
+  const ended = worker.run();
+  await sleep(100);
+  connection.disconnect();
+  await assert.rejects(ended, /Connection is closed/);
+});
+
+test('what passes by itself is an outage', async () => {
+  for (const [message, passes] of /** @type {const} */ ([
+    ['BUSY Redis is busy running a script', true], ['MISCONF no snapshot', true], ['NOREPLICAS x', true], ['OOM x', true],
+    ['ERR max number of clients reached', true], ['ERR syntax', false], ['NOREADER x', false], ['NOPERM x', false],
+  ])) {
+    const refuses = { call: () => Promise.reject(new ReplyError(message)) };
+    await assert.rejects(send(refuses, 'PING'), (error) => error instanceof Outage === passes, message);
+  }
 });
 
 test('a follower acknowledges a batch when the next one is asked for', async () => {

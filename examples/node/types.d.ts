@@ -86,4 +86,5 @@ export type Words = (string | number | Buffer)[];
 /** Redis of ioredis has it, and so has keyed() of cluster.js. */
 export interface Caller {
   call(command: string, ...words: Words): Promise<unknown>;
+  status?: string;
 }

@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -78,17 +77,13 @@ func check(err error) {
 	}
 }
 
-var passing = map[ds.Code]bool{"LOADING": true, "READONLY": true, "CLUSTERDOWN": true, "MASTERDOWN": true, "MOVED": true,
-	"ASK": true, ds.TryAgain: true}
-
 // patiently calls until Redis answers.
 func patiently[T any](call func() (T, error)) T {
 	for {
 		value, err := call()
-		var refused *ds.Error
 		if err == nil {
 			return value
-		} else if errors.As(err, &refused) && !passing[refused.Code] {
+		} else if !ds.IsOutage(err) {
 			log.Fatal(err)
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -388,8 +383,8 @@ func redrive(ctx context.Context, client *ds.Client) {
 	fmt.Println(count)
 }
 
-// database gives the snapshots of all rows that the writers have saved.
-func database(entity string) []any {
+// database gives the rows that the writers have saved, by their ids.
+func database(entity string) map[string]json.RawMessage {
 	files, err := filepath.Glob(filepath.Join(shop, "database-*.jsonl"))
 	check(err)
 	rows := map[string]json.RawMessage{}
@@ -405,64 +400,39 @@ func database(entity string) []any {
 			}
 		}
 	}
-	var entities []any
 	for id, row := range rows {
-		switch {
-		case string(row) == "null" || row == nil:
-		case entity == "order":
-			order := Order{}
-			check(json.Unmarshal(row, &order))
-			order.ID, err = strconv.Atoi(id)
-			check(err)
-			entities = append(entities, order)
-		default:
-			customer := Customer{}
-			check(json.Unmarshal(row, &customer))
-			customer.ID = id
-			entities = append(entities, customer)
+		if row == nil || string(row) == "null" {
+			delete(rows, id)
 		}
 	}
-	return entities
+	return rows
 }
 
-// entries is a map of a reply, which is flat in RESP2.
-func entries(reply any) map[string]any {
-	found := map[string]any{}
-	switch reply := reply.(type) {
-	case map[any]any:
-		for name, value := range reply {
-			found[fmt.Sprint(name)] = value
-		}
-	case []any:
-		for i := 0; i+1 < len(reply); i += 2 {
-			found[fmt.Sprint(reply[i])] = reply[i+1]
-		}
-	}
-	return found
+// reconcile makes the entities of one type equal to the database's.
+func reconcile[T any](ctx context.Context, client *ds.Client, entity *ds.Entity[T], identify func(row *T, id string)) {
+	found := patiently(func() (ds.Reconciled, error) {
+		return entity.Reconcile(ctx, client, ds.ReconcileOptions{MaxDelete: "50%"}, func(send func(T) error) error {
+			for id, text := range database(entity.Key()) {
+				var row T
+				check(json.Unmarshal(text, &row))
+				identify(&row, id)
+				if err := send(row); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	fmt.Printf("%s: %d repaired, %d deleted\n", entity.Key(), found.Repaired, found.Deleted)
 }
 
 func repair(ctx context.Context, client *ds.Client) {
-	run := fmt.Sprintf("repair-%d", os.Getpid())
-	do := func(words ...any) any {
-		return patiently(func() (any, error) { return client.Do(ctx, words...) })
-	}
-	for _, entity := range types {
-		for _, n := range all() {
-			do("DIRTY.RECONCILE", at(entity, n), "BEGIN", run)
-		}
-		rows := database(entity) // after BEGIN
-		patiently(func() ([]ds.Flushed, error) { return client.FlushWith(ctx, ds.FlushOptions{Run: run}, rows...) })
-		var repaired, deleted int64
-		for _, n := range all() {
-			status := map[string]any{}
-			for status["phase"] != "done" {
-				status = entries(do("DIRTY.RECONCILE", at(entity, n), "SWEEP", run, "MAXDELETE", "50%"))
-			}
-			repaired += status["repaired"].(int64)
-			deleted += status["deleted"].(int64)
-		}
-		fmt.Printf("%s: %d repaired, %d deleted\n", entity, repaired, deleted)
-	}
+	reconcile(ctx, client, customers, func(row *Customer, id string) { row.ID = id })
+	reconcile(ctx, client, orders, func(row *Order, id string) {
+		var err error
+		row.ID, err = strconv.Atoi(id)
+		check(err)
+	})
 }
 
 func state(ctx context.Context, client *ds.Client) {

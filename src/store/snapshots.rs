@@ -150,18 +150,22 @@ impl<'c> SnapshotReader<'c> {
         self.loaded.push(name);
         Ok(is_there.then_some(key))
     }
-}
 
-impl Snapshots for SnapshotReader<'_> {
-    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
-        let Some(key) = self.open(id)? else {
-            return Ok(EntityState::Nothing);
-        };
+    fn collect<'g>(&mut self, key: &Key, given: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
         let mut collected = Collected::new(key.length(), given);
         key.scan(&mut self.cursor, |field, value| {
             collected.take(field, value);
         })?;
         Ok(collected.into_state())
+    }
+}
+
+impl Snapshots for SnapshotReader<'_> {
+    fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
+        match self.open(id)? {
+            Some(key) => self.collect(&key, given),
+            None => Ok(EntityState::Nothing),
+        }
     }
 
     fn load_given<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
@@ -169,24 +173,25 @@ impl Snapshots for SnapshotReader<'_> {
             return Ok(EntityState::Nothing);
         };
         let length = key.length();
-        let mut collected = Collected::new(length, given);
-        match names_to_find(given, length) {
-            Some(names) => {
-                key.find(&names, |field, value| collected.take(field, value));
+        if let Some(names) = names_to_find(given, length) {
+            let mut collected = Collected::new(length, given);
+            key.find(&names, |field, value| collected.take(field, value));
+            // Whether a tombstone has fields, their number does not tell.
+            if collected.tombstone.is_none() {
                 collected.leave_out_others(length);
+                return Ok(collected.into_state());
             }
-            None => key.scan(&mut self.cursor, |field, value| {
-                collected.take(field, value);
-            })?,
         }
-        Ok(collected.into_state())
+        self.collect(&key, given)
     }
 }
 
 /// The marker and the given fields, each once, if it takes less to find them in a hash of this length than to read it
-/// all: to find a field takes about as long as to read one.
+/// all: to find a field takes about as long as to read one. If all become null, it matters whether there are others,
+/// and the length does not tell, since fields whose time to live is up count in it until the server removes them.
 fn names_to_find<'f>(given: &'f [Field], length: usize) -> Option<Vec<&'f [u8]>> {
-    if given.len() >= FOUND_AT_ONCE || given.len().saturating_add(2) > length {
+    let is_short = given.len() < FOUND_AT_ONCE && given.len().saturating_add(2) <= length;
+    if !is_short || given.iter().all(|(_, value)| value.is_none()) {
         return None;
     }
     let mut names = Vec::with_capacity(FOUND_AT_ONCE);

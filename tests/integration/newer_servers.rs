@@ -45,6 +45,41 @@ HTTL user:1 FIELDS 1 c => [(-1)]
     assert_eq!(redis.run("DEBUG DIGEST"), copy.run("DEBUG DIGEST"));
 }
 
+/// The server still counts fields whose time is up, until it removes them, and with them a hash that has no others.
+#[test]
+fn an_entity_stays_if_its_last_field_becomes_null_while_the_time_of_the_others_is_up() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    if !has(&mut redis, "HPEXPIRE") {
+        return skipped("fields have no time to live here");
+    }
+    redis.expect(
+        "
+DEBUG SET-ACTIVE-EXPIRE 0 => OK
+DIRTY.DECLARE user STREAM s => OK
+DIRTY.FLUSH user SNAPSHOT 1 4 a 1 b 1 c 1 d 1 => [insert]
+HPEXPIRE user:1 1 FIELDS 3 a b c => [(1) (1) (1)]
+DIRTY.DECLARE row VERSION v STREAM s => OK
+DIRTY.FLUSH row SNAPSHOT 1 1 v 5 DELETE 1 => [insert delete]
+HSET row:1 a 1 b 1 c 1 d 1 => (4)
+HPEXPIRE row:1 1 FIELDS 4 a b c d => [(1) (1) (1) (1)]
+",
+    );
+    server.wait_for_line("DIRTY.GET user 1", "[[d 1]]");
+    server.wait_for_line("DIRTY.GET row 1", "[nil]");
+    redis.expect(
+        "
+HLEN user:1 => (4)
+HLEN row:1 => (5)
+DIRTY.FLUSH user UPDATE 1 0 NULL 1 d => [update]
+DIRTY.FLUSH row UPDATE 1 2 v 6 a 1 => NOENTITY there is no entity \"1\"
+DEBUG SET-ACTIVE-EXPIRE 1 => OK
+",
+    );
+    server.wait_for_line("HLEN user:1", "(1)");
+    redis.expect("DIRTY.GET user 1 => [[]]");
+}
+
 /// XTRIM … ACKED, XDELEX … ACKED and XACKDEL ask native groups alone: our readers are told of what is gone as ever.
 #[test]
 fn a_delete_that_asks_native_groups_asks_no_reader_of_ours() {

@@ -160,7 +160,7 @@ func TestAFollowerReadsAllPartitions(t *testing.T) {
 		t.Error(all, c)
 	}
 	c = map[string]*copies{}
-	f.Cursor, f.Only = "", []int{2}
+	f.Cursor, f.Snapshot, f.Only = "", nil, []int{2}
 	b.must(nil, f.Run(b.ctx))
 	if len(c) != 1 || c["member-changes{2}"] == nil {
 		t.Error(c)

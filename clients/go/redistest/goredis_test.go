@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"dirtystreams"
 
@@ -22,7 +23,12 @@ const library = "go-redis"
 
 // connect is README's adapter for go-redis.
 func connect(address string) (doer dirtystreams.Doer, shut func()) {
-	rdb := redis.NewClient(&redis.Options{Addr: address})
+	return connectFor(address, 0)
+}
+
+// connectFor is one with a read time-out, or go-redis's own.
+func connectFor(address string, timeout time.Duration) (doer dirtystreams.Doer, shut func()) {
+	rdb := redis.NewClient(&redis.Options{Addr: address, ReadTimeout: timeout})
 	return dirtystreams.DoerFunc(func(ctx context.Context, args ...any) (any, error) { return rdb.Do(ctx, args...).Result() }),
 		func() { rdb.Close() }
 }

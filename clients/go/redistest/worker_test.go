@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -92,11 +93,11 @@ func TestLaterEventsOfAFailedKeyArePassedOverAndComeAfterIt(t *testing.T) {
 		meta := dirtystreams.FlushOptions{Meta: map[string]string{"tenant": "acme"}}
 		_, err := b.FlushWith(b.ctx, meta, User{ID: 1, Name: "a"}, User{ID: 1, Name: "b"}, User{ID: 2, Name: "a"}, User{ID: 2, Name: "b"})
 		b.must(nil, err)
-		// Long enough that it does not come again in this run.
-		w.UntilIdle, w.Backoff, w.MaxBackoff = true, time.Second, time.Second
+		// It does not come again in this run, however slow the machine is.
+		w.UntilIdle, w.Backoff, w.MaxBackoff = true, time.Hour, time.Hour
 		b.must(nil, w.Run(b.ctx))
 		seen = append(seen, "|")
-		b.patiently("the failed event is due", func() bool { return sprint(b.group("user-changes", "mailer")["due"]) != "0" })
+		b.must(b.Redrive(b.ctx, "user-changes", "mailer"))
 		b.must(nil, w.Run(b.ctx))
 		b.patiently("nothing pending", b.drained)
 		if got := strings.Join(seen, " "); got != c.want {
@@ -139,6 +140,7 @@ func TestAnEventThatAlwaysFailsDiesAndIsRedriven(t *testing.T) {
 			dead.Dead.Reader != "mailer" || time.Since(dead.Dead.Last) > time.Minute {
 			t.Errorf("%s: %+v", name, dead.Dead)
 		}
+		b.patiently(name+": it is told", func() bool { return b.log.has(dead.Dead.ID + ` of "user-changes" is dead`) })
 		broken.Store(false)
 		b.flush(User{ID: 1, Name: "b"})
 		if n, err := b.Redrive(b.ctx, "user-changes", "mailer"); n != 1 || err != nil {
@@ -286,14 +288,14 @@ func TestAShorterClaimIsHeardOfAfterItWasMissed(t *testing.T) {
 	b.mailer(dirtystreams.Group{Claim: time.Hour})
 	handled := &lines{}
 	w := b.worker(func(_ context.Context, told string) error {
-		time.Sleep(1200 * time.Millisecond)
+		time.Sleep(1800 * time.Millisecond)
 		handled.add("%s", told)
 		return nil
 	})
 	w.Count = 1
 	first := b.background(w.Run)
 	b.patiently("it waits", func() bool { return len(b.group("user-changes", "mailer")["consumers"].([]any)) == 1 })
-	b.mailer(dirtystreams.Group{Claim: 800 * time.Millisecond})
+	b.mailer(dirtystreams.Group{Claim: 1200 * time.Millisecond})
 	b.flush(User{ID: 1})
 	b.patiently("it has the first", func() bool { return sprint(b.group("user-changes", "mailer")["held"]) == "1" })
 	second := b.background(w.Run)
@@ -373,7 +375,8 @@ func child(address string) {
 	w := &dirtystreams.Worker[User]{Client: dirtystreams.New(doer), Stream: "user-changes", Group: "mailer"}
 	w.Handle = events(func(e *dirtystreams.Event[User]) error {
 		fmt.Println("begun", e.EntityID)
-		time.Sleep(500 * time.Millisecond)
+		<-ctx.Done()
+		time.Sleep(100 * time.Millisecond)
 		fmt.Println("done", e.EntityID)
 		return nil
 	})
@@ -389,18 +392,22 @@ func TestAProcessEndsInOrderAtSIGTERM(t *testing.T) {
 	b.flush(User{ID: 1}, User{ID: 2})
 	process := exec.Command(os.Args[0])
 	process.Env = append(os.Environ(), "DIRTY_GO_CHILD="+shared.Address)
-	var out strings.Builder
-	process.Stdout, process.Stderr = &out, &out
+	process.Stderr = os.Stderr
+	pipe, err := process.StdoutPipe()
+	b.must(nil, err)
 	b.must(nil, process.Start())
-	b.patiently("it holds both", func() bool { return sprint(b.group("user-changes", "mailer")["held"]) == "2" })
-	time.Sleep(100 * time.Millisecond)
-	process.Process.Signal(syscall.SIGTERM)
-	if err := process.Wait(); err != nil {
-		t.Fatal(err, out.String())
+	defer process.Process.Kill() // if it does not end
+	out := bufio.NewReader(pipe)
+	if line, err := out.ReadString('\n'); line != "begun 1\n" {
+		t.Fatal(line, err)
 	}
+	process.Process.Signal(syscall.SIGTERM)
+	rest, err := io.ReadAll(out)
+	b.must(nil, err)
+	b.must(nil, process.Wait())
 	group := b.group("user-changes", "mailer")
-	if out.String() != "begun 1\ndone 1\n" || sprint(group["pending"], group["held"]) != "1 0" || len(group["consumers"].([]any)) != 0 {
-		t.Error(out.String(), group)
+	if string(rest) != "done 1\n" || sprint(group["pending"], group["held"]) != "1 0" || len(group["consumers"].([]any)) != 0 {
+		t.Error(string(rest), group)
 	}
 }
 
@@ -433,6 +440,18 @@ func TestErrorsThatWaitingDoesNotMendEndAWorker(t *testing.T) {
 	if err := (&dirtystreams.Worker[User]{}).Run(b.ctx); err == nil {
 		t.Error("a worker without anything runs")
 	}
+}
+
+func TestATimeOutThatIsShorterThanBlockIsNamed(t *testing.T) {
+	b := on(t, shared, users())
+	b.mailer(dirtystreams.Group{})
+	doer, shut := connectFor(shared.Address, 300*time.Millisecond)
+	t.Cleanup(shut)
+	w := b.worker(func(context.Context, string) error { return nil })
+	w.Client, w.Block = dirtystreams.New(doer, users()), time.Second
+	r := b.background(w.Run)
+	b.patiently("it is told", func() bool { return b.log.has("read time-out must be longer than Block") })
+	b.must(nil, r.end())
 }
 
 func TestMissedEventsAreToldOf(t *testing.T) {
@@ -476,36 +495,40 @@ func TestPartitionsAreReadFairlyAndEachInOrder(t *testing.T) {
 		Streams: []dirtystreams.Stream{{Key: "member-changes", Payload: "FULL"}}})
 	b := on(t, shared, entity)
 	b.must(b.DeclareGroup(b.ctx, dirtystreams.Group{Stream: "member-changes", Name: "g", From: "0", Order: "ENTITY", Partitions: n}))
-	// Most entities are in the partition of user 0; one event waits in each of the others.
+	// Forty events are in the partition of user 0; one in each of the others comes while these are handled.
 	busy := dirtystreams.Partition("0", n)
-	var flushed []any
-	others := 0
-	for id, found := int64(0), 0; found < 40 || others < n-1; id++ {
+	var many, few, flushed []any
+	for id, quiet := int64(0), map[int]bool{busy: true}; len(many) < 40 || len(few) < n-1; id++ {
 		partition := dirtystreams.Partition(sprint(id), n)
 		switch {
-		case partition == busy && found < 40:
-			found++
-		case partition != busy && others < n-1:
-			others++
-		default:
-			continue
-		}
-		flushed = append(flushed, User{ID: id})
-	}
-	for i, effect := range b.flush(flushed...) {
-		if effect != dirtystreams.EffectInsert {
-			t.Fatal(i, effect)
+		case partition == busy && len(many) < 40:
+			many = append(many, User{ID: id})
+		case !quiet[partition]:
+			quiet[partition] = true
+			few = append(few, User{ID: id})
 		}
 	}
-	found, err := entity.Get(b.ctx, b.Client, flushed[0].(User).ID, flushed[len(flushed)-1].(User).ID, int64(-1))
-	if err != nil || found[0].ID != flushed[0].(User).ID || found[1].ID != flushed[len(flushed)-1].(User).ID || found[2] != nil {
-		t.Fatal(found, err)
-	}
+	flushed = append(append(flushed, many...), few...)
+	b.flush(many...)
 	var mutex sync.Mutex
+	var first sync.Once
 	var order []string
 	parallel := 0
-	w := &dirtystreams.Worker[User]{Client: b.Client, Stream: "member-changes", Group: "g", Partitions: n, UntilIdle: true, Logf: b.log.add}
+	allRead := func() bool {
+		for i := 0; i < n; i++ {
+			if sprint(b.group(dirtystreams.PartitionKey("member-changes", i, n), "g")["lag"]) != "0" {
+				return false
+			}
+		}
+		return true
+	}
+	w := &dirtystreams.Worker[User]{Client: b.Client, Stream: "member-changes", Group: "g", Partitions: n, Block: 200 * time.Millisecond, Logf: b.log.add}
 	w.Handle = events(func(e *dirtystreams.Event[User]) error {
+		first.Do(func() {
+			b.flush(few...)
+			b.patiently("all partitions are read", allRead)
+			time.Sleep(100 * time.Millisecond)
+		})
 		mutex.Lock()
 		parallel++
 		if parallel > 1 {
@@ -519,7 +542,13 @@ func TestPartitionsAreReadFairlyAndEachInOrder(t *testing.T) {
 		mutex.Unlock()
 		return nil
 	})
-	b.must(nil, w.Run(b.ctx))
+	r := b.background(w.Run)
+	b.patiently("all are handled", func() bool {
+		mutex.Lock()
+		defer mutex.Unlock()
+		return len(order) == len(flushed)
+	})
+	b.must(nil, r.end())
 	last := 0
 	for i, stream := range order {
 		if stream != dirtystreams.PartitionKey("member-changes", busy, n) {
@@ -529,26 +558,35 @@ func TestPartitionsAreReadFairlyAndEachInOrder(t *testing.T) {
 	if len(order) != len(flushed) || last > 15 {
 		t.Errorf("%d events were handled; the last of a quiet partition was number %d", len(order), last)
 	}
+	found, err := entity.Get(b.ctx, b.Client, flushed[0].(User).ID, flushed[len(flushed)-1].(User).ID, int64(-1))
+	if err != nil || found[0].ID != flushed[0].(User).ID || found[1].ID != flushed[len(flushed)-1].(User).ID || found[2] != nil {
+		t.Fatal(found, err)
+	}
 	var scanned int
 	b.must(nil, entity.Scan(b.ctx, b.Client, func(*User) error { scanned++; return nil }))
 	if scanned != len(flushed) {
 		t.Error(scanned)
 	}
-	w.Only = []int{0, n - 1}
+	w.Only, w.UntilIdle = []int{0, n - 1}, true
 	b.must(nil, w.Run(b.ctx))
 }
 
 func TestSeveralConsumersOfAWorkerHandleKeysAtTheSameTime(t *testing.T) {
 	b := on(t, shared, users())
 	b.mailer(dirtystreams.Group{Order: "ENTITY"})
-	var now, most atomic.Int32
+	var begun atomic.Int32
+	together := make(chan bool)
 	handled := &lines{}
 	w := b.worker(func(_ context.Context, told string) error {
-		if n := now.Add(1); n > most.Load() {
-			most.Store(n)
+		// The first three wait for each other.
+		if begun.Add(1) == 3 {
+			close(together)
 		}
-		time.Sleep(50 * time.Millisecond)
-		now.Add(-1)
+		select {
+		case <-together:
+		case <-time.After(20 * time.Second):
+			t.Error("three handlers do not run at the same time")
+		}
 		handled.add("%s", told)
 		return nil
 	})
@@ -557,7 +595,7 @@ func TestSeveralConsumersOfAWorkerHandleKeysAtTheSameTime(t *testing.T) {
 		b.flush(User{ID: id})
 	}
 	b.must(nil, w.Run(b.ctx))
-	if most.Load() < 3 || handled.len() != 12 {
-		t.Error(most.Load(), handled)
+	if handled.len() != 12 {
+		t.Error(handled)
 	}
 }

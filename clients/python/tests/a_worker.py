@@ -1,4 +1,7 @@
-"""A worker that a test kills: `a_worker.py URL NAME SECONDS CONCURRENCY` prints each event."""
+"""A worker that a test kills: `a_worker.py URL NAME HANDLING CONCURRENCY` prints each event.
+
+Its handler takes HANDLING seconds; `stop`: until the worker is told to stop; `hang`: then it tells so, and hangs.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,21 @@ import dirty_streams as ds
 from workers import USERS, step
 
 
-def main(url: str, name: str, seconds: str, concurrency: str) -> None:
+def main(url: str, name: str, handling: str, concurrency: str) -> None:
     def handle(event: ds.Event) -> None:
         print("begin", *step(event), flush=True)
-        time.sleep(float(seconds))
+        if handling in {"stop", "hang"}:
+            while not worker.stopped:
+                time.sleep(0.005)
+            if handling == "hang":
+                print("told", flush=True)
+                time.sleep(60)
+        else:
+            time.sleep(float(handling))
         print("end", *step(event), flush=True)
 
     client = ds.Client(redis.Redis.from_url(url))
-    ds.Worker(
+    worker = ds.Worker(
         client,
         "user-changes",
         "mailer",
@@ -27,7 +37,8 @@ def main(url: str, name: str, seconds: str, concurrency: str) -> None:
         consumer=name,
         concurrency=int(concurrency),
         block=0.3,
-    ).run()
+    )
+    worker.run()
     print("left", flush=True)
 
 

@@ -64,7 +64,7 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(words, stdout=log, stderr=log)
         client = self.client()
-        for _ in range(400):
+        for _ in range(2400):
             assert self.process.poll() is None, (self.folder / "log").read_text()
             try:
                 client.ping()
@@ -183,7 +183,7 @@ class Cluster:
     @staticmethod
     def wait(server: Server, wanted: dict[str, str]) -> None:
         client = server.client()
-        for _ in range(400):
+        for _ in range(2400):
             told = client.cluster("INFO")
             if wanted.items() <= told.items():
                 client.close()

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 import dirty_streams as ds
 from conftest import Cluster, Server
 from dirty_streams import asyncio as dsa
-from workers import USERS, Proxy, client_of, step, update
+from workers import PATIENCE, USERS, Proxy, client_of, step, update
 
 STREAM, GROUP, CURSOR = "user-changes", "mailer", "directory"
 PARTITIONED = ds.Entity(
@@ -63,8 +63,8 @@ def pending(client: ds.Client) -> int:
     return (stats.pending or 0) + (stats.lag or 0)
 
 
-async def wait_until(condition: Callable[[], object], limit: float = 10.0) -> None:
-    end = time.monotonic() + limit
+async def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         await asyncio.sleep(0.005)
@@ -100,14 +100,15 @@ async def test_keeps_the_order_while_handlers_fail(client: ds.Client, here: dsa.
 async def test_a_handler_that_takes_longer_than_claim_keeps_all_its_events(
     client: ds.Client, here: dsa.Client
 ) -> None:
-    declare(client, claim=0.3)
+    declare(client, claim=1)
     update(client, (1, 1), (2, 1))
     first: list[tuple[int, int]] = []
     others: list[tuple[int, int]] = []
 
     async def slow(event: ds.Event) -> None:
         first.append(step(event))
-        await asyncio.sleep(0.6)
+        if step(event) == (1, 1):
+            await asyncio.sleep(1.5)
 
     workers = [worker(here, slow), worker(here, lambda event: others.append(step(event)))]
     tasks = [asyncio.create_task(workers[0].run())]
@@ -215,10 +216,15 @@ from dirty_streams.asyncio import Client, Worker
 
 async def handle(event):
     print("begin", *step(event), flush=True)
-    await asyncio.sleep({seconds})
+    while not worker.stopped:
+        await asyncio.sleep(0.005)
+    if {hang}:
+        print("told", flush=True)
+        await asyncio.sleep(60)
     print("end", *step(event), flush=True)
 
 async def main():
+    global worker
     redis_client = redis.asyncio.Redis(port={port})
     worker = Worker(Client(redis_client), "user-changes", "mailer", handle, entities=[USERS], block=0.3)
     await worker.run()
@@ -238,7 +244,7 @@ def test_a_signal_ends_it_after_the_handler_in_hand_and_a_second_one_at_once(
     declare(client, max_deliveries=2)
     update(client, (1, 1), (1, 2), (2, 1))
     here = str(Path(__file__).resolve().parent)
-    program = PROGRAM.format(here=here, port=server.port, seconds=30 if twice else 0.3)
+    program = PROGRAM.format(here=here, port=server.port, hang=twice)
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -246,9 +252,9 @@ def test_a_signal_ends_it_after_the_handler_in_hand_and_a_second_one_at_once(
     assert process.stdout.readline() == "begin 1 1\n"
     process.send_signal(number)
     if twice:
-        time.sleep(0.1)
+        assert process.stdout.readline() == "told\n"
         process.send_signal(number)
-    out, error = process.communicate(timeout=10)
+    out, error = process.communicate(timeout=PATIENCE)
     code = -signal.SIGINT if number == signal.SIGINT else 128 + signal.SIGTERM
     if twice:
         assert (process.returncode, out) == (code, "")
@@ -309,7 +315,7 @@ async def partitioned(request: pytest.FixtureRequest) -> AsyncIterator[dsa.Clien
     sync = ds.Client(place.client())
     (stream,) = PARTITIONED.streams
     sync.declare(PARTITIONED)
-    sync.group(stream, GROUP, start="0", order="ENTITY", claim=0.3)
+    sync.group(stream, GROUP, start="0", order="ENTITY", claim=1)
     sync.cursor(stream, CURSOR, start="0")
     sync.flush(PARTITIONED, *(ds.insert(n, {"n": n}) for n in range(100)))
     raw: redis.asyncio.Redis | redis.asyncio.RedisCluster
@@ -321,6 +327,12 @@ async def partitioned(request: pytest.FixtureRequest) -> AsyncIterator[dsa.Clien
     await raw.aclose()
 
 
+async def all_have_events(client: dsa.Client) -> bool:
+    """Whether a worker has got events of each partition."""
+    streams = [await client.stats(key) for key in PARTITIONED.streams[0].keys]
+    return all(reader.delivered for one in streams if (reader := one.reader(GROUP)))
+
+
 async def test_a_worker_reads_all_partitions_in_turn(partitioned: dsa.Client) -> None:
     (stream,) = PARTITIONED.streams
     seen: list[int] = []
@@ -330,7 +342,9 @@ async def test_a_worker_reads_all_partitions_in_turn(partitioned: dsa.Client) ->
         nonlocal now, most
         now += 1
         most = max(now, most)
-        await asyncio.sleep(0.01)
+        while not seen and not await all_have_events(partitioned):
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.015)
         now -= 1
         seen.append(event.id)
 
@@ -340,7 +354,9 @@ async def test_a_worker_reads_all_partitions_in_turn(partitioned: dsa.Client) ->
     assert sorted(seen) == list(range(100))
     assert most == 1
     assert {PARTITIONED.partition(n) for n in seen[:8]} == {0, 1, 2, 3}
-    assert (await partitioned.stats(stream.keys[0])).readers[1].redelivered == 0
+    stats = (await partitioned.stats(stream.keys[0])).reader(GROUP)
+    assert stats is not None
+    assert stats.redelivered == 0
 
 
 async def test_a_follower_reads_all_partitions_and_may_be_left(partitioned: dsa.Client) -> None:

@@ -103,19 +103,19 @@ async def test_a_consume_is_not_sent_again_and_a_flush_is(lossy: Lossy) -> None:
 
 
 async def test_waits_are_longer_than_the_time_out_and_go_on_together(server: Server) -> None:
-    raw = redis.Redis(port=server.port, socket_timeout=0.2)
+    raw = redis.Redis(port=server.port, socket_timeout=0.5)
     client = Client(raw)
     await client.declare(USERS)
     await client.group("users", "g", start="$")
     waits = [
-        asyncio.create_task(client.consume("users", "g", f"c{n}", limit=1, block=5))
+        asyncio.create_task(client.consume("users", "g", f"c{n}", limit=1, block=30))
         for n in range(5)
     ]
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.8)
     assert await client.flush(USERS, *(ds.insert(n, {}) for n in range(5))) == ["insert"] * 5
     got = await asyncio.gather(*waits)
     assert sum(len(batch) for batch in got) == 5
-    assert len(await client.consume("users", "g", "c", block=0.4)) == 0
+    assert len(await client.consume("users", "g", "c", block=0.7)) == 0
     await raw.aclose()
 
 

@@ -65,12 +65,12 @@ def test_a_flush_is_sent_again_as_the_client_says(client: ds.Client, lossy: Loss
 
 def test_a_wait_may_be_longer_than_the_time_out(server: Server, client: ds.Client) -> None:
     client.group("users", "g", start="$")
-    raw = server.client(socket_timeout=0.2)
+    raw = server.client(socket_timeout=0.5)
     hasty = ds.Client(raw)
     begun = time.monotonic()
-    assert len(hasty.consume("users", "g", "c", block=0.6)) == 0
-    assert time.monotonic() - begun >= 0.6
-    timer = threading.Timer(0.5, lambda: client.flush(USERS, ds.insert(1, {})))
+    assert len(hasty.consume("users", "g", "c", block=0.9)) == 0
+    assert time.monotonic() - begun >= 0.9
+    timer = threading.Timer(0.8, lambda: client.flush(USERS, ds.insert(1, {})))
     timer.start()
     assert len(hasty.consume("users", "g", "c", block=0)) == 1
     timer.join()
@@ -87,6 +87,9 @@ def test_a_server_that_says_nothing_is_a_time_out(own_server: Server) -> None:
         with pytest.raises(redis.TimeoutError):
             client.consume("users", "g", "c", block=block)
     own_server.process.send_signal(signal.SIGCONT)
+    patient = own_server.client()
+    assert patient.ping()
+    patient.close()
     assert len(client.consume("users", "g", "c")) == 0
     raw.close()
 

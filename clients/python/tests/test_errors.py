@@ -58,6 +58,7 @@ def test_each_code_has_its_class(
     raw.close()
     error = refused.value
     assert type(error) is kind
+    assert repr(error) == f"{kind.__name__}({str(error)!r})"
     assert error.code == code
     assert isinstance(error, redis.ResponseError)
     assert not ds.is_outage(error)

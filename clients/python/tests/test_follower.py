@@ -193,16 +193,18 @@ def test_a_signal_ends_the_iteration_after_the_batch_in_hand(server: Server) -> 
     program = f"""
 import time, redis, dirty_streams as ds
 client = ds.Client(redis.Redis(port={server.port}))
-for batch in ds.Follower(client, "{STREAM}", "{CURSOR}", limit=2):
+follower = ds.Follower(client, "{STREAM}", "{CURSOR}", limit=2)
+for batch in follower:
     print(*(event.id for event in batch), flush=True)
-    time.sleep(0.3)
+    while not follower.stopped:
+        time.sleep(0.005)
 print("end", flush=True)
 """
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "0 1\n"
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=10)
+    out, _ = process.communicate(timeout=30)
     assert (process.returncode, out) == (0, "end\n")
     assert [event.id for batch in follow(client) for event in batch] == [2, 3]
 

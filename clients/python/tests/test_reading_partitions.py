@@ -33,7 +33,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[ds.Client]:
     raw = request.getfixturevalue(request.param).client()
     client = ds.Client(raw)
     client.declare(USERS)
-    client.group(STREAM, "mailer", start="0", order="ENTITY", claim=0.3)
+    client.group(STREAM, "mailer", start="0", order="ENTITY", claim=1)
     client.cursor(STREAM, "directory", start=ds.SNAPSHOT(USERS))
     yield client
     raw.close()
@@ -118,7 +118,7 @@ def test_a_busy_partition_starves_no_other(client: ds.Client, concurrency: int) 
 
 
 def test_events_that_wait_for_their_turn_are_held(client: ds.Client) -> None:
-    """CLAIM is 0.3 s, and the last event waits a second for its turn, while another worker looks on."""
+    """CLAIM is a second, and the last event waits longer for its turn, while another worker looks on."""
     client.flush(USERS, *(ds.insert(IN[p][0], {"n": p}) for p in range(4)))
     seen: list[int] = []
     others: list[int] = []

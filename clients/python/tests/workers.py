@@ -36,7 +36,11 @@ def step(event: ds.Event) -> tuple[int, int]:
     return event.id, event.changes["n"].new
 
 
-def wait_until(condition: Callable[[], object], limit: float = 10.0) -> None:
+PATIENCE = 30.0
+"""How many seconds something may take that takes none on a quiet machine: less than the CLAIM of a group, a minute."""
+
+
+def wait_until(condition: Callable[[], object], limit: float = PATIENCE) -> None:
     end = time.monotonic() + limit
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -63,7 +67,7 @@ def running(*workers: ds.Worker) -> Iterator[None]:
         for worker in workers:
             worker.stop()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE)
     assert not errors, errors
     assert not any(thread.is_alive() for thread in threads)
 

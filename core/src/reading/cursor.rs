@@ -245,10 +245,11 @@ impl Act<'_> {
         let is_new = match (&position.scan, &phase) {
             (None, None) => position.id > from,
             // Of one page only the whole can be acknowledged, with the events before it.
-            (Some(scan), Some(phase)) => scan.page > phase.at.page && position.id >= from,
+            (Some(scan), Some(phase)) => scan.follows(&phase.at) && position.id >= from,
             (None, Some(_)) | (Some(_), None) => false,
         };
-        if !is_new {
+        // Of one beyond it is asked, too: it may be of another primary, which had come farther.
+        if !is_new && position.id <= from {
             return Ok(false);
         }
         let last = match last {
@@ -263,6 +264,9 @@ impl Act<'_> {
         if !is_given(position.id, last, stream) {
             // Another stream gave it.
             self.lose_track();
+            return Ok(false);
+        }
+        if !is_new {
             return Ok(false);
         }
         if self.reader().is_some_and(|reader| reader.missed_unknown) {

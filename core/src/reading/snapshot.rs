@@ -12,6 +12,10 @@ use super::stream::Stream;
 use crate::entity::decimal;
 use crate::entity::event::Event;
 
+/// How many replies an acknowledged position may be ahead. A replica that took over may lack some; a number that somebody
+/// made up must not be the last there is, or no later page would end the phase.
+const MAX_PAGES_AHEAD: u64 = 1 << 32;
+
 /// The phase while it lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phase {
@@ -107,6 +111,12 @@ impl Scan {
         let mut text = format!("{page}.{key}.{scanned}.").into_bytes();
         text.extend_from_slice(&self.place);
         text
+    }
+
+    /// Whether a later reply gave this place than the other.
+    pub(super) fn follows(&self, other: &Scan) -> bool {
+        let ahead = self.page.checked_sub(other.page);
+        ahead.is_some_and(|ahead| (1..=MAX_PAGES_AHEAD).contains(&ahead))
     }
 
     /// The same place as a later reply gives it.

@@ -307,6 +307,24 @@ fn a_seek_that_is_lost_with_its_primary_is_told() {
     assert_eq!(kept.ages, stored(&mut promoted));
 }
 
+/// The cursor of the new primary is in its phase still.
+#[test]
+fn what_a_reader_has_beyond_its_phase_and_its_primary_lost_is_told() {
+    let (server, mut redis) = declared();
+    redis.run("DIRTY.FLUSH user SNAPSHOT 1 1 age 1 SNAPSHOT 2 1 age 2");
+    redis.run("DIRTY.READER s CURSOR c FROM SNAPSHOT 1 user");
+    let replica = Server::replica_of(&server);
+    server.wait_for_replica(&replica);
+    let mut promoted = replica.connect();
+    promoted.run("REPLICAOF NO ONE");
+    let mut kept = Folded::of("c");
+    assert!(!kept.read(&mut redis, 100) && kept.is_over);
+    redis.run("DIRTY.FLUSH user SNAPSHOT 1 1 age 10");
+    assert!(!kept.read(&mut redis, 100) && !kept.missed);
+    kept.read(&mut promoted, 100);
+    assert!(kept.missed);
+}
+
 #[test]
 fn behind_a_promotion_the_scan_begins_again_and_leaves_nothing_out() {
     let (server, mut redis) = declared();

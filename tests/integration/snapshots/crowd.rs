@@ -207,10 +207,6 @@ impl<'p> Crowd<'p> {
             if self.again[nth].swap(false, SeqCst) {
                 self.seek(&mut client, &mut folder, nth);
             }
-            if folder.is_torn && self.place.now().era != era {
-                // Of what it has applied nobody knows any more whether it happened.
-                self.seek(&mut client, &mut folder, nth);
-            }
             if nth == SLEEPER && folder.is_over && !sleeps && dice.roll(100) == 0 {
                 sleeps = self.sleep(&mut client, &folder);
             }
@@ -223,7 +219,9 @@ impl<'p> Crowd<'p> {
             let reply = Reply::of(right(&reply));
             let (before, slept) = (std::mem::replace(&mut era, now), sleeps);
             sleeps = false;
-            if self.is_missing(&reply, slept, before != now) {
+            // Of what it has applied of the last one nobody knows any more whether it happened.
+            let is_unsure = folder.is_torn && before != now;
+            if self.is_missing(&reply, slept, before != now) || is_unsure {
                 self.seek(&mut client, &mut folder, nth);
                 continue;
             }

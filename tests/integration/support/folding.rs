@@ -281,6 +281,10 @@ impl Folder {
         self.tear(reply, reply.events.len());
         self.is_torn = false;
         self.position = Some(reply.position.clone());
+        if reply.phase.as_deref() == Some("snapshot") {
+            // It may begin again, too.
+            self.is_over = false;
+        }
         if reply.phase.as_deref() == Some("stream") {
             let old = self.state.entities().map(|(entity, _)| entity);
             let old = old.filter(|entity| self.named.get(*entity) != Some(&self.build));

@@ -12,7 +12,7 @@ from ._events import NO_ENTITIES
 from ._operations import Effect, Flushed
 from ._replies import count, done, ids, ok, pairs
 from ._values import decoded_fields
-from ._words import id_bytes, milliseconds, name, number, seconds, string, text
+from ._words import id_bytes, listed, milliseconds, name, number, seconds, string, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -131,6 +131,10 @@ class Where:
     ops: str | None = None
     fields: Sequence[Name] = ()
     meta: Mapping[Name, Name | Sequence[Name]] | None = None
+
+    def __post_init__(self) -> None:
+        for what in ("entities", "ids", "fields"):
+            listed(getattr(self, what), what)
 
     def words(self) -> Iterator[Word]:
         """The filters."""
@@ -401,7 +405,7 @@ def consume(
     """DIRTY.CONSUME of a group."""
     words: list[Word] = [b"DIRTY.CONSUME", name(stream), b"GROUP", name(group), name(consumer)]
     if ack:
-        words += (b"ACK", number(len(ack)), *map(name, ack))
+        words += (b"ACK", number(len(ack)), *map(name, listed(ack, "ids")))
     if pending:
         words.append(b"PENDING")
     return _reading(words, limit, block, (), entities, once=True)
@@ -466,7 +470,7 @@ def ack(
         (
             *(b"DIRTY.ACK", name(stream), b"GROUP", name(group), name(consumer)),
             *((b"FORCE",) if force else ()),
-            *map(name, event_ids),
+            *map(name, listed(event_ids, "ids")),
         ),
         ids,
     )
@@ -485,7 +489,7 @@ def hold(
 ) -> Command[list[str]]:
     """DIRTY.HOLD: the ids that are not held; without ids, of all that the consumer holds."""
     words = (b"DIRTY.HOLD", name(stream), b"GROUP", name(group), name(consumer))
-    return Command((*words, *map(name, event_ids)), ids)
+    return Command((*words, *map(name, listed(event_ids, "ids"))), ids)
 
 
 def fail(
@@ -508,7 +512,7 @@ def fail(
         words += (b"DELAY", milliseconds(delay))
     if fatal:
         words.append(b"FATAL")
-    return Command((*words, *map(name, event_ids)), ids)
+    return Command((*words, *map(name, listed(event_ids, "ids"))), ids)
 
 
 def fail_cursor(
@@ -516,7 +520,7 @@ def fail_cursor(
 ) -> Command[list[str]]:
     """DIRTY.FAIL of a cursor: `dead` or `not-held` for each id."""
     words = (b"DIRTY.FAIL", name(stream), b"CURSOR", name(cursor), name(message))
-    return Command((*words, *map(name, event_ids)), ids)
+    return Command((*words, *map(name, listed(event_ids, "ids"))), ids)
 
 
 def leave(stream: Name, group: Name, consumer: Name) -> Command[int]:
@@ -570,7 +574,7 @@ class Selector:
         if self.key is not None:
             return (b"KEY", name(self.key))
         if self.ids is not None:
-            return (b"IDS", number(len(self.ids)), *map(name, self.ids))
+            return (b"IDS", number(len(self.ids)), *map(name, listed(self.ids, "ids")))
         return (b"ALL",)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ._model import Model, id_type_of
 from ._operations import Snapshot
 from ._partitions import partition_of
-from ._words import id_bytes, milliseconds, number, text
+from ._words import id_bytes, listed, milliseconds, number, text
 from ._words import name as _bytes
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ class Stream:
     safe_numbers: bool = False
     db: int | None = None
     partitions: int | None = None
+
+    def __post_init__(self) -> None:
+        listed(self.fields, "fields")
 
     @property
     def keys(self) -> tuple[Name, ...]:
@@ -143,8 +146,13 @@ class Entity:
         id_type: Callable[[str], Any] | None = None,
         model: Model[Any] | None = None,
     ) -> None:
-        if isinstance(streams, (str, bytes)):
+        if isinstance(streams, (str, bytes, Stream)):
             raise TypeError(f"streams are a list, not {streams!r}")
+        for field_name, kind in (types or {}).items():
+            if not isinstance(kind, (str, bytes)):
+                raise TypeError(
+                    f"the type of the field {field_name!r} is a text such as 'int', not {kind!r}"
+                )
         if partitions is not None and partitions < 1:
             raise ValueError(f"partitions must be at least 1, not {partitions}")
         if partitions is not None and prefix is not None and b"{}" not in _bytes(prefix):
@@ -281,6 +289,13 @@ class Entity:
                 yield from (_bytes(tagged_field), _bytes(tag_text))
         for code, db in self.pools.items():
             yield from (b"POOL", _bytes(code), number(db))
+
+
+def entity_type(value: Any) -> Entity:
+    """The same value, if it is an entity type."""
+    if not isinstance(value, Entity):
+        raise TypeError(f"this takes an Entity, not {value!r}")
+    return value
 
 
 def tagged(key: Name, partitions: int | None) -> tuple[Name, ...]:

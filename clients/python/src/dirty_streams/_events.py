@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from ._entity import Entity, entity_type
 from ._model import Model
 from ._replies import mapping, moment
 from ._values import decoded, decoded_fields, unwrapped, unwrapped_fields
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Iterator, Mapping
 
-    from ._entity import Entity
     from ._operations import Ack
     from ._values import Value
 
@@ -166,7 +166,11 @@ class Entities:
     """The entity types that a reader knows, by their names in events."""
 
     def __init__(self, entities: Iterable[Entity] = ()) -> None:
-        self._by_name: dict[Any, Entity] = {text(entity.name): entity for entity in entities}
+        if isinstance(entities, (str, bytes, Entity)):
+            raise TypeError(f"entities are a list, not {entities!r}")
+        self._by_name: dict[Any, Entity] = {
+            text(entity_type(entity).name): entity for entity in entities
+        }
 
     def batch(self, reply: Any) -> Batch:
         """The batch of a reply with JSON."""

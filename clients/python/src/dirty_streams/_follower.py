@@ -197,12 +197,20 @@ class BaseFollower(Generic[C]):
         )
         self._signals = signals
         self._clock = now
+        self._over = False
         self._prepare()
 
     def _prepare(self) -> None:
         raise NotImplementedError
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal or `stop` has said that it is to end."""
+        raise NotImplementedError
+
     def _loops(self, stopping: Callable[[], bool]) -> list[Loop]:
+        if self._over:
+            raise RuntimeError("this follower was stopped: make another one")
         return [
             CursorLoop(
                 source,

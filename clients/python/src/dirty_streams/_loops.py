@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._entity import Stream
+from ._entity import Entity, Stream
 from .errors import is_outage
 
 if TYPE_CHECKING:
@@ -150,8 +150,15 @@ def sources(stream: Stream | Name, partitions: Any = None) -> list[Source]:
     """The streams that an argument names.
 
     Raises:
+        TypeError: It is no stream.
         ValueError: There is no such partition, or the stream has none.
     """
+    if isinstance(stream, Entity):
+        raise TypeError(
+            f"a stream is read: the entity type {stream.key!r} has the streams in .streams"
+        )
+    if not isinstance(stream, (Stream, str, bytes)):
+        raise TypeError(f"a stream is a Stream or a key, not {stream!r}")
     if not isinstance(stream, Stream) or stream.partitions is None:
         if partitions is not None:
             raise ValueError(f"{stream!r} has no partitions: give the Stream of an Entity that has")

@@ -18,9 +18,10 @@ from redis.exceptions import ResponseError
 
 from . import _commands
 from ._commands import Command
-from ._entity import Entity, Stream
+from ._entity import Entity, Stream, entity_type
 from ._operations import Effect, Seed, Snapshot, _Operation
 from ._stats import ReconcileStatus
+from ._words import listed
 from .errors import LimitError, NoDeclarationError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def partitions(entity: Entity) -> Sequence[int | None]:
 
 def declare(entity: Entity) -> Plan[bool]:
     """Declares all partitions: whether a declaration was applied."""
+    entity_type(entity)
     return any(raised((yield [_commands.declare(entity, n) for n in partitions(entity)])))
 
 
@@ -65,6 +67,7 @@ def flush(
     entity: Entity, operations: Iterable[Any], *, ack: Ack | None = None, **options: Any
 ) -> Plan[list[Any]]:
     """Flushes to the partitions of the ids. Results stand in the order of the operations."""
+    entity_type(entity)
     made = [operation_of(entity, operation) for operation in operations]
     split: dict[int, list[int]] = {}
     for index, operation in enumerate(made):
@@ -117,8 +120,10 @@ def _declared(entity: Entity, commands: Mapping[int, Command[T]]) -> Plan[dict[i
     return made
 
 
-def get(entity: Entity, ids: Sequence[Id]) -> Plan[list[dict[Any, Value] | None]]:
+def get(entity: Entity, ids: Iterable[Id]) -> Plan[list[dict[Any, Value] | None]]:
     """The snapshots of entities, in the order of their ids."""
+    entity_type(entity)
+    ids = list(listed(ids, "ids"))
     split: dict[int, list[int]] = {}
     for index, entity_id in enumerate(ids):
         split.setdefault(entity.partition(entity_id), []).append(index)
@@ -192,6 +197,7 @@ def send_rows(
     **options: Any,
 ) -> Plan[list[Effect]]:
     """Sends rows at once, in flushes of at most `batch`."""
+    entity_type(entity)
     split: dict[int, list[Operation]] = {}
     for row in rows:
         entity_id, fields = row if isinstance(row, tuple) else entity.dump(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import inspect
 import math
 import signal
 import threading
@@ -23,13 +24,14 @@ _TICK = 0.1
 
 
 class Stop:
-    """Whether somebody has said stop. `set` may be called anywhere, also by a signal's handler."""
+    """Whether somebody has said stop, here or above. `set` may be called anywhere, also by a signal's handler."""
 
-    def __init__(self) -> None:
+    def __init__(self, above: Stop | None = None) -> None:
         self._said = False
+        self._above = above
 
     def __call__(self) -> bool:
-        return self._said
+        return self._said or (self._above is not None and self._above())
 
     def set(self) -> None:
         """Says stop."""
@@ -38,7 +40,7 @@ class Stop:
     def sleep(self, seconds: float) -> None:
         """Sleeps, but not on after a stop."""
         end = time.monotonic() + seconds
-        while not self._said:
+        while not self():
             rest = end - time.monotonic()
             if rest <= 0:
                 return
@@ -139,7 +141,7 @@ class Performer:
         if isinstance(request, Send):
             return self._client.execute(request.command)
         if isinstance(request, Handle):
-            return None if self._handler is None else self._handler(request.event)
+            return None if self._handler is None else _finished(self._handler(request.event))
         if isinstance(request, Turn):
             return self._turns is None or self._turns.take(self._stop)
         if isinstance(request, Sleep):
@@ -149,6 +151,27 @@ class Performer:
         if isinstance(request, Tell):
             return request.callback(*request.args)
         raise AssertionError(request)
+
+
+def _finished(value: Any) -> Any:
+    """What a handler returns, unless that has yet to be awaited."""
+    if inspect.iscoroutine(value):
+        value.close()
+    if inspect.isawaitable(value):
+        raise TypeError(f"{ASYNCHRONOUS}: this handler returned {value!r}")
+    return value
+
+
+ASYNCHRONOUS = "functions to be awaited are for the classes of dirty_streams.asyncio"
+
+
+def synchronous(*functions: Callable[..., Any]) -> None:
+    """Refuses functions to be awaited, which would never run."""
+    for function in functions:
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004
+        ):
+            raise TypeError(f"{ASYNCHRONOUS}, not {function!r}")
 
 
 def drive(loop: Loop, perform: Callable[[Request], Any]) -> None:

@@ -11,13 +11,14 @@ import json
 import math
 import re
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import _msgpack
 from .errors import BadValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from ._words import Fields, Name, Word
 
@@ -28,19 +29,23 @@ Value = Any
 def encoded(fields: Fields, form: Word | None = None) -> tuple[Word, Word]:
     """The words of a list of fields: `JSON` and an object; `MSGPACK` and a map if there are bytes in it.
 
+    A field without a type has the same text in both, so that a row does not change because another field gets bytes.
+
     Args:
         fields: Values by the names of their fields.
         form: `MSGPACK`, if it must be that form.
 
     Raises:
         BadValueError: A float is NaN or infinite, or a text has no UTF-8.
-        TypeError: A value's type is unknown.
+        TypeError: They are no mapping, or a value's type is unknown.
     """
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"fields are a mapping, not a {type(fields).__name__}")
     for field, value in fields.items():
         _check(field, value)
     try:
         if form is None and not any(isinstance(field, bytes) for field in fields):
-            return b"JSON", _DUMP(fields).encode()
+            return b"JSON", _DUMP(_with_plain_floats(fields)).encode()
     except _NotJsonError:
         pass
     except UnicodeEncodeError as error:
@@ -51,7 +56,23 @@ def encoded(fields: Fields, form: Word | None = None) -> tuple[Word, Word]:
 
 
 class _NotJsonError(Exception):
-    """There are bytes, which JSON cannot carry."""
+    """There are bytes, which JSON cannot carry; or a number that it would carry with other digits."""
+
+
+def _with_plain_floats(fields: Fields) -> Fields:
+    """The fields, with floats whose digits in JSON are those that the module gives a float of MessagePack."""
+    plain: dict[Any, Value] = {
+        field: _plain_float(value) for field, value in fields.items() if isinstance(value, float)
+    }
+    return {**fields, **plain} if plain else fields
+
+
+def _plain_float(value: float) -> float | int:
+    if value.is_integer() and abs(value) < 1e21:
+        return int(value)
+    if "e" in float.__repr__(value):
+        raise _NotJsonError
+    return value
 
 
 def _check(field: Name, value: Value) -> None:

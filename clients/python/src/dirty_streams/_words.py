@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 Word = bytes
 """An argument as it is sent."""
@@ -44,6 +46,13 @@ def id_bytes(value: Id) -> Word:
     raise TypeError(f"an id is str, bytes, int or UUID, not {type(value).__name__}")
 
 
+def listed(values: T, what: str) -> T:
+    """The same values, unless they are one text, which would be taken for a list of its letters."""
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"{what} are a list, not {values!r}")
+    return values
+
+
 def number(value: int) -> Word:
     """The digits of an integer."""
     return b"%d" % value
@@ -51,6 +60,8 @@ def number(value: int) -> Word:
 
 def seconds(value: Span) -> float:
     """A time span in seconds."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"a time span is seconds or a timedelta, not {value!r}")
     return value.total_seconds() if isinstance(value, dt.timedelta) else float(value)
 
 

@@ -26,7 +26,7 @@ from ._loops import (
 )
 from ._operations import Ack
 from ._words import seconds
-from .errors import NotHeldError, is_outage
+from .errors import DirtyError, NotHeldError, is_outage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -218,6 +218,7 @@ class WorkerLoop:
         self._outage = Outage(str(consumer))
         self._done: dict[str, Event] = {}
         self._told = 0.0
+        self._joined = False
 
     def run(self) -> Loop:
         """Handles events until it is told to stop, or none is left."""
@@ -237,12 +238,15 @@ class WorkerLoop:
         # At first, what a process of this name has left; after an outage, what a lost reply brought.
         pending = True
         while not self._stopping():
-            asked = self._clock()
+            asked, joined = self._clock(), self._joined
             try:
                 if self._lease.claim is None:
                     yield from self._learn()
+                self._joined = True  # also if the reply is lost
                 batch: Batch = yield Send(self._consume(pending=pending))
             except Exception as error:
+                if isinstance(error, DirtyError) and not is_outage(error):
+                    self._joined = joined  # a command that is refused does nothing
                 self._lease.drop()
                 self._lease.claim = None
                 pending = True
@@ -400,6 +404,8 @@ class WorkerLoop:
 
     def _let_go(self, patience: float) -> Loop:
         """Acknowledges what is handled, and hands the rest to others."""
+        if not self._joined:
+            return
         commands: list[_commands.Command[Any]] = [self.leave()]
         deadline = self._clock() + patience
         if self._done:
@@ -466,8 +472,8 @@ class BaseWorker(Generic[C]):
         concurrency: int = 1,
         limit: int | None = None,
         block: Span = 1.0,
-        fatal: tuple[type[Exception], ...] = (),
-        unavailable: tuple[type[Exception], ...] = (),
+        fatal: type[Exception] | Iterable[type[Exception]] = (),
+        unavailable: type[Exception] | Iterable[type[Exception]] = (),
         retry_base: Span = 1.0,
         retry_cap: Span = 60.0,
         hold_for: Span = 3600.0,
@@ -484,13 +490,13 @@ class BaseWorker(Generic[C]):
             group: The group, which a deployment has declared.
             handler: Handles an event. If it raises, the event fails, and comes again later.
             entities: The entity types that it knows, for the types of values.
-            consumer: The consumer's name, which no other process may have; by default a new one.
+            consumer: The consumer's name, which no other process may have; by default each `run` has a new one.
             partitions: Only these partitions of the stream.
             concurrency: How many handlers may run at a time, in threads. Above one for a single stream, each thread is
                 a consumer of its own; events of one key still come one after the other.
             limit: How many events one call returns at most; by default 100.
             block: How long a call waits for events, and so how long a stop may take while there are none.
-            fatal: Exceptions of a handler that kill the event at once.
+            fatal: The exception, or the exceptions, of a handler that kill the event at once.
             unavailable: Exceptions that say that something the handler needs is away: it waits, keeps the event, and
                 calls the handler again. The event does not fail.
             retry_base: How long a failed event waits; twice as long after each delivery.
@@ -504,11 +510,15 @@ class BaseWorker(Generic[C]):
         """
         self._client = client
         self._handler = handler
+        callbacks = [given for given in (on_missed, on_failure, on_late) if given is not None]
+        for function in (handler, *callbacks):
+            if not callable(function):
+                raise TypeError(f"{function!r} is not callable")
         self._policy = Policy(
             limit=limit,
             block=max(seconds(block), 0.001),  # 0 is for ever
-            fatal=fatal,
-            unavailable=unavailable,
+            fatal=_exceptions(fatal, "fatal"),
+            unavailable=_exceptions(unavailable, "unavailable"),
             retry_base=seconds(retry_base),
             retry_cap=seconds(retry_cap),
             hold_for=seconds(hold_for),
@@ -517,20 +527,33 @@ class BaseWorker(Generic[C]):
             on_late=on_late or _log_late,
         )
         self._entities = Entities(entities)
-        self._consumers = _consumers(
-            sources(stream, partitions), group, consumer or consumer_name(), concurrency
-        )
+        if concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, not {concurrency}")
+        self._sources = sources(stream, partitions)
+        self._group, self._consumer, self._concurrency = group, consumer, concurrency
         self._signals = signals
         self._clock = now
-        self._prepare(concurrency)
+        self._over = False
+        self._prepare((handler, *callbacks))
 
-    def _prepare(self, concurrency: int) -> None:
+    def _prepare(self, functions: Sequence[Callable[..., Any]]) -> None:
+        raise NotImplementedError
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal or `stop` has said that it is to end."""
         raise NotImplementedError
 
     def _loops(
         self, *, until_idle: bool, stopping: Callable[[], bool], release: Callable[[], None]
     ) -> list[WorkerLoop]:
-        until = Idle(len(self._consumers)) if until_idle else None
+        if self._over:
+            raise RuntimeError("this worker was stopped: make another one")
+        # Each run has a name of its own, because another process or thread may run the same worker.
+        consumers = _consumers(
+            self._sources, self._group, self._consumer or consumer_name(), self._concurrency
+        )
+        until = Idle(len(consumers)) if until_idle else None
         return [
             WorkerLoop(
                 consumer,
@@ -542,7 +565,7 @@ class BaseWorker(Generic[C]):
                 release=release,
                 clock=self._clock,
             )
-            for number, consumer in enumerate(self._consumers)
+            for number, consumer in enumerate(consumers)
         ]
 
 
@@ -557,11 +580,18 @@ def _consumers(
     streams: Sequence[Source], group: Name, name: str, concurrency: int
 ) -> list[Consumer]:
     """The consumers of a worker: at least one for each stream, and as many as there may be handlers at a time."""
-    if concurrency < 1:
-        raise ValueError(f"concurrency must be at least 1, not {concurrency}")
     each = -(-concurrency // len(streams))
     names = [name] if each == 1 else [f"{name}.{n}" for n in range(each)]
     return [Consumer(stream.key, group, name) for name in names for stream in streams]
+
+
+def _exceptions(given: Any, what: str) -> tuple[type[Exception], ...]:
+    """Classes of exceptions, of which there may be one or any list."""
+    classes = (given,) if isinstance(given, (type, str)) else tuple(given)
+    for cls in classes:
+        if not (isinstance(cls, type) and issubclass(cls, Exception)):
+            raise TypeError(f"{what} takes exceptions, not {cls!r}")
+    return classes
 
 
 def _log_missed(stream: Name, missed: int | None) -> None:

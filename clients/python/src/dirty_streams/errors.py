@@ -57,6 +57,9 @@ class DirtyError(ResponseError):
         self.message = message
         super().__init__(message if self.code == "ERR" else f"{self.code} {message}")
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "code" in cls.__dict__:

@@ -33,19 +33,30 @@ class Follower(BaseFollower[Client]):
     def _prepare(self) -> None:
         self._stop = Stop()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal or `stop` has said that it is to end."""
+        return self._stop()
+
     def stop(self) -> None:
         """Ends the iteration when the next batch is asked for. May be called by any thread."""
         self._stop.set()
 
     def __iter__(self) -> Iterator[Batch]:
-        """The batches.
+        """The batches. One may iterate again, but not after a stop.
 
         Raises:
             NoReaderError: There is no such cursor.
             MissedError: Events were missed, and neither `snapshot` nor `take_missed` was given.
+            RuntimeError: It was stopped already.
         """
-        with Signals(self._stop, wanted=self._signals):
-            yield from together(self._loops(self._stop), self._client, self._stop)
+        stop = Stop(self._stop)
+        loops = self._loops(stop)
+        try:
+            with Signals(self._stop, wanted=self._signals):
+                yield from together(loops, self._client, stop)
+        finally:
+            self._over = self._stop()
 
 
 def read(

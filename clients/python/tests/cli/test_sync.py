@@ -219,17 +219,17 @@ def test_max_delete_refuses_with_the_number_and_deletes_nothing(  # noqa: PLR091
 def test_an_interrupted_repair_leaves_no_run_and_has_deleted_nothing(
     tool: Tool, sqlite: Database, raw: Any, sent: signal.Signals, code: int
 ) -> None:
-    users(sqlite, 40_000)
+    users(sqlite, 20_000)
     tool.run(*options(sqlite, "--declare"))
     raw.execute_command("DIRTY.DECLARE", "user", "STREAM", "user-changes")
     raw.hset("user:ghost", "name", "Ghost")
     process = tool.start(*options(sqlite, "--repair"))
-    until(lambda: raw.dbsize() > 5_000)
+    until(lambda: raw.dbsize() > 2_000)
     process.send_signal(sent)
     ended = tool.end(process)
     assert (ended.code, ended.out, ended.err) == (code, "", "")
     assert raw.exists("user:ghost") == 1
-    assert raw.dbsize() < 40_000
+    assert raw.dbsize() < 20_000
     if sent != signal.SIGKILL:
         assert no_run(raw)
         return
@@ -295,17 +295,21 @@ def test_what_a_writer_flushes_a_moment_later_does_not_differ(
     seeded(tool, sqlite)
     sqlite.run("UPDATE users SET name = 'New' WHERE id = 7", "DELETE FROM users WHERE id = 8")
     raw.hset("user:2000", mapping={"id": "2000", "name": "Eve"})  # its row comes later
+    raw.config_resetstat()
 
     def flush() -> None:
-        time.sleep(1.5)
+        until(lambda: "cmdstat_dirty.flush" in raw.info("commandstats"))  # it has begun
+        time.sleep(1)
         raw.execute_command("DIRTY.FLUSH", "user", "UPDATE", 7, 1, "name", "New", "DELETE", 8)
         sqlite.run("INSERT INTO users (id, name) VALUES (2000, 'Eve')")
 
     writer = threading.Thread(target=flush)
     writer.start()
-    ended = tool.run(*options(sqlite, "--wait", "3"))
+    began = time.monotonic()
+    ended = tool.run(*options(sqlite, "--wait", "60"))
     writer.join()
     assert (ended.code, ended.err) == (0, "")
+    assert time.monotonic() - began < 60
 
 
 def test_composite_keys_pages_and_selections(tool: Tool, database: Database, raw: Any) -> None:
@@ -505,20 +509,19 @@ sys.exit(code)
 """
 
 
-def test_a_hundred_thousand_rows_take_no_more_memory_than_a_few(
+def test_fifty_thousand_rows_take_no_more_memory_than_a_few(
     tool: Tool, sqlite: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ten bytes a row are for the ids that were seen; all rows would be a hundred megabytes."""
-    users(sqlite, 100_000)
-    seeded(tool, sqlite)
+    """Ten bytes a row are for the ids that were seen; all rows would be fifty megabytes."""
+    users(sqlite, 50_000)
 
     def peak(*more: str) -> tuple[int, str]:
         words = [sys.executable, "-c", MEASURED, *COMMAND, *options(sqlite, *more)]
         environment = {**os.environ, "REDIS_URL": tool.url}
         done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
-        return int(done.stderr), done.stdout
+        return int(done.stderr.split()[-1]), done.stdout
 
-    few, _ = peak("--where", "id <= 5000", "--seed")
+    few, _ = peak("--where", "id <= 5000", "--declare", "--seed")
     told = []
     for mode in ("--seed", "--check", "--repair"):
         most, out = peak(mode)
@@ -550,7 +553,7 @@ def test_a_printed_declaration_is_what_redis_cli_takes(
 
 def test_a_restart_in_the_middle_ends_the_run(own_server: Server, sqlite: Database) -> None:
     tool = Tool(own_server.url)
-    users(sqlite, 40_000)
+    users(sqlite, 20_000)
     tool.run(*options(sqlite, "--declare", "--seed"))
     process = tool.start(*options(sqlite, "--repair"))
     raw = own_server.client()

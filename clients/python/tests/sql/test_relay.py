@@ -552,21 +552,21 @@ def patiently(condition: Callable[[], bool]) -> None:
 
 
 def test_outages_of_redis_are_waited_out(
-    engine: Engine, sessions: Sessions, own_server: Server, caplog: pytest.LogCaptureFixture
+    engine: Engine, sessions: Sessions, durable: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = Client(own_server.client(socket_timeout=2, retry=Retry(NoBackoff(), 0)))
+    client = Client(durable.client(socket_timeout=2, retry=Retry(NoBackoff(), 0)))
     relay = Relay(engine, client, marks, interval=0.01)
     thread = running(relay)
     for number in (1, 2):
         with sessions.begin() as session:
             session.add(User(id=number))
         patiently(lambda: waiting(engine) == 0)
-        own_server.kill()
+        durable.kill()
         with sessions.begin() as session:
             session.add(User(id=10 + number))
         time.sleep(0.3)
         assert waiting(engine) == 2
-        own_server.start()
+        durable.start()
         patiently(lambda: waiting(engine) == 0)
     relay.stop()
     thread.join(10)

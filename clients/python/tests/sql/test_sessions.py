@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +21,8 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from dirty_streams import Entity
-from dirty_streams.sqlalchemy import Marks, entity_of
+from dirty_streams import Client, Entity
+from dirty_streams.sqlalchemy import Marks, Relay, entity_of
 
 from . import models
 from .models import Line, User, marks, order_tags
@@ -28,6 +30,12 @@ from .models import Line, User, marks, order_tags
 
 class OwnSession(Session):
     pass
+
+
+def test_nothing_of_asyncio_is_imported_before_it_is_used() -> None:
+    """Since SQLAlchemy 2.1 its extra `asyncio` brings greenlet, without which the import fails."""
+    program = "import sys; sys.modules['greenlet'] = None; import dirty_streams.sqlalchemy"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def one_session(engine: Engine) -> Session:
@@ -125,6 +133,11 @@ def twice(own: Marks) -> None:
     own.track(User, users)
 
 
+def half_a_key(own: Marks) -> None:
+    own.track(models.Member, users)
+    own.mark(Session(), models.Member, 1)
+
+
 def rows_of_marks(own: Marks) -> None:
     own.track(User, Entity("user", version="mark", streams=["s"]))
     next(own.rows(Session(), User))
@@ -176,6 +189,11 @@ WRONG: list[tuple[type[Exception], str, Callable[[Marks], Any]]] = [
     (ValueError, "User is not tracked", lambda m: m.mark(Session(), User, 1)),
     (
         ValueError,
+        "the primary key of Member is tenant, number, not 1",
+        half_a_key,
+    ),
+    (
+        ValueError,
         "User is tracked as 0 entity types, not as one",
         lambda m: next(m.rows(Session(), User)),
     ),
@@ -207,3 +225,25 @@ def test_types_come_from_columns() -> None:
     assert models.employees.types == {"id": "int", "budget": "int"}
     changed = entity_of(User, "user", types={"age": "uint", "more": "bool"}, streams=["s"])
     assert (changed.types["age"], changed.types["more"]) == ("uint", "bool")
+
+
+class Paused(Base):
+    __tablename__ = "paused"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pause: Mapped[dt.timedelta]
+
+
+paused = entity_of(Paused, "paused", streams=["s"])
+paused_marks = Marks(Base.metadata, name="paused_marks")
+paused_marks.track(Paused, paused)
+
+
+def test_an_interval_is_its_seconds(engine: Engine, client: Client) -> None:
+    Base.metadata.drop_all(engine)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        paused_marks.listen(session)
+        session.add(Paused(id=1, pause=dt.timedelta(minutes=1, milliseconds=500)))
+        session.commit()
+    Relay(engine, client, paused_marks).send_once()
+    assert client.get(paused, 1) == {"id": 1, "pause": 60.5}

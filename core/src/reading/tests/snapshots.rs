@@ -207,6 +207,33 @@ fn a_page_that_cannot_be_read_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_position_that_no_reply_can_have_given_moves_nothing() {
+    let mut world = World::new();
+    for (page, moves) in [(u64::MAX, false), ((1 << 32) + 1, false), (3, true)] {
+        let cursor = world.readers.get(b"c").unwrap();
+        let scan = Scan {
+            page,
+            ..Scan::default()
+        };
+        let position = Position {
+            id: cursor.position,
+            epoch: cursor.epoch(),
+            scan: Some(scan),
+        };
+        let outcome = world
+            .readers
+            .ack_cursor(b"c", &position, world.now, &mut world.stream);
+        let outcome = outcome.unwrap();
+        assert_eq!(outcome.reply, moves, "{page}");
+        world.repeat(outcome.delta);
+    }
+    for _ in 0..8 {
+        world.read(3, false);
+    }
+    assert!(world.is_over);
+}
+
+#[test]
 fn seek_ends_the_phase_or_begins_it_again() {
     let mut world = World::new();
     let phase = |world: &World| world.readers.get(b"c").unwrap().phase().is_some();

@@ -383,7 +383,7 @@ stories! {
         cursor c from=0
         add abcde
         follow c n=2 -> 1 2 | 2 more
-        follow c n=2 ack=2/7 -> 1 2 | 2 more
+        follow c n=2 ack=2/7 -> 1 2 | 2 missed=null more
         follow c n=2 ack=2 -> 3 4 | 4 more
         follow c ack=1 -> 3 4 5 | 5
         at 40

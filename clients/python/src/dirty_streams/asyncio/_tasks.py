@@ -8,6 +8,7 @@ import contextlib
 import inspect
 import signal
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from .._loops import Give, Handle, Loop, Pause, Request, Send, Sleep, Tell, Turn, log
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """Whether somebody has said stop."""
+    """Whether somebody has said stop, here or above."""
 
-    def __init__(self) -> None:
+    def __init__(self, above: Stop | None = None) -> None:
         self._said = asyncio.Event()
+        self._below: weakref.WeakSet[Stop] = weakref.WeakSet()
+        if above is not None:
+            above._below.add(self)
+            if above():
+                self.set()
 
     def __call__(self) -> bool:
         return self._said.is_set()
@@ -32,6 +38,8 @@ class Stop:
     def set(self) -> None:
         """Says stop."""
         self._said.set()
+        for below in self._below:
+            below.set()
 
     async def sleep(self, seconds: float) -> None:
         """Sleeps, but not on after a stop."""

@@ -39,6 +39,11 @@ class Client:
     """
 
     def __init__(self, client: redis.Redis | redis.RedisCluster) -> None:
+        if not isinstance(client, (redis.Redis, redis.RedisCluster)):
+            raise TypeError(
+                f"a client takes a {redis.__name__}.Redis or {redis.__name__}.RedisCluster, "
+                f"not a {type(client).__module__}.{type(client).__name__}"
+            )
         self.redis = client
 
     # Sending.
@@ -167,7 +172,7 @@ class Client:
 
     async def get_many(self, entity: Entity, ids: Iterable[Id]) -> list[dict[Any, Value] | None]:
         """The snapshots of entities, in the order of their ids."""
-        return await self._run(_plans.get(entity, list(ids)))
+        return await self._run(_plans.get(entity, ids))
 
     async def scan(
         self, entity: Entity, *, limit: int | None = None

@@ -33,22 +33,34 @@ class Follower(BaseFollower[Client]):
     def _prepare(self) -> None:
         self._stop = Stop()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether a signal or `stop` has said that it is to end."""
+        return self._stop()
+
     def stop(self) -> None:
         """Ends the iteration when the next batch is asked for."""
         self._stop.set()
 
     async def __aiter__(self) -> AsyncIterator[Batch]:
-        """The batches.
+        """The batches. One may iterate again, but not after a stop.
 
         Raises:
             NoReaderError: There is no such cursor.
             MissedError: Events were missed, and neither `snapshot` nor `take_missed` was given.
+            RuntimeError: It was stopped already.
         """
-        loops = self._loops(self._stop)
-        reading = _reading(loops, self._client, self._stop, self._signals)
-        async with contextlib.aclosing(reading):
-            async for batch in reading:
-                yield batch
+        stop = Stop(self._stop)
+        loops = self._loops(stop)
+        try:
+            async with (
+                Signals(self._stop, wanted=self._signals),
+                contextlib.aclosing(together(loops, self._client, stop)) as batches_of_all,
+            ):
+                async for batch in batches_of_all:
+                    yield batch
+        finally:
+            self._over = self._stop()
 
 
 def read(

@@ -15,11 +15,15 @@ from ._target import Operation, Outcome, Refused, Seen
 from ._text import Shortener, escaped, json_line, plain, plural
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.engine import Connection, Row
 
 
 KEPT = 10_000
-"""How many are looked at a second time."""
+"""How many are looked at again."""
+
+FIRST_PAUSE = 0.25
 
 EFFECTS = {
     "insert": "missing in Redis",
@@ -45,7 +49,7 @@ class Check:
     """Compares, and changes nothing.
 
     Writers go on meanwhile: a row may be read after its transaction, and compared before its flush. So whatever
-    differs is looked at a second time, after a while.
+    differs is looked at again, until it is the same or `--wait` is over.
     """
 
     def __init__(self, common: Sync) -> None:
@@ -76,10 +80,9 @@ class Check:
                     " with the id of another one"
                 )
             self._entities(progress)
-            if self.again or self.lonely:
-                time.sleep(self.options.wait)
-                self._rows_again(connection)
-                self._entities_again(connection)
+            self._wait(connection)
+            self._rows_again(connection)
+            self._entities_again(connection)
         self._report(time.monotonic() - began)
         return DIFFERS if self.counts else SAME
 
@@ -114,12 +117,33 @@ class Check:
                 elif one not in self.lonely:
                     self.counts["only"] += 1
 
-    def _rows_again(self, connection: Connection) -> None:
+    def _wait(self, connection: Connection) -> None:
+        """Forgets what is the same by now, with longer and longer pauses."""
+        deadline = time.monotonic() + self.options.wait
+        pause = FIRST_PAUSE
+        while (self.again or self.lonely) and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(pause, left))
+            pause *= 2
+            if time.monotonic() < deadline:
+                self.again = [self.source.key(row) for row, *_ in self._still_other(connection)]
+                self.lonely = dict.fromkeys(self._still_alone(connection))
+
+    def _still_other(self, connection: Connection) -> Iterator[tuple[Row[Any], Operation, Outcome]]:
         for row in self.source.again(connection, self.again):
             operation = self.common.operation(self.source, self.words, row)
             (outcome,) = self.target.send("SNAPSHOT", [operation], "DRYRUN")
-            if outcome == b"none":
-                continue
+            if outcome != b"none":
+                yield row, operation, outcome
+
+    def _still_alone(self, connection: Connection) -> Iterator[bytes]:
+        lonely = list(self.lonely)
+        have_rows = self.source.ids_of(connection, lonely)
+        for one in lonely:
+            if one not in have_rows and self.target.stored(one) is not None:
+                yield one
+
+    def _rows_again(self, connection: Connection) -> None:
+        for row, operation, outcome in self._still_other(connection):
             effect = effect_of(outcome)
             self.counts[effect] += 1
             if len(self.first) < SHOWN:
@@ -159,11 +183,7 @@ class Check:
         )
 
     def _entities_again(self, connection: Connection) -> None:
-        lonely = list(self.lonely)
-        have_rows = self.source.ids_of(connection, lonely)
-        for one in lonely:
-            if one in have_rows or self.target.stored(one) is None:
-                continue
+        for one in self._still_alone(connection):
             self.counts["only"] += 1
             if len(self.first) < 2 * SHOWN:
                 self.first.append(Difference(one, "only"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -55,10 +56,20 @@ def from_bytes(value: Any) -> Fragment:
 
 
 def real(value: float) -> Fragment:
+    """The digits that a field without a type gets: an exponent from 1e21 on, and below 1e-5."""
     text = repr(value)
+    if not math.isfinite(value):
+        return encode_basestring(text)  # the module's error names the field
+    if value.is_integer() and abs(value) < 1e21:
+        return str(int(value))
+    digits, _, exponent = text.partition("e")
+    if not exponent:
+        return text
     return (
-        text if text[-1].isdigit() else encode_basestring(text)
-    )  # inf and nan: the module's error names the field
+        f"{Decimal(text):f}"
+        if abs(value) < 1 and int(exponent) >= -5
+        else f"{digits}e{int(exponent)}"
+    )
 
 
 def utc(value: dt.datetime) -> Fragment:
@@ -308,12 +319,11 @@ def text_of(fragment: Fragment, kind: str | None) -> str:
 
 
 def untyped(fragment: Fragment) -> str:
-    """The text that is stored for a field without a type if the client sends a map of MessagePack."""
-    value = json.loads(fragment)
-    if isinstance(value, (float, list, dict)):
-        plain = without_points(value)
-        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
-    return text_of(fragment, None)
+    """The text that is stored for a field without a type."""
+    if fragment[:1] not in ("[", "{"):
+        return text_of(fragment, None)
+    plain = without_points(json.loads(fragment))
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def without_points(value: Any) -> Any:

@@ -126,7 +126,7 @@ def add_sync(made: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=seconds,
         default=1.0,
-        help="before --check looks again at what differs; default 1",
+        help="how long --check waits for what differs to become the same; default 1",
     )
 
     rows = made.add_argument_group("rows")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -18,7 +19,6 @@ from sqlalchemy import (
     func,
     insert,
 )
-from sqlalchemy.ext.asyncio import async_sessionmaker
 from sqlalchemy.orm import Mapper, Session, scoped_session, sessionmaker
 
 from . import _triggers
@@ -317,7 +317,9 @@ class Marks:
 
 def _session_target(target: Any) -> Any:
     """What events of a session are listened to at."""
-    if isinstance(target, async_sessionmaker):
+    # Not imported here: since SQLAlchemy 2.1 that fails without greenlet, which only its extra `asyncio` brings.
+    asynchronous = sys.modules.get("sqlalchemy.ext.asyncio")
+    if asynchronous is not None and isinstance(target, asynchronous.async_sessionmaker):
         given = target.kw.get("sync_session_class")
         if given is None:  # a class of its own, so that other sessions are not listened to
             given = type("MarkedSession", (Session,), {})

@@ -132,7 +132,12 @@ class Tracked:
         if isinstance(key, self.model):
             state = inspect(key)
             return tuple(state.identity or self.mapper.primary_key_from_instance(key))
-        return tuple(key) if isinstance(key, (tuple, list)) else (key,)
+        values = tuple(key) if isinstance(key, (tuple, list)) else (key,)
+        if len(values) != len(self.columns):
+            raise ValueError(
+                f"the primary key of {self.model.__name__} is {', '.join(self.attributes)}, not {key!r}"
+            )
+        return values
 
     def id_of(self, key: Sequence[Any]) -> Id:
         """The entity's id."""

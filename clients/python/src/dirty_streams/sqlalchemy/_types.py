@@ -49,7 +49,7 @@ def entity_of(
 
 
 def _type_of(kind: types.TypeEngine[Any]) -> str | None:
-    if isinstance(kind, types.TypeDecorator):
+    if isinstance(kind, types.TypeDecorator) and not isinstance(kind, types.Interval):
         kind = kind.impl_instance
     if isinstance(kind, types.DateTime):
         return "time" if kind.timezone else "datetime"
