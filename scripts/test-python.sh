@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests clients/python: format, lint, types; then wheel and sdist are built, and the tests of the sdist run against the
-# wheel that is installed, and as far as it matters with the oldest redis-py, too. Arguments go to pytest.
+# wheel that is installed, and as far as it matters with the oldest redis-py and SQLAlchemy, too. Arguments go to pytest.
 # Whatever it needs comes into target/clients; PYTHON names another one than python3.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -32,7 +32,7 @@ installed() { "$target/$1/bin/pip" install --quiet --force-reinstall --no-deps "
 mkdir -p "$target"
 cd "$client"
 environment newest '.[pydantic,sqlalchemy,cli]' --group dev
-environment oldest 'redis==5.0.1' pydantic pytest pytest-asyncio hypothesis
+environment oldest 'redis==5.0.1' 'sqlalchemy==2.0.40' 'psycopg[binary]' pydantic pytest pytest-asyncio pytest-xdist hypothesis
 environment bare 'redis>=5'
 tools=$target/newest/bin
 "$tools/ruff" format --check --quiet . || die 'not formatted: run ruff format in clients/python'
@@ -60,5 +60,7 @@ installed newest
 "$tools/pytest" --quiet --no-header -p no:cacheprovider -n 2 --dist worksteal "$@"
 [ $# -eq 0 ] || exit 0
 installed oldest
+"$target/oldest/bin/pip" uninstall --quiet --yes greenlet 2>/dev/null  # what needs it is not imported
 "$target/oldest/bin/pytest" --quiet --no-header -p no:cacheprovider \
-    tests/test_client.py tests/test_connections.py tests/test_asyncio.py tests/test_partitions.py
+    -n 2 --dist worksteal tests/test_client.py tests/test_connections.py tests/test_asyncio.py tests/test_partitions.py \
+    tests/sql/test_marks.py tests/sql/test_triggers.py

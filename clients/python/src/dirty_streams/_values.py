@@ -45,7 +45,7 @@ def encoded(fields: Fields, form: Word | None = None) -> tuple[Word, Word]:
         _check(field, value)
     try:
         if form is None and not any(isinstance(field, bytes) for field in fields):
-            return b"JSON", _DUMP(_with_plain_floats(fields)).encode()
+            return b"JSON", _json(fields).encode()
     except _NotJsonError:
         pass
     except UnicodeEncodeError as error:
@@ -56,23 +56,36 @@ def encoded(fields: Fields, form: Word | None = None) -> tuple[Word, Word]:
 
 
 class _NotJsonError(Exception):
-    """There are bytes, which JSON cannot carry; or a number that it would carry with other digits."""
+    """There are bytes, which JSON cannot carry."""
 
 
-def _with_plain_floats(fields: Fields) -> Fields:
-    """The fields, with floats whose digits in JSON are those that the module gives a float of MessagePack."""
-    plain: dict[Any, Value] = {
-        field: _plain_float(value) for field, value in fields.items() if isinstance(value, float)
+def digits_of(value: float) -> str:
+    """The digits that the module gives a float of MessagePack: an exponent from 1e21 on, and below 1e-5."""
+    if value.is_integer():
+        if abs(value) < 1e21:
+            return str(int(value))
+        whole = str(int(abs(value)))
+        fraction = whole[1:].rstrip("0")
+        sign, point = "-" if value < 0 else "", "." if fraction else ""
+        return f"{sign}{whole[0]}{point}{fraction}e{len(whole) - 1}"
+    digits, _, exponent = float.__repr__(value).partition("e")
+    if not exponent:
+        return digits
+    if -5 <= int(exponent) < 0:
+        return f"{decimal.Decimal(float.__repr__(value)):f}"
+    return f"{digits}e{int(exponent)}"
+
+
+def _json(fields: Fields) -> str:
+    """An object, in which floats have these digits."""
+    floats = {
+        field: digits_of(value) for field, value in fields.items() if isinstance(value, float)
     }
-    return {**fields, **plain} if plain else fields
-
-
-def _plain_float(value: float) -> float | int:
-    if value.is_integer() and abs(value) < 1e21:
-        return int(value)
-    if "e" in float.__repr__(value):
-        raise _NotJsonError
-    return value
+    if not floats:
+        return _DUMP(fields)
+    others = {field: value for field, value in fields.items() if field not in floats}
+    parts = [f"{_DUMP(field)}:{digits}" for field, digits in floats.items()]
+    return "{" + ",".join([_DUMP(others)[1:-1], *parts] if others else parts) + "}"
 
 
 def _check(field: Name, value: Value) -> None:

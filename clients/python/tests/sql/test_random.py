@@ -190,8 +190,8 @@ class Writer:
         session.flush()
 
 
-# An object whose row is gone is in the session, and another one gets its key.
-@pytest.mark.filterwarnings("ignore:Identity map already had an identity")
+# Sessions have objects whose rows are gone, and whose keys others get: SQLAlchemy warns of it.
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
 def test_random_sessions_are_told_whatever_happens_to_the_relays(
     engine: Engine, url: str, server: Server, client: Client
 ) -> None:

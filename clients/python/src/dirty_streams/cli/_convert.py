@@ -16,6 +16,8 @@ from decimal import Decimal
 from json.encoder import encode_basestring
 from typing import Any
 
+from .._values import digits_of
+
 Fragment = str
 """A value as JSON."""
 
@@ -56,20 +58,9 @@ def from_bytes(value: Any) -> Fragment:
 
 
 def real(value: float) -> Fragment:
-    """The digits that a field without a type gets: an exponent from 1e21 on, and below 1e-5."""
-    text = repr(value)
     if not math.isfinite(value):
-        return encode_basestring(text)  # the module's error names the field
-    if value.is_integer() and abs(value) < 1e21:
-        return str(int(value))
-    digits, _, exponent = text.partition("e")
-    if not exponent:
-        return text
-    return (
-        f"{Decimal(text):f}"
-        if abs(value) < 1 and int(exponent) >= -5
-        else f"{digits}e{int(exponent)}"
-    )
+        return encode_basestring(repr(value))  # the module's error names the field
+    return digits_of(value)
 
 
 def utc(value: dt.datetime) -> Fragment:
