@@ -16,9 +16,20 @@ import redis
 
 import dirty_streams as ds
 from conftest import Server
-from workers import PATIENCE, USERS, Proxy, client_of, running, step, update, wait_until
+from workers import (
+    PATIENCE,
+    STREAM,
+    Proxy,
+    client_of,
+    declare,
+    pending,
+    running,
+    step,
+    update,
+    wait_until,
+    worker,
+)
 
-STREAM, GROUP = "user-changes", "mailer"
 HERE = Path(__file__).resolve().parent
 
 
@@ -31,22 +42,6 @@ def replica(server: Server, tmp_path: Path) -> Iterator[Server]:
     wait_until(lambda: one.client().info("replication")["master_link_status"] == "up")
     yield one
     one.kill()
-
-
-def declare(client: ds.Client, **options: object) -> None:
-    client.declare(USERS)
-    client.group(STREAM, GROUP, start="0", **{"order": "ENTITY", **options})  # type: ignore[arg-type]
-
-
-def worker(client: ds.Client, handler: object, **options: object) -> ds.Worker:
-    options = {"block": 0.2, "retry_base": 0.02, "signals": False, **options}
-    return ds.Worker(client, STREAM, GROUP, handler, entities=[USERS], **options)  # type: ignore[arg-type]
-
-
-def pending(client: ds.Client) -> int:
-    stats = client.stats(STREAM).reader(GROUP)
-    assert stats is not None
-    return (stats.pending or 0) + (stats.lag or 0)
 
 
 class Log:

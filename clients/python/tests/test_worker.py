@@ -13,25 +13,18 @@ import redis
 
 import dirty_streams as ds
 from dirty_streams._loops import now
-from workers import USERS, running, step, update, wait_until
-
-STREAM, GROUP = "user-changes", "mailer"
-
-
-def declare(client: ds.Client, **options: object) -> None:
-    client.declare(USERS)
-    client.group(STREAM, GROUP, start="0", **{"order": "ENTITY", **options})  # type: ignore[arg-type]
-
-
-def worker(client: ds.Client, handler: object, **options: object) -> ds.Worker:
-    options = {"block": 0.2, "retry_base": 0.02, "signals": False, **options}
-    return ds.Worker(client, STREAM, GROUP, handler, entities=[USERS], **options)  # type: ignore[arg-type]
-
-
-def pending(client: ds.Client) -> int:
-    stats = client.stats(STREAM).reader(GROUP)
-    assert stats is not None
-    return (stats.pending or 0) + (stats.lag or 0)
+from workers import (
+    GROUP,
+    STREAM,
+    USERS,
+    declare,
+    pending,
+    running,
+    step,
+    update,
+    wait_until,
+    worker,
+)
 
 
 def test_handles_what_is_there_and_ends_when_idle(client: ds.Client) -> None:

@@ -17,6 +17,7 @@ import dirty_streams as ds
 USERS = ds.Entity(
     "user", types={"n": "int"}, streams=[ds.Stream("user-changes", payload="FULL")], id_type=int
 )
+STREAM, GROUP = "user-changes", "mailer"
 
 
 def client_of(port: int) -> ds.Client:
@@ -34,6 +35,25 @@ def update(client: ds.Client, *steps: tuple[int, int], tenant: str | None = None
 def step(event: ds.Event) -> tuple[int, int]:
     """The id and the number of an event."""
     return event.id, event.changes["n"].new
+
+
+def declare(client: ds.Client, **options: object) -> None:
+    """The entity type, and its group, in the order of entities."""
+    client.declare(USERS)
+    client.group(STREAM, GROUP, start="0", **{"order": "ENTITY", **options})  # type: ignore[arg-type]
+
+
+def worker(client: ds.Client, handler: object, **options: object) -> ds.Worker:
+    """A worker of the group that takes little time."""
+    options = {"block": 0.2, "retry_base": 0.02, "signals": False, **options}
+    return ds.Worker(client, STREAM, GROUP, handler, entities=[USERS], **options)  # type: ignore[arg-type]
+
+
+def pending(client: ds.Client) -> int:
+    """How many events the group has not finished."""
+    stats = client.stats(STREAM).reader(GROUP)
+    assert stats is not None
+    return (stats.pending or 0) + (stats.lag or 0)
 
 
 PATIENCE = 30.0

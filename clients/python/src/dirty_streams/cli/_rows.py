@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,6 +87,19 @@ def sql_failure(error: Exception) -> Failure:
     cause = getattr(error, "orig", None) or error
     text = " ".join(str(cause).split()) or type(cause).__name__
     return Failure(f"SQL: {plain(text)}")
+
+
+@contextmanager
+def failures_of(engine: Engine) -> Iterator[None]:
+    """Tells a missing driver and what the database refuses, each on one line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise Failure(
+            f"the driver of the database is not installed: {missing_driver(engine.driver, error.name)}"
+        ) from None
+    except sa.exc.SQLAlchemyError as error:
+        raise sql_failure(error) from None
 
 
 class Source:
@@ -174,14 +188,8 @@ class Source:
 
     def connect(self) -> Connection:
         """Each page is a statement of its own: no transaction stays open for the minutes of a large table."""
-        try:
+        with failures_of(self.engine):
             return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        except ModuleNotFoundError as error:
-            raise Failure(
-                f"the driver of the database is not installed: {missing_driver(self.engine.driver, error.name)}"
-            ) from None
-        except sa.exc.SQLAlchemyError as error:
-            raise sql_failure(error) from None
 
     def count(self, connection: Connection) -> int:
         statement = sa.select(sa.func.count()).select_from(self.table)
@@ -298,11 +306,14 @@ class Source:
 
 def reflected(engine: Engine, name: str) -> sa.Table:
     schema, _, table = name.rpartition(".")
-    try:
-        with engine.connect() as connection, warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # types that SQLAlchemy does not know come as the driver gives them
+    with (
+        failures_of(engine),
+        engine.connect() as connection,
+        warnings.catch_warnings(),
+    ):
+        # Types that SQLAlchemy does not know come as the driver gives them.
+        warnings.simplefilter("ignore")
+        try:
             return sa.Table(
                 table,
                 sa.MetaData(),
@@ -310,14 +321,8 @@ def reflected(engine: Engine, name: str) -> sa.Table:
                 autoload_with=connection,
                 resolve_fks=False,
             )
-    except sa.exc.NoSuchTableError:
-        raise Failure(f"the database has no table or view {plain(name)!r}") from None
-    except ModuleNotFoundError as error:
-        raise Failure(
-            f"the driver of the database is not installed: {missing_driver(engine.driver, error.name)}"
-        ) from None
-    except sa.exc.SQLAlchemyError as error:
-        raise sql_failure(error) from None
+        except sa.exc.NoSuchTableError:
+            raise Failure(f"the database has no table or view {plain(name)!r}") from None
 
 
 def is_text(text: str) -> bool:
