@@ -42,7 +42,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         options = _options.parser().parse_args(arguments)
         output = Output(COLORS[options.color])
-        code = with_server(options, output)
+        serve = exporter if options.run == "exporter" else with_server
+        code = serve(options, output)
         output.flush()
     except BrokenPipeError:
         leave_quietly()
@@ -55,6 +56,18 @@ def run(arguments: Sequence[str]) -> int:
     else:
         return code
     return ERROR
+
+
+def exporter(options: argparse.Namespace, output: Output) -> int:
+    """It needs a library that the others do not, and no server when it begins."""
+    try:
+        from ._exporter import exporter as run_exporter  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("prometheus_client"):
+            needed = "pip install 'dirty-streams[exporter]'"
+            raise Failure(f"prometheus_client is missing: {needed}") from None
+        raise
+    return run_exporter(options, output)
 
 
 def with_server(options: argparse.Namespace, output: Output) -> int:
