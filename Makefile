@@ -21,7 +21,7 @@ OUT ?= docs/bench
     bench-saves bench-report watch package test-package install uninstall clean setup
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: build ## start a Redis with the module in the foreground (PORT=6379)
 	@scripts/run.sh $(PORT) $(TARGET)/run-$(PORT)

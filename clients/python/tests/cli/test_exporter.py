@@ -300,11 +300,19 @@ def test_a_port_that_is_taken_is_an_error(tool: Tool) -> None:
     assert ended.err == f"dirty: cannot listen on 127.0.0.1:{port}: Address already in use\n"
 
 
-def test_a_library_that_is_missing_is_named() -> None:
+@pytest.mark.parametrize(
+    ("library", "extra", "words"),
+    [
+        ("prometheus_client", "exporter", "exporter"),
+        ("sqlalchemy", "cli", "sync --db sqlite:// --table users"),
+    ],
+)
+def test_a_library_that_is_missing_is_named(library: str, extra: str, words: str) -> None:
     program = (
-        "import sys; sys.modules['prometheus_client'] = None;"
-        " from dirty_streams.cli import main; main(['exporter'])"
+        f"import sys; sys.modules[{library!r}] = None;"
+        f" from dirty_streams.cli import main; main({words.split()})"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == 2
-    assert b"pip install 'dirty-streams[exporter]'" in done.stderr
+    error = f"dirty: {library} is missing: pip install 'dirty-streams[{extra}]'\n"
+    assert done.stderr.decode() == error
