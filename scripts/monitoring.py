@@ -19,8 +19,10 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import redis
@@ -62,7 +64,7 @@ class Programs:
 
     def start(self, name: str, *words: object) -> None:
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.running[name] = subprocess.Popen([str(word) for word in words], stdout=log, stderr=log, cwd=self.folder)
+            self.running[name] = subprocess.Popen([*map(str, words)], stdout=log, stderr=log, cwd=self.folder)
 
     def kill(self, name: str) -> None:
         process = self.running.pop(name)
@@ -130,11 +132,12 @@ def answers(client: redis.Redis) -> bool:
         return False
 
 
-def until(done: object, failure: object) -> None:
+def until(done: Callable[[], bool], failure: Callable[[], str] | str) -> None:
+    """Waits, but not for ever."""
     end = time.monotonic() + PATIENCE
     while not done():
         if time.monotonic() > end:
-            raise AssertionError(failure() if callable(failure) else failure)
+            raise AssertionError(failure if isinstance(failure, str) else failure())
         time.sleep(0.1)
 
 
@@ -399,7 +402,7 @@ def check_metrics(programs: Programs) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), done
     page = (ROOT / "docs/monitoring.md").read_text()
     for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE):
-        assert re.search(rf"^\| `{name}` \| {kind} \|", page, re.MULTILINE), f"docs/monitoring.md lacks {name}, a {kind}"
+        assert re.search(rf"^\| `{name}` \| {kind} \|", page, re.MULTILINE), f"docs/monitoring.md lacks the {kind} {name}"
     rules = set(re.findall(r"alert: (\w+)", (MONITORING / "alerts.yaml").read_text()))
     tested = {alert for expected in FAULTS.values() for alert, _ in expected} | {alert for alert, _ in AWAY.values()}
     assert rules == tested, f"alerts without a fault: {rules ^ tested}"

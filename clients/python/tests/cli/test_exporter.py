@@ -198,6 +198,10 @@ def test_the_exporter_outlives_the_server(tool: Tool, own_server: Server) -> Non
     own_server.start()
     scraped = exporter.scrape()
     assert (scraped.of("dirty_up", **node), scraped.of("dirty_scrape_errors")) == (1, 0)
+    own_server.kill()
+    own_server.start()
+    scraped = exporter.scrape()
+    assert (scraped.of("dirty_up", **node), scraped.of("dirty_scrape_errors")) == (1, 0)
     exporter.process.send_signal(signal.SIGINT)
     ended = tool.end(exporter.process)
     assert ended.code == 0

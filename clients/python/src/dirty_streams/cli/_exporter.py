@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.registry import Collector
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
@@ -74,11 +73,11 @@ class Link:
     def __init__(self, url: str, cluster: bool, timeout: float) -> None:
         self._url = url
         self._cluster = cluster
-        # A connection that was closed meanwhile is made again; who is silent is not asked twice.
+        # Who does not answer is not asked again; a pool sees that a connection was closed meanwhile.
         self._options = {
             "socket_connect_timeout": timeout / 2,
             "socket_timeout": timeout,
-            "retry": Retry(NoBackoff(), 1, (Disconnected,)),
+            "retry": Retry(NoBackoff(), 0),
         }
         self._server: Server | None = None
         if not cluster:
