@@ -73,7 +73,7 @@ class Link:
     def __init__(self, url: str, cluster: bool, timeout: float) -> None:
         self._url = url
         self._cluster = cluster
-        # Who does not answer is not asked again; a pool sees that a connection was closed meanwhile.
+        # A server that does not answer is asked once; a pool sees that a connection was closed meanwhile.
         self._options = {
             "socket_connect_timeout": timeout / 2,
             "socket_timeout": timeout,
