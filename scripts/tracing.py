@@ -2,6 +2,7 @@
 """Runs the programs of docs/tracing.md as they stand there, in Python and in Node, each as a sender for the other, and compares
 the traces, parents and links of their spans: tracing.py, in a folder from which Node finds its libraries, with REDIS_URL."""
 
+import atexit
 import json
 import os
 import pathlib
@@ -113,6 +114,7 @@ class Worker:
         self.program, self.group = program, "mailer" if program[0] == sys.executable else "indexer"
         self.out, self.err = pathlib.Path(f"{self.group}.out"), pathlib.Path(f"{self.group}.err")
         self.process = subprocess.Popen(program, stdout=self.out.open("w"), stderr=self.err.open("w"))
+        atexit.register(self.process.kill)  # unless it has ended: then it does nothing
 
     def handled(self, number):
         """The first spans of its handlers, when there are as many."""
