@@ -38,7 +38,7 @@ export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(changelog Timestamp)}
 [ -z "$(ls -A "$folder" 2>/dev/null)" ] || [ -e "$folder/SHA256SUMS" ] || die "$folder holds something else"
 rm -rf "$stage" "$folder"
 mkdir -p "$stage/doc" "$folder"
-cp README.md CHANGELOG.md CONTRIBUTING.md "$stage/doc"
+cp README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md "$stage/doc"
 cp -r docs "$stage/doc"
 scripts/examples.sh "$stage/doc"
 scripts/licences.sh >"$stage/doc/LICENSES-third-party"
