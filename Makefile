@@ -101,8 +101,8 @@ package: build ## a Debian package and a tar.gz, with checksums, in target/packa
 	@scripts/setup.sh dpkg-shlibdeps:dpkg-dev objcopy:binutils
 	@scripts/package.sh $(TARGET)/package
 
-test-package: package ## install both on a Debian of their own below target/, as docs/install.md says; needs root
-	@scripts/test-package.sh $(TARGET)/package $(TARGET)/debian
+test-package: package ## install both on Debians of their own below target/, as docs/install.md says; needs root (DEBIANS="12 13")
+	@scripts/test-package.sh $(TARGET)/package $(TARGET)/debian $(DEBIANS)
 
 # Installing builds nothing, so that root need not have cargo.
 install: ## install what `make build` made (PREFIX=/usr/local, DESTDIR=)
