@@ -18,10 +18,10 @@ SERVERS ?= redis-6 redis-8 redis-8-forky redis-8.2 valkey-8 valkey-9
 OUT ?= docs/bench
 
 .PHONY: help run cluster test orders snapshots test-servers test-clients build lint fuzz leaks demo bench bench-smoke \
-    bench-saves bench-report watch package test-package install uninstall clean setup
+    bench-saves bench-report watch package build-arm64 test-arm64 test-package install uninstall clean setup
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: build ## start a Redis with the module in the foreground (PORT=6379)
 	@scripts/run.sh $(PORT) $(TARGET)/run-$(PORT)
@@ -97,9 +97,17 @@ bench-report: ## the pictures and tables of the manual once more, from docs/benc
 watch: ## show the live events of a stream (STREAM=user-changes PORT=6379), or of several (STREAM="a b")
 	@scripts/watch.py -p $(PORT) $(or $(STREAM),$(error which stream? make watch STREAM=user-changes))
 
-package: build ## a Debian package and a tar.gz, with checksums, in target/package
+package: $(if $(ARCH),build-arm64,build) ## a Debian package and a tar.gz, with checksums, in target/package (ARCH=arm64: in target/package-arm64)
 	@scripts/setup.sh dpkg-shlibdeps:dpkg-dev objcopy:binutils
-	@scripts/package.sh $(TARGET)/package
+	@scripts/package.sh $(TARGET)/package$(if $(ARCH),-$(ARCH)) $(ARCH)
+
+build-arm64: setup
+	@scripts/arm64.sh build
+
+test-arm64: build-arm64 ## the integration tests on an arm64 server in qemu, with the module for it (TESTS="smoke flush")
+	@scripts/arm64.sh server
+	@REDIS_SERVER=$(TARGET)/arm64/redis-server DIRTY_MODULE=$(TARGET)/aarch64-unknown-linux-gnu/release/libdirty_streams.so \
+	    REDIS_OPTIONS="--slowlog-log-slower-than -1" cargo test --test integration -- $(or $(TESTS),smoke:: data_type:: persistence:: events::)
 
 test-package: package ## install both on Debians of their own below target/, as docs/install.md says; needs root (DEBIANS="12 13")
 	@scripts/test-package.sh $(TARGET)/package $(TARGET)/debian $(DEBIANS)
