@@ -14,11 +14,14 @@ export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
 # What `make test-servers` tests on, by the names that scripts/servers.sh gives them.
 SERVERS ?= redis-6 redis-8 redis-8-forky redis-8.2 valkey-8 valkey-9
 
+# What `make release` releases.
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
 # Where `make bench` writes; a trial run goes elsewhere and leaves the pages as they are.
 OUT ?= docs/bench
 
 .PHONY: help run cluster test orders snapshots test-servers test-clients build lint fuzz leaks demo bench bench-smoke \
-    bench-saves bench-report watch package build-arm64 test-arm64 test-package install uninstall clean setup
+    bench-saves bench-report watch package build-arm64 test-arm64 test-package release install uninstall clean setup
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -111,6 +114,9 @@ test-arm64: build-arm64 ## the integration tests on an arm64 server in qemu, wit
 
 test-package: package ## install both on Debians of their own below target/, as docs/install.md says; needs root (DEBIANS="12 13")
 	@scripts/test-package.sh $(TARGET)/package $(TARGET)/debian $(DEBIANS)
+
+release: ## all files of a release in target/release-VERSION; nothing is published (TRIAL=1 without a tag; ARCH=arm64 for that, too)
+	@TRIAL=$(TRIAL) scripts/release.sh $(TARGET)/release-$(VERSION) $(VERSION) $(ARCH)
 
 # Installing builds nothing, so that root need not have cargo.
 install: ## install what `make build` made (PREFIX=/usr/local, DESTDIR=)
