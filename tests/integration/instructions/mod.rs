@@ -1,8 +1,11 @@
 //! How many instructions the main paths take, against those in `instructions.tsv`: what makes one slower
 //! is seen in review, as a line of that file that changed. Callgrind counts them in the whole server, from
-//! the reading of the command to the reply, however busy the machine is.
+//! the reading of the command to the reply, however busy the machine is. `make bench` takes the counts from here, too
+//! (INSTRUCTIONS=print), and compares them with its goals.
 
 mod entities;
+mod floor;
+mod flushes;
 mod readers;
 
 use super::support::{Conn, Server, skipped};
@@ -114,6 +117,7 @@ fn paths(redis: &mut Conn) -> Vec<Path> {
         path("FLUSH of 100 entities, each", batches(1), ENTITIES),
         path("FLUSH, STATELESS UPDATE of 1 field", stateless(), ENTITIES),
     ];
+    paths.extend(flushes::paths(redis));
     paths.extend(readers::batches(redis));
     paths.extend(readers::much_pending(redis));
     paths
@@ -163,6 +167,18 @@ impl Counts<'_> {
         });
     }
 
+    fn walk(&mut self, redis: &mut Conn, walk: &Walk) {
+        (walk.prepare)(redis);
+        self.add(redis, walk.name, walk.units, walk.walk);
+    }
+
+    fn floors(&mut self, redis: &mut Conn) {
+        for walk in &floor::WALKS {
+            self.walk(redis, walk);
+        }
+        floor::check_effects(redis);
+    }
+
     fn of(server: &Server) -> Vec<(&'static str, usize)> {
         let mut redis = server.connect();
         let paths = paths(&mut redis);
@@ -174,11 +190,13 @@ impl Counts<'_> {
         for path in &paths {
             counts.path(&mut redis, path);
         }
-        for walk in walks {
-            (walk.prepare)(&mut redis);
-            counts.add(&mut redis, walk.name, walk.units, walk.walk);
+        for walk in &walks {
+            counts.walk(&mut redis, walk);
         }
         redis.run("SELECT 0");
+        if floor::module().is_some() {
+            counts.floors(&mut redis);
+        }
         // The server's cron looks at each client, so there are only those that are counted.
         for waiters in readers::WAITERS {
             let (waiting, path) = readers::Waiting::begin(server, waiters);
@@ -197,6 +215,11 @@ fn check_effects(redis: &mut Conn) {
         ("XLEN unchanged-changes", "(1000)"),
         ("XLEN batch-changes", "(2000)"),
         ("XLEN stateless-changes", "(2000)"),
+        ("XLEN updated-changes", "(2000)"),
+        ("XLEN inserted-changes", "(1001)"),
+        ("XLEN json-changes", "(2000)"),
+        ("XLEN images-changes", "(2000)"),
+        ("XLEN debezium-changes", "(2000)"),
         // What the last call has given.
         ("DIRTY.LEAVE read-changes GROUP g me", "(100)"),
         ("DIRTY.LEAVE read-changes GROUP ordered me", "(100)"),
@@ -246,23 +269,32 @@ fn beyond_goals(counted: &[(&str, usize)]) -> Vec<String> {
     beyond.map(line).collect()
 }
 
+fn lines(counted: &[(&str, usize)]) -> String {
+    let lines = counted.iter();
+    lines
+        .map(|(name, count)| format!("{name}\t{count}\n"))
+        .collect()
+}
+
 #[test]
 fn the_main_paths_take_as_many_instructions_as_is_written() {
-    let server = Server::counting_instructions();
+    let floor = floor::module();
+    let server = Server::counting_instructions(floor.as_deref());
     if !control(&server, "--instr=off") {
         return skipped("callgrind does not look into this server");
     }
     let all = Counts::of(&server);
+    let asked = std::env::var("INSTRUCTIONS").unwrap_or_default();
+    if asked == "print" {
+        return print!("{}", lines(&all));
+    }
     let beyond = beyond_goals(&all);
     let counted: Vec<_> = all
         .into_iter()
         .filter(|(name, _)| is_steady(name))
         .collect();
-    let lines = counted.iter();
-    let found: String = lines
-        .map(|(name, count)| format!("{name}\t{count}\n"))
-        .collect();
-    if std::env::var("INSTRUCTIONS").is_ok_and(|what| what == "write") {
+    let found = lines(&counted);
+    if asked == "write" {
         std::fs::write(FILE, &found).expect("a file");
     }
 
