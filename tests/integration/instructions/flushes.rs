@@ -60,3 +60,20 @@ pub fn paths(redis: &mut Conn) -> Vec<Path> {
         path("FLUSH, FORMAT DEBEZIUM", flush("debezium", 1)),
     ]
 }
+
+/// What was counted is what the names say.
+pub fn check_effects(redis: &mut Conn) {
+    for (command, reply) in [
+        ("XLEN update-changes", "(2000)"),
+        ("XLEN unchanged-changes", "(1000)"),
+        ("XLEN batch-changes", "(2000)"),
+        ("XLEN stateless-changes", "(2000)"),
+        ("XLEN updated-changes", "(2000)"),
+        ("XLEN inserted-changes", "(1001)"),
+        ("XLEN json-changes", "(2000)"),
+        ("XLEN images-changes", "(2000)"),
+        ("XLEN debezium-changes", "(2000)"),
+    ] {
+        assert_eq!(redis.run(command), reply, "{command}");
+    }
+}
