@@ -184,15 +184,15 @@ PATHS = [
 SLACK = 0.05  # that a path may be behind
 
 
-def missed(figures):
-    """What is not as it should be, each in a line; what was not measured is not, either."""
+def missed(figures, is_whole):
+    """What is not as it should be, each in a line; in a whole run, what was not measured is not, either."""
     for path in PATHS:
         behind = path.behind(figures)
-        if behind is None or behind > SLACK:
-            yield f"{path.name}: {'not counted' if behind is None else f'{behind:.0%} more instructions than {path.bound:,}'}"
+        if is_whole if behind is None else behind > SLACK:
+            yield f"{path.name}: {'not counted' if behind is None else f'{100 * behind:.1f} % more instructions than {path.bound:,}'}"
     for goal in GOALS:
         for persistence in PERSISTENCE:
             ratio = goal.measured(figures, persistence)
-            if ratio is None or not goal.met(ratio):
+            if is_whole if ratio is None else not goal.met(ratio):
                 found = "not measured" if ratio is None else f"{ratio:.3f}, not {goal.kind} {goal.bound}"
                 yield f"{goal.what} / {goal.against}, {persistence}: {found}"

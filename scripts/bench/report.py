@@ -150,11 +150,11 @@ def verdict(path, figures):
         return "NOT COUNTED"
     if behind == 0:
         return "met"
-    return f"MISSED by {100 * behind:.0f} %" + (", which is allowed" if behind <= SLACK else "")
+    return f"MISSED by {100 * behind:.1f} %" + (", allowed" if behind <= SLACK else "")
 
 
 def as_text(figures):
-    columns = "{:14}{:30}{:30}{}".format
+    columns = "{:14}{:32}{:32}{}".format
     lines = [f"{what}: {value}" for what, value in figures.about.items()]
     lines += ["", columns("goal", "floor", "instructions", "path")]
     for path in PATHS:

@@ -68,6 +68,7 @@ class Connection:
     def __init__(self, port):
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.replies = self.socket.makefile("rb")
+        self.buffer = bytearray(1 << 20)
 
     def __call__(self, *words):
         self.socket.sendall(encoded(*words))
@@ -99,7 +100,7 @@ class Connection:
 
     def drop_until(self, marker):
         """Gives the first bytes that came, and the last."""
-        buffer, head, tail = bytearray(1 << 20), b"", b""
+        buffer, head, tail = self.buffer, b"", b""
         while not tail.endswith(marker + b"\r\n"):
             length = self.socket.recv_into(buffer)
             if length == 0:
