@@ -85,7 +85,7 @@ leaks: build ## random commands for a server under valgrind (SECONDS=60)
 demo: build ## flush this machine's package database and read what changed
 	@scripts/demo.sh
 
-bench: build ## measure, compare with the goals, write docs/bench (ROUNDS=5 REQUESTS=300000 ENTITIES=10000000 OUT=folder)
+bench: build ## measure, compare with the goals, write docs/bench (ROUNDS=3 REQUESTS=100000 ENTITIES=1000000 ONLY=reading,pending OUT=folder)
 	@scripts/setup.sh gnuplot:gnuplot-nox
 	@scripts/bench/bench.py $(OUT) $(if $(filter docs/bench,$(OUT)),--pages)
 
