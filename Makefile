@@ -17,11 +17,11 @@ SERVERS ?= redis-6 redis-8 redis-8-forky redis-8.2 valkey-8 valkey-9
 # Where `make bench` writes; a trial run goes elsewhere and leaves the pages as they are.
 OUT ?= docs/bench
 
-.PHONY: help run cluster test orders snapshots test-servers test-clients build lint fuzz leaks demo bench bench-smoke \
+.PHONY: help run cluster test orders snapshots test-servers test-clients test-monitoring build lint fuzz leaks demo bench bench-smoke \
     bench-saves bench-report watch package test-package install uninstall clean setup
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: build ## start a Redis with the module in the foreground (PORT=6379)
 	@scripts/run.sh $(PORT) $(TARGET)/run-$(PORT)
@@ -56,6 +56,10 @@ test-clients: build ## test clients/, play the stories of examples/, and check w
 	@$(if $(filter each,$(STORIES)),scripts/story.sh python && scripts/story.sh go && scripts/story.sh node)
 	@scripts/story.sh python go node
 	@scripts/story.sh cluster python go node
+
+test-monitoring: build ## make the faults of examples/monitoring/alerts.yaml on a live server, and see them in Prometheus
+	@scripts/setup.sh python3-venv
+	@scripts/test-monitoring.sh
 
 build: setup ## build the release module
 	cargo build --release
