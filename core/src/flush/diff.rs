@@ -60,6 +60,7 @@ impl<'d, 'a> Types<'d, 'a> {
         Some(match self.declaration.declared_type(field) {
             Some(declared) => declared.interpret(text),
             None => match self.given(field) {
+                FieldType::String => (FieldType::String, text.into()),
                 given if given.holds(text) => (given, text.into()),
                 _ => (FieldType::String, text.into()),
             },
