@@ -17,22 +17,38 @@ proptest! {
     }
 }
 
+/// With an ACK, too: a call that is refused tells no replica of anything. And of a stream that was begun again.
 #[test]
 fn a_page_that_cannot_be_read_is_refused_and_changes_nothing() {
-    let mut world = Folding::new();
-    world.stream.no_snapshots = true;
-    let follow = Follow {
-        cursor: b"c",
-        ack: None,
-        count: 5,
-        passed: None,
-        is_primary: true,
-    };
-    let refused = world
-        .readers
-        .follow(&follow, 10, world.now, &mut world.stream);
-    assert_eq!(refused.err(), Some(Refusal::NoSnapshots));
-    assert_eq!(world.copy.pieces(), world.readers.pieces());
+    for (acknowledges, begins_again) in [(false, false), (true, false), (true, true)] {
+        let mut world = Folding::new();
+        let follow = |world: &mut Folding, ack: Option<&Position>| {
+            let follow = Follow {
+                cursor: b"c",
+                ack,
+                count: 2,
+                passed: None,
+                is_primary: true,
+            };
+            let (now, stream) = (world.now, &mut world.stream);
+            world.readers.follow(&follow, 10, now, stream)
+        };
+        let first = follow(&mut world, None).unwrap().reply.position;
+        if begins_again {
+            world.stream.delete_all();
+        }
+        world.stream.no_snapshots = true;
+        let before = world.readers.pieces();
+        let ack = Some(&first).filter(|_| acknowledges);
+        let refused = follow(&mut world, ack);
+        assert_eq!(refused.err(), Some(Refusal::NoSnapshots));
+        assert_eq!(world.readers.pieces(), before, "{ack:?}");
+        // The same call goes on when the page can be read.
+        world.stream.no_snapshots = false;
+        let outcome = follow(&mut world, ack).unwrap();
+        assert_eq!(outcome.delta.is_some(), acknowledges);
+        world.repeat(outcome.delta);
+    }
 }
 
 #[test]
