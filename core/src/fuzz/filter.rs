@@ -56,7 +56,7 @@ pub fn filter(bytes: &[u8]) {
     }
 }
 
-/// The words behind WHERE, which comes last.
+/// The words behind WHERE, other options at the end among them.
 fn where_words<'w>(line: &[&'w [u8]]) -> Vec<&'w [u8]> {
     let mut options = line.iter().skip(2);
     let mut left = Vec::new();
@@ -99,7 +99,7 @@ fn model(words: &[&[u8]], event: &Event) -> bool {
                 let pass = pairs.any(|(n, v)| **n == *name && **v == *value);
                 ([b"META ", name].concat(), pass)
             }
-            _ => {
+            b"ID" | b"FIELDS" => {
                 let count: usize = std::str::from_utf8(next())
                     .ok()
                     .and_then(|n| n.parse().ok())
@@ -114,6 +114,8 @@ fn model(words: &[&[u8]], event: &Event) -> bool {
                 };
                 (word, pass)
             }
+            // Other options follow.
+            _ => break,
         };
         *passes.entry(kind).or_default() |= pass;
     }
