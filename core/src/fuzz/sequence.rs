@@ -48,7 +48,7 @@ fn group(source: &mut Source) {
 }
 
 fn snapshot(source: &mut Source) {
-    let mut world = Folding::new();
+    let mut world = Folding::begin();
     let mut steps = 0;
     while let Some(what) = source.next().filter(|_| steps < STEPS) {
         steps += 1;

@@ -22,7 +22,7 @@ pub struct Folding {
 }
 
 impl Folding {
-    pub fn new() -> Self {
+    pub fn begin() -> Self {
         let mut world = Folding {
             stream: Fake::default(),
             readers: Readers::new(),

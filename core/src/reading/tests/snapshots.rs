@@ -9,7 +9,7 @@ proptest! {
     fn what_a_snapshot_cursor_folds_equals_what_is_stored(
         steps in prop::collection::vec((0..12u8, any::<u8>(), 1..6u32), 1..120),
     ) {
-        let mut world = Folding::new();
+        let mut world = Folding::begin();
         for (what, n, count) in steps {
             world.step(what, n, count);
         }
@@ -21,7 +21,7 @@ proptest! {
 #[test]
 fn a_page_that_cannot_be_read_is_refused_and_changes_nothing() {
     for (acknowledges, begins_again) in [(false, false), (true, false), (true, true)] {
-        let mut world = Folding::new();
+        let mut world = Folding::begin();
         let follow = |world: &mut Folding, ack: Option<&Position>| {
             let follow = Follow {
                 cursor: b"c",
@@ -53,7 +53,7 @@ fn a_page_that_cannot_be_read_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_position_that_no_reply_can_have_given_moves_nothing() {
-    let mut world = Folding::new();
+    let mut world = Folding::begin();
     for (page, moves) in [(u64::MAX, false), ((1 << 32) + 1, false), (3, true)] {
         let cursor = world.readers.get(b"c").unwrap();
         let scan = Scan {
@@ -80,7 +80,7 @@ fn a_position_that_no_reply_can_have_given_moves_nothing() {
 
 #[test]
 fn seek_ends_the_phase_or_begins_it_again() {
-    let mut world = Folding::new();
+    let mut world = Folding::begin();
     let phase = |world: &Folding| world.readers.get(b"c").unwrap().phase().is_some();
     let snapshot = SeekTo::Snapshot(vec![b"x"[..].into()]);
     for (to, expected) in [
