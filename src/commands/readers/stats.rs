@@ -25,7 +25,9 @@ impl Command for Stats {
     const NAME: &'static CStr = c"dirty.stats";
     const SUMMARY: &'static CStr =
         c"Returns how large a stream is, and the settings and progress of its readers.";
-    const COMPLEXITY: &'static CStr = c"O(N+R*C) for N entries, R readers and their C consumers: the stream's memory is added up. lag and missed look at the entries behind a reader's position only where ids do not tell, which is after deletes and where others add entries; due looks at what is due.";
+    const COMPLEXITY: &'static CStr = c"O(N+R*C) for N entries, R readers and their C consumers, because the stream's memory is added up. For lag and missed, \
+             the command looks at the entries after a reader's position only if ids do not suffice, that is after deletes and if \
+             others add entries; for due, it looks at the due events.";
     const TIPS: &'static CStr = c"nondeterministic_output";
     const ARGS: &'static [Arg] = &[key(c"stream")];
     const FLAGS: &'static CStr = c"readonly";
