@@ -6,6 +6,10 @@ use super::guard;
 use redis_module::{Context, RedisString, raw};
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::ptr::null_mut;
 
 /// Answers a command, even if it fails or panics.
 pub trait Handler {
@@ -69,11 +73,14 @@ impl<'c> Arguments<'c> {
     }
 
     /// The string of an argument that stands not far behind the last one.
-    pub fn string(&mut self, argument: &[u8]) -> Option<RedisString> {
+    pub fn string(&mut self, argument: &[u8]) -> Option<Lent<'c>> {
         let index = self.find(argument, Self::REACH)?;
-        let string = self.argv.strings.get(index.checked_add(2)?)?;
-        // Of no context, so it may outlive this one.
-        Some(RedisString::new(None, *string))
+        let string = *self.argv.strings.get(index.checked_add(2)?)?;
+        let string = RedisString::from_redis_module_string(null_mut(), string);
+        Some(Lent {
+            string: ManuallyDrop::new(string),
+            argv: PhantomData,
+        })
     }
 
     fn find(&mut self, argument: &[u8], reach: usize) -> Option<usize> {
@@ -82,6 +89,20 @@ impl<'c> Arguments<'c> {
         let index = self.next.saturating_add(place);
         self.next = index.saturating_add(1);
         Some(index)
+    }
+}
+
+/// A string of a command's arguments, which the server frees when the command is done.
+pub struct Lent<'c> {
+    string: ManuallyDrop<RedisString>,
+    argv: PhantomData<Argv<'c>>,
+}
+
+impl Deref for Lent<'_> {
+    type Target = RedisString;
+
+    fn deref(&self) -> &RedisString {
+        &self.string
     }
 }
 

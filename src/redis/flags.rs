@@ -3,15 +3,17 @@
 use super::api::api;
 use redis_module::{Context, raw};
 use std::ffi::c_int;
+use std::sync::OnceLock;
 
 fn flags(ctx: &Context) -> u32 {
     // SAFETY: a live context.
     unsafe { api!(RedisModule_GetContextFlags(ctx.ctx)) as u32 }
 }
 
-/// Whether this server is a node of a cluster.
+/// Whether this server is a node of a cluster, which stays as it was started.
 pub fn is_in_cluster(ctx: &Context) -> bool {
-    flags(ctx) & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| flags(ctx) & raw::REDISMODULE_CTX_FLAGS_CLUSTER != 0)
 }
 
 /// Whether this server decides what happens, and does not repeat what another decides.

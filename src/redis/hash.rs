@@ -6,26 +6,30 @@ use super::keys::{self, Key};
 use dirty_streams_core::error::Error;
 use redis_module::{RedisString, raw};
 use std::ffi::{c_int, c_void};
-use std::ptr::null_mut;
+use std::ops::Deref;
+use std::ptr::{NonNull, null_mut};
 
-/// Where a scan is; it serves one scan after the other.
+/// Where a scan is; it serves one scan after the other. The server is asked for it by the first one.
+#[derive(Default)]
 pub struct ScanCursor {
-    raw: *mut raw::RedisModuleScanCursor,
+    raw: Option<NonNull<raw::RedisModuleScanCursor>>,
 }
 
 impl ScanCursor {
-    pub fn new() -> Self {
-        ScanCursor {
-            // SAFETY: takes nothing; destroyed when this is dropped.
-            raw: unsafe { api!(RedisModule_ScanCursorCreate()) },
-        }
+    fn raw(&mut self) -> *mut raw::RedisModuleScanCursor {
+        // SAFETY: takes nothing; destroyed when this is dropped.
+        let create = || unsafe { api!(RedisModule_ScanCursorCreate()) };
+        self.raw = self.raw.or_else(|| NonNull::new(create()));
+        self.raw.map_or(null_mut(), NonNull::as_ptr)
     }
 }
 
 impl Drop for ScanCursor {
     fn drop(&mut self) {
-        // SAFETY: created once, destroyed once.
-        unsafe { api!(RedisModule_ScanCursorDestroy(self.raw)) }
+        if let Some(raw) = self.raw {
+            // SAFETY: created once, destroyed once.
+            unsafe { api!(RedisModule_ScanCursorDestroy(raw.as_ptr())) }
+        }
     }
 }
 
@@ -101,7 +105,7 @@ impl Key<'_> {
         }
     }
 
-    pub fn set_fields(&mut self, fields: &[[RedisString; 2]]) {
+    pub fn set_fields<S: Deref<Target = RedisString>>(&mut self, fields: &[[S; 2]]) {
         for fields in fields.chunks(AT_ONCE) {
             let pairs = fields
                 .iter()
@@ -149,12 +153,13 @@ impl Key<'_> {
 
 fn scan_with<F: FnMut(&[u8], &[u8])>(key: &Key, cursor: &mut ScanCursor, scan: &mut Scan<F>) {
     let scan: *mut Scan<F> = scan;
+    let cursor = cursor.raw();
     // SAFETY: an open key or null, a cursor of ours, and a scan that outlives the calls.
     unsafe {
-        api!(RedisModule_ScanCursorRestart(cursor.raw));
+        api!(RedisModule_ScanCursorRestart(cursor));
         while api!(RedisModule_ScanKey(
             key.raw(),
-            cursor.raw,
+            cursor,
             Some(on_field::<F>),
             scan.cast(),
         )) != 0

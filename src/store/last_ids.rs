@@ -9,7 +9,7 @@ use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use lazy_static::lazy_static;
 use redis_module::{Context, RedisString};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_int;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,7 @@ const MAX_STREAMS: usize = 10_000;
 
 #[derive(Default)]
 struct LastIds {
-    by_database: BTreeMap<c_int, BTreeMap<Vec<u8>, EventId>>,
+    by_database: BTreeMap<c_int, HashMap<Vec<u8>, EventId>>,
     streams: usize,
 }
 
@@ -55,17 +55,20 @@ fn lock() -> MutexGuard<'static, LastIds> {
     LAST_IDS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The last id of a stream, if it is known. With the stream's key open, as for `get`.
+pub fn known(database: c_int, stream: &RedisString) -> Option<EventId> {
+    let cache = lock();
+    let streams = cache.by_database.get(&database)?;
+    streams.get(stream.as_slice()).copied()
+}
+
 /// The last id of a stream of this database, which must be selected; 0-0 for one that does not exist. Call it
 /// with the stream's key open: an expired one is gone then, and its id with it.
 ///
 /// The caller says which database it is: within MULTI Valkey 9.1 does not tell, once another was selected.
 pub fn get(ctx: &Context, database: c_int, stream: &RedisString) -> Result<EventId, Error> {
-    if let Some(id) = lock()
-        .by_database
-        .get(&database)
-        .and_then(|streams| streams.get(stream.as_slice()))
-    {
-        return Ok(*id);
+    if let Some(id) = known(database, stream) {
+        return Ok(id);
     }
     let state = stream_state::state(ctx, stream)?;
     if let Some(state) = state {

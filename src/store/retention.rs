@@ -35,6 +35,12 @@ impl<'d> Retention<'d> {
         }
     }
 
+    /// Whether `check_room` may ask the readers.
+    pub fn may_ask(&self) -> bool {
+        let max_len = self.stream.max_len.as_ref();
+        max_len.is_some_and(|max_len| max_len.on_full == OnFull::Refuse)
+    }
+
     /// REFUSE: whether there is room for `events` more, the last of them with this id.
     pub fn check_room(
         &mut self,

@@ -1,7 +1,7 @@
 //! Snapshots as native hashes: read in one pass, written field by field.
 
 use super::{cluster, declarations, writes::Writes};
-use crate::redis::commands::Arguments;
+use crate::redis::commands::{Arguments, Lent};
 use crate::redis::hash::{AT_ONCE as FOUND_AT_ONCE, ScanCursor};
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
@@ -14,6 +14,7 @@ use dirty_streams_core::error::{Error, Owner, Quoted};
 use dirty_streams_core::flush::{EntityState, Snapshots, Write};
 use redis_module::{Context, RedisString};
 use std::iter::Peekable;
+use std::ops::Deref;
 use std::vec;
 
 /// The stored snapshots of one entity type.
@@ -36,7 +37,7 @@ impl<'c> SnapshotReader<'c> {
             key,
             declaration,
             is_settled: false,
-            cursor: ScanCursor::new(),
+            cursor: ScanCursor::default(),
             loaded: Vec::new(),
         }
     }
@@ -343,6 +344,23 @@ fn persist(writes: &mut Writes, key: &mut Key, name: &RedisString) {
     }
 }
 
+/// A field or a value to store.
+enum Text<'c> {
+    Lent(Lent<'c>),
+    Own(RedisString),
+}
+
+impl Deref for Text<'_> {
+    type Target = RedisString;
+
+    fn deref(&self) -> &RedisString {
+        match self {
+            Text::Lent(text) => text,
+            Text::Own(text) => text,
+        }
+    }
+}
+
 fn set_fields<'a>(
     writes: &mut Writes,
     key: &mut Key,
@@ -355,16 +373,17 @@ fn set_fields<'a>(
     let mut string = |bytes| {
         let found = are_arguments.then(|| arguments.string(bytes)).flatten();
         are_arguments = found.is_some();
-        found.unwrap_or_else(|| keys::string(bytes))
+        found.map_or_else(|| Text::Own(keys::string(bytes)), Text::Lent)
     };
-    let strings: Vec<[RedisString; 2]> = set
+    let strings: Vec<[Text; 2]> = set
         .map(|(field, value)| [string(field), string(value)])
         .collect();
     if strings.is_empty() {
         return;
     }
     key.set_fields(&strings);
-    writes.replicate(c"HSET", name, strings.iter().flatten());
+    let args = strings.iter().flatten().map(|text| &**text);
+    writes.replicate(c"HSET", name, args);
     writes.changed(name, Class::Hash, c"hset", None);
 }
 

@@ -115,9 +115,11 @@ pub struct After {
 ///
 /// Its key is opened again for each write: opening others may expire them, and another module may answer
 /// that by deleting this one.
-pub struct Publisher<'d> {
+pub struct Publisher<'d, 'c> {
     stream: &'d Stream,
     name: RedisString,
+    /// The stream, if it stays open.
+    key: Option<Key<'c>>,
     /// Where the stream lives.
     database: c_int,
     last: EventId,
@@ -126,23 +128,28 @@ pub struct Publisher<'d> {
     retention: Retention<'d>,
 }
 
-impl<'d> Publisher<'d> {
-    /// Looks whether the stream can take this many events; changes nothing.
+impl<'d, 'c> Publisher<'d, 'c> {
+    /// Looks whether the stream can take this many events; changes nothing. It may stay open if nothing else is opened
+    /// or changed before its events are appended.
     pub fn prepare(
-        ctx: &Context,
+        ctx: &'c Context,
         declared_at: &RedisString,
         stream: &'d Stream,
         now_ms: u64,
         events: usize,
+        may_stay_open: bool,
     ) -> Result<Self, Error> {
         let name = keys::string(&stream.key);
         let database = stream.database_from(keys::current_database(ctx));
         let mut retention = Retention::new(stream);
         let opened = keys::with_database(ctx, stream.database, || {
             let key = Key::write(ctx, &name); // so that it expires now, if it must, and not later
-            let last = match key.holds(&stream.key, Type::Stream, "a stream")? {
-                true => last_ids::get(ctx, database, &name)?,
-                false => {
+            let is_there = key.holds(&stream.key, Type::Stream, "a stream")?;
+            let known = last_ids::known(database, &name).filter(|_| is_there);
+            let last = match known {
+                Some(last) => last,
+                None if is_there => last_ids::get(ctx, database, &name)?,
+                None => {
                     cluster::check_missing(ctx, declared_at, &name)?;
                     EventId::default()
                 }
@@ -154,14 +161,17 @@ impl<'d> Publisher<'d> {
                 id = next.ok_or_else(|| Error::IdsExhausted(Quoted::new(&stream.key)))?;
             }
             retention.check_room(ctx, &key, &name, events, id)?;
-            Ok(last)
+            // Only the server has looked at it so far: nobody was asked or told anything.
+            let stays_open = may_stay_open && known.is_some() && !retention.may_ask();
+            Ok((last, stays_open.then_some(key)))
         });
-        let last = opened
+        let (last, key) = opened
             .ok_or_else(|| no_such_database(stream))?
             .map_err(|error: Error| error.in_database(stream.database))?;
         Ok(Publisher {
             stream,
             name,
+            key,
             database,
             last,
             events,
@@ -178,7 +188,7 @@ impl<'d> Publisher<'d> {
     /// it with the other writes.
     pub fn append(
         &mut self,
-        writes: &mut Writes,
+        writes: &mut Writes<'c>,
         args: &[RedisString],
         now_ms: u64,
     ) -> Option<EventId> {
@@ -187,7 +197,11 @@ impl<'d> Publisher<'d> {
         debug_assert!(self.events > 0, "more events than were prepared");
         self.events = self.events.saturating_sub(1);
         let added = keys::with_database(ctx, named, || {
-            let mut key = Key::write(ctx, &self.name);
+            let mut reopened = None;
+            let key = match &mut self.key {
+                Some(key) => key,
+                None => reopened.insert(Key::write(ctx, &self.name)),
+            };
             let mut add = |last: EventId| {
                 let id = last.following(now_ms)?;
                 key.append(id, args).then_some(id)
@@ -202,7 +216,7 @@ impl<'d> Publisher<'d> {
             writes.changed(&self.name, Class::Stream, c"xadd", named);
             last_ids::set(database, &self.name, id);
             if self.events == 0 {
-                self.retention.trim(&mut key, &self.name, writes, now_ms);
+                self.retention.trim(key, &self.name, writes, now_ms);
             }
             Some(id)
         });

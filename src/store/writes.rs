@@ -34,7 +34,7 @@ impl<'c> Writes<'c> {
     pub fn new(ctx: &'c Context) -> Self {
         Writes {
             ctx,
-            notices: Vec::new(),
+            notices: Vec::with_capacity(2),
         }
     }
 

@@ -4,4 +4,5 @@
 pub mod declaration;
 pub mod event;
 pub mod input;
+mod plain;
 pub mod text;

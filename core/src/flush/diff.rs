@@ -60,6 +60,7 @@ impl<'d, 'a> Types<'d, 'a> {
         Some(match self.declaration.declared_type(field) {
             Some(declared) => declared.interpret(text),
             None => match self.given(field) {
+                FieldType::String => (FieldType::String, text.into()),
                 given if given.holds(text) => (given, text.into()),
                 _ => (FieldType::String, text.into()),
             },
@@ -111,17 +112,22 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
     ) -> Result<Self, Error> {
         let state = state.unwrap_or(&NOTHING);
         let mut finder = Finder::new(state, fields.len());
+        // Of a new entity all fields are changes; of others, most often few.
+        let expected = match state.is_empty() {
+            true => fields.len(),
+            false => 0,
+        };
         let mut diff = Diff {
-            set: Vec::new(),
+            set: Vec::with_capacity(expected),
             unset: Vec::new(),
-            changes: Vec::new(),
+            changes: Vec::with_capacity(expected),
             nulls: Vec::new(),
             remaining: state.len(),
             added: 0,
             removed: 0,
         };
         let mut named = vec![false; state.len()];
-        let mut others = Seen::new();
+        let mut others = Seen::with_capacity(expected);
         for (field, value) in fields {
             if *field == *MARKER {
                 return Err(Error::ReservedField);

@@ -258,7 +258,7 @@ fn operations<'a>(
     if args.is_empty() {
         return Err(Error::NoOperations);
     }
-    let mut actions = Vec::new();
+    let mut actions = Vec::with_capacity(1);
     while !args.is_empty() {
         let action = if args.keyword("SNAPSHOT") {
             let id = args.name("SNAPSHOT", "an id")?;

@@ -293,9 +293,10 @@ impl Planner<'_, '_> {
         };
         // The bytes so far without those that are excused.
         let mut counted = self.bytes;
-        let mut publications: Vec<Publication> = Vec::new();
+        let mut publications: Vec<Publication> = Vec::with_capacity(streams);
         // Streams of one payload, format and style share an entry.
         let mut encoded = Encoded::default();
+        let is_shared = streams > 1;
         for (index, stream) in self.declaration.streams.iter().enumerate() {
             let Some(mutation) = audience.of(stream) else {
                 continue;
@@ -352,7 +353,9 @@ impl Planner<'_, '_> {
                     let entry = entry.ok_or_else(|| too_large(is_excused))?;
                     let index = self.plan.entries.len();
                     self.plan.entries.push(entry);
-                    encoded.add(kind, index);
+                    if is_shared {
+                        encoded.add(kind, index);
+                    }
                     index
                 }
             };

@@ -45,7 +45,7 @@ pub fn execute<'c, C: Command>(
         flushes,
         &mut snapshots,
     )?;
-    let publishers = prepare::<C>(call, declaration, &plan, origin)?;
+    let publishers = prepare::<C>(call, declaration, &plan, origin, ack.is_some())?;
     let keys = snapshots.into_keys();
     let (writes, outcomes) = ack::with(call, ack, || {
         apply(call, declaration, plan, keys, publishers, origin.now_ms)
@@ -69,7 +69,7 @@ pub fn dry_run<C: Command>(
         flushes,
         &mut snapshots,
     )?;
-    prepare::<C>(call, declaration, &plan, origin)?;
+    prepare::<C>(call, declaration, &plan, origin, false)?;
     let outcome = |step: Step| {
         let streams = step.publications.iter();
         let streams = streams.filter_map(|p| declaration.streams.get(p.stream));
@@ -92,12 +92,13 @@ pub fn dry_run<C: Command>(
 ///
 /// A declaration lends its streams, but not the databases where they are: on servers that limit users to
 /// some, the user who flushes must be allowed to do so there, too.
-fn prepare<'d, C: Command>(
-    call: &Call,
+fn prepare<'d, 'c, C: Command>(
+    call: &Call<'c>,
     declaration: &'d Declaration,
     plan: &Plan,
     origin: Origin,
-) -> Result<Vec<Option<Publisher<'d>>>, Error> {
+    acknowledges: bool,
+) -> Result<Vec<Option<Publisher<'d, 'c>>>, Error> {
     // How many events each is to take.
     let mut loads = vec![0usize; declaration.streams.len()];
     for publication in plan.steps().flat_map(|step| &step.publications) {
@@ -105,6 +106,8 @@ fn prepare<'d, C: Command>(
             *load = load.saturating_add(1);
         }
     }
+    // Then the next thing that happens to any key is that the one stream gets its events.
+    let is_alone = declaration.streams.len() == 1 && declaration.stateless && !acknowledges;
     let streams = declaration.streams.iter().zip(loads);
     streams
         .map(|(stream, events)| match events {
@@ -115,7 +118,15 @@ fn prepare<'d, C: Command>(
                     let rights = Rights::of(call);
                     rights.check_database(C::NAME, &call.key, database, &stream.key)?;
                 }
-                Publisher::prepare(call.ctx, &call.key, stream, origin.now_ms, events).map(Some)
+                let publisher = Publisher::prepare(
+                    call.ctx,
+                    &call.key,
+                    stream,
+                    origin.now_ms,
+                    events,
+                    is_alone,
+                )?;
+                Ok(Some(publisher))
             }
         })
         .collect()
@@ -127,10 +138,12 @@ fn apply<'c, 'd>(
     declaration: &'d Declaration,
     plan: Plan,
     mut snapshot_keys: SnapshotKeys,
-    mut publishers: Vec<Option<Publisher<'d>>>,
+    publishers: Vec<Option<Publisher<'d, 'c>>>,
     now_ms: u64,
 ) -> (Writes<'c>, Vec<Vec<Outcome>>) {
     let mut writes = Writes::new(call.ctx);
+    // Closed before listeners hear of anything, also after a panic.
+    let mut publishers = publishers;
     let mut arguments = Arguments::new(call.argv, call.args);
     // That of the last entry: streams that share one follow each other.
     let mut entry_args: Option<(usize, Vec<RedisString>)> = None;

@@ -34,25 +34,34 @@
 //! is treated as a missing one, the op `r` and a `u` with equal images as a TOUCH. The entity's version is not carried.
 
 use super::msgpack_io::{Pairs, Text, distinct};
+use super::written::Written;
 use super::{Entry, Origin};
+use crate::encoding::plain::{is_plain, is_utf8};
 use crate::entity::decimal;
 use crate::entity::event::{Bytes, Event, Image, Pair, Value};
 use crate::entity::operation::Operation;
+use crate::entity::snapshot::is_same;
 use crate::entity::value::FieldType;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::io;
+use std::ops::Range;
 
 /// The entry's field that holds the key.
 pub const KEY: &[u8] = b"key";
 /// The entry's field that holds the envelope.
 pub const VALUE: &[u8] = b"value";
 
-const CONNECTOR: &str = "dirty";
+const CONNECTOR: &[u8] = b"dirty";
+
+/// What the source of every event begins with.
+const SOURCE: &str = concat!(
+    "{\"version\":\"",
+    env!("CARGO_PKG_VERSION"),
+    "\",\"connector\":\"dirty\",\"name\":"
+);
 
 /// The prefix of names that are written as base64.
 const ESCAPE: &str = "base64:";
@@ -71,84 +80,151 @@ const SAFE: u64 = 9_007_199_254_740_991;
 
 /// Encodes an event; `None` if a value would exceed `max` bytes. An unprintable byte takes six.
 pub fn encode(event: &Event, origin: Origin, max: usize) -> Option<Entry> {
-    let Style {
-        id_field,
-        safe_numbers,
-    } = origin.style;
-    let id = Id {
-        id: &event.id,
-        safe_numbers,
-    };
     let (before, after) = match event.operation {
         Operation::Insert => (None, Some(&*event.after)),
         Operation::Update => (Some(&*event.before), Some(&*event.after)),
         Operation::Delete => (Some(&*event.before), None),
     };
     let images = [before, after].into_iter().flatten();
-    let binary: BTreeSet<&[u8]> = images.flat_map(binary).collect();
-    let row = |image, other: Option<_>| Row {
-        image,
-        other: other.unwrap_or_default(),
-        binary: &binary,
-        id: id_field.map(|name| (name, id)),
-        safe_numbers,
+    let rows = Rows {
+        id: &event.id,
+        style: origin.style,
+        binary: images.flat_map(binary).collect(),
     };
-    let envelope = Envelope {
-        before: before.map(|image| row(image, after)),
-        after: after.map(|image| row(image, before)),
-        source: Source {
-            version: env!("CARGO_PKG_VERSION"),
-            connector: CONNECTOR,
-            name: Name(origin.key),
-            ts_ms: origin.now_ms,
-            db: origin.database.to_string(),
-            table: Name(&event.entity),
-            meta: Meta(&event.meta),
-            binary: binary.iter().map(|field| Name(field)).collect(),
-        },
-        op: match event.operation {
-            Operation::Insert => "c",
-            // Also a TOUCH: who counts rows without a key would count an `r` once more.
-            Operation::Update => "u",
-            Operation::Delete => "d",
-        },
-        ts_ms: origin.now_ms,
-    };
-    let key = Key { id };
-    Some(vec![
-        (KEY.into(), json(&key, max)?),
-        (VALUE.into(), json(&envelope, max)?),
-    ])
+    // Names and values with their signs take about twice the size of their texts.
+    let size = event.size().saturating_mul(2);
+    let mut json = Json::new(size.saturating_add(320).min(max), max);
+    // Members in the order of Debezium's documentation.
+    json.raw("{\"before\":")?;
+    let written = rows.write(&mut json, before, after, Written::default())?;
+    json.raw(",\"after\":")?;
+    rows.write(&mut json, after, before, written)?;
+    json.raw(",\"source\":")?;
+    source(&mut json, event, origin, &rows.binary)?;
+    json.raw(match event.operation {
+        Operation::Insert => ",\"op\":\"c\",\"ts_ms\":",
+        // Also a TOUCH: who counts rows without a key would count an `r` once more.
+        Operation::Update => ",\"op\":\"u\",\"ts_ms\":",
+        Operation::Delete => ",\"op\":\"d\",\"ts_ms\":",
+    })?;
+    json.number(origin.now_ms)?;
+    json.raw("}")?;
+
+    let mut key = Json::new(48, max);
+    key.raw("{\"id\":")?;
+    rows.write_id(&mut key)?;
+    key.raw("}")?;
+    Some(vec![(KEY.into(), key.bytes), (VALUE.into(), json.bytes)])
 }
 
-fn json(value: &impl Serialize, max: usize) -> Option<Vec<u8>> {
-    let mut json = Bounded {
-        bytes: Vec::with_capacity(128),
-        max,
-    };
-    // All names are strings, so nothing else can fail.
-    serde_json::to_writer(&mut json, value).ok()?;
-    Some(json.bytes)
+/// Writes where an event comes from.
+fn source(json: &mut Json, event: &Event, origin: Origin, binary: &BTreeSet<&[u8]>) -> Option<()> {
+    json.raw(SOURCE)?;
+    json.name(origin.key)?;
+    json.raw(",\"ts_ms\":")?;
+    json.number(origin.now_ms)?;
+    json.raw(",\"db\":\"")?;
+    json.raw(&origin.database.to_string())?;
+    json.raw("\",\"table\":")?;
+    json.name(&event.entity)?;
+    if !event.meta.is_empty() {
+        json.raw(",\"meta\":{")?;
+        for (name, value) in event.meta.iter() {
+            json.comma()?;
+            json.name(name)?;
+            json.raw(":")?;
+            json.name(value)?;
+        }
+        json.raw("}")?;
+    }
+    if !binary.is_empty() {
+        json.raw(",\"binary\":[")?;
+        for field in binary {
+            json.comma()?;
+            json.name(field)?;
+        }
+        json.raw("]")?;
+    }
+    json.raw("}")
 }
 
-/// A buffer of at most `max` bytes.
-struct Bounded {
+/// A JSON text of at most `max` bytes. `None` means that it would be longer.
+struct Json {
     bytes: Vec<u8>,
     max: usize,
 }
 
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes)?;
-        Ok(bytes.len())
+impl Json {
+    fn new(capacity: usize, max: usize) -> Self {
+        Json {
+            bytes: Vec::with_capacity(capacity),
+            max,
+        }
     }
 
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.bytes.len().saturating_add(bytes.len()) > self.max {
-            return Err(io::ErrorKind::FileTooLarge.into());
+    fn push(&mut self, bytes: &[u8]) -> Option<()> {
+        let length = self.bytes.len().saturating_add(bytes.len());
+        (length <= self.max).then(|| self.bytes.extend_from_slice(bytes))
+    }
+
+    fn raw(&mut self, json: &str) -> Option<()> {
+        self.push(json.as_bytes())
+    }
+
+    /// Before all but the first of something.
+    fn comma(&mut self) -> Option<()> {
+        match self.bytes.last() {
+            Some(b'{' | b'[') => Some(()),
+            _ => self.push(b","),
         }
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
+    }
+
+    /// Copies what was written before.
+    fn copy(&mut self, place: Range<usize>) -> Option<()> {
+        let length = self.bytes.len().saturating_add(place.len());
+        (length <= self.max).then(|| self.bytes.extend_from_within(place))
+    }
+
+    fn number(&mut self, number: u64) -> Option<()> {
+        self.raw(itoa::Buffer::new().format(number))
+    }
+
+    fn plain(&mut self, text: &[u8]) -> Option<()> {
+        self.push(b"\"")?;
+        self.push(text)?;
+        self.push(b"\"")
+    }
+
+    fn string(&mut self, text: &str) -> Option<()> {
+        // All strings can be written, so only their length may be wrong.
+        serde_json::to_writer(self, text).ok()
+    }
+
+    fn base64(&mut self, prefix: &str, bytes: &[u8]) -> Option<()> {
+        self.string(&format!("{prefix}{}", STANDARD.encode(bytes)))
+    }
+
+    /// See [`unescape`].
+    fn name(&mut self, name: &[u8]) -> Option<()> {
+        if name.starts_with(ESCAPE.as_bytes()) {
+            return self.base64(ESCAPE, name);
+        }
+        if is_plain(name) {
+            return self.plain(name);
+        }
+        match std::str::from_utf8(name) {
+            Ok(name) => self.string(name),
+            Err(_) => self.base64(ESCAPE, name),
+        }
+    }
+}
+
+impl io::Write for Json {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.push(bytes) {
+            Some(()) => Ok(bytes.len()),
+            None => Err(io::ErrorKind::FileTooLarge.into()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -160,151 +236,106 @@ impl io::Write for Bounded {
 fn binary<'i>(image: &'i [(Bytes, Value)]) -> impl Iterator<Item = &'i [u8]> {
     image.iter().filter_map(|(field, value)| {
         let (_, text) = value.as_ref()?;
-        std::str::from_utf8(text).err().map(|_| &**field)
+        (!is_utf8(text)).then_some(&**field)
     })
 }
 
-#[derive(Serialize)]
-struct Key<'e> {
-    id: Id<'e>,
-}
-
-// Members in the order of Debezium's documentation.
-#[derive(Serialize)]
-struct Envelope<'e> {
-    before: Option<Row<'e>>,
-    after: Option<Row<'e>>,
-    source: Source<'e>,
-    op: &'static str,
-    ts_ms: u64,
-}
-
-#[derive(Serialize)]
-struct Source<'e> {
-    version: &'static str,
-    connector: &'static str,
-    name: Name<'e>,
-    ts_ms: u64,
-    db: String,
-    table: Name<'e>,
-    #[serde(skip_serializing_if = "Meta::is_empty")]
-    meta: Meta<'e>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    binary: Vec<Name<'e>>,
-}
-
-#[derive(Clone, Copy)]
-struct Id<'e> {
+/// How the images of an event are written.
+struct Rows<'e> {
     id: &'e [u8],
-    safe_numbers: bool,
-}
-
-impl Serialize for Id<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match decimal::parse(self.id) {
-            Some(number) if number <= SAFE || !self.safe_numbers => {
-                serializer.serialize_u64(number)
-            }
-            _ => Name(self.id).serialize(serializer),
-        }
-    }
-}
-
-/// See [`unescape`].
-struct Name<'e>(&'e [u8]);
-
-impl Serialize for Name<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(self.0) {
-            Ok(name) if !name.starts_with(ESCAPE) => serializer.serialize_str(name),
-            _ => serializer.serialize_str(&format!("{ESCAPE}{}", STANDARD.encode(self.0))),
-        }
-    }
-}
-
-struct Meta<'e>(&'e [Pair<'e>]);
-
-impl Meta<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Serialize for Meta<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in self.0 {
-            map.serialize_entry(&Name(name), &Name(value))?;
-        }
-        map.end()
-    }
-}
-
-/// An image. Fields that only the other image has are null, as in a table's row, which has all columns.
-struct Row<'e> {
-    image: &'e [(Bytes<'e>, Value<'e>)],
-    other: &'e [(Bytes<'e>, Value<'e>)],
+    style: Style<'e>,
     /// The fields whose strings are base64.
-    binary: &'e BTreeSet<&'e [u8]>,
-    /// IDFIELD: the name of the id, and the id.
-    id: Option<(&'e [u8], Id<'e>)>,
-    safe_numbers: bool,
+    binary: BTreeSet<&'e [u8]>,
 }
 
-impl Serialize for Row<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let own = || self.image.iter().map(|(field, _)| &**field);
-        let others = || self.other.iter().map(|(field, _)| &**field);
-        // Most changes leave the names of the fields as they are.
-        let differ = !own().eq(others());
-        let own: Option<BTreeSet<&[u8]>> = differ.then(|| own().collect());
-        let others = self.other.iter().map(|(field, _)| (field, &None));
-        let is_missing = |field: &[u8]| own.as_ref().is_some_and(|own| !own.contains(field));
-        let nulls = others.filter(|(field, _)| is_missing(field));
-        let own = self.image.iter().map(|(field, value)| (field, value));
-        let mut map = serializer.serialize_map(None)?;
-        if let Some((name, id)) = &self.id {
-            map.serialize_entry(&Name(name), id)?;
-        }
-        let is_id = |field: &[u8]| self.id.is_some_and(|(name, _)| *name == *field);
-        for (field, value) in own.chain(nulls).filter(|(field, _)| !is_id(field)) {
-            let cell = Cell {
-                value,
-                binary: self.binary.contains(&**field),
-                safe_numbers: self.safe_numbers,
-            };
-            map.serialize_entry(&Name(field), &cell)?;
-        }
-        map.end()
-    }
-}
-
-struct Cell<'e> {
-    value: &'e Value<'e>,
-    /// Strings are base64.
-    binary: bool,
-    /// Integers that a double may not hold are strings.
-    safe_numbers: bool,
-}
-
-impl Serialize for Cell<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some((field_type, text)) = self.value else {
-            return serializer.serialize_none();
+impl Rows<'_> {
+    /// Writes an image, or null. Fields that only the other image has are null, as in a table's row, which has all
+    /// columns.
+    fn write<'i>(
+        &self,
+        json: &mut Json,
+        image: Option<&'i [(Bytes<'i>, Value<'i>)]>,
+        other: Option<&[(Bytes, Value)]>,
+        mut other_written: Written,
+    ) -> Option<Written<'i>> {
+        let Some(image) = image else {
+            json.raw("null")?;
+            return Some(Written::default());
         };
-        let literal = literal(*field_type, text);
-        let is_safe = |literal: &str| !self.safe_numbers || is_safe(*field_type, literal);
-        if let Some(literal) = literal.filter(|literal| is_safe(literal)) {
-            let raw: Result<&RawValue, _> = serde_json::from_str(&literal);
-            if let Ok(raw) = raw {
-                return raw.serialize(serializer);
+        let mut written = Written::new(image);
+        let is_id = |field: &[u8]| self.style.id_field == Some(field);
+        json.raw("{")?;
+        if let Some(name) = self.style.id_field {
+            json.name(name)?;
+            json.raw(":")?;
+            self.write_id(json)?;
+        }
+        for (field, value) in image {
+            let start = json.bytes.len();
+            if !is_id(field) {
+                json.comma()?;
+                let start = json.bytes.len();
+                match other_written.find(field, value) {
+                    Some(place) => json.copy(place)?,
+                    None => self.cell(json, field, value)?,
+                }
+                written.add(start..json.bytes.len());
+            } else {
+                written.add(start..start);
             }
+        }
+        for field in only_in(other.unwrap_or_default(), image) {
+            if !is_id(field) {
+                json.comma()?;
+                self.cell(json, field, &None)?;
+            }
+        }
+        json.raw("}")?;
+        Some(written)
+    }
+
+    /// Writes a field and its value.
+    fn cell(&self, json: &mut Json, field: &[u8], value: &Value) -> Option<()> {
+        json.name(field)?;
+        json.raw(":")?;
+        let Some((field_type, text)) = value else {
+            return json.raw("null");
+        };
+        let is_safe = |literal: &str| !self.style.safe_numbers || is_safe(*field_type, literal);
+        if let Some(literal) = literal(*field_type, text).filter(|literal| is_safe(literal)) {
+            return json.raw(&literal);
+        }
+        if self.binary.contains(field) {
+            return json.base64("", text);
+        }
+        if is_plain(text) {
+            return json.plain(text);
         }
         match std::str::from_utf8(text) {
-            Ok(text) if !self.binary => serializer.serialize_str(text),
-            _ => serializer.serialize_str(&STANDARD.encode(text)),
+            Ok(text) => json.string(text),
+            Err(_) => json.base64("", text),
         }
     }
+
+    /// Writes the entity's id.
+    fn write_id(&self, json: &mut Json) -> Option<()> {
+        match decimal::parse(self.id) {
+            Some(number) if number <= SAFE || !self.style.safe_numbers => json.number(number),
+            _ => json.name(self.id),
+        }
+    }
+}
+
+/// The fields that one image has and another has not.
+fn only_in<'i>(one: &'i [(Bytes, Value)], other: &[(Bytes, Value)]) -> Vec<&'i [u8]> {
+    // Most changes leave the names of the fields as they are.
+    let is_same = |((a, _), (b, _)): (&(Bytes, Value), &(Bytes, Value))| is_same(a, b);
+    if one.len() == other.len() && one.iter().zip(other).all(is_same) {
+        return Vec::new();
+    }
+    let known: BTreeSet<&[u8]> = other.iter().map(|(field, _)| &**field).collect();
+    let fields = one.iter().map(|(field, _)| &**field);
+    fields.filter(|field| !known.contains(field)).collect()
 }
 
 /// Whether a double holds the integer and its neighbours; other types are numbers that a double holds anyway.
@@ -346,7 +377,7 @@ pub(crate) fn literal(field_type: FieldType, text: &[u8]) -> Option<Cow<'_, str>
 pub fn decode<'e>(key: &'e [u8], value: &'e [u8]) -> Option<Event<'e>> {
     let value = object(std::str::from_utf8(value).ok()?)?;
     let source = object(value.get(b"source")?.get())?;
-    if *string(source.get(b"connector")?)? != *CONNECTOR.as_bytes() {
+    if *string(source.get(b"connector")?)? != *CONNECTOR {
         return None;
     }
     let key = object(std::str::from_utf8(key).ok()?)?;

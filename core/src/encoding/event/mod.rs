@@ -6,6 +6,7 @@ pub mod fluxaorm1;
 pub mod fluxaorm2;
 pub mod msgpack;
 pub(crate) mod msgpack_io;
+mod written;
 
 use crate::entity::declaration::Format;
 use crate::entity::event::Event;

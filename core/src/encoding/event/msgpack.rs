@@ -20,6 +20,7 @@
 use super::msgpack_io::{
     Decoder, distinct, write_map, write_number, write_text, write_text_or_bin,
 };
+use super::written::Written;
 use crate::entity::decimal;
 use crate::entity::event::{Bytes, Change, Event, Pair, Value};
 use crate::entity::operation::Operation;
@@ -66,13 +67,11 @@ pub fn encode(event: &Event) -> Vec<u8> {
             write_param(out, &change.new);
         }
     }
+    let mut written = Written::default();
     for (key, image) in images {
         write_text(out, key);
         write_map(out, image.len());
-        for (field, value) in image {
-            write_text_or_bin(out, field);
-            write_param(out, value);
-        }
+        written = write_image(out, image, written);
     }
     if let Some(version) = event.version {
         write_text(out, b"v");
@@ -87,6 +86,27 @@ pub fn encode(event: &Event) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Writes the fields of an image, and copies those that the other one had.
+fn write_image<'i>(
+    out: &mut Vec<u8>,
+    image: &'i [(Bytes<'i>, Value<'i>)],
+    mut other: Written,
+) -> Written<'i> {
+    let mut written = Written::new(image);
+    for (field, value) in image {
+        let start = out.len();
+        match other.find(field, value) {
+            Some(place) => out.extend_from_within(place),
+            None => {
+                write_text_or_bin(out, field);
+                write_param(out, value);
+            }
+        }
+        written.add(start..out.len());
+    }
+    written
 }
 
 fn write_param(out: &mut Vec<u8>, value: &Value) {

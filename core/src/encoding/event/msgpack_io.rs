@@ -1,5 +1,6 @@
 //! MessagePack as several formats read and write it: texts, numbers, arrays, and maps in the order of their bytes.
 
+use crate::encoding::plain::is_utf8;
 use crate::entity::event::Bytes;
 use rmp::{Marker, encode};
 use rmp_serde::{Deserializer, decode};
@@ -150,7 +151,7 @@ pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
 
 /// A str if the text is UTF-8, else a bin.
 pub fn write_text_or_bin(out: &mut Vec<u8>, text: &[u8]) {
-    if std::str::from_utf8(text).is_ok() {
+    if is_utf8(text) {
         return write_text(out, text);
     }
     write_bin(out, text);

@@ -8,6 +8,7 @@
 //! | number | its digits as they are written, for the field's type to judge |
 //! | array, object | json |
 
+use super::flat_json;
 use crate::entity::event::Bytes;
 use crate::entity::field::Fields;
 use crate::entity::value::{FieldType, InputValue};
@@ -29,6 +30,22 @@ pub fn decode(text: &[u8]) -> Result<Fields<'_>, Error> {
         offset: error.valid_up_to(),
         why: "it is not UTF-8".into(),
     })?;
+    let fields = match flat_json::read(text) {
+        Some(fields) => fields,
+        None => parse(text)?,
+    };
+    let names = fields.iter().map(|(field, _)| &**field);
+    match repeated(names) {
+        Some(field) => Err(Error::RepeatedField {
+            format: FORMAT,
+            field: Quoted::new(field),
+        }),
+        None => Ok(fields),
+    }
+}
+
+/// Any object that there may be; it may name a field twice.
+fn parse(text: &str) -> Result<Fields<'_>, Error> {
     let first = text.trim_start_matches([' ', '\t', '\r', '\n']);
     // serde_json would quote what it finds instead, however long.
     if !first.is_empty() && !first.starts_with('{') {
@@ -40,13 +57,6 @@ pub fn decode(text: &[u8]) -> Result<Fields<'_>, Error> {
     }
     let Members(members) =
         serde_json::from_str(text).map_err(|error| malformed(text, 0, &error))?;
-    let names = members.iter().map(|(field, _)| &field.0);
-    if let Some(field) = repeated(names) {
-        return Err(Error::RepeatedField {
-            format: FORMAT,
-            field: Quoted::new(field.as_bytes()),
-        });
-    }
     let members = members.into_iter();
     members
         .map(|(field, raw)| {
@@ -514,6 +524,49 @@ mod tests {
         Ok(())
     }
 
+    /// Most sequences of these are no JSON.
+    const FLAT: [&str; 24] = [
+        "\"a\":",
+        "\"a\":",
+        "\"\u{e9}\":",
+        "\"\":",
+        ",",
+        ",",
+        ",",
+        " ",
+        "\"x\"",
+        "\"\\u0061\"",
+        "\"\t\"",
+        "0",
+        "-",
+        "-0",
+        "01",
+        "15",
+        "1.0",
+        "1e2",
+        "true",
+        "null",
+        "nul",
+        "[]",
+        "{",
+        "}",
+    ];
+
+    #[test]
+    fn an_object_that_clients_write_is_read_in_one_pass() {
+        for (text, fields) in [
+            ("{\"a\":\"\u{e9}\"}", 1),
+            (
+                " {\n \"a\" : 1 ,\t\"b\":-20, \"c\":null,\"d\":true,\"e\":false } \r\n",
+                5,
+            ),
+        ] {
+            let read = flat_json::read(text).unwrap();
+            assert_eq!(read.len(), fields);
+            assert_eq!(Ok(read), parse(text));
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_fields_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
@@ -533,6 +586,19 @@ mod tests {
             let mut bytes = RICH.as_bytes().to_vec();
             bytes[at] = byte;
             check(&bytes)?;
+        }
+
+        /// Whatever is read in one pass.
+        #[test]
+        fn flat_objects_are_read_as_the_parser_reads_them(
+            tokens in proptest::collection::vec(prop::sample::select(FLAT.to_vec()), 0..12),
+        ) {
+            let text = format!("{{{}}}", tokens.concat());
+            for text in [text.as_str(), &tokens.concat()] {
+                if let Some(fields) = flat_json::read(text) {
+                    prop_assert_eq!(Ok(fields), parse(text), "{:?}", text);
+                }
+            }
         }
 
         #[test]

@@ -1,0 +1,36 @@
+//! Texts with which nothing needs to be done: the common case, which is told sooner than the others.
+
+/// Whether a text is UTF-8.
+pub fn is_utf8(text: &[u8]) -> bool {
+    text.is_ascii() || std::str::from_utf8(text).is_ok()
+}
+
+/// Whether the text stands in JSON as it is, in quotation marks.
+pub fn is_plain(text: &[u8]) -> bool {
+    let stands_for_itself =
+        |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    text.iter().all(stands_for_itself)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_plain_if_it_stands_in_json_as_it_is() {
+        for byte in 0..=u8::MAX {
+            let text = [b'a', byte, b'b'];
+            assert_eq!(is_utf8(&text), byte < 0x80);
+            let string = std::str::from_utf8(&text).map(|text| {
+                let string = serde_json::to_string(text).unwrap();
+                string == format!("\"{text}\"")
+            });
+            assert_eq!(
+                is_plain(&text),
+                string == Ok(true) && byte != 0x7f,
+                "{byte}"
+            );
+        }
+        assert!(is_plain(b""));
+    }
+}
