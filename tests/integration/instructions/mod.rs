@@ -8,7 +8,7 @@ mod floor;
 mod flushes;
 mod readers;
 
-use super::support::{Conn, Server, skipped};
+use super::support::{Conn, Server, server, skipped};
 use redis::Value;
 use std::process::Command;
 
@@ -246,6 +246,12 @@ fn beyond_goals(counted: &[(&str, usize)]) -> Vec<String> {
     beyond.map(line).collect()
 }
 
+/// Of another version one native command may take as many instructions, when others do not.
+fn is_counted() -> bool {
+    let version = server().arg("--version").output().expect("a version");
+    String::from_utf8_lossy(&version.stdout).starts_with("Redis server v=7.0.")
+}
+
 fn lines(counted: &[(&str, usize)]) -> String {
     let lines = counted.iter();
     lines
@@ -255,6 +261,9 @@ fn lines(counted: &[(&str, usize)]) -> String {
 
 #[test]
 fn the_main_paths_take_as_many_instructions_as_is_written() {
+    if !is_counted() && std::env::var("INSTRUCTIONS").is_err() {
+        return skipped("the counts are those of Redis 7.0");
+    }
     let floor = floor::module();
     let server = Server::counting_instructions(floor.as_deref());
     if !control(&server, "--instr=off") {

@@ -98,6 +98,18 @@ impl Conn {
         self.info("master_repl_offset")
     }
 
+    /// The CPU time that the server's thread for commands has used: others on the machine do not count.
+    pub fn cpu(&mut self) -> Duration {
+        let info = self.run("INFO cpu");
+        let part = |kind: &str| {
+            let field = format!("used_cpu_{kind}_main_thread:");
+            let (_, rest) = info.split_once(&field).expect("a time");
+            let seconds = rest.split("\\r").next().expect("seconds");
+            seconds.parse::<f64>().expect("seconds")
+        };
+        Duration::from_secs_f64(part("user") + part("sys"))
+    }
+
     pub fn used_memory(&mut self) -> i64 {
         self.info("used_memory").parse().expect("bytes")
     }
