@@ -535,6 +535,27 @@ fn each_stream_of_debezium_has_its_own_style_also_after_a_restart() {
     }
 }
 
+/// Readers find the event also where the field that the id takes the place of is not UTF-8.
+#[test]
+fn an_event_whose_id_takes_the_place_of_bytes_is_read() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user STREAM s FORMAT DEBEZIUM IDFIELD i");
+    let flush: [&[u8]; 7] = [
+        b"DIRTY.FLUSH",
+        b"user",
+        b"SNAPSHOT",
+        b"a b",
+        b"1",
+        b"i",
+        b"\xff",
+    ];
+    redis.value(&flush);
+    let reply = redis.run("DIRTY.READ s FROM 0");
+    assert!(reply.contains("entity-id a b"), "{reply}");
+    assert!(reply.contains("after [i a b]"), "{reply}");
+}
+
 #[test]
 fn entries_of_others_are_no_events_in_any_format() {
     let server = Server::start();

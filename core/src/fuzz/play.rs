@@ -20,6 +20,8 @@ pub struct Play {
     pieces: Vec<Vec<u8>>,
     /// Positions that were told.
     told: Vec<Position>,
+    /// The stream was deleted, and may have the same ids again: then the readers cannot know.
+    is_deleted: bool,
 }
 
 /// Groups first.
@@ -53,6 +55,7 @@ impl Play {
             stream,
             now: 10_000,
             told: Vec::new(),
+            is_deleted: false,
         }
     }
 
@@ -208,7 +211,8 @@ impl Play {
             Ok(Prospect::ForOne(one, _)) => **one != *consumer,
             _ => false,
         };
-        if nothing {
+        self.is_deleted &= !self.has_begun_again();
+        if nothing && !self.is_deleted {
             let (mut readers, mut stream) = (self.readers.clone(), self.stream.clone());
             let outcome = readers.consume(&call, LIMITS, self.now, &mut stream);
             assert!(
@@ -808,7 +812,10 @@ impl Play {
                 let id = stream.entries.keys().nth(nth).copied();
                 id.and_then(|id| stream.entries.remove(&id));
             }
-            6 => stream.delete_all(),
+            6 => {
+                stream.delete_all();
+                self.is_deleted = true;
+            }
             7 => stream.dead.clear(),
             8 => drop(stream.dead.pop_first()),
             9 | 10 => {

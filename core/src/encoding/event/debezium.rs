@@ -86,10 +86,13 @@ pub fn encode(event: &Event, origin: Origin, max: usize) -> Option<Entry> {
         Operation::Delete => (Some(&*event.before), None),
     };
     let images = [before, after].into_iter().flatten();
+    // The field of IDFIELD is not written, whatever it holds: the id is there.
+    let is_id = |field: &&[u8]| origin.style.id_field == Some(*field);
+    let binary = images.flat_map(binary).filter(|field| !is_id(field));
     let rows = Rows {
         id: &event.id,
         style: origin.style,
-        binary: images.flat_map(binary).collect(),
+        binary: binary.collect(),
     };
     // Names and values with their signs take about twice the size of their texts.
     let size = event.size().saturating_mul(2);
@@ -644,6 +647,33 @@ mod tests {
             assert!(value.contains(&format!(r#""after":{after}"#)), "{value}");
             let read = read(&told, &value).unwrap();
             assert_eq!(read.id, event.id);
+        }
+    }
+
+    /// The id is a name: it is base64 in no other way, whatever the field holds that it takes the place of.
+    #[test]
+    fn the_bytes_of_a_field_whose_place_the_id_takes_tell_nothing_of_the_id() {
+        let style = Style {
+            id_field: Some(b"i"),
+            safe_numbers: false,
+        };
+        let bytes =
+            |field: &'static [u8]| (field.into(), Some((FieldType::String, b"\xff"[..].into())));
+        let after = [bytes(b"i"), bytes(b"j")];
+        for (id, written) in [(&b"abcd"[..], "\"abcd\""), (b"a b", "\"a b\""), (b"7", "7")] {
+            let event = Event {
+                before: Default::default(),
+                after: after.as_slice().into(),
+                ..event(id)
+            };
+            let (key, value) = encoded(&event, Origin { style, ..ORIGIN });
+            let image = format!(r#""after":{{"i":{written},"j":"/w=="}}"#);
+            assert!(value.contains(&image), "{value}");
+            assert!(value.contains(r#""binary":["j"]"#), "{value}");
+            let read = read(&key, &value).expect("an event");
+            let told = read.after.iter().find(|(field, _)| **field == *b"i");
+            let (_, text) = told.and_then(|(_, value)| value.clone()).expect("the id");
+            assert_eq!((&*read.id, &*text), (id, id));
         }
     }
 
