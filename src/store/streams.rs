@@ -113,8 +113,8 @@ pub struct After {
 
 /// A stream that is about to get events, found fit to take them.
 ///
-/// Its key is opened again for each write: opening others may expire them, and another module may answer
-/// that by deleting this one.
+/// Its key is opened again for each write, unless it may stay open: opening others may expire them, and another module
+/// may answer that by deleting this one.
 pub struct Publisher<'d, 'c> {
     stream: &'d Stream,
     name: RedisString,
