@@ -1,7 +1,7 @@
 # Redis with the module: docker build --tag redis-dirty . && docker run --publish 127.0.0.1:6379:6379 redis-dirty
 # Both stages are the same Debian, so that what one builds runs in the other. Its Redis, 7.0.15, is the server that the
 # whole test suite runs on. `make test-package` carries out each line of the last stage by hand.
-FROM rust:1-bookworm AS build
+FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends libclang-dev
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./

@@ -48,6 +48,7 @@ export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(changelog Timestamp)}
 [ -z "$(ls -A "$folder" 2>/dev/null)" ] || [ -e "$folder/SHA256SUMS" ] || die "$folder holds something else"
 rm -rf "$stage" "$folder"
 mkdir -p "$stage/doc" "$folder"
+touch "$folder/SHA256SUMS" # the mark of a run, also of one that is broken off
 cp README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md "$stage/doc"
 cp -r docs "$stage/doc"
 scripts/examples.sh "$stage/doc"

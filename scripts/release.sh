@@ -42,9 +42,11 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 [ -z "$(ls -A "$folder" 2>/dev/null)" ] || [ -e "$folder/SHA256SUMS" ] || die "$folder holds something else"
 rm -rf "$stage" "$folder"
 mkdir -p "$stage" "$folder"
+touch "$folder/SHA256SUMS" # the mark of a run, also of one that is broken off
 
 say 'the packages of the module'
-${MAKE:-make} --no-print-directory package
+# make hands on an ARCH that it was called with, so this one is told that it has none.
+${MAKE:-make} --no-print-directory package ARCH=
 cp "$target"/package/*.{deb,tar.gz} "$folder"
 if [ -n "$arch" ]; then
     ${MAKE:-make} --no-print-directory package ARCH="$arch"
@@ -85,7 +87,7 @@ tar --create --directory "$stage" --sort=name --owner=0 --group=0 --numeric-owne
 
 # The section of the changelog.
 awk -v name="$changes" '/^## / { inside = $2 == name; next } inside' CHANGELOG.md | sed '/./,$!d' >"$folder/CHANGES.md"
-(cd "$folder" && sha256sum -- * >SHA256SUMS)
+(cd "$folder" && rm SHA256SUMS && sha256sum -- * >SHA256SUMS)
 
 say 'looking at what was made'
 (cd "$folder" && sha256sum --quiet --check SHA256SUMS)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what `make package` made on a Debian 12 and a Debian 13 of their own, by the words of docs/install.md:
-# test-package.sh packages folder [12|13…]. Needs root, for debootstrap and chroot, and says so where it is not.
+# test-package.sh packages folder [12|13…]. The folder of a release will do for packages, too, whatever else it holds.
+# Needs root, for debootstrap and chroot, and says so where it is not.
 #
 # The Debian in folder/12/base is made once and kept. Each run works on a copy, in namespaces of its own for
 # mounts, processes and the network: whatever happens, all that was started and mounted goes with them, and
@@ -190,7 +191,7 @@ nothing_left() {
 }
 
 say 'the Debian package'
-glibc=$(in_root 'dpkg-deb -f redis-dirty-streams_*.deb Depends' | sed -n 's/^libc6 (>= \(.*\))$/\1/p')
+glibc=$(in_root 'dpkg-deb -f redis-dirty-streams_*_$(dpkg --print-architecture).deb Depends' | sed -n 's/^libc6 (>= \(.*\))$/\1/p')
 grep -qF "a glibc of $glibc or later" docs/install.md || die "docs/install.md names another glibc than $glibc, which the module needs"
 nothing_left 'the bootstrap, before anything,'
 logged types 'apt install'
@@ -215,7 +216,7 @@ works rewritten
 
 say 'an upgrade'
 conf=$(sha256sum <"$root/etc/redis/redis.conf") pid=$(server)
-logged in_root 'mkdir next; dpkg-deb -R redis-dirty-streams_*.deb next/tree; sed -i "s/^Version: .*/Version: 99.0-1/" next/tree/DEBIAN/control
+logged in_root 'mkdir next; dpkg-deb -R redis-dirty-streams_*_$(dpkg --print-architecture).deb next/tree; sed -i "s/^Version: .*/Version: 99.0-1/" next/tree/DEBIAN/control
     dpkg-deb --root-owner-group -b next/tree next; rm -r next/tree; apt-get install ./next/*.deb'
 is 'the version' "$(in_root "dpkg-query -Wf '\${Version}' redis-dirty-streams")" 99.0-1
 is 'redis.conf' "$(sha256sum <"$root/etc/redis/redis.conf")" "$conf"
@@ -261,8 +262,8 @@ serves() {
     ends
 }
 serves tar types 'tar xzf'
-grep -q 'tar.gz: OK' "$root/root/log" || die 'the checksum of the tar.gz was not verified'
-in_root 'mkdir bad; cp SHA256SUMS *.tar.gz bad; cd bad; printf x | dd of="$(ls *.tar.gz)" bs=1 seek=1000 conv=notrunc status=none'
+grep -q -- "-$(uname -m).tar.gz: OK" "$root/root/log" || die 'the checksum of the tar.gz was not verified'
+in_root 'mkdir bad; cp SHA256SUMS dirty-streams-*-"$(uname -m)".tar.gz bad; cd bad; printf x | dd of="$(ls *.tar.gz)" bs=1 seek=1000 conv=notrunc status=none'
 if in_root 'cd bad; sha256sum --check --ignore-missing SHA256SUMS' >/dev/null 2>&1; then die 'a broken tar.gz passes'; fi
 in_root 'rm -r bad dirty-streams-*/'
 

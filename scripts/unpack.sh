@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Unpacks packages of another Debian into folder/root: unpack.sh suite folder [--alone] package…
 #
-# With all that they depend on, unless they are to come alone. A package of another architecture is named package:arm64. Nothing is installed; the folder is emptied first. The
-# packages come from where this machine's apt gets its own, checked by Debian's keys as ever. Fails, and says why, when
-# they cannot be had; folder/log has more.
+# With all that they depend on, unless they are to come alone. A package of another architecture is named package:arm64.
+# Nothing is installed; the folder is emptied first. The packages come from where this machine's apt gets its own, checked
+# by Debian's keys as ever. Fails, and says why, when they cannot be had; folder/log has more.
 set -euo pipefail
 
 suite=$1 folder=$2
