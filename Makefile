@@ -14,14 +14,17 @@ export DIRTY_MODULE ?= $(TARGET)/release/libdirty_streams.so
 # What `make test-servers` tests on, by the names that scripts/servers.sh gives them.
 SERVERS ?= redis-6 redis-8 redis-8-forky redis-8.2 valkey-8 valkey-9
 
+# What `make release` releases.
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
 # Where `make bench` writes; a trial run goes elsewhere and leaves the pages as they are.
 OUT ?= docs/bench
 
-.PHONY: help run cluster test orders snapshots test-servers test-clients build lint fuzz leaks demo bench bench-smoke \
-    bench-saves bench-report watch package test-package install uninstall clean setup
+.PHONY: help run cluster test orders snapshots test-servers test-clients test-monitoring build lint fuzz leaks demo bench \
+    bench-smoke bench-saves bench-report watch package build-arm64 test-arm64 test-package release install uninstall clean setup
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 run: build ## start a Redis with the module in the foreground (PORT=6379)
 	@scripts/run.sh $(PORT) $(TARGET)/run-$(PORT)
@@ -57,6 +60,10 @@ test-clients: build ## test clients/, play the stories of examples/, and check w
 	@scripts/story.sh python go node
 	@scripts/story.sh cluster python go node
 
+test-monitoring: build ## make the faults of examples/monitoring/alerts.yaml on a live server, and see them in Prometheus
+	@scripts/setup.sh python3-venv
+	@scripts/test-monitoring.sh
+
 build: setup ## build the release module
 	cargo build --release
 
@@ -78,7 +85,7 @@ leaks: build ## random commands for a server under valgrind (SECONDS=60)
 demo: build ## flush this machine's package database and read what changed
 	@scripts/demo.sh
 
-bench: build ## measure, compare with the goals, write docs/bench (ROUNDS=5 REQUESTS=300000 ENTITIES=10000000 OUT=folder)
+bench: build ## measure, compare with the goals, write docs/bench (ROUNDS=3 REQUESTS=100000 ENTITIES=1000000 ONLY=reading,pending OUT=folder)
 	@scripts/setup.sh gnuplot:gnuplot-nox
 	@scripts/bench/bench.py $(OUT) $(if $(filter docs/bench,$(OUT)),--pages)
 
@@ -97,12 +104,23 @@ bench-report: ## the pictures and tables of the manual once more, from docs/benc
 watch: ## show the live events of a stream (STREAM=user-changes PORT=6379), or of several (STREAM="a b")
 	@scripts/watch.py -p $(PORT) $(or $(STREAM),$(error which stream? make watch STREAM=user-changes))
 
-package: build ## a Debian package and a tar.gz, with checksums, in target/package
+package: $(if $(ARCH),build-arm64,build) ## a Debian package and a tar.gz, with checksums, in target/package (ARCH=arm64: in target/package-arm64)
 	@scripts/setup.sh dpkg-shlibdeps:dpkg-dev objcopy:binutils
-	@scripts/package.sh $(TARGET)/package
+	@scripts/package.sh $(TARGET)/package$(if $(ARCH),-$(ARCH)) $(ARCH)
 
-test-package: package ## install both on a Debian of their own below target/, as docs/install.md says; needs root
-	@scripts/test-package.sh $(TARGET)/package $(TARGET)/debian
+build-arm64: setup
+	@scripts/arm64.sh build
+
+test-arm64: build-arm64 ## the integration tests on an arm64 server in qemu, with the module for it (TESTS="smoke flush")
+	@scripts/arm64.sh server
+	@REDIS_SERVER=$(TARGET)/arm64/redis-server DIRTY_MODULE=$(TARGET)/aarch64-unknown-linux-gnu/release/libdirty_streams.so \
+	    REDIS_OPTIONS="--slowlog-log-slower-than -1" cargo test --test integration -- $(or $(TESTS),smoke:: data_type:: persistence:: events::)
+
+test-package: package ## install both on Debians of their own below target/, as docs/install.md says; needs root (DEBIANS="12 13")
+	@scripts/test-package.sh $(TARGET)/package $(TARGET)/debian $(DEBIANS)
+
+release: ## all files of a release in target/release-VERSION; nothing is published (TRIAL=1 without a tag; ARCH=arm64 for that, too)
+	@TRIAL=$(TRIAL) scripts/release.sh $(TARGET)/release-$(VERSION) $(VERSION) $(ARCH)
 
 # Installing builds nothing, so that root need not have cargo.
 install: ## install what `make build` made (PREFIX=/usr/local, DESTDIR=)

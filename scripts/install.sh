@@ -20,7 +20,7 @@ case $1 in
         # puts another one in its place.
         install -D -m 755 "$built" "$root$module"
         install -D -m 755 scripts/watch.py "$root$viewer"
-        install -D -m 644 -t "$root$doc" README.md CHANGELOG.md CONTRIBUTING.md LICENSE
+        install -D -m 644 -t "$root$doc" README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE
         cp -r docs "$root$doc"
         scripts/examples.sh "$root$doc"
         install -m 644 scripts/redis_exporter.lua "$root$doc"

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by the scripts that run programs in several languages: brings what they need into target/clients. prepare_python
-# sets `python`, which finds the client; prepare_node makes target/node, where examples/node and its libraries are.
+# sets `python`, which finds the client; prepare_node makes target/node, where examples/node and its libraries are;
+# prepare_tracing, behind both, makes target/node/tracing, where OpenTelemetry is, and sets `tracing`.
 
 target=${CARGO_TARGET_DIR:-$root/target}/clients
 mkdir -p "$target"
@@ -25,6 +26,25 @@ prepare_python() {
         cp "$wanted" "$there/installed.txt"
     }
     python=(env PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 "PYTHONPATH=$root/clients/python/src" "$there/bin/python")
+}
+
+prepare_tracing() {
+    local there=$target/node/tracing wanted=$root/scripts/tracing
+    mkdir -p "$there"
+    cp "$root"/examples/node/{worker,dirty}.js "$wanted"/*.json "$there"
+    cmp -s "$there/package-lock.json" "$there/installed.lock" || (
+        cd "$there"
+        npm ci --cache "$target/node/cache" --prefer-offline --loglevel error --no-audit --no-fund
+        cp package-lock.json installed.lock
+    )
+    cmp -s "$wanted/requirements.txt" "$there/installed.txt" || {
+        rm -rf "$there/python"
+        "$target/shop-python/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-compile \
+            --target "$there/python" -r "$wanted/requirements.txt"
+        cp "$wanted/requirements.txt" "$there/installed.txt"
+    }
+    tracing=(env PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 "PYTHONPATH=$root/clients/python/src:$there/python"
+        "$target/shop-python/bin/python")
 }
 
 prepare_go() {

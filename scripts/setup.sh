@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build, the tests and the scripts need and this machine lacks; Debian and its kin. Arguments
-# name what else is needed, each a program and its package (gnuplot:gnuplot-nox), or python3-venv, or postgresql
+# name what else is needed, each a program (or a file's path) and its package (gnuplot:gnuplot-nox), or python3-venv, or
+# postgresql
 set -euo pipefail
 
 die() { echo "setup: $*" >&2; exit 1; }
@@ -32,6 +33,7 @@ for needed in "$@"; do
     case $needed in
         python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv) ;;
         postgresql) any /usr/lib/postgresql/*/bin/postgres || missing+=(postgresql) ;;
+        /*) any "${needed%:*}" || missing+=("${needed#*:}") ;;
         *) command -v "${needed%:*}" >/dev/null || missing+=("${needed#*:}") ;;
     esac
 done

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs README's program in each language, and the worker's loop of docs/reading.md, as they stand there but for the server:
-# each prints what is saved, acknowledges it, and leaves at Ctrl-C. guides.py runs the programs of the guides.
+# each prints what is saved, acknowledges it, and leaves at Ctrl-C. guides.py runs the programs of the guides, and tracing.py
+# those of the page on tracing.
 set -euo pipefail
 . "$(dirname "$0")/server.sh"
 . "$root/scripts/languages.sh"
@@ -42,7 +43,7 @@ runs() {
 }
 
 start
-{ prepare_python && prepare_node && prepare_go; } >>"$folder/remarks" 2>&1
+{ prepare_python && prepare_node && prepare_go && prepare_tracing; } >>"$folder/remarks" 2>&1
 shown README.md python | sed "s/redis\.Redis()/redis.Redis(port=$port)/" >"$folder/readme.py"
 runs README.md 'insert user 43 {}' "${python[@]}" "$folder/readme.py"
 
@@ -67,4 +68,6 @@ runs docs/reading.md 'insert user 43 {}' "${python[@]}" "$folder/loop.py"
 mkdir "$folder/guides"
 cli FLUSHALL >>"$folder/remarks"
 (cd "$folder/guides" && REDIS_URL=redis://127.0.0.1:$port "${python[@]}" "$root/scripts/guides.py")
+cli FLUSHALL >>"$folder/remarks"
+(cd "$target/node/tracing" && rm -f app.db && REDIS_URL=redis://127.0.0.1:$port "${tracing[@]}" "$root/scripts/tracing.py")
 echo "test-readme: the programs of README and Reading printed the event, acknowledged it and left."

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Unpacks packages of another Debian into folder/root: unpack.sh suite folder [--alone] package…
 #
-# With all that they depend on, unless they are to come alone. Nothing is installed; the folder is emptied first. The
+# With all that they depend on, unless they are to come alone. A package of another architecture is named package:arm64. Nothing is installed; the folder is emptied first. The
 # packages come from where this machine's apt gets its own, checked by Debian's keys as ever. Fails, and says why, when
 # they cannot be had; folder/log has more.
 set -euo pipefail
@@ -35,6 +35,9 @@ apt=(apt-get -qq -o APT::Install-Recommends=false -o APT::Sandbox::User= -o Dir:
     -o Dir::Etc::sourcelist="$state/sources.list" -o Dir::Etc::sourceparts=/dev/null
     -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null
     -o Acquire::Retries=2 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30)
+for package; do
+    [[ $package != *:* ]] || apt+=(-o "APT::Architectures::=$(dpkg --print-architecture)" -o "APT::Architectures::=${package#*:}")
+done
 cd "$state/archives"
 if ! { "${apt[@]}" update && "${apt[@]}" "${get[@]}" "$@"; } >"$folder/log" 2>&1; then
     cat "$folder/log" >&2

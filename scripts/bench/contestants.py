@@ -86,6 +86,12 @@ def batch(entities, name="flush"):
     )
 
 
+def streams(count):
+    """To one stream or more, of the same entities."""
+    key = f"streams{count}"
+    return flush("flush", f"FLUSH to {count} streams", key=key, streams=tuple(f"{key}-changes-{n}" for n in range(count)))
+
+
 def floor(name, *, command="FLUSH", key="flor", streams=1, entities=1, publishes=True):
     """Of floor.c: what the module API alone takes for a FLUSH."""
     return Contestant(
@@ -183,6 +189,13 @@ STATELESS = Contestant(
     lambda id, value: ["DIRTY.FLUSH", "stateless", "UPDATE", id, 1, "logins", ZERO, value],
     ("stateless-changes",),
 )
+UPDATE = Contestant(
+    "update",
+    "FLUSH UPDATE of 1 of 10 fields",
+    lambda id, value: ["DIRTY.FLUSH", "user", "UPDATE", id, 1, "logins", value],
+    ("user-changes",),
+    hashes="user:",
+)
 FOUR = flush("four", "FLUSH to 4 streams", streams=tuple(f"four-changes-{n}" for n in range(4)))
 FORMATS = [
     # The ids of Fluxaorm's entities are numbers, which do not begin with a zero.
@@ -208,7 +221,7 @@ FLOORS = [
     floor("floor four", command="FOUR", streams=4),
 ]
 
-THROUGHPUT = [XADD, HSET, LUA, FLUSH, SAME, MSGPACK, JSON, STATELESS, batch(100, "batch"), FOUR, *FORMATS]
+THROUGHPUT = [XADD, HSET, LUA, FLUSH, SAME, UPDATE, MSGPACK, JSON, STATELESS, batch(100, "batch"), FOUR, *FORMATS]
 ROUND_TRIP = [Contestant("set", "SET of the same bytes", same_bytes), XADD, HSET, LUA, FLUSH, SAME]
 # On the same hashes.
 ENTITIES = [
@@ -232,5 +245,5 @@ DECLARATIONS = [
     ["debezium", "PREFIX", "user:", "STREAM", "debezium-changes", "FORMAT", "DEBEZIUM", *LIMIT],
     ["images", "PREFIX", "user:", "STREAM", "images-changes", "PAYLOAD", "IMAGES", *LIMIT],
     ["read", "STREAM", "read-changes"],
-    ["seeded", "STREAM", "seeded-changes"],
+    ["seeded", "STREAM", "seeded-changes", *LIMIT, "PAYLOAD", "FULL"],
 ]

@@ -8,6 +8,9 @@ RATE = "entities/s"  # of reading: events/s
 CPU = "CPU µs each"  # of the server's main thread, for an entity or event
 AOF_BYTES = "AOF bytes each"  # written for an event that is read and acknowledged
 P50, P99 = "p50 µs", "p99 µs"
+INSTRUCTIONS = "instructions"
+CLIENT = "CPU % of the client"  # of client.c: below 100 the server, or the way to it, is what it waits for
+AGAIN = "tried again %"  # since another client was faster
 PING = "longest PING ms"
 HELD = "longest PING CPU ms"  # of the server's process, while the PING waited
 

@@ -1,6 +1,5 @@
 """What is measured, a function for each group of figures. Each has a server of its own."""
 
-import os
 import pathlib
 import random
 import re
@@ -11,12 +10,17 @@ import time
 import contestants as all_of
 import stalls
 import uses
+from clients import clients
 from contestants import DECLARATIONS, ENTITIES, FLOOR, FLOORS, FLUSH, LIMIT, ROUND_TRIP, THROUGHPUT, ZERO
 from figures import AOF_BYTES, CPU, P50, P99, RATE
-from server import NONE, ROOT, Connection, as_dict, encoded
+from instructions import instructions
+from server import NONE, ROOT, as_dict, encoded
+from waiting import waiting
 
 FIELDS = [5, 10, 20, 50, 100, 200, 500]
 BATCHES = [1, 3, 10, 30, 100, 300]
+STREAMS = [1, 2, 4, 8, 16]
+HELD = [0, 10_000, 100_000, 1_000_000]  # events that a group has not finished
 COUNTS = [1, 3, 10, 100, 1000]
 ORDERS = ["NONE", "ENTITY", "STREAM"]
 POPULATIONS = [10_000, 100_000, 1_000_000, 10_000_000]
@@ -144,6 +148,7 @@ def prove(server):
     check(all_of.STATELESS, third, [b"update"])
     check(all_of.batch(10), first, [b"update"] + [b"none"] * 9)
     check(all_of.FOUR, second, [b"update"])
+    check(all_of.UPDATE, third, [b"update"])
     expect("length of four streams", [server.call("XLEN", stream) for stream in all_of.FOUR.streams], [1] * 4)
 
     server.call("HSET", all_of.FLOOR_SAME.hashes + ZERO, *all_of.pairs(ZERO))
@@ -171,16 +176,10 @@ def throughput(bench, server):
 
 def round_trip(bench, server):
     """One client that waits for each reply: of 50 each would measure how long the other 49 take. Not by
-    redis-benchmark, which tells such times in steps of 8 µs. Client and server share a core: left to themselves they
-    change between that, 15 µs for a SET, and one that has to be woken, 60 µs. Turns are short, for what still differs
-    from second to second."""
-    cores = os.sched_getaffinity(0)
-    for process in (0, server.process.pid):
-        os.sched_setaffinity(process, {max(cores)})
-    try:
+    redis-benchmark, which tells such times in steps of 8 µs. Turns are short, for what still differs from second to
+    second."""
+    with server.on_one_core():
         short_turns(bench, server)
-    finally:
-        os.sched_setaffinity(0, cores)
 
 
 def short_turns(bench, server):
@@ -215,6 +214,15 @@ def batch(bench, server):
     contestants = [(all_of.batch(size), size) for size in BATCHES]
     fill_all(bench, server, [FLUSH])
     take_turns(bench, server, "batch", contestants)
+
+
+def streams(bench, server):
+    """One event to each of several streams."""
+    for count in STREAMS:
+        names = all_of.streams(count).streams
+        declare(server, f"streams{count}", "PREFIX", "user:", *[word for name in names for word in ("STREAM", name, *LIMIT)])
+    fill_all(bench, server, [FLUSH, all_of.HSET])
+    take_turns(bench, server, "streams", [(all_of.HSET, 1), (all_of.XADD, 1), *((all_of.streams(count), count) for count in STREAMS)])
 
 
 def entities(bench, server):
@@ -333,70 +341,16 @@ def like(events, others):
     return sum(shape(event) == shape(other) for event, other in zip(events, others))
 
 
-def waiting(bench, server):
-    """Many readers wait for the next event of a stream, and all of them get it: the server's CPU time for each, from the
-    flush to the last reply."""
-    count, turns = bench.waiting, max(2, bench.requests // 15_000)
-    connections = [Connection(server.port) for _ in range(count)]
-
-    def native(_, reply):
-        last = reply[0][1][-1][0] if reply else "$"
-        return ["XREAD", "BLOCK", 0, "STREAMS", "native-changes", last]
-
-    def looks(_, reply):
-        return ["DIRTY.READ", "looks-changes", "FROM", as_dict(reply)[b"position"] if reply else "$", "BLOCK", 0]
-
-    def cursors(number, reply, stream="cursors-changes"):
-        ack = ["ACK", as_dict(reply)[b"position"]] if reply else []
-        return ["DIRTY.CONSUME", stream, "CURSOR", f"reader{number}", *ack, "BLOCK", 0]
-
-    def filtered(number, reply):
-        return cursors(number, reply, "filtered-changes")
-
-    def groups(number, reply):
-        ack = ["ACK", 1, as_dict(reply)[b"events"][0][1]] if reply else []
-        return ["DIRTY.CONSUME", "groups-changes", "GROUP", f"reader{number}", "me", *ack, "BLOCK", 0]
-
-    kinds = [native, looks, cursors, filtered, groups]
-    for kind in kinds:
-        declare(server, kind.__name__, "STATELESS", "STREAM", f"{kind.__name__}-changes")
-    for number in range(count):
-        for stream, *words in (
-            ("cursors-changes", "CURSOR"),
-            ("filtered-changes", "CURSOR", "WHERE", "ENTITY", "filtered", "OPS", "U"),
-            ("groups-changes", "GROUP"),
-        ):
-            reader = [words[0], f"reader{number}", "FROM", "$", *words[1:]]
-            expect("a reader", server.call("DIRTY.READER", stream, *reader), b"OK")
-
-    last = {kind: [None] * count for kind in kinds}
-    for number in range(bench.rounds + 1):
-        for kind in kinds:
-            cpu = 0
-            for _ in range(turns):
-                for reader, (connection, reply) in enumerate(zip(connections, last[kind])):
-                    connection.socket.sendall(encoded(*kind(reader, reply)))
-                while int(server.info("clients", "blocked_clients")) < count:
-                    time.sleep(0.002)
-                before = server.cpu()
-                expect("a flush", server.call("DIRTY.FLUSH", kind.__name__, "UPDATE", 1, 1, "a", "b", "c"), [b"update"])
-                last[kind] = [connection.reply() for connection in connections]
-                cpu += server.cpu() - before
-            if number > 0:
-                bench.add("waiting", kind.__name__, count, CPU, cpu * 1e6 / turns / count)
-    for connection in connections:
-        connection.socket.close()
-
-
 def pending(bench, server):
     """What grows with the events that a group has not finished, and should not: a call for which nothing is due, by another
     consumer; FAIL, HOLD and LEAVE of one of them."""
-    most, few, calls = min(bench.entities, 1_000_000), 10_000, max(200, min(5000, bench.requests // 10))
+    sizes = list(dict.fromkeys(min(size, bench.entities) for size in HELD))
+    most, few, calls = sizes[-1], sizes[1], max(200, min(5000, bench.requests // 10))
     declare(server, "pending", "STATELESS", "STREAM", "pending-changes")
-    for begin in range(0, most, 1000):
-        ops = [word for id in range(begin, min(begin + 1000, most)) for word in ("UPDATE", id, 1, "a", "b", "c")]
-        server.call("DIRTY.FLUSH", "pending", *ops)
+    update = encoded("DIRTY.FLUSH", "pending", *["UPDATE", 1, 1, "a", "b", "c"] * 1000)
+    server.call.pipe(update * (most // 1000))
     ids = [id for id, _ in server.call("XRANGE", "pending-changes", "-", "+")]
+    expect("events", len(ids), most)
 
     def group(name, order, held):
         """One whose consumer holds the last `held` events of the stream."""
@@ -407,41 +361,46 @@ def pending(bench, server):
         read = encoded("DIRTY.CONSUME", "pending-changes", "GROUP", name, "me", "COUNT", max(each, 1))
         server.call.pipe(read * (held // max(each, 1)))
 
-    def cost(name, commands):
+    def cost(name, held, commands):
         before = server.cpu()
         server.call.pipe(b"".join(commands))
-        bench.add("pending", name[0], name[1], CPU, (server.cpu() - before) * 1e6 / len(commands))
+        bench.add("pending", name, held, CPU, (server.cpu() - before) * 1e6 / len(commands))
 
     consume = ["DIRTY.CONSUME", "pending-changes", "GROUP"]
     for order in ORDERS:
-        for size, held in (("none", 0), ("all", most)):
-            group(f"{order} {size}", order, held)
+        for held in sizes:
+            group(f"{order} {held}", order, held)
         for _ in range(bench.rounds):
-            for size in ("none", "all"):
-                cost((f"consume {order}", size), [encoded(*consume, f"{order} {size}", "other")] * calls)
-            reply = as_dict(server.call(*consume, f"{order} all", "other"))
+            for held in sizes:
+                cost(f"consume {order}", held, [encoded(*consume, f"{order} {held}", "other")] * calls)
+            reply = as_dict(server.call(*consume, f"{order} {most}", "other"))
             expect("what another gets of a million held events", (reply[b"events"], reply[b"more"]), ([], 0))
-        for size in ("none", "all"):
-            expect("forgotten", server.call("DIRTY.FORGET", "pending-changes", "GROUP", f"{order} {size}"), 1)
+        for held in sizes:
+            expect("forgotten", server.call("DIRTY.FORGET", "pending-changes", "GROUP", f"{order} {held}"), 1)
+        freed(server)
 
-    for size, held in (("few", few), ("all", most)):
+    for held in sizes[1:]:
         for _ in range(bench.rounds):
-            of = ["pending-changes", "GROUP", size]
-            group(size, "NONE", held)
+            of = ["pending-changes", "GROUP", "g"]
+            group("g", "NONE", held)
             some = ids[-few::5]
-            cost(("hold", size), [encoded("DIRTY.HOLD", *of, "me", id) for id in some])
-            cost(("fail", size), [encoded("DIRTY.FAIL", *of, "me", "why", "DELAY", 10**9, id) for id in some])
+            cost("hold", held, [encoded("DIRTY.HOLD", *of, "me", id) for id in some])
+            cost("fail", held, [encoded("DIRTY.FAIL", *of, "me", "why", "DELAY", 10**9, id) for id in some])
             # Those that failed without a delay are due: each of many others gets one, and leaves.
             some = ids[-few + 1 :: 5]
             server.call.pipe(b"".join(encoded("DIRTY.FAIL", *of, "me", "why", "DELAY", 0, id) for id in some))
             others = [f"other {number}" for number in range(len(some))]
             for other in others:
-                (event,) = as_dict(server.call(*consume, size, other, "COUNT", 1))[b"events"]
-            cost(("leave", size), [encoded("DIRTY.LEAVE", *of, other) for other in others])
+                (event,) = as_dict(server.call(*consume, "g", other, "COUNT", 1))[b"events"]
+            cost("leave", held, [encoded("DIRTY.LEAVE", *of, other) for other in others])
             expect("forgotten", server.call("DIRTY.FORGET", *of), 1)
-            # Another thread frees what is large, and would disturb what comes.
-            while int(server.info("memory", "lazyfree_pending_objects")):
-                time.sleep(0.01)
+            freed(server)
+
+
+def freed(server):
+    """Another thread frees what is large, and would disturb what comes."""
+    while int(server.info("memory", "lazyfree_pending_objects")):
+        time.sleep(0.01)
 
 
 def waking(bench, _server):
@@ -457,10 +416,13 @@ def waking(bench, _server):
 
 
 GROUPS = {
+    "instructions": instructions,
     "throughput": throughput,
     "round trip": round_trip,
+    "clients": lambda bench, server: clients(bench, server, fill),
     "fields": fields,
     "batch": batch,
+    "streams": streams,
     "entities": entities,
     "memory": memory,
     "reading": reading,
@@ -468,6 +430,5 @@ GROUPS = {
     "pending": pending,
     "waking": waking,
     "seeding": uses.seeding,
-    "one client": uses.one_client,
     "stalls": lambda bench, server: stalls.stalls(bench, server, fill),
 }

@@ -3,36 +3,97 @@
 
 report.py folder              prints which goals are met
 report.py folder --pictures   draws the SVGs into the folder, with gnuplot
-report.py folder --pages      writes the tables into docs/performance.md and README.md, between the lines that say so
-report.py folder --check      fails if they have other tables than the figures give"""
+report.py folder --pages      writes tables and pictures into docs/performance.md and README.md, between the lines that say so
+report.py folder --check      fails if they have others than the figures give"""
 
 import pathlib
 import subprocess
 import sys
 
 from contestants import FLUSH, FOUR, HSET, LUA, ROUND_TRIP, SAME, THROUGHPUT, XADD
-from figures import CPU, HELD, P50, P99, PING, RATE, read
-from goals import GOALS
+from figures import AGAIN, CPU, HELD, INSTRUCTIONS, P50, P99, PING, RATE, read
+from goals import GOALS, PATHS, SLACK
 from server import AOF, NONE, PERSISTENCE, ROOT
 
 PERFORMANCE, README = ROOT / "docs/performance.md", ROOT / "README.md"
+# The names of their counts.
+HSET_COUNT, XADD_COUNT = "HSET of 10 fields", "XADD of 63 bytes"
+PICTURES = "<!-- pictures from docs/bench/figures.tsv by make bench-report -->\n"
+END_OF_PICTURES = "<!-- end of pictures -->\n"
 BEGIN, END = "<!-- from docs/bench/figures.tsv by make bench-report -->\n", "<!-- end -->\n"
 
 
-WAKING = """\
-Without a goal: the reply of a DIRTY.CONSUME that waits comes {:.0f} µs after DIRTY.FLUSH is sent (99 %: {:.0f} µs),
-that of XREADGROUP {:.0f} µs after XADD ({:.0f} µs)."""
+INSTRUCTIONS_HEAD = """\
+### Instructions
+
+Ten fields, of which one changes, and one stream, unless the path says otherwise. HSET of ten fields takes
+{hset}, XADD of the event {xadd}. The floor is what `scripts/bench/floor.c` takes for the same.
+
+| path | floor | takes | goal | |
+| --- | --- | --- | --- | --- |"""
+
+RATIOS_HEAD = """\
+### Ratios
+
+| what | against | goal | no persistence | AOF everysec |
+| --- | --- | --- | --- | --- |"""
 
 CALLS = """\
 Of the {flush:.1f} µs of the server's CPU time that a FLUSH takes, {floor:.1f} are what the module API and Redis's own share of
 a command cost at best ({batch:.1f} for each of 100 in one command). HSET and XADD take {raw:.1f} together."""
 
+CLIENTS_HEAD = """\
+### What clients do without the module
 
-SEEDING = """\
-A table of {rows} rows with ten columns goes in by SEED, 100 rows a command on one connection, at {seed} rows/s and takes
-{bytes} bytes a row (HSET: {hset} rows/s, {bytes_hset} bytes). Rows a second by rows a command, against 100: {by_size}."""
+Each client saves an entity and waits for the reply, without persistence. By itself it sends WATCH and HGETALL, compares, and
+sends MULTI, HSET of what changed, XADD and EXEC: two round trips. If another client was faster, it begins again.
+
+| | FLUSH | a Lua function | by itself |
+| --- | --- | --- | --- |"""
+
+# What is measured of which clients, and what stands behind the number.
+CLIENTS = [
+    ("one client, median", "1 client", P50, "{:.0f} µs"),
+    ("one client, the server's CPU time", "1 client", CPU, "{:.1f} µs"),
+    ("50 clients", "50 clients", RATE, "{:,.0f} entities/s"),
+    ("50 clients, the server's CPU time for an entity", "50 clients", CPU, "{:.1f} µs"),
+    ("50 clients, saves that began again", "50 clients", AGAIN, "{:.1f} %"),
+    ("one client, 100 entities at once", "1 client, 100 at once", RATE, "{:,.0f} entities/s"),
+    ("one client, 100 at once, the server's CPU time for an entity", "1 client, 100 at once", CPU, "{:.1f} µs"),
+]
+
+WAKING = """\
+### Waking a reader
+
+The reply of a DIRTY.CONSUME that waits comes {:.0f} µs after DIRTY.FLUSH is sent (99 %: {:.0f} µs), that of XREADGROUP
+{:.0f} µs after XADD ({:.0f} µs)."""
+
+TABLE_HEAD = """\
+### A table of {rows} rows
+
+Ten columns, 100 rows in each command or page, one connection, without persistence. Seeded by SEED, the table takes {bytes}
+bytes a row in memory; stored by HSET, {bytes_hset}.
+
+| | the server's CPU time for a row | rows/s of one core |
+| --- | --- | --- |"""
+
+TABLE = [
+    ("hset", "HSET of each row"),
+    ("seed", "FLUSH SEED"),
+    ("same", "FLUSH SNAPSHOT, nothing changed"),
+    ("run", "the same in a run of DIRTY.RECONCILE"),
+    ("sweep", "DIRTY.RECONCILE SWEEP: of all rows; a tenth is missing and deleted"),
+    ("scan native", "SCAN and HGETALL of each row"),
+    ("scan", "DIRTY.SCAN"),
+    ("snapshot", "DIRTY.CONSUME of a cursor FROM SNAPSHOT"),
+]
+
+BY_SIZE = """\
+Rows a second by rows in a command, against 100: {by_size}."""
 
 STALLS = """\
+### How long others wait
+
 The longest PING of another client beside what goes through {entities} entities of ten fields, in ms, and how much of it the
 server's process was at work (the rest is the machine's). Flushes publish to four streams.
 
@@ -53,9 +114,13 @@ IN_SHORT = [
         ("seed", "seed_hset", "bytes", "bytes_hset"),
     ),
     ("| send them again, nothing changed | {same} rows/s | |", ("same",)),
-    ("| flush, many clients | {flush} entities/s | a Lua function: {lua}/s |", ("flush", "lua")),
+    ("| flush, pipelined | {flush} entities/s | a Lua function: {lua}/s |", ("flush", "lua")),
     (
-        "| flush, one client that waits | {flush_one} µs | WATCH, HGETALL, MULTI, HSET, XADD, EXEC: {watch_one} µs |",
+        "| flush, 50 clients that wait | {flush_many} entities/s | WATCH, HGETALL, MULTI, HSET, XADD, EXEC: {watch_many}/s |",
+        ("flush_many", "watch_many"),
+    ),
+    (
+        "| flush, one client that waits | {flush_one} µs | the same: {watch_one} µs |",
         ("flush_one", "watch_one"),
     ),
     (
@@ -78,9 +143,24 @@ def verdicts(goal, figures):
             yield f"{ratio:.3f}", "MISSED" + (f", at best {best:.2f}" if best else "")
 
 
+def verdict(path, figures):
+    """Of a path's instructions."""
+    behind = path.behind(figures)
+    if behind is None:
+        return "NOT COUNTED"
+    if behind == 0:
+        return "met"
+    return f"MISSED by {100 * behind:.1f} %" + (", allowed" if behind <= SLACK else "")
+
+
 def as_text(figures):
-    columns = "{:14}{:30}{:30}{}".format
+    columns = "{:14}{:32}{:32}{}".format
     lines = [f"{what}: {value}" for what, value in figures.about.items()]
+    lines += ["", columns("goal", "floor", "instructions", "path")]
+    for path in PATHS:
+        floor, count = path.counted(figures, "floor"), path.counted(figures)
+        found = ["-" if value is None else thousands(value) for value in (floor, count)]
+        lines.append(columns(f"{path.bound:,}", found[0], f"{found[1]} {verdict(path, figures)}", path.name))
     lines += ["", columns("goal", *PERSISTENCE, "what / against what")]
     for goal in GOALS:
         found = [f"{ratio:>6} {verdict}" for ratio, verdict in verdicts(goal, figures)]
@@ -93,10 +173,26 @@ def as_markdown(figures):
     lines = [
         f"{about['date'][:10]}, {about['machine']}, {about['server']}, commit {about['commit']};"
         f" medians of {about['rounds']} rounds.",
-        "",
-        "| what | against | goal | no persistence | AOF everysec |",
-        "| --- | --- | --- | --- | --- |",
     ]
+    for section in (instructions, ratios, clients, waking, table, stalls):
+        lines += section(figures)
+    return "\n".join(lines) + "\n"
+
+
+def instructions(figures):
+    hset, xadd = (figures.get(NONE, "instructions", "flush", path, INSTRUCTIONS) for path in (HSET_COUNT, XADD_COUNT))
+    if hset is None or xadd is None:
+        return []
+    lines = ["", INSTRUCTIONS_HEAD.format(hset=thousands(hset), xadd=thousands(xadd))]
+    for path in PATHS:
+        floor, count = path.counted(figures, "floor"), path.counted(figures)
+        shown = ["-" if value is None else thousands(value) for value in (floor, count, path.bound)]
+        lines.append(f"| {path.name} | {' | '.join(shown)} | {verdict(path, figures).lower()} |")
+    return lines
+
+
+def ratios(figures):
+    lines = ["", RATIOS_HEAD]
     for goal in GOALS:
         if all(ratio == "-" for ratio, _ in verdicts(goal, figures)):
             continue  # it is younger than the figures
@@ -109,29 +205,39 @@ def as_markdown(figures):
     if all(cpu.values()):
         raw = cpu["hset"] + cpu["xadd"]
         lines += ["", CALLS.format(flush=cpu["flush"], floor=cpu["floor"], raw=raw, batch=cpu["floor batch"])]
-    if figures.sizes(NONE, "waking"):
-        times = [figures.get(NONE, "waking", who, 1, unit) for who in ("consume", "native") for unit in (P50, P99)]
-        lines += ["", WAKING.format(*times)]
-    lines += [*seeding(figures), *stalls(figures)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
-def seeding(figures):
-    sizes, (rows,) = figures.sizes(NONE, "rows a command"), figures.sizes(NONE, "seeding") or [0]
-    if not sizes or not rows:
+def clients(figures):
+    if not figures.sizes(NONE, "clients"):
         return []
-    rates = {size: figures.get(NONE, "rows a command", "seed", size, RATE) for size in sizes}
-    others = [f"{thousands(int(size))}: {rate / rates['100']:.2f}" for size, rate in rates.items() if size != "100"]
-    values = {
-        name: thousands(figures.get(NONE, "seeding", who, rows, unit))
-        for name, who, unit in (
-            ("seed", "seed", RATE),
-            ("bytes", "seed", "bytes"),
-            ("hset", "hset", RATE),
-            ("bytes_hset", "hset", "bytes"),
-        )
-    }
-    return ["", SEEDING.format(rows=thousands(int(rows)), by_size=", ".join(others), **values)]
+    lines = ["", CLIENTS_HEAD]
+    for what, size, unit, shown in CLIENTS:
+        values = (figures.get(NONE, "clients", way, size, unit) for way in ("flush", "lua", "watch"))
+        lines.append(f"| {what} | {' | '.join('' if value is None else shown.format(value) for value in values)} |")
+    return lines
+
+
+def waking(figures):
+    if not figures.sizes(NONE, "waking"):
+        return []
+    times = [figures.get(NONE, "waking", who, 1, unit) for who in ("consume", "native") for unit in (P50, P99)]
+    return ["", WAKING.format(*times)]
+
+
+def table(figures):
+    (rows,) = figures.sizes(NONE, "seeding") or [0]
+    costs = [(label, figures.get(NONE, "seeding", who, rows, CPU)) for who, label in TABLE]
+    if None in (cost for _, cost in costs):
+        return []
+    seed, hset = (thousands(figures.get(NONE, "seeding", who, rows, "bytes")) for who in ("seed", "hset"))
+    lines = ["", TABLE_HEAD.format(rows=thousands(int(rows)), bytes=seed, bytes_hset=hset)]
+    lines += [f"| {label} | {cost:.2f} µs | {thousands(1e6 / cost)} |" for label, cost in costs]
+    rates = {size: figures.get(NONE, "rows a command", "seed", size, RATE) for size in figures.sizes(NONE, "rows a command")}
+    if "100" in rates:
+        others = [f"{thousands(int(size))}: {rate / rates['100']:.2f}" for size, rate in rates.items() if size != "100"]
+        lines += ["", BY_SIZE.format(by_size=", ".join(others))]
+    return lines
 
 
 def stalls(figures):
@@ -168,8 +274,10 @@ def in_short(figures):
         "same": get("seeding", "same", rows, RATE),
         "flush": get("throughput", "flush", 10, RATE),
         "lua": get("throughput", "lua", 10, RATE),
-        "flush_one": get("one client", "flush", 10, P50),
-        "watch_one": get("one client", "watch", 10, P50),
+        "flush_one": get("clients", "flush", "1 client", P50),
+        "watch_one": get("clients", "watch", "1 client", P50),
+        "flush_many": get("clients", "flush", "50 clients", RATE),
+        "watch_many": get("clients", "watch", "50 clients", RATE),
         "read": get("reading", "consume", 100, RATE),
         "native": get("reading", "native", 100, RATE),
         "wake": get("waking", "consume", 1, P50),
@@ -183,15 +291,16 @@ def in_short(figures):
     return "\n".join(lines) + "\n"
 
 
-def with_table(page, table):
-    before, rest = page.split(BEGIN)
-    return before + BEGIN + table + END + rest.split(END, 1)[1]
+def replaced(page, begin, text, end):
+    before, rest = page.split(begin)
+    return before + begin + text + end + rest.split(end, 1)[1]
 
 
 def pages(figures):
-    """Each page with the tables that the figures give."""
-    for page, table in ((PERFORMANCE, as_markdown(figures)), (README, in_short(figures))):
-        yield page, with_table(page.read_text(), table)
+    """Each page with the tables that the figures give, and the pictures."""
+    yield README, replaced(README.read_text(), BEGIN, in_short(figures), END)
+    text = replaced(PERFORMANCE.read_text(), BEGIN, as_markdown(figures), END)
+    yield PERFORMANCE, replaced(text, PICTURES, captions(figures), END_OF_PICTURES)
 
 
 def write_pages(figures):
@@ -211,6 +320,8 @@ set tics nomirror
 set grid {grid} lc rgb '#dddddd' lw 1
 """
 BLUE, GREY = "#1f6feb", "#777777"
+BLUES = ["#9cc2f7", "#5a9bf0", "#1f6feb", "#0a3f94"]
+REDS = ["#f0a35a", "#d9730d", "#8f4a05"]
 PALE = {BLUE: "#a5c8fb", GREY: "#c8c8c8"}
 
 
@@ -228,6 +339,7 @@ def block(name, rows):
 def bars(output, unit, entries, label="{:.0f}"):
     """Lying bars, two for each entry: (label, colour, value by persistence)."""
     rows = {persistence: [] for persistence in PERSISTENCE}
+    entries = [entry for entry in entries if any(entry[2].values())]
     for place, (_, colour, values) in enumerate(entries):
         for offset, persistence in ((-0.2, NONE), (0.2, AOF)):
             value, shade = values[persistence], colour if persistence == NONE else PALE[colour]
@@ -261,7 +373,9 @@ def bars(output, unit, entries, label="{:.0f}"):
 def curves(output, x, y, lines):
     """Lines over a logarithmic axis: (label, colour, persistence, points)."""
     lines = [line for line in lines if line[3]]
-    ticks = sorted({size for *_, points in lines for size, _ in points})
+    labels = {size or nothing(lines): short(size) for *_, points in lines for size, _ in points}
+    lines = [(*line, [(size or nothing(lines), value) for size, value in points]) for *line, points in lines]
+    ticks = sorted(labels)
     plots = ", ".join(
         f"$data{number} using 1:2 with linespoints lw 2 pt 7 ps 0.5 lc rgb '{colour}'"
         f" dt {1 if persistence == NONE else 2} title '{label}{'' if persistence == NONE else ', AOF'}'"
@@ -274,7 +388,7 @@ def curves(output, x, y, lines):
         [
             *(block(f"data{number}", points) for number, (*_, points) in enumerate(lines)),
             "set logscale x",
-            "set xtics (" + ", ".join(f"'{short(size)}' {size}" for size in ticks) + ")",
+            "set xtics (" + ", ".join(f"'{labels[size]}' {size}" for size in ticks) + ")",
             f"set xrange [{ticks[0]}*0.85:{ticks[-1]}*1.15]",
             "set yrange [0:*]",
             f"set xlabel '{x}'",
@@ -283,6 +397,11 @@ def curves(output, x, y, lines):
             f"plot {plots}",
         ],
     )
+
+
+def nothing(lines):
+    """Where 0 stands, which has no logarithm."""
+    return min(size for *_, points in lines for size, _ in points if size) / 10
 
 
 def short(size):
@@ -319,13 +438,13 @@ class Pictures:
         entries = [(one.label, BLUE if one in (FLUSH, SAME) else GREY, values) for one, values in times.items()]
         bars(self.folder / "round-trip.svg", "median round trip of one client, µs", entries, "{:.1f}")
 
-    def lines(self, group, contestants, value):
-        """One for each (contestant, label, colour) and persistence, of the value for a rate and a size."""
+    def lines(self, group, contestants, value, unit=RATE, persistences=PERSISTENCE):
+        """One for each (contestant, label, colour) and persistence, of the value for what was measured and a size."""
         for name, label, colour in contestants:
-            for persistence in PERSISTENCE:
+            for persistence in persistences:
                 sizes = [int(size) for size in self.figures.sizes(persistence, group)]
-                points = [(size, value(self.get(persistence, group, name, size), size)) for size in sizes]
-                yield label, colour, persistence, points
+                found = [(size, self.get(persistence, group, name, size, unit)) for size in sizes]
+                yield label, colour, persistence, [(size, value(cost, size)) for size, cost in found if cost is not None]
 
     def fields(self):
         both = [("flush", "FLUSH, one changed", BLUE), ("hset", "HSET of all", GREY)]
@@ -358,6 +477,22 @@ class Pictures:
             self.lines("entities", both, lambda rate, _: 1e6 / rate),
         )
 
+    def streams(self):
+        """HSET and XADD were measured with one stream."""
+        natively = []
+        for persistence in PERSISTENCE:
+            hset, xadd = (self.get(persistence, "streams", who, 1, CPU) for who in ("hset", "xadd"))
+            sizes = map(int, self.figures.sizes(persistence, "streams"))
+            points = [(size, hset + size * xadd) for size in sizes] if hset and xadd else []
+            natively.append(("HSET + as many XADD, added", GREY, persistence, points))
+        flushes = self.lines("streams", [("flush", "FLUSH", BLUE)], lambda cost, _: cost, CPU)
+        curves(
+            self.folder / "streams.svg",
+            "streams that get the event",
+            "µs of the server per entity",
+            [*flushes, *natively],
+        )
+
     def reading(self):
         both = [("consume", "CONSUME with ACK", BLUE), ("native", "XREADGROUP + XACK", GREY)]
         curves(
@@ -367,13 +502,98 @@ class Pictures:
             self.lines("reading", both, lambda rate, _: rate / 1000),
         )
 
+    def waiting(self):
+        kinds = [
+            ("native", "XREAD BLOCK", GREY),
+            ("looks", "READ BLOCK", BLUES[0]),
+            ("cursors", "cursors", BLUES[1]),
+            ("filtered", "cursors with WHERE", BLUES[2]),
+            ("groups", "groups", BLUES[3]),
+        ]
+        curves(
+            self.folder / "waiting.svg",
+            "readers that wait for the event",
+            "µs of the server per reader",
+            self.lines("waiting", kinds, lambda cost, _: cost, CPU, [NONE]),
+        )
+
+    def pending(self):
+        kinds = [
+            ("consume NONE", "CONSUME, nothing due", BLUES[0]),
+            ("consume ENTITY", "in ORDER ENTITY", BLUES[1]),
+            ("consume STREAM", "in ORDER STREAM", BLUES[2]),
+            ("hold", "HOLD", REDS[0]),
+            ("fail", "FAIL", REDS[1]),
+            ("leave", "LEAVE", REDS[2]),
+        ]
+        curves(
+            self.folder / "pending.svg",
+            "events that the group has not finished",
+            "µs of the server per command",
+            self.lines("pending", kinds, lambda cost, _: cost, CPU, [NONE]),
+        )
+
+    def seeding(self):
+        """By rows of a command; HSET has one."""
+        (rows,) = self.figures.sizes(NONE, "seeding")
+        sizes = [int(size) for size in self.figures.sizes(NONE, "rows a command")]
+        hset = self.get(NONE, "seeding", "hset", rows)
+        seed = self.lines("rows a command", [("seed", "FLUSH SEED", BLUE)], lambda rate, _: rate / 1000)
+        curves(
+            self.folder / "seeding.svg",
+            "rows in one command",
+            "thousand rows/s, one connection",
+            [*seed, ("HSET, row by row", GREY, NONE, [(size, hset / 1000) for size in sizes])],
+        )
+
+    def table(self):
+        (rows,) = self.figures.sizes(NONE, "seeding")
+        costs = [(who, label, {p: self.get(p, "seeding", who, rows, CPU) for p in PERSISTENCE}) for who, label in TABLE]
+        entries = [
+            (label.split(":")[0], GREY if who in ("hset", "scan native") else BLUE, {p: c and 1e3 / c for p, c in by.items()})
+            for who, label, by in costs
+        ]
+        bars(self.folder / "table.svg", "thousand rows/s of one core", entries)
+
+    def clients(self):
+        """How many entities 50 clients save."""
+        ways = [("flush", "FLUSH", BLUE), ("lua", "a Lua function", GREY), ("watch", "WATCH … EXEC by themselves", GREY)]
+        rates = {way: {p: self.get(p, "clients", way, "50 clients") for p in PERSISTENCE} for way, *_ in ways}
+        entries = [(label, shade, {p: r and r / 1000 for p, r in rates[way].items()}) for way, label, shade in ways]
+        bars(self.folder / "clients.svg", "thousand entities/s, 50 clients that wait", entries)
+
+
+# The group and the contestant that each picture needs, and what it shows.
+DRAWN = {
+    "throughput": ("throughput", "flush", "Entities per second, flushed and by XADD, HSET and a Lua function"),
+    "clients": ("clients", "flush", "Entities per second that 50 clients save, each waiting for its reply"),
+    "round_trip": ("round trip", "flush", "Median round trips of one client"),
+    "batch": ("batch", "flush", "Entities per second by the number of entities in one command"),
+    "fields": ("fields", "flush", "Time per field by the number of fields"),
+    "streams": ("streams", "flush", "The server's time per entity by the number of streams"),
+    "entities": ("entities", "flush", "Time per command by the number of stored entities"),
+    "reading": ("reading", "consume", "Events per second by the number of events that are read and acknowledged at once"),
+    "waiting": ("waiting", "native", "The server's time per reader by the number of readers that wait"),
+    "pending": ("pending", "hold", "The server's time per command by the number of events that a group has not finished"),
+    "seeding": ("rows a command", "seed", "Rows per second that are seeded, by the number of rows in one command"),
+    "table": ("seeding", "sweep", "Rows per second of one core that are seeded, read and reconciled"),
+}
+
 
 def draw(figures, folder):
     """Those pictures whose figures were measured."""
     pictures = Pictures(figures, folder)
-    for group in ("throughput", "round trip", "fields", "batch", "entities", "reading"):
-        if figures.sizes(NONE, group):
-            getattr(pictures, group.replace(" ", "_"))()
+    for picture in drawn(figures):
+        getattr(pictures, picture)()
+
+
+def drawn(figures):
+    return [picture for picture, (group, needed, _) in DRAWN.items() if needed in figures.contestants(NONE, group)]
+
+
+def captions(figures):
+    lines = [f"![{DRAWN[picture][-1]}](bench/{picture.replace('_', '-')}.svg)" for picture in drawn(figures)]
+    return "\n".join(lines) + "\n"
 
 
 def main():

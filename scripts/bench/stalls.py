@@ -7,14 +7,11 @@ import time
 import contestants as all_of
 from contestants import FLUSH, LIMIT
 from figures import HELD, PING
-from server import Connection, as_dict, encoded
+from server import CPU_TIME, Connection, as_dict, encoded
+from uses import PER_COMMAND, ROWS, Table, scan, snapshot
 
-ROWS = 1_000_000
-PER_COMMAND = 100  # rows
-PER_PIPE = 10_000  # rows that are encoded before they are sent
 AT_ONCE = 10_000  # operations of one command, the most that there may be
 STREAMS = 3
-CPU_TIME = 2  # of the clocks that Linux has for each process
 
 
 class Pings:
@@ -57,6 +54,7 @@ class Walked:
     def __init__(self, bench, server, fill):
         self.bench, self.server, self.call = bench, server, server.call
         self.rows = min(ROWS, bench.entities)
+        self.table = Table(self.rows, "walked", all_of.ZERO)
         self.fill = lambda: fill(server, "walked:", FLUSH.stored(), 0, self.rows)
         streams = [word for n in range(STREAMS) for word in ("STREAM", f"walked-{n}", *LIMIT)]
         full = ["STREAM", "walked-changes", *LIMIT, "PAYLOAD", "FULL"]
@@ -73,21 +71,13 @@ class Walked:
         self.bench.add("stalls", what, self.rows, PING, pings.longest * 1e3)
         self.bench.add("stalls", what, self.rows, HELD, pings.held * 1e3)
 
-    def flush(self, options, ids, per_command=PER_COMMAND):
-        """The rows of these ids, which are stored already."""
-        for begin in range(ids.start, ids.stop, PER_PIPE):
-            commands = []
-            for first in range(begin, min(begin + PER_PIPE, ids.stop), per_command):
-                some = range(first, min(first + per_command, begin + PER_PIPE, ids.stop))
-                operations = [word for id in some for word in ("SNAPSHOT", f"{id:012}", 10, *all_of.pairs("0" * 12))]
-                commands.append(encoded("DIRTY.FLUSH", "walked", *options, *operations))
-            self.call.pipe(b"".join(commands))
+    def flush(self, options, end, per_command=PER_COMMAND):
+        """The first rows, which are stored already."""
+        self.table.seconds(self.server, lambda ids: self.table.flushes(per_command, ids, "SNAPSHOT", *options), 0, end)
 
     def hset(self):
         """What a pipeline of the server's own commands does to others."""
-        for begin in range(0, self.rows, PER_PIPE):
-            ids = range(begin, min(begin + PER_PIPE, self.rows))
-            self.call.pipe(b"".join(encoded("HSET", f"walked:{id:012}", *all_of.pairs("0" * 12)) for id in ids))
+        self.table.seconds(self.server, lambda ids: self.table.hset(ids, "walked:"))
 
     def sweep(self, run, until, *options):
         """Until it is in this phase."""
@@ -97,34 +87,16 @@ class Walked:
             phase = reply[b"phase"]
         return reply
 
-    def scan(self):
-        cursor = b"0"
-        while True:
-            cursor, _ = self.call("DIRTY.SCAN", "walked", cursor)
-            if cursor == b"0":
-                return
-
-    def bootstrap(self):
-        self.ok("DIRTY.READER", "walked-changes", "CURSOR", "c", "FROM", "SNAPSHOT", 1, "walked")
-        reply, scanned = {b"phase": b"snapshot", b"position": None}, 0
-        while reply.get(b"phase") == b"snapshot":
-            ack = ["ACK", reply[b"position"]] if reply[b"position"] else []
-            reply = as_dict(self.call("DIRTY.CONSUME", "walked-changes", "CURSOR", "c", *ack))
-            scanned = reply.get(b"scanned", scanned)
-        if scanned < self.rows:
-            raise RuntimeError(f"the cursor was given {scanned} of {self.rows} entities")
-        self.call("DIRTY.FORGET", "walked-changes", "CURSOR", "c")
-
     def reconcile(self):
         """Half of the rows are sent; the other half is missing."""
-        half = range(self.rows // 2)
+        half = self.rows // 2
         self.ok("DIRTY.RECONCILE", "walked", "BEGIN", "r")
         self.beside("RUN", lambda: self.flush(["RUN", "r"], half))
         self.beside("SWEEP, counting", lambda: self.sweep("r", b"done", "DRYRUN"))
         self.beside("SWEEP, counting again", lambda: self.sweep("r", b"deleting"))
         self.beside("SWEEP, deleting", lambda: self.sweep("r", b"done"))
         found = int(as_dict(self.call("DIRTY.RECONCILE", "walked", "STATUS", "r"))[b"deleted"])
-        if found != self.rows - len(half):
+        if found != self.rows - half:
             raise RuntimeError(f"{found} entities were deleted")
 
     def abort(self):
@@ -142,13 +114,13 @@ class Walked:
 
 def stalls(bench, server, fill):
     walked = Walked(bench, server, fill)
-    for _ in range(bench.rounds):
+    for _ in range(max(1, bench.rounds // 2)):  # each takes a minute
         walked.fill()
         walked.beside("nothing", lambda: time.sleep(0.2 if bench.rounds == 1 else 5))
         walked.beside("HSET, pipelined", walked.hset)
-        walked.beside("SCAN", walked.scan)
-        walked.beside("SNAPSHOT", walked.bootstrap)
-        walked.beside("FLUSH of 100", lambda: walked.flush([], range(walked.rows)))
-        walked.beside("FLUSH of 10,000", lambda: walked.flush([], range(walked.rows), AT_ONCE))
+        walked.beside("SCAN", lambda: scan(server, walked.table))
+        walked.beside("SNAPSHOT", lambda: snapshot(server, walked.table))
+        walked.beside("FLUSH of 100", lambda: walked.flush([], walked.rows))
+        walked.beside("FLUSH of 10,000", lambda: walked.flush([], walked.rows, AT_ONCE))
         walked.abort()
         walked.reconcile()

@@ -268,14 +268,19 @@ impl<'r> Act<'r> {
     pub fn observe(&mut self, stream: &mut impl Stream) -> Result<Option<EventId>, Refusal> {
         let look = self.look(stream)?;
         if let Some(info) = look.again {
-            self.seen = None;
-            self.wake_all = true;
-            self.change(Op::BegunAgain {
-                last: info.last,
-                added: info.added,
-            });
+            self.begin_again(info);
         }
         Ok(look.last)
+    }
+
+    /// The readers learn that the stream was begun again.
+    pub fn begin_again(&mut self, info: StreamInfo) {
+        self.seen = None;
+        self.wake_all = true;
+        self.change(Op::BegunAgain {
+            last: info.last,
+            added: info.added,
+        });
     }
 
     /// What a new reader knows of the stream.

@@ -1,6 +1,6 @@
 //! Cursors, and READ, which keeps no state.
 
-use super::act::{Act, Outcome};
+use super::act::{Act, Look, Outcome};
 use super::filter::{Filter, Shard};
 use super::lane::Failure;
 use super::op::Op;
@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::settings::Kind;
 use super::settle::Failed;
 use super::snapshot::{Phase, Told, Wanted};
-use super::stream::{Burial, Death, Delivery, Entry, Place, Stream, Verdict};
+use super::stream::{Burial, Death, Delivery, Entry, Place, Stream, StreamInfo, Verdict};
 use crate::entity::event_id::EventId;
 use std::collections::BTreeMap;
 
@@ -220,46 +220,68 @@ pub(super) fn is_of_another(from: EventId, stream: &mut impl Stream) -> bool {
     counts && stream.last_up_to(from).map(|(id, _)| id) != Some(from)
 }
 
-impl Act<'_> {
-    /// ACK of a cursor; whether it moved.
+/// Where a cursor stands, and the changes that bring it there: they are made when nothing can refuse the call any longer.
+struct Stands {
+    at: EventId,
+    epoch: u64,
+    phase: Option<Phase>,
+    /// What it has missed, nobody knows.
+    unknown: bool,
+    /// The stream was begun again.
+    again: Option<StreamInfo>,
+    changes: Vec<Op<'static>>,
+}
+
+impl Stands {
+    fn of(act: &Act, again: Option<StreamInfo>) -> Self {
+        let reader = act.reader();
+        let mut stands = Stands {
+            at: act.position(),
+            epoch: reader.map_or(0, |reader| reader.epoch()),
+            phase: act.phase(),
+            unknown: reader.is_some_and(|reader| reader.missed_unknown),
+            again,
+            changes: Vec::new(),
+        };
+        if again.is_some() {
+            stands.at = EventId::default();
+            stands.unknown = true;
+            if let Some(phase) = &mut stands.phase {
+                phase.at = phase.at.again();
+            }
+        }
+        stands
+    }
+
+    /// ACK of a cursor; whether it moves.
     fn advance(
         &mut self,
         position: &Position,
         last: Option<EventId>,
         stream: &mut impl Stream,
     ) -> Result<bool, Refusal> {
-        let Some((epoch, from)) = self
-            .reader()
-            .map(|reader| (reader.epoch(), reader.position))
-        else {
-            return Ok(false);
-        };
-        if position.epoch > epoch {
+        if position.epoch > self.epoch {
             // Another primary gave it, whose last writes were lost: with them the SEEK that began this epoch.
             self.lose_track();
         }
-        if position.epoch != epoch {
+        if position.epoch != self.epoch {
             return Ok(false);
         }
-        let phase = self.phase();
-        let is_new = match (&position.scan, &phase) {
-            (None, None) => position.id > from,
+        let is_new = match (&position.scan, &self.phase) {
+            (None, None) => position.id > self.at,
             // Of one page only the whole can be acknowledged, with the events before it.
-            (Some(scan), Some(phase)) => scan.follows(&phase.at) && position.id >= from,
+            (Some(scan), Some(phase)) => scan.follows(&phase.at) && position.id >= self.at,
             (None, Some(_)) | (Some(_), None) => false,
         };
         // Of one beyond it is asked, too: it may be of another primary, which had come farther.
-        if !is_new && position.id <= from {
+        if !is_new && position.id <= self.at {
             return Ok(false);
         }
-        let last = match last {
-            Some(last) if last >= position.id => last,
-            // The look that has changed something has learnt it just now.
-            _ => match stream.info() {
-                Ok(info) => info.last,
-                Err(_) if self.has_changed() => return Ok(false),
-                Err(refusal) => return Err(refusal),
-            },
+        let last = match (last, self.again) {
+            (Some(last), _) if last >= position.id => last,
+            // The look has learnt it just now.
+            (_, Some(info)) => info.last,
+            (_, None) => stream.info()?.last,
         };
         if !is_given(position.id, last, stream) {
             // Another stream gave it.
@@ -269,35 +291,48 @@ impl Act<'_> {
         if !is_new {
             return Ok(false);
         }
-        if self.reader().is_some_and(|reader| reader.missed_unknown) {
-            self.change(Op::Missed {
+        if self.unknown {
+            self.unknown = false;
+            self.changes.push(Op::Missed {
                 n: 0,
                 unknown: false,
             });
         }
-        if position.id > from {
-            self.change(Op::Position {
+        if position.id > self.at {
+            self.at = position.id;
+            self.changes.push(Op::Position {
                 id: position.id,
                 rejected: 0,
             });
         }
-        if let (Some(scan), Some(phase)) = (&position.scan, phase) {
-            let left = Phase {
-                at: scan.clone(),
-                keys: phase.keys.clone(),
-            };
-            let left = (!phase.is_over_at(scan)).then(|| Box::new(left));
-            self.change(Op::Phase(left));
+        if let (Some(scan), Some(phase)) = (&position.scan, &mut self.phase) {
+            phase.at = scan.clone();
+            if phase.is_over_at(scan) {
+                self.phase = None;
+            }
+            let left = self.phase.clone().map(Box::new);
+            self.changes.push(Op::Phase(left));
         }
         Ok(true)
     }
 
     /// What this reader had meanwhile, nobody knows.
     fn lose_track(&mut self) {
-        self.change(Op::Missed {
+        self.unknown = true;
+        self.changes.push(Op::Missed {
             n: 0,
             unknown: true,
         });
+    }
+
+    /// Makes the changes.
+    fn reach(self, act: &mut Act) {
+        if let Some(info) = self.again {
+            act.begin_again(info);
+        }
+        for change in &self.changes {
+            act.change(change.clone());
+        }
     }
 }
 
@@ -311,28 +346,24 @@ impl Readers {
         stream: &mut impl Stream,
     ) -> Result<Outcome<Followed>, Refusal> {
         let mut act = Act::on(self, Kind::Cursor, call.cursor, now_ms)?;
-        let mut again = false;
-        let last = match call.ack.filter(|_| call.is_primary) {
-            Some(position) => {
-                let last = act.observe(stream)?;
-                act.advance(position, last, stream)?;
-                last
-            }
-            None if call.is_primary => {
-                let look = act.look(stream)?;
-                again = look.again.is_some();
-                look.last
-            }
-            None => stream.last(),
+        let look = match call.is_primary {
+            true => act.look(stream)?,
+            false => Look {
+                last: stream.last(),
+                again: None,
+            },
         };
+        let ack = call.ack.filter(|_| call.is_primary);
+        let mut stands = Stands::of(&act, look.again);
+        if let Some(position) = ack {
+            stands.advance(position, look.last, stream)?;
+        }
         let settings = act.settings();
-        let epoch = act.reader().map_or(0, |reader| reader.epoch());
+        let epoch = stands.epoch;
         let passed = call.passed.filter(|passed| passed.epoch == epoch);
-        let from = match again {
-            true => EventId::default(),
-            false => passed.map_or(act.position(), |passed| passed.id.max(act.position())),
-        };
-        let phase = act.phase();
+        let passed = passed.filter(|_| look.again.is_none());
+        let from = passed.map_or(stands.at, |passed| passed.id.max(stands.at));
+        let phase = stands.phase.clone();
         let of_phase = phase.as_ref().map(|_| settings.filter.of_phase());
         let walk = Walk {
             from,
@@ -345,28 +376,27 @@ impl Readers {
             count: call.count,
             looked_at,
         };
-        let mut walked = match last > Some(from) {
+        let mut walked = match look.last > Some(from) {
             true => walk.run(now_ms, stream),
             false => walk.nothing(),
         };
         let mut position = Position::new(walked.position, epoch);
         let mut told = None;
         if let Some(mut phase) = phase {
-            if again {
-                phase.at = phase.at.again();
-            }
             told = Some(walked.read_on(&mut phase, &walk, stream)?);
             position.scan = Some(phase.at);
         }
-        let unknown = again || act.reader().is_some_and(|reader| reader.missed_unknown);
         let reply = Followed {
             given: walked.given,
-            missed: walked.missed.filter(|_| !unknown),
+            missed: walked.missed.filter(|_| !stands.unknown),
             more: walked.more,
             position,
             from,
             phase: told,
         };
+        if ack.is_some() {
+            stands.reach(&mut act);
+        }
         Ok(act.end(reply, walked.young_until))
     }
 
@@ -379,8 +409,10 @@ impl Readers {
         stream: &mut impl Stream,
     ) -> Result<Outcome<bool>, Refusal> {
         let mut act = Act::on(self, Kind::Cursor, cursor, now_ms)?;
-        let last = act.observe(stream)?;
-        let moved = act.advance(position, last, stream)?;
+        let look = act.look(stream)?;
+        let mut stands = Stands::of(&act, look.again);
+        let moved = stands.advance(position, look.last, stream)?;
+        stands.reach(&mut act);
         Ok(act.end(moved, None))
     }
 

@@ -193,10 +193,10 @@ fn encode_lane(pieces: &mut Pieces, pending: &Pending, lane: &Lane) {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Readers {
     /// All pieces.
-    pub(super) fn pieces(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn pieces(&self) -> Vec<Vec<u8>> {
         let mut pieces = Vec::new();
         self.encode(&mut |piece| pieces.push(piece.to_vec()));
         pieces

@@ -41,6 +41,9 @@ mod index;
 mod key_hash;
 mod lane;
 mod listing;
+#[cfg(any(test, fuzzing))]
+#[allow(missing_docs)]
+pub mod model;
 mod op;
 mod pending;
 mod position;
@@ -78,6 +81,14 @@ pub use stats::{ConsumerStats, ReaderStats, Totals};
 pub use stream::{
     Burial, DeadEntry, Death, Decoded, Delivery, Entry, Origin, Place, Selector, Stream,
     StreamInfo, Verdict,
+};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use {
+    delta::{Parser, Writer},
+    lane::{Failure, Standing},
+    op::{End, Op},
+    pending::{Loaded, Parked},
 };
 
 #[cfg(test)]

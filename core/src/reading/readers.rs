@@ -55,6 +55,12 @@ impl Readers {
         self.by_name.get(name).copied()
     }
 
+    /// Where a reader stands.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn position_of(&self, number: u32) -> Option<EventId> {
+        Some(self.reader(number)?.position)
+    }
+
     pub(super) fn reader(&self, number: u32) -> Option<&Reader> {
         self.by_number.get(&number).map(Box::as_ref)
     }

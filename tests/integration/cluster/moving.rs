@@ -159,6 +159,7 @@ fn a_command_is_carried_out_where_all_its_keys_are_or_refused_and_nothing_has_ch
         for moved in 0..1u32 << needed {
             tag += 1;
             let named = |text: &str| text.replace('%', &tag.to_string());
+            pair.empty(); // or each digest covers more
             let (command, keys) = (named(&command), named(keys));
             for line in named(BEFORE).lines().filter(|line| !line.is_empty()) {
                 let words = crate::support::words(line);

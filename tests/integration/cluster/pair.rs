@@ -57,6 +57,13 @@ impl Pair {
         pair
     }
 
+    /// Forgets all data.
+    pub fn empty(&mut self) {
+        for node in [&mut self.source, &mut self.target] {
+            node.redis.ok(&["FLUSHALL"]);
+        }
+    }
+
     pub fn begin(&mut self, slot: &str) {
         let Pair { source, target } = self;
         let words = ["CLUSTER", "SETSLOT", slot, "IMPORTING", &source.id];

@@ -300,3 +300,14 @@ impl Waiting {
         }
     }
 }
+
+/// What the last call of each has given.
+pub fn check_effects(redis: &mut Conn) {
+    for leave in [
+        "DIRTY.LEAVE read-changes GROUP g me",
+        "DIRTY.LEAVE read-changes GROUP ordered me",
+        "DIRTY.LEAVE held-changes GROUP g me",
+    ] {
+        assert_eq!(redis.run(leave), "(100)", "{leave}");
+    }
+}

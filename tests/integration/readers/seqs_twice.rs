@@ -8,9 +8,11 @@ use std::time::Duration;
 
 /// Three events of a, b, c are known to all; readers have acknowledged a and b. Then come d and e, and all readers get
 /// them, and acknowledge what they have got: `done` before the state is lost, `late` after it; or nobody has called, and all
-/// are `behind`. Then events of d (and f, g, and so on) take the place. Shown is what each reader gets then, with its acknowledgement if that is late: groups of ORDER
-/// NONE, ENTITY, STREAM (with PENDING, as after a lost connection), a cursor, a cursor that was in its snapshot phase, and
-/// DIRTY.READ from its position. `(a b)` are entities of a page, `?` is a `missed` of null, `!2` two ids not held.
+/// are `behind`. Then events of d (and f, g, and so on) take the place; of those of a stream that is `trimmed` or `told`, which
+/// was deleted, the last one is left, and before `told` ones DIRTY.READER came. Shown is what each reader gets then, with its
+/// acknowledgement if that is late: groups of ORDER NONE, ENTITY, STREAM (with PENDING, as after a lost connection), a
+/// cursor, a cursor that was in its snapshot phase, and DIRTY.READ from its position. `(a b)` are entities of a page, `?` is
+/// a `missed` of null, `!2` two ids not held.
 const SEEN: &str = "
 failover late d => d !2 | d !2 | cx2 d !2 | c d ? | d (a b c d) ? begin | NOPOSITION
 failover late d f g h i j => d f g h i j !2 | d f g h i j !2 | cx2 d f g h i j !2 | c d f g h i j ? | d f g h i j (a b c d f g h i j) ? begin | NOPOSITION
@@ -48,6 +50,11 @@ deleted done d => d ? | d ? | d ? | d ? | d ? | NOPOSITION
 deleted done d f g h i j => d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | NOPOSITION
 deleted behind d => d ? | d ? | d ? | d ? | d (a b c d e) ? begin | NOPOSITION
 deleted behind d f g h i j => d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j (a b c d e f g h i j) ? begin | NOPOSITION
+trimmed late d f g h i j => j | j | j | j | j | j
+trimmed late d f g h i j k => k missed 1 | k missed 1 | k missed 1 | k missed 1 | k missed 1 | k missed 1
+trimmed done d f g h i j => j | j | j | j | j | j
+trimmed behind d f g h i j k => k missed 4 | k missed 4 | k missed 4 | k missed 4 | k (a b c d e f g h i j k) missed 3 begin | k missed 3
+told done d f g h i j k => k ? | k ? | k ? | k ? | k ? | k missed 1
 setid late d => d ? | d ? | d ? | d ? | d (a b c d e) ? begin | NOPOSITION
 setid late d f g h i j => d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j ? | d f g h i j (a b c d e f g h i j) ? begin | NOPOSITION
 setid done d => d ? | d ? | d ? | d ? | d ? | NOPOSITION
@@ -243,7 +250,11 @@ impl Life {
             }
             "stream" => self.restore("s", &before[0]),
             "readers" => self.restore("s:readers", &before[1]),
-            "deleted" => self.ok("DEL s"),
+            "deleted" | "trimmed" => self.ok("DEL s"),
+            "told" => {
+                self.ok("DEL s");
+                self.ok("DIRTY.READER s GROUP e");
+            }
             _ => {
                 self.ok("XTRIM s MAXLEN 0");
                 let added = if how == "setid" { 5 } else { 3 };
@@ -300,6 +311,9 @@ fn each_reader_is_told_what_the_manual_says_where_seqs_are_given_twice() {
         let mut life = Life::begin();
         life.lose(how, when);
         life.flush(new);
+        if ["trimmed", "told"].contains(&how) {
+            life.ok("XTRIM s MAXLEN 1");
+        }
         shown += &format!("{case} => {}\n", life.seen(when, &case));
     }
     let wanted = SEEN

@@ -353,3 +353,27 @@ fn behind_a_promotion_the_scan_begins_again_and_leaves_nothing_out() {
     assert!(kept.is_over && !kept.missed && kept.begun == 2);
     assert_eq!(kept.ages, stored(&mut redis));
 }
+
+/// An ACK that comes with such a call is not carried out, here or on the replica, and may be sent again.
+#[test]
+fn a_call_whose_page_cannot_be_read_acknowledges_nothing_anywhere() {
+    let (server, mut redis) = declared();
+    redis.run("DIRTY.FLUSH user SNAPSHOT 1 1 age 1 SNAPSHOT 2 1 age 2 SNAPSHOT 3 1 age 3");
+    redis.run("DIRTY.READER s CURSOR c FROM SNAPSHOT 1 user");
+    let replica = Server::replica_of(&server);
+    let reply = redis.value(&words("DIRTY.CONSUME s CURSOR c COUNT 1"));
+    let position = text(&field(&reply, "position").expect("a position"));
+    redis.run("DEL user");
+    let before = redis.digest();
+    let consume = format!("DIRTY.CONSUME s CURSOR c ACK {position} COUNT 1");
+    let error = redis.run(&consume);
+    assert!(error.starts_with("NODECL "), "{error}");
+    assert_eq!(redis.digest(), before);
+    server.wait_for_replica(&replica);
+    assert_eq!(replica.connect().digest(), before);
+    redis.run(DECLARE);
+    let reply = redis.value(&words(&consume));
+    assert!(field(&reply, "position").is_some(), "{}", text(&reply));
+    server.wait_for_replica(&replica);
+    assert_eq!(replica.connect().digest(), redis.digest());
+}

@@ -72,7 +72,7 @@ impl Run {
         let server = Server::with(&["--appendonly", "yes", "--aof-use-rdb-preamble", "no"]);
         Run {
             seed,
-            random: Random(seed | 1),
+            random: Random::new(seed),
             replica: Server::replica_of(&server),
             conns: [server.connect(), server.connect_resp3()],
             readers: (0..4).map(|_| Reader::new(&server)).collect(),
@@ -102,7 +102,10 @@ impl Run {
         if let Some(asked) = reader.asked.take() {
             let reply = reader.conn.receive();
             match reply {
-                Ok(reply) => look_at(&reply, &asked),
+                Ok(reply) => {
+                    look_at(&reply, &asked);
+                    random.learn(&reply);
+                }
                 Err(error) => panic!("nobody answers {asked}: {error}"),
             }
         }
@@ -111,7 +114,10 @@ impl Run {
             "DIRTY.CONSUME $stream GROUP g c BLOCK $wait $options",
             "DIRTY.CONSUME $stream GROUP h c BLOCK $wait",
             "DIRTY.CONSUME $stream GROUP o $group BLOCK $wait",
+            "DIRTY.CONSUME $stream GROUP q $group BLOCK $wait",
+            "DIRTY.CONSUME $stream GROUP m d BLOCK $wait",
             "DIRTY.CONSUME $stream CURSOR k BLOCK $wait",
+            "DIRTY.CONSUME $stream CURSOR x ACK $position BLOCK $wait",
             "DIRTY.READ $stream FROM $start BLOCK $wait",
             "DIRTY.READ $stream FROM $ BLOCK $wait WHERE OPS D",
             "XREADGROUP GROUP g d BLOCK $wait STREAMS s >",
@@ -196,6 +202,7 @@ impl Run {
             panic!("SEED={} {}: {error}\n{log}", self.seed, shown(&command))
         });
         self.errors += u64::from(matches!(reply, Value::ServerError(_)));
+        self.random.learn(&reply);
         look_at(&reply, &shown(&command));
     }
 

@@ -1,5 +1,8 @@
 //! Random commands, of words that mean something to the module and to Redis.
 
+use redis::Value;
+use std::collections::VecDeque;
+
 const KEYS: &[&str] = &["user", "order", "row", "doc", "seen"];
 
 const STREAMS: &[&str] = &["s", "t", "u", "s:dead", "s:readers"];
@@ -69,7 +72,7 @@ const NUMBERS: &[&str] = &[
     "007",
 ];
 
-const GROUPS: &[&str] = &["g", "h", "c", "o", ""];
+const GROUPS: &[&str] = &["g", "h", "o", "q", "m", "c", "k", "x", ""];
 
 const TOKENS: &[&str] = &["k", "l", "", "\0"];
 
@@ -122,9 +125,12 @@ const DIRTY: &[&str] = &[
     "DIRTY.INFO $any",
     "DIRTY.READER $stream GROUP g FROM $start CLAIM $ms MAXDELIVERIES 2",
     "DIRTY.READER $stream GROUP o FROM $start ORDER ENTITY ONDEAD PARK CLAIM $ms",
+    "DIRTY.READER $stream GROUP q FROM $start ORDER STREAM CLAIM $ms MAXDELIVERIES 2",
+    "DIRTY.READER $stream GROUP m FROM $start ORDER META $field CLAIM $ms ONDEAD PARK",
     "DIRTY.READER $stream GROUP h FROM $start $settings",
     "DIRTY.READER $stream GROUP $group FROM $start $settings $settings",
     "DIRTY.READER $stream CURSOR k FROM $start",
+    "DIRTY.READER $stream CURSOR x FROM SNAPSHOT 2 $key $key SHARD 1 2",
     "DIRTY.READER $stream CURSOR $group FROM SNAPSHOT 1 $key $settings",
     "DIRTY.READER t CURSOR k FROM SNAPSHOT 1 user",
     "DIRTY.READER $stream CURSOR $group FROM $start SHARD 0 2 $settings",
@@ -134,6 +140,9 @@ const DIRTY: &[&str] = &[
     "DIRTY.CONSUME $stream GROUP g c $options",
     "DIRTY.CONSUME s GROUP g c $options",
     "DIRTY.CONSUME s GROUP o $group $options",
+    "DIRTY.CONSUME $stream GROUP q c $options",
+    "DIRTY.CONSUME $stream GROUP m c $options",
+    "DIRTY.CONSUME $stream CURSOR x ACK $position $options",
     "DIRTY.CONSUME $stream CURSOR $group $options",
     "DIRTY.CONSUME $any CURSOR k $options",
     "DIRTY.READ $stream FROM $start $options",
@@ -163,7 +172,13 @@ const DIRTY: &[&str] = &[
     "DIRTY.REDRIVE $stream GROUP $group IDS 2 $event $event",
     "DIRTY.DISCARD $stream GROUP $group ALL",
     "DIRTY.DISCARD $stream CURSOR $group IDS 1 $event",
+    "DIRTY.REDRIVE $stream GROUP m KEY $value",
     "DIRTY.DISCARD $stream GROUP h KEY $value",
+    "DIRTY.DISCARD $stream GROUP o ENTITY $key $id",
+    "DIRTY.FAIL $stream GROUP $group c $value DELAY $ms FORCE $event",
+    "DIRTY.SEEK $stream GROUP $group $event",
+    "DIRTY.SEEK $stream CURSOR $group $position",
+    "DIRTY.FLUSH $key ACK $stream GROUP $group c 1 $event $ops",
     "DIRTY.FORGET $stream GROUP $group",
     "DIRTY.FORGET $stream CURSOR $group",
     "DIRTY._DELTA $any $value",
@@ -219,16 +234,67 @@ const NATIVE: &[&str] = &[
 
 pub type Words = Vec<Vec<u8>>;
 
-/// Numbers as random as need be.
-pub struct Random(pub u64);
+/// Numbers as random as need be, and what replies have told.
+pub struct Random {
+    state: u64,
+    /// Ids of entries.
+    ids: VecDeque<Vec<u8>>,
+    /// Positions of cursors.
+    positions: VecDeque<Vec<u8>>,
+}
 
 impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random {
+            state: seed | 1,
+            ids: VecDeque::new(),
+            positions: VecDeque::new(),
+        }
+    }
+
     pub fn below(&mut self, n: usize) -> usize {
         // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545F4914F6CDD1D) >> 33) as usize % n
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        (self.state.wrapping_mul(0x2545F4914F6CDD1D) >> 33) as usize % n
+    }
+
+    /// Keeps ids and positions of a reply: later commands name them.
+    pub fn learn(&mut self, reply: &Value) {
+        match reply {
+            Value::Array(items) | Value::Set(items) => {
+                items.iter().take(40).for_each(|item| self.learn(item));
+            }
+            Value::Map(pairs) => pairs.iter().for_each(|(_, value)| self.learn(value)),
+            Value::BulkString(text) if text.len() < 100 => {
+                let mut parts = text.split(|byte| *byte == b'/');
+                let id = parts.next().unwrap_or_default();
+                let is_digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'-';
+                let is_id = id.contains(&b'-') && id[0] != b'-' && id.iter().all(is_digit);
+                let kept = match parts.next() {
+                    None => &mut self.ids,
+                    Some(_) => &mut self.positions,
+                };
+                if is_id {
+                    kept.push_back(text.clone());
+                    kept.drain(..kept.len().saturating_sub(30));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One that a reply told, mostly.
+    fn told(&mut self, of: fn(&Random) -> &VecDeque<Vec<u8>>) -> Option<Vec<u8>> {
+        let most = of(self).len();
+        match most == 0 || self.one_in(4) {
+            true => None,
+            false => {
+                let at = self.below(most);
+                of(self).get(at).cloned()
+            }
+        }
     }
 
     pub fn one_in(&mut self, n: usize) -> bool {
@@ -262,10 +328,16 @@ impl Random {
                 "$later" => self.of(&["1", "5", "10000000"]).into(),
                 "$group" => self.of(GROUPS).into(),
                 "$token" => self.of(TOKENS).into(),
-                "$event" => {
-                    format!("{}-{}", self.of(&["0", "1", "5"]), self.below(40)).into_bytes()
-                }
-                "$position" => self.position().into_bytes(),
+                "$event" => match self.told(|random| &random.ids) {
+                    Some(id) => id,
+                    None => {
+                        format!("{}-{}", self.of(&["0", "1", "5"]), self.below(40)).into_bytes()
+                    }
+                },
+                "$position" => match self.told(|random| &random.positions) {
+                    Some(position) => position,
+                    None => self.position().into_bytes(),
+                },
                 "$scan" => format!("{}-{}", self.number(), self.number()).into_bytes(),
                 "$start" => self
                     .of(&["0", "$", "1", "0-3", "1-1", "99999999999999"])
@@ -377,6 +449,8 @@ impl Random {
             "ORDER ENTITY",
             "ORDER META $field",
             "ONDEAD PARK",
+            "ORDER NONE",
+            "ONDEAD SKIP",
             "MINAGE $ms",
             "SHARD 0 2",
             "REVISION $n",

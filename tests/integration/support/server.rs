@@ -34,10 +34,13 @@ impl Server {
         Server::starting(Start::SurvivesLargeFiles, module(), options)
     }
 
-    /// Under callgrind, which counts nothing until it is told to.
-    pub fn counting_instructions() -> Server {
+    /// Under callgrind, which counts nothing until it is told to; with another module, if there is one.
+    pub fn counting_instructions(other: Option<&str>) -> Server {
         // The server's cron would be counted, too: it runs as seldom as can be.
-        let options = ["--hz", "1", "--dynamic-hz", "no"];
+        let mut options = vec!["--hz", "1", "--dynamic-hz", "no"];
+        if let Some(other) = other {
+            options.extend(["--loadmodule", other]);
+        }
         Server::starting(Start::CountingInstructions, module(), &options)
     }
 

@@ -1,7 +1,7 @@
 //! Random histories of a cursor: what its reader gets and is told to have missed is what came.
 
+use super::super::model::fake::Fake;
 use super::super::*;
-use super::fake::Fake;
 use crate::entity::event_id::EventId;
 use proptest::prelude::*;
 

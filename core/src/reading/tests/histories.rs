@@ -1,7 +1,7 @@
 //! Random histories of groups, against a simple model.
 
+use super::super::model::world::{CLAIM, World};
 use super::super::*;
-use super::world::{CLAIM, World};
 use proptest::prelude::*;
 
 fn settings(order: u8, max_deliveries: u8, park: bool, max_pending: u32) -> Settings {

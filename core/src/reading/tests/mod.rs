@@ -1,7 +1,6 @@
 //! The rules, against tables, random histories and hostile bytes.
 
 mod cursors;
-mod fake;
 mod histories;
 mod hostile;
 mod native;
@@ -10,4 +9,3 @@ mod snapshots;
 mod story;
 mod tables;
 mod turns;
-mod world;

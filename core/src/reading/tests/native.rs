@@ -1,7 +1,7 @@
 //! FROM GROUP: a native group is taken over.
 
+use super::super::model::fake::Fake;
 use super::super::*;
-use super::fake::Fake;
 use crate::entity::event_id::EventId;
 
 #[test]

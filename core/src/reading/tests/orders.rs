@@ -2,8 +2,8 @@
 //! poisoned, while the state is restarted from its bytes and its copy promoted: whatever happens, no event of a key is
 //! delivered before its turn.
 
+use super::super::model::fake::Fake;
 use super::super::*;
-use super::fake::Fake;
 use super::turns::{CLAIM, Turns};
 use crate::entity::event_id::EventId;
 

@@ -1,8 +1,8 @@
 //! Plays stories: what is done, and what comes of it. Events are named by their seq; their keys are
 //! letters. After each line a copy that got the delta is equal.
 
+use super::super::model::fake::Fake;
 use super::super::*;
-use super::fake::Fake;
 use crate::entity::event_id::EventId;
 
 /// Times are in ms since this.

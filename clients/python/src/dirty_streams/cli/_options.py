@@ -37,6 +37,21 @@ def seconds(word: str) -> float:
     return span
 
 
+def address(word: str) -> tuple[str, int]:
+    """Where to listen: `host:port`, `[::1]:port`, or `:port` for all addresses."""
+    host, colon, port = word.rpartition(":")
+    if not colon or not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"expected HOST:PORT, not {word!r}")
+    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104
+
+
+def count(word: str) -> int:
+    """A number of 0 or more."""
+    if not (word.isascii() and word.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected a number, not {word!r}")
+    return int(word)
+
+
 def listed(word: str) -> list[str]:
     """Names between commas."""
     return [name for name in word.split(",") if name]
@@ -81,6 +96,9 @@ def parser() -> argparse.ArgumentParser:
     add_sync(command("sync", "sync", "Seeds, checks or repairs the entities of a table."))
     add_watch(command("watch", "watch", "Shows events as they come."))
     add_stats(command("stats", "stats", "Shows all streams and their readers."))
+    add_exporter(
+        command("exporter", "exporter", "Serves metrics of streams and readers to Prometheus.")
+    )
     add_pending(command("pending", "pending", "Lists what a group has not finished."))
     text = "Lists, redrives or discards dead events."
     dead = commands.add_parser("dead", help=text, description=text)
@@ -186,6 +204,44 @@ def add_stats(made: argparse.ArgumentParser) -> None:
     made.add_argument("--once", action="store_true", help="print it once")
     made.add_argument("--interval", metavar="SECONDS", type=seconds, default=2.0)
     made.add_argument("--json", action="store_true", help="print one JSON object a stream")
+
+
+def add_exporter(made: argparse.ArgumentParser) -> None:
+    """`dirty exporter`."""
+    made.add_argument(
+        "streams", metavar="STREAM", nargs="*", help="'user-changes*' for several; default: all"
+    )
+    made.add_argument(
+        "--key", metavar="KEY", action="append", default=[], help="a declaration; default: all"
+    )
+    made.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        type=address,
+        default=("127.0.0.1", 10121),
+        help="default 127.0.0.1:10121",
+    )
+    made.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=seconds,
+        default=60.0,
+        help="how often streams are looked up by SCAN; default 60",
+    )
+    made.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=4.0,
+        help="how long a scrape waits for Redis; default 4",
+    )
+    made.add_argument(
+        "--consumers",
+        metavar="N",
+        type=count,
+        default=20,
+        help="how many consumers of a group have metrics of their own; default 20",
+    )
 
 
 def add_dead(made: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
@@ -12,16 +13,28 @@ from ._server import Server, refused, unreachable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 ERROR = 2
 COLORS = {"auto": None, "always": True, "never": False}
 
 
+@contextmanager
+def needed(library: str, extra: str) -> Iterator[None]:
+    """Says which extra brings a library that is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] == library:
+            install = f"pip install 'dirty-streams[{extra}]'"
+            raise Failure(f"{library} is missing: {install}") from None
+        raise
+
+
 def sync(options: argparse.Namespace, server: Server, output: Output) -> int:
     """The others need no SQLAlchemy, which takes its time."""
-    from ._sync import sync as run_sync  # noqa: PLC0415
-
+    with needed("sqlalchemy", "cli"):
+        from ._sync import sync as run_sync  # noqa: PLC0415
     return run_sync(options, server, output)
 
 
@@ -42,7 +55,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         options = _options.parser().parse_args(arguments)
         output = Output(COLORS[options.color])
-        code = with_server(options, output)
+        serve = exporter if options.run == "exporter" else with_server
+        code = serve(options, output)
         output.flush()
     except BrokenPipeError:
         leave_quietly()
@@ -55,6 +69,13 @@ def run(arguments: Sequence[str]) -> int:
     else:
         return code
     return ERROR
+
+
+def exporter(options: argparse.Namespace, output: Output) -> int:
+    """It needs a library that the others do not, and no server when it begins."""
+    with needed("prometheus_client", "exporter"):
+        from ._exporter import exporter as run_exporter  # noqa: PLC0415
+    return run_exporter(options, output)
 
 
 def with_server(options: argparse.Namespace, output: Output) -> int:

@@ -20,25 +20,32 @@ from ._output import Failure
 from ._text import decoded, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .._words import Name
 
 Argument = str | bytes | int
 
+TIMEOUTS = {"socket_connect_timeout": 10, "socket_timeout": 60}
+"""Of redis-py's connections."""
+
 
 class Server:
     """Sends commands. Errors of the module come as its classes."""
 
-    def __init__(self, url: str, *, cluster: bool = False, db: int | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        cluster: bool = False,
+        db: int | None = None,
+        options: Mapping[str, Any] = TIMEOUTS,
+    ) -> None:
         self.url = url
         self.cluster = cluster
         self._db = db
+        self._options = options
         self._others: dict[int, Server] = {}
-        options: dict[str, Any] = {
-            "socket_connect_timeout": 10,
-            "socket_timeout": 60,
-        }
         try:
             kind: Any = redis.RedisCluster if cluster else redis.Redis
             self.redis = kind.from_url(url, **options)
@@ -52,14 +59,14 @@ class Server:
 
     def again(self) -> Server:
         """The same by connections of its own."""
-        return Server(self.url, cluster=self.cluster, db=self._db)
+        return Server(self.url, cluster=self.cluster, db=self._db, options=self._options)
 
     def at(self, db: int | None) -> Server:
         """The same in another logical database."""
         if db is None or self.cluster:
             return self
         if db not in self._others:
-            self._others[db] = Server(self.url, db=db)
+            self._others[db] = Server(self.url, db=db, options=self._options)
         return self._others[db]
 
     def close(self) -> None:

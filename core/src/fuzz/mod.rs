@@ -16,25 +16,39 @@ use crate::entity::tags::{self, Tag};
 use crate::entity::value::FieldType;
 use crate::error::Error;
 use crate::flush::{self, EntityState, Snapshots, Write, stored};
-use crate::reading::Readers;
 use crate::reading::requests::{
     ack, consume, declare, fail, hold, list, name, pause, read, seek, select,
 };
 use crate::reconcile;
 use std::collections::HashMap;
 
+mod decimal;
+mod filter;
+mod play;
+mod readers;
+mod sequence;
+mod source;
+
+pub use decimal::decimal;
+pub use filter::filter;
+pub use readers::{delta, payload};
+pub use sequence::sequence;
+
 type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("arguments", arguments),
+    ("decimal", decimal),
     ("declaration", declaration),
+    ("delta", delta),
     ("event", event),
     ("filter", filter),
     ("flush", flush),
     ("json", json),
     ("msgpack", msgpack),
-    ("readers", readers),
+    ("payload", payload),
+    ("sequence", sequence),
     ("tags", tags),
     ("waiting", waiting),
 ];
@@ -169,76 +183,6 @@ fn again(format: Format, event: &Event) -> Entry {
 fn borrowed(entry: &Entry) -> Vec<(&[u8], &[u8])> {
     let fields = entry.iter();
     fields.map(|(field, value)| (&**field, &**value)).collect()
-}
-
-/// The options of a reader in the first line, followed by a MessagePack event for its filter.
-pub fn filter(bytes: &[u8]) {
-    let mut parts = bytes.splitn(2, |&byte| byte == b'\n');
-    let line = words(parts.next().unwrap_or_default());
-    let event = event::decode(&[(b"s", parts.next().unwrap_or_default())]);
-    match read::Request::parse(Args::new(&line), &Limits::NONE) {
-        Ok(request) => {
-            let filter = request.filter;
-            filter.takes(None);
-            filter.takes(event.as_ref());
-        }
-        Err(error) => look_at(&error),
-    }
-}
-
-/// Readers that hostile pieces may meet: what the seeds of the corpus, which begin with nothing, make.
-const HELD: [&[u8]; 4] = [
-    include_bytes!("../../fuzz/corpus/readers/seed-00"),
-    include_bytes!("../../fuzz/corpus/readers/seed-01"),
-    include_bytes!("../../fuzz/corpus/readers/seed-02"),
-    include_bytes!("../../fuzz/corpus/readers/seed-03"),
-];
-
-/// Pieces, each with its length in two bytes before it.
-fn apply_all(readers: &mut Readers, bytes: &[u8]) {
-    let mut rest = bytes;
-    while let Some((length, more)) = rest.split_at_checked(2) {
-        let length = usize::from(length[0]) << 8 | usize::from(length[1]);
-        let (piece, more) = more.split_at(length.min(more.len()));
-        let before = pieces(readers);
-        if !readers.apply(piece) {
-            assert_eq!(pieces(readers), before, "what is refused changes nothing");
-        }
-        readers.assert_sound();
-        rest = more;
-    }
-}
-
-/// What a primary, an AOF or a slot's former owner may have sent: pieces of readers. The first byte selects the readers
-/// that are there, 0 for none. A piece that is refused changes nothing; what all of them make is written and read again,
-/// copied, listed and measured.
-pub fn readers(bytes: &[u8]) {
-    let Some((&chosen, rest)) = bytes.split_first() else {
-        return;
-    };
-    let mut readers = Readers::new();
-    let held = usize::from(chosen).checked_sub(1);
-    let held = held.and_then(|index| HELD.iter().cycle().nth(index));
-    if let Some((_, held)) = held.and_then(|held| held.split_first()) {
-        apply_all(&mut readers, held);
-    }
-    apply_all(&mut readers, rest);
-    let saved = pieces(&readers);
-    let loaded = Readers::decode(saved.iter().map(Vec::as_slice)).expect("pieces of our own");
-    assert_eq!(pieces(&loaded), saved);
-    assert_eq!(pieces(&readers.clone()), saved);
-    for reader in readers.iter() {
-        let _ = readers.list_pending(&reader.name, None, None, 1000, 5000);
-    }
-    readers.stats(1000, 5000);
-    readers.floor();
-    assert!(readers.bytes() >= readers.size());
-}
-
-fn pieces(readers: &Readers) -> Vec<Vec<u8>> {
-    let mut pieces = Vec::new();
-    readers.encode(&mut |piece| pieces.push(piece.to_vec()));
-    pieces
 }
 
 const DECLARATIONS: [&str; 6] = [
@@ -462,8 +406,12 @@ mod tests {
                 let bytes = std::fs::read(&path).expect("its bytes");
                 println!("{}", path.display());
                 run(&bytes);
-                // And what is near it.
-                for end in 0..bytes.len().min(300) {
+                // And what is near it; a few of those that take longer.
+                let step = match name {
+                    "delta" | "payload" | "sequence" => 29,
+                    _ => 1,
+                };
+                for end in (0..bytes.len().min(300)).step_by(step) {
                     run(&bytes[..end]);
                 }
                 count += 1;
