@@ -61,6 +61,7 @@ mod soak;
 mod soft_delete;
 mod stalls;
 mod stateless;
+mod stateless_open;
 mod stored;
 mod support;
 mod tombstones;
