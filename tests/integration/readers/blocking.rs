@@ -50,7 +50,7 @@ fn an_event_wakes_the_first_consumer_of_each_group_and_every_cursor() {
 #[test]
 fn what_comes_due_wakes_one_consumer_when_it_does() {
     for (name, begin, wakes) in [
-        ("CLAIM", "CLAIM 300", ""),
+        ("CLAIM", "CLAIM 800", ""),
         ("a leave", "", "DIRTY.LEAVE s GROUP g holder"),
         (
             "a failure",
