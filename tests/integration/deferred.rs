@@ -2,7 +2,7 @@
 
 use super::support::entities::declared;
 use super::support::readers::{read_all, without_ms};
-use super::support::{Server, cases, words};
+use super::support::{Server, cases, leaks, words};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -421,7 +421,7 @@ fn neither_waiting_flushes_nor_tokens_grow_the_memory() {
         "DIRTY.FLUSH user ONCE t DELETE 404",
         "DEL user@once:t user:1 user:2",
     ];
-    let mut memory_after = |rounds: usize| {
+    let memory_after = |rounds: usize| {
         for _ in 0..rounds {
             for command in commands {
                 redis.run(command);
@@ -429,10 +429,7 @@ fn neither_waiting_flushes_nor_tokens_grow_the_memory() {
         }
         redis.used_memory()
     };
-    memory_after(100);
-    let before = memory_after(1);
-    let grown = memory_after(1_000) - before;
-    assert!(grown < 20_000, "{grown} bytes");
+    assert!(!leaks(1_000, 20_000, memory_after));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::support::entities::{declared, expect_operations};
 use super::support::entries::{decode, events, sequence};
-use super::support::{Conn, Server, cases, words};
+use super::support::{Conn, Server, cases, leaks, words};
 use redis::Value;
 use std::time::Duration;
 
@@ -428,25 +428,14 @@ fn flushes_do_not_grow_the_memory() {
         "DELETE 1",
         "DELETE 1",
     ];
-    let mut memory_after = |times: usize| {
+    let memory_after = |times: usize| {
         for operation in operations.iter().cycle().take(times) {
             redis.run(&format!("DIRTY.FLUSH user {operation}"));
             redis.run("DIRTY.GET user 1 2");
         }
         redis.used_memory()
     };
-    memory_after(700);
-    // The server gives the buffers of clients back only now and then, and a thread of io-threads keeps what it once
-    // needed; what leaks grows every time.
-    let leaks = (0..3).all(|_| {
-        let before = memory_after(7);
-        memory_after(7_000);
-        (0..50).all(|_| {
-            std::thread::sleep(Duration::from_millis(20));
-            memory_after(0) - before >= 20_000
-        })
-    });
-    assert!(!leaks, "memory grows each time");
+    assert!(!leaks(7_000, 20_000, memory_after));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::support::readers::{blocked, field};
 use crate::support::story::{Story, got};
-use crate::support::{Conn, Server, text, wait_until, words};
+use crate::support::{Conn, Server, leaks, text, wait_until, words};
 use std::time::{Duration, Instant};
 
 /// Of every kind.
@@ -792,7 +792,7 @@ fn waiting_reading_failing_and_dying_do_not_grow_the_memory() {
     let mut story = Story::begin();
     story.run("CONFIG SET hz 500"); // so that a ms is not ten times as long
     let mut client = story.server.connect();
-    let mut memory_after = |times: usize| {
+    let memory_after = |times: usize| {
         for n in 0..times {
             for reader in ["GROUP g", "GROUP o", "CURSOR c"] {
                 let settings = if reader == "GROUP o" {
@@ -826,10 +826,7 @@ fn waiting_reading_failing_and_dying_do_not_grow_the_memory() {
         }
         story.redis.used_memory()
     };
-    memory_after(40);
-    let before = memory_after(10);
-    let grown = memory_after(100) - before;
-    assert!(grown < 20_000, "{grown} bytes");
+    assert!(!leaks(100, 20_000, memory_after));
 }
 
 #[test]

@@ -33,6 +33,21 @@ pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped {name}: {why}");
 }
 
+/// Whether whatever `memory_after` does so many times leaves memory behind, however often it does it. The server gives the
+/// buffers of clients back only now and then, and a thread of io-threads keeps what it once needed; what leaks grows each
+/// time. As a list that leaks may have room to grow by half, each time is three times as long.
+pub fn leaks(times: usize, bytes: i64, mut memory_after: impl FnMut(usize) -> i64) -> bool {
+    memory_after(times.div_ceil(10));
+    [1, 3, 9].into_iter().all(|longer| {
+        let before = memory_after(times.div_ceil(100));
+        memory_after(longer * times);
+        (0..50).all(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            memory_after(0) - before >= bytes
+        })
+    })
+}
+
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {

@@ -248,8 +248,8 @@ fn spawn(start: Start, module: &Path, port: u16, dir: &TempDir, options: &[Strin
             "--repl-diskless-sync-delay",
             "0",
         ])
-        .args(["--loadmodule", module.to_str().expect("a path")])
         .args(options_of_all().split_whitespace())
+        .args(["--loadmodule", module.to_str().expect("a path")])
         .args(options)
         .current_dir(dir.path())
         .stdout(Stdio::from(log.try_clone().expect("a log")))
