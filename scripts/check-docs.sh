@@ -218,10 +218,10 @@ lists 'INFO fields' docs/operating.md '\bdirty_[a-z_]+' <"$folder/fields"
 cli CONFIG GET 'dirty.*' | grep -oP '^dirty\..*' | lists settings docs/limits.md '^\| `\Kdirty\.[a-z-]+'
 grep -oP '"\K[A-Z]{3,}(?= )' "$root/core/src/error.rs" | lists 'error codes' docs/errors.md '^\| \*\*\K[A-Z]+'
 make -s -C "$root" help | grep -oP '^make [\w-]+' | lists 'make targets' docs/development.md '^\| `\Kmake [\w-]+'
-# Elsewhere nobody speaks of what is not there, but for a command of builds for tests, the client for Python, and the metrics
-# of its exporter.
+# Elsewhere nobody speaks of what is not there, but for a command of builds for tests, the client for Python with its marks,
+# and the metrics of its exporter.
 echo DIRTY.PANIC >>"$folder/commands"
-echo dirty_streams >>"$folder/fields"
+printf '%s\n' dirty_streams dirty_meta >>"$folder/fields"
 grep -oP '"\Kdirty_[a-z_]+(?=")' "$root/clients/python/src/dirty_streams/cli/_metrics.py" >>"$folder/fields"
 for names in "$folder/commands:DIRTY\.[A-Z]+" "$folder/fields:(?<![\w/-])dirty_[a-z_]+"; do
     unknown=$(cd "$root" && all_pages | xargs grep -noP "${names#*:}" | awk -F: 'NR == FNR { known[$0]; next } !($3 in known)' \
