@@ -358,7 +358,11 @@ fn behind_a_promotion_the_scan_begins_again_and_leaves_nothing_out() {
 #[test]
 fn a_call_whose_page_cannot_be_read_acknowledges_nothing_anywhere() {
     let (server, mut redis) = declared();
-    redis.run("DIRTY.FLUSH user SNAPSHOT 1 1 age 1 SNAPSHOT 2 1 age 2 SNAPSHOT 3 1 age 3");
+    // More than one step of SCAN ever takes.
+    let entities: String = (0..200)
+        .map(|n| format!(" SNAPSHOT {n} 1 age {n}"))
+        .collect();
+    redis.run(&format!("DIRTY.FLUSH user{entities}"));
     redis.run("DIRTY.READER s CURSOR c FROM SNAPSHOT 1 user");
     let replica = Server::replica_of(&server);
     let reply = redis.value(&words("DIRTY.CONSUME s CURSOR c COUNT 1"));
