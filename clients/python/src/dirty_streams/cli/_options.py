@@ -168,6 +168,13 @@ def add_sync(made: argparse.ArgumentParser) -> None:
     add_shown(made)
 
 
+def add_streams(made: argparse.ArgumentParser) -> None:
+    """Which streams, found if none is named."""
+    made.add_argument(
+        "streams", metavar="STREAM", nargs="*", help="'user-changes*' for several; default: all"
+    )
+
+
 def add_shown(made: argparse.ArgumentParser, *, json: str = "print JSON") -> None:
     """How it is printed."""
     made.add_argument("--json", action="store_true", help=json)
@@ -176,9 +183,7 @@ def add_shown(made: argparse.ArgumentParser, *, json: str = "print JSON") -> Non
 
 def add_watch(made: argparse.ArgumentParser) -> None:
     """`dirty watch`."""
-    made.add_argument(
-        "streams", metavar="STREAM", nargs="*", help="'user-changes*' for several; default: all"
-    )
+    add_streams(made)
     made.add_argument(
         "--from",
         dest="start",
@@ -198,9 +203,7 @@ def add_watch(made: argparse.ArgumentParser) -> None:
 
 def add_stats(made: argparse.ArgumentParser) -> None:
     """`dirty stats`."""
-    made.add_argument(
-        "streams", metavar="STREAM", nargs="*", help="'user-changes*' for several; default: all"
-    )
+    add_streams(made)
     made.add_argument("--once", action="store_true", help="print it once")
     made.add_argument("--interval", metavar="SECONDS", type=seconds, default=2.0)
     made.add_argument("--json", action="store_true", help="print one JSON object a stream")
@@ -208,9 +211,7 @@ def add_stats(made: argparse.ArgumentParser) -> None:
 
 def add_exporter(made: argparse.ArgumentParser) -> None:
     """`dirty exporter`."""
-    made.add_argument(
-        "streams", metavar="STREAM", nargs="*", help="'user-changes*' for several; default: all"
-    )
+    add_streams(made)
     made.add_argument(
         "--key", metavar="KEY", action="append", default=[], help="a declaration; default: all"
     )
