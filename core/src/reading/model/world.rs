@@ -24,6 +24,21 @@ struct Known {
     silent: bool,
 }
 
+impl Known {
+    /// An event that nobody has had yet.
+    fn new(key: u8) -> Self {
+        Known {
+            key,
+            holder: None,
+            deliveries: 0,
+            failures: 0,
+            at: 0,
+            due: 0,
+            silent: false,
+        }
+    }
+}
+
 pub struct World {
     settings: Settings,
     readers: Readers,
@@ -212,15 +227,7 @@ impl World {
             }
             self.assert_in_order(id, key, who, &batch);
             batch.push(id);
-            let known = self.known.entry(id).or_insert(Known {
-                key,
-                holder: None,
-                deliveries: 0,
-                failures: 0,
-                at: 0,
-                due: 0,
-                silent: false,
-            });
+            let known = self.known.entry(id).or_insert(Known::new(key));
             // What its holder's silence brought comes alone, to who holds nothing that is not silent itself.
             if known.silent && self.settings.max_deliveries.is_some() {
                 assert_eq!(outcome.reply.given, 1, "{id} does not come alone");
@@ -603,18 +610,7 @@ impl World {
             let id = dead.death.id;
             if self.finished.remove(&id) {
                 let key = dead.content.key.unwrap();
-                self.known.insert(
-                    id,
-                    Known {
-                        key,
-                        holder: None,
-                        deliveries: 0,
-                        failures: 0,
-                        at: 0,
-                        due: 0,
-                        silent: false,
-                    },
-                );
+                self.known.insert(id, Known::new(key));
             }
         }
         for known in self.known.values_mut() {
