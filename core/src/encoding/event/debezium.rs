@@ -274,18 +274,19 @@ impl Rows<'_> {
             self.write_id(json)?;
         }
         for (field, value) in image {
-            let start = json.bytes.len();
-            if !is_id(field) {
-                json.comma()?;
-                let start = json.bytes.len();
-                match other_written.find(field, value) {
-                    Some(place) => json.copy(place)?,
-                    None => self.cell(json, field, value)?,
-                }
-                written.add(start..json.bytes.len());
-            } else {
-                written.add(start..start);
+            // The id takes its place, and has been written.
+            if is_id(field) {
+                let end = json.bytes.len();
+                written.add(end..end);
+                continue;
             }
+            json.comma()?;
+            let start = json.bytes.len();
+            match other_written.find(field, value) {
+                Some(place) => json.copy(place)?,
+                None => self.cell(json, field, value)?,
+            }
+            written.add(start..json.bytes.len());
         }
         for field in only_in(other.unwrap_or_default(), image) {
             if !is_id(field) {
