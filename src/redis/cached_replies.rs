@@ -4,8 +4,8 @@
 
 use super::call::{self, Reply, View};
 use super::keys;
+use super::recurring::Recurring;
 use redis_module::Context;
-use std::cell::Cell;
 use std::sync::OnceLock;
 
 #[derive(Clone, Copy)]
@@ -95,59 +95,17 @@ pub fn kept(ctx: &Context, token: Token) -> Option<View<'static>> {
     kept.as_ref().map(|Kept(reply)| reply.view())
 }
 
-/// How many names are kept. Each has one place, by its hash.
-const NAMES: usize = 256;
-
-/// Longer names are written as they are.
-const LONGEST_NAME: usize = 64;
-
-#[derive(Clone, Copy)]
-enum Place {
-    /// The hash of the last name that came here.
-    Free(u64),
-    /// Stays until the server ends.
-    Taken(&'static [u8], &'static Reply),
-}
-
 thread_local! {
-    static PLACES: [Cell<Place>; NAMES] = const { [const { Cell::new(Place::Free(0)) }; NAMES] };
+    static NAMES: Recurring<Reply> = const { Recurring::new() };
 }
 
-/// The server's reply of a name. It is asked for when the name comes the second time in a row at its place: so names that
-/// come once, like those of fields that are made of ids, are not kept.
+/// The server's reply of a name that comes again and again.
 pub fn name(ctx: &Context, name: &[u8]) -> Option<View<'static>> {
-    if name.len() > LONGEST_NAME {
-        return None;
-    }
-    let hash = hash(name);
-    let index = usize::try_from(hash).unwrap_or(0) % NAMES;
-    PLACES.with(|places| {
-        let place = places.get(index)?;
-        let new = match place.get() {
-            Place::Taken(kept, reply) => return (kept == name).then(|| reply.view()),
-            Place::Free(last) if last != hash => Place::Free(hash),
-            Place::Free(_) => keep(ctx, name)?,
-        };
-        place.set(new);
-        None
-    })
-}
-
-fn keep(ctx: &Context, name: &[u8]) -> Option<Place> {
-    let reply = call::read(ctx, c"ECHO", &[&keys::string(name)]).ok()?;
-    if reply.view().text() != Some(name) {
-        return None;
-    }
-    Some(Place::Taken(
-        Box::leak(name.into()),
-        Box::leak(Box::new(reply)),
-    ))
-}
-
-/// Cheap, for short names: whoever makes many collide gains nothing, and loses what this saves.
-fn hash(name: &[u8]) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let spread =
-        |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(ODD).rotate_right(29);
-    name.iter().fold(1, spread)
+    let kept = NAMES.with(|names| {
+        names.get(name, || {
+            let reply = call::read(ctx, c"ECHO", &[&keys::string(name)]).ok()?;
+            (reply.view().text() == Some(name)).then_some(reply)
+        })
+    });
+    kept.map(Reply::view)
 }

@@ -68,7 +68,7 @@ impl Key<'_> {
         let strings: Vec<RedisString> = names
             .iter()
             .take(AT_ONCE)
-            .map(|name| keys::string(name))
+            .map(|name| keys::name(name))
             .collect();
         fields
             .iter_mut()

@@ -1,10 +1,12 @@
 //! Open keys, and the logical database a context is in.
 
 use super::api::api;
+use super::recurring::Recurring;
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{Context, RedisString, raw};
 use std::ffi::c_int;
 use std::marker::PhantomData;
+use std::ptr::null_mut;
 
 /// A key opened for reading or writing, closed when dropped. Its value is read through a shared borrow and changed
 /// through a unique one, so that nothing changes below an iterator.
@@ -139,7 +141,18 @@ pub fn wrong_type(key: &[u8], expected: &'static str) -> Error {
 
 /// A string of the server's that belongs to no context, so it may outlive this command.
 pub fn string(bytes: &[u8]) -> RedisString {
-    RedisString::create_from_slice(std::ptr::null_mut(), bytes)
+    RedisString::create_from_slice(null_mut(), bytes)
+}
+
+/// The same of a name that comes again and again, as those of streams and fields do: it is made once and shared then.
+pub fn name(bytes: &[u8]) -> RedisString {
+    thread_local! {
+        static NAMES: Recurring<RedisString> = const { Recurring::new() };
+    }
+    match NAMES.with(|names| names.get(bytes, || Some(string(bytes)))) {
+        Some(kept) => RedisString::new(None, kept.inner),
+        None => string(bytes),
+    }
 }
 
 /// The database that a command runs in. Within `with_database` do not ask: in MULTI, Valkey 9.1 answers with the

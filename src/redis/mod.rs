@@ -22,6 +22,7 @@ pub mod load;
 pub mod log;
 pub mod options;
 pub mod random;
+mod recurring;
 pub mod reply;
 pub mod server_events;
 pub mod server_info;

@@ -370,13 +370,13 @@ fn set_fields<'a>(
 ) {
     // Those of JSON and MessagePack are no arguments.
     let mut are_arguments = true;
-    let mut string = |bytes| {
+    let mut string = |bytes, make: fn(&[u8]) -> RedisString| {
         let found = are_arguments.then(|| arguments.string(bytes)).flatten();
         are_arguments = found.is_some();
-        found.map_or_else(|| Text::Own(keys::string(bytes)), Text::Lent)
+        found.map_or_else(|| Text::Own(make(bytes)), Text::Lent)
     };
     let strings: Vec<[Text; 2]> = set
-        .map(|(field, value)| [string(field), string(value)])
+        .map(|(field, value)| [string(field, keys::name), string(value, keys::string)])
         .collect();
     if strings.is_empty() {
         return;
@@ -393,7 +393,7 @@ fn unset_fields<'a>(
     name: &RedisString,
     unset: impl Iterator<Item = &'a [u8]>,
 ) {
-    let strings: Vec<RedisString> = unset.map(keys::string).collect();
+    let strings: Vec<RedisString> = unset.map(keys::name).collect();
     if strings.is_empty() {
         return;
     }

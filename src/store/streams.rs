@@ -139,7 +139,7 @@ impl<'d, 'c> Publisher<'d, 'c> {
         events: usize,
         may_stay_open: bool,
     ) -> Result<Self, Error> {
-        let name = keys::string(&stream.key);
+        let name = keys::name(&stream.key);
         let database = stream.database_from(keys::current_database(ctx));
         let mut retention = Retention::new(stream);
         let opened = keys::with_database(ctx, stream.database, || {
@@ -233,8 +233,10 @@ impl<'d, 'c> Publisher<'d, 'c> {
 
 /// An entry's fields and values by turns.
 pub fn entry_args(entry: &Entry) -> Vec<RedisString> {
-    let args = entry.iter().flat_map(|(field, value)| [&**field, value]);
-    args.map(keys::string).collect()
+    let pairs = entry.iter();
+    pairs
+        .flat_map(|(field, value)| [keys::name(field), keys::string(value)])
+        .collect()
 }
 
 pub fn no_such_database(stream: &Stream) -> Error {
