@@ -11,26 +11,51 @@ use lazy_static::lazy_static;
 use redis_module::{Context, RedisString};
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::c_int;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Beyond this many streams all are forgotten; asking again is cheap.
 const MAX_STREAMS: usize = 10_000;
 
+/// The last id of a stream, as long as it is known. Whoever holds this needs no look at the stream's name for the next.
+#[derive(Clone)]
+pub struct Known(Arc<Mutex<Option<EventId>>>);
+
+impl Known {
+    fn new(id: EventId) -> Self {
+        Known(Arc::new(Mutex::new(Some(id))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<EventId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` once it has been dropped.
+    pub fn id(&self) -> Option<EventId> {
+        *self.lock()
+    }
+
+    /// False if it has been dropped.
+    pub fn set(&self, id: EventId) -> bool {
+        self.lock().replace(id).is_some()
+    }
+}
+
 #[derive(Default)]
 struct LastIds {
-    by_database: BTreeMap<c_int, HashMap<Vec<u8>, EventId>>,
+    by_database: BTreeMap<c_int, HashMap<Vec<u8>, Known>>,
     streams: usize,
 }
 
 impl LastIds {
     fn remove(&mut self, database: c_int, stream: &[u8]) {
         let known = self.by_database.get_mut(&database);
-        if known.is_some_and(|streams| streams.remove(stream).is_some()) {
-            self.count_removed();
+        if let Some(known) = known.and_then(|streams| streams.remove(stream)) {
+            self.drop_removed(&known);
         }
     }
 
-    fn count_removed(&mut self) {
+    fn drop_removed(&mut self, known: &Known) {
+        *known.lock() = None;
         debug_assert!(self.streams > 0, "each stream is counted");
         self.streams = self.streams.saturating_sub(1);
     }
@@ -39,10 +64,16 @@ impl LastIds {
     /// Valkey 9.1 answers with the database of the transaction, also where the event is of another one.
     fn remove_everywhere(&mut self, stream: &[u8]) {
         let databases = self.by_database.values_mut();
-        let removed = databases.filter_map(|streams| streams.remove(stream));
-        for _ in 0..removed.count() {
-            self.count_removed();
-        }
+        let removed: Vec<Known> = databases
+            .filter_map(|streams| streams.remove(stream))
+            .collect();
+        removed.iter().for_each(|known| self.drop_removed(known));
+    }
+
+    fn clear(&mut self) {
+        let streams = self.by_database.values().flat_map(HashMap::values);
+        streams.for_each(|known| *known.lock() = None);
+        *self = LastIds::default();
     }
 }
 
@@ -56,10 +87,10 @@ fn lock() -> MutexGuard<'static, LastIds> {
 }
 
 /// The last id of a stream, if it is known. With the stream's key open, as for `get`.
-pub fn known(database: c_int, stream: &RedisString) -> Option<EventId> {
+pub fn known(database: c_int, stream: &[u8]) -> Option<Known> {
     let cache = lock();
     let streams = cache.by_database.get(&database)?;
-    streams.get(stream.as_slice()).copied()
+    streams.get(stream).cloned()
 }
 
 /// The last id of a stream of this database, which must be selected; 0-0 for one that does not exist. Call it
@@ -67,7 +98,7 @@ pub fn known(database: c_int, stream: &RedisString) -> Option<EventId> {
 ///
 /// The caller says which database it is: within MULTI Valkey 9.1 does not tell, once another was selected.
 pub fn get(ctx: &Context, database: c_int, stream: &RedisString) -> Result<EventId, Error> {
-    if let Some(id) = known(database, stream) {
+    if let Some(id) = known(database, stream).and_then(|known| known.id()) {
         return Ok(id);
     }
     let state = stream_state::state(ctx, stream)?;
@@ -77,25 +108,20 @@ pub fn get(ctx: &Context, database: c_int, stream: &RedisString) -> Result<Event
     Ok(state.unwrap_or_default().last)
 }
 
-pub fn set(database: c_int, stream: &RedisString, id: EventId) {
-    let mut cache = lock();
-    if let Some(known) = cache
-        .by_database
-        .get_mut(&database)
-        .and_then(|streams| streams.get_mut(stream.as_slice()))
-    {
-        *known = id;
+pub fn set(database: c_int, stream: &[u8], id: EventId) {
+    if known(database, stream).is_some_and(|known| known.set(id)) {
         return;
     }
+    let mut cache = lock();
     if cache.streams >= MAX_STREAMS {
-        *cache = LastIds::default();
+        cache.clear();
     }
     let streams = cache.by_database.entry(database).or_default();
-    streams.insert(stream.to_vec(), id);
+    streams.insert(stream.to_vec(), Known::new(id));
     cache.streams = cache.streams.saturating_add(1);
 }
 
-pub fn forget(database: c_int, stream: &RedisString) {
+pub fn forget(database: c_int, stream: &[u8]) {
     lock().remove(database, stream);
 }
 
@@ -155,6 +181,6 @@ impl server_events::EventListener for LastIds {
     const ENTRY: &'static str = "a server event";
 
     fn on_event(_ctx: &Context) {
-        *lock() = LastIds::default();
+        lock().clear();
     }
 }

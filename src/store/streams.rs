@@ -1,7 +1,8 @@
 //! Streams: looked at before anything is written, then appended to and trimmed.
 
 use super::stream_state;
-use super::{cluster, last_ids, retention::Retention, writes::Writes};
+use super::last_ids::{self, Known};
+use super::{cluster, retention::Retention, writes::Writes};
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
 use crate::redis::{call, log};
@@ -123,6 +124,8 @@ pub struct Publisher<'d, 'c> {
     /// Where the stream lives.
     database: c_int,
     last: EventId,
+    /// Where the last id is kept.
+    known: Option<Known>,
     /// How many more events of this command it gets.
     events: usize,
     retention: Retention<'d>,
@@ -146,7 +149,7 @@ impl<'d, 'c> Publisher<'d, 'c> {
             let key = Key::write(ctx, &name); // so that it expires now, if it must, and not later
             let is_there = key.holds(&stream.key, Type::Stream, "a stream")?;
             let known = last_ids::known(database, &name).filter(|_| is_there);
-            let last = match known {
+            let last = match known.as_ref().and_then(Known::id) {
                 Some(last) => last,
                 None if is_there => last_ids::get(ctx, database, &name)?,
                 None => {
@@ -163,9 +166,9 @@ impl<'d, 'c> Publisher<'d, 'c> {
             retention.check_room(ctx, &key, &name, events, id)?;
             // Only the server has looked at it so far: nobody was asked or told anything.
             let stays_open = may_stay_open && known.is_some() && !retention.may_ask();
-            Ok((last, stays_open.then_some(key)))
+            Ok((last, known, stays_open.then_some(key)))
         });
-        let (last, key) = opened
+        let (last, known, key) = opened
             .ok_or_else(|| no_such_database(stream))?
             .map_err(|error: Error| error.in_database(stream.database))?;
         Ok(Publisher {
@@ -174,6 +177,7 @@ impl<'d, 'c> Publisher<'d, 'c> {
             key,
             database,
             last,
+            known,
             events,
             retention,
         })
@@ -214,7 +218,9 @@ impl<'d, 'c> Publisher<'d, 'c> {
             let id_text = keys::string(id.text().as_bytes());
             writes.replicate(c"XADD", &self.name, std::iter::once(&id_text).chain(args));
             writes.changed(&self.name, Class::Stream, c"xadd", named);
-            last_ids::set(database, &self.name, id);
+            if !self.known.as_ref().is_some_and(|known| known.set(id)) {
+                last_ids::set(database, &self.name, id);
+            }
             if self.events == 0 {
                 self.retention.trim(key, &self.name, writes, now_ms);
             }
