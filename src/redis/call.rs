@@ -1,6 +1,7 @@
 //! Native commands run by the module, and views of their replies that copy nothing.
 
 use super::api::api;
+use super::others;
 use dirty_streams_core::error::Error;
 use redis_module::{Context, RedisString, raw};
 use std::ffi::{CStr, c_char, c_int};
@@ -35,6 +36,8 @@ fn call(
     args: &[&RedisString],
 ) -> Result<Reply, Error> {
     let argv: Vec<*mut raw::RedisModuleString> = args.iter().map(|arg| arg.inner).collect();
+    // By command filters, and by what the command does.
+    others::may_run();
     // SAFETY: format `v` takes a pointer and a length; the strings live throughout the call.
     let raw = unsafe {
         api!(RedisModule_Call(
@@ -185,6 +188,7 @@ pub fn has_user(ctx: &Context) -> bool {
     // The server looks for the user before it looks for the command; one that exists would be checked
     // against the user's rights, counted, and seen in ACL LOG.
     const NO_COMMAND: &CStr = c"NO-SUCH-COMMAND";
+    others::may_run();
     // SAFETY: as in `call`; `C` answers ENOTSUP where there is no user.
     unsafe {
         let (command, none) = (

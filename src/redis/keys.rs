@@ -1,6 +1,7 @@
 //! Open keys, and the logical database a context is in.
 
 use super::api::api;
+use super::others;
 use super::recurring::Recurring;
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::{Context, RedisString, raw};
@@ -30,6 +31,14 @@ pub enum Type {
 }
 
 impl<'c> Key<'c> {
+    /// No key, which is as one that is missing.
+    pub fn closed() -> Self {
+        Key {
+            raw: null_mut(),
+            ctx: PhantomData,
+        }
+    }
+
     pub fn read(ctx: &'c Context, name: &RedisString) -> Self {
         Self::open(ctx, name, raw::REDISMODULE_READ)
     }
@@ -52,10 +61,34 @@ impl<'c> Key<'c> {
     fn open(ctx: &'c Context, name: &RedisString, mode: u32) -> Self {
         // SAFETY: the context and the name live throughout the call, which retains the name.
         let key = unsafe { api!(RedisModule_OpenKey(ctx.ctx, name.inner, mode as c_int)) };
-        Key {
+        let key = Key {
             raw: key.cast(),
             ctx: PhantomData,
+        };
+        if key.is_missing() {
+            // It may have just expired. And whoever writes to it makes it, which the server tells of.
+            others::may_run();
         }
+        key
+    }
+
+    /// Runs something while the key is closed, and opens it again for writing. It may be missing then.
+    pub fn closed_while<T>(
+        &mut self,
+        ctx: &'c Context,
+        name: &RedisString,
+        run: impl FnOnce() -> T,
+    ) -> T {
+        self.close();
+        let result = run();
+        *self = Self::write(ctx, name);
+        result
+    }
+
+    fn close(&mut self) {
+        let raw = std::mem::replace(&mut self.raw, null_mut());
+        // SAFETY: opened once, closed once; null is allowed, and stands for a missing key from now on.
+        unsafe { api!(RedisModule_CloseKey(raw)) }
     }
 
     /// Null for a missing key that was opened for reading; the API takes that everywhere it is used.
@@ -97,6 +130,7 @@ impl<'c> Key<'c> {
         if self.is_missing() {
             return false;
         }
+        others::may_run();
         // SAFETY: an open key that holds something; the server refuses one that is not open for writing.
         unsafe { api!(RedisModule_DeleteKey(self.raw)) == raw::REDISMODULE_OK as c_int }
     }
@@ -126,8 +160,7 @@ impl<'c> Key<'c> {
 
 impl Drop for Key<'_> {
     fn drop(&mut self) {
-        // SAFETY: opened once, closed once; null is allowed.
-        unsafe { api!(RedisModule_CloseKey(self.raw)) }
+        self.close();
     }
 }
 

@@ -2,7 +2,7 @@
 //! wait for it.
 
 use super::api::api;
-use super::guard;
+use super::{guard, others};
 use redis_module::{Context, RedisString, raw};
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -72,6 +72,7 @@ impl Drop for Ours {
 /// Sends a keyspace event. Our own listener recognises it.
 pub fn notify(ctx: &Context, class: Class, event: &CStr, key: &RedisString) {
     let _before = Ours(OURS.swap(key.inner.addr(), Relaxed));
+    others::may_run();
     // SAFETY: a live context, a name that ends with a NUL, and a live key name.
     unsafe {
         api!(RedisModule_NotifyKeyspaceEvent(
@@ -110,6 +111,7 @@ extern "C" fn on_change<L: KeyspaceListener>(
     _event: *const c_char,
     key: *mut raw::RedisModuleString,
 ) -> c_int {
+    others::may_run();
     let _ = guard::catch("a keyspace event", || {
         let is_ours = OURS.load(Relaxed) == key.addr();
         L::on_change(RedisString::string_as_slice(key), is_ours);

@@ -21,6 +21,7 @@ pub mod latency;
 pub mod load;
 pub mod log;
 pub mod options;
+pub mod others;
 pub mod random;
 mod recurring;
 pub mod reply;

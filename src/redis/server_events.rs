@@ -1,7 +1,7 @@
 //! Events of the server itself.
 
 use super::api::api;
-use super::guard;
+use super::{guard, others};
 use redis_module::{Context, RedisString, raw};
 use std::ffi::{c_int, c_void};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -117,6 +117,7 @@ unsafe extern "C" fn on_removal<L: RemovalListener>(
     _subevent: u64,
     data: *mut c_void,
 ) {
+    others::may_run();
     let _ = guard::catch("a removed key", || {
         // SAFETY: of this event, the server passes such a structure and the name of an open key.
         let name = unsafe {

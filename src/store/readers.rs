@@ -180,7 +180,7 @@ impl Drop for Acted<'_> {
     }
 }
 
-/// As `act`, for a command that has more to write before the change is told.
+/// As `act`, for a command that has more to write before the change is told. The source is not open yet.
 pub fn begin<'c, R, G: Giver>(
     mut source: Source<'c, G>,
     reader: &[u8],
@@ -189,8 +189,9 @@ pub fn begin<'c, R, G: Giver>(
 ) -> Result<(Done<R, G>, Acted<'c>), Error> {
     let name = key_of(source.stream);
     let found = find(ctx, source.stream, &name)?;
+    source.open()?;
     if found.is_none() || source.is_missing() {
-        cluster::check_missing(ctx, source.stream, &name)?;
+        source.elsewhere(|source| cluster::check_missing(ctx, source.stream, &name))?;
     }
     let is_new = found.is_none();
     let value = found.unwrap_or_else(|| Arc::new(ReadersValue::new(Readers::new())));

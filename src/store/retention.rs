@@ -35,17 +35,17 @@ impl<'d> Retention<'d> {
         }
     }
 
-    /// Whether `check_room` may ask the readers.
+    /// Whether the readers may be asked, for which the stream is closed.
     pub fn may_ask(&self) -> bool {
         let max_len = self.stream.max_len.as_ref();
-        max_len.is_some_and(|max_len| max_len.on_full == OnFull::Refuse)
+        max_len.is_some_and(|max_len| max_len.on_full != OnFull::Trim)
     }
 
     /// REFUSE: whether there is room for `events` more, the last of them with this id.
-    pub fn check_room(
+    pub fn check_room<'c>(
         &mut self,
-        ctx: &Context,
-        key: &Key,
+        ctx: &'c Context,
+        key: &mut Key<'c>,
         name: &RedisString,
         events: usize,
         last: EventId,
@@ -79,18 +79,28 @@ impl<'d> Retention<'d> {
         };
         match has_room {
             true => Ok(()),
-            false => Err(Error::Full {
-                stream: Quoted::new(&self.stream.key),
-                database: None,
-                events,
-                count: limit,
-                behind: readers::furthest_behind(ctx, name, first(key).unwrap_or_default())?,
-            }),
+            false => {
+                let first = first(key).unwrap_or_default();
+                let ask = || readers::furthest_behind(ctx, name, first);
+                Err(Error::Full {
+                    stream: Quoted::new(&self.stream.key),
+                    database: None,
+                    events,
+                    count: limit,
+                    behind: key.closed_while(ctx, name, ask)?,
+                })
+            }
         }
     }
 
     /// Trims what has become too old or too many.
-    pub fn trim(&mut self, key: &mut Key, name: &RedisString, writes: &mut Writes, now_ms: u64) {
+    pub fn trim<'c>(
+        &mut self,
+        key: &mut Key<'c>,
+        name: &RedisString,
+        writes: &mut Writes<'c>,
+        now_ms: u64,
+    ) {
         let trimmed = self
             .trim_old(key, name, writes, now_ms)
             .and_then(|()| self.trim_excess(key, name, writes));
@@ -103,11 +113,11 @@ impl<'d> Retention<'d> {
         }
     }
 
-    fn trim_old(
+    fn trim_old<'c>(
         &mut self,
-        key: &mut Key,
+        key: &mut Key<'c>,
         name: &RedisString,
-        writes: &mut Writes,
+        writes: &mut Writes<'c>,
         now_ms: u64,
     ) -> Result<(), Error> {
         let Some(max_age_ms) = self.stream.max_age_ms else {
@@ -129,11 +139,11 @@ impl<'d> Retention<'d> {
         })
     }
 
-    fn trim_excess(
+    fn trim_excess<'c>(
         &mut self,
-        key: &mut Key,
+        key: &mut Key<'c>,
         name: &RedisString,
-        writes: &mut Writes,
+        writes: &mut Writes<'c>,
     ) -> Result<(), Error> {
         let Some(MaxLen {
             count: limit,
@@ -179,13 +189,21 @@ impl<'d> Retention<'d> {
         Ok(())
     }
 
-    fn floor(&mut self, ctx: &Context, key: &Key, name: &RedisString) -> Result<Floor, Error> {
+    fn floor<'c>(
+        &mut self,
+        ctx: &'c Context,
+        key: &mut Key<'c>,
+        name: &RedisString,
+    ) -> Result<Floor, Error> {
         if let Some(known) = self.floor {
             return Ok(known);
         }
         let keeps = |max_len: MaxLen| max_len.on_full != OnFull::Trim;
         let floor = match self.stream.max_len.is_some_and(keeps) {
-            true => readers::floor(ctx, name, first(key).unwrap_or_default())?,
+            true => {
+                let first = first(key).unwrap_or_default();
+                key.closed_while(ctx, name, || readers::floor(ctx, name, first))?
+            }
             false => None,
         };
         self.floor = Some(floor);

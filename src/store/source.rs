@@ -55,6 +55,16 @@ pub struct Source<'c, G> {
     error: Option<Error>,
 }
 
+/// The fields and values by turns of an entry, as it was before it died; `None` if it is gone.
+fn own_words(ctx: &Context, key: &mut Key, id: EventId) -> Option<Vec<RedisString>> {
+    let mut entries = key.entries(Some(id), Some(id), false);
+    entries.next_id()?;
+    let fields = LazyFields::of(&mut entries);
+    let (own, _) = dead::split(fields.fields());
+    let words = own.iter().flat_map(|(field, value)| [field, value]);
+    Some(words.map(|word| word.safe_clone(ctx)).collect())
+}
+
 /// The dead stream of the reader that a command names.
 struct Dead {
     name: Vec<u8>,
@@ -70,19 +80,12 @@ pub fn check(ctx: &Context, stream: &RedisString) -> Result<(), Error> {
 }
 
 impl<'c, G: Giver> Source<'c, G> {
-    /// A stream that need not exist. A key that holds something else is refused.
-    pub fn open(
-        ctx: &'c Context,
-        stream: &'c RedisString,
-        may: May<'c>,
-        giver: G,
-    ) -> Result<Self, Error> {
-        let key = Key::read(ctx, stream);
-        key.holds(stream, Type::Stream, "a stream")?;
-        Ok(Source {
+    /// A stream that need not exist. Nothing is known of it until [`Self::open`].
+    pub fn new(ctx: &'c Context, stream: &'c RedisString, may: May<'c>, giver: G) -> Self {
+        Source {
             ctx,
             stream,
-            key,
+            key: Key::closed(),
             dead: Dead {
                 name: dead::default_key(stream),
                 is_named: false,
@@ -93,7 +96,16 @@ impl<'c, G: Giver> Source<'c, G> {
             giver,
             is_woken: false,
             error: None,
-        })
+        }
+    }
+
+    /// Opens the stream; a key that holds something else is refused. No other key may be opened from now on, but by
+    /// methods of this.
+    pub fn open(&mut self) -> Result<(), Error> {
+        self.key = Key::read(self.ctx, self.stream);
+        self.key
+            .holds(self.stream, Type::Stream, "a stream")
+            .map(drop)
     }
 
     pub fn is_missing(&self) -> bool {
@@ -129,14 +141,14 @@ impl<'c, G: Giver> Source<'c, G> {
             (self.may)(Access::Write, name)?;
         }
         cluster::check_key(self.ctx, self.stream, name)?;
-        let key_name = keys::string(name);
-        let is_there = Key::read(self.ctx, &key_name).holds(name, Type::Stream, "a stream")?;
-        let takes = match is_there {
-            true => self.check_ids(&key_name),
-            false => cluster::check_missing(self.ctx, self.stream, &key_name),
-        };
-        self.reopen();
-        takes
+        let name = keys::string(name);
+        self.elsewhere(|source| {
+            let is_there = Key::read(source.ctx, &name).holds(&name, Type::Stream, "a stream")?;
+            match is_there {
+                true => source.check_ids(&name),
+                false => cluster::check_missing(source.ctx, source.stream, &name),
+            }
+        })
     }
 
     /// Refuses while the dead stream may be on another node.
@@ -145,12 +157,13 @@ impl<'c, G: Giver> Source<'c, G> {
             return Ok(());
         }
         let name = keys::string(&self.dead.name);
-        let is_here = !Key::read(self.ctx, &name).is_missing();
-        self.reopen();
-        match is_here {
-            true => Ok(()),
-            false => cluster::check_missing(self.ctx, self.stream, &name),
-        }
+        self.elsewhere(|source| {
+            let is_here = !Key::read(source.ctx, &name).is_missing();
+            match is_here {
+                true => Ok(()),
+                false => cluster::check_missing(source.ctx, source.stream, &name),
+            }
+        })
     }
 
     /// A stream whose last id is the greatest one takes no entry.
@@ -162,9 +175,13 @@ impl<'c, G: Giver> Source<'c, G> {
         }
     }
 
-    /// To open another key may expire that, and another module may answer by deleting this one.
-    fn reopen(&mut self) {
+    /// Runs something that may let other modules run, as opening another key does, while the stream is closed: they may
+    /// delete it.
+    pub fn elsewhere<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+        self.key = Key::closed();
+        let result = run(self);
         self.key = Key::read(self.ctx, self.stream);
+        result
     }
 
     fn show(
@@ -256,17 +273,21 @@ impl<'c, G: Giver> Source<'c, G> {
         }
     }
 
-    fn append(&self, name: &RedisString, key: &mut Key, words: &[RedisString]) -> Option<EventId> {
+    /// Appends an entry to the dead stream.
+    fn append(&self, name: &RedisString, words: &[RedisString]) -> Option<EventId> {
         let database = keys::current_database(self.ctx);
-        let mut add = |last: EventId| {
+        let add = || {
+            // An id that is known of an expired stream is gone once that is opened.
+            drop(Key::write(self.ctx, name));
+            let last = last_ids::get(self.ctx, database, name).ok()?;
             let id = last.following(clock::now_ms())?;
+            let mut key = Key::write(self.ctx, name);
             key.append(id, words).then_some(id)
         };
-        let last = || last_ids::get(self.ctx, database, name).ok();
-        let id = add(last()?).or_else(|| {
+        let id = add().or_else(|| {
             // Another module has added entries without telling anybody.
             last_ids::forget(database, name);
-            add(last()?)
+            add()
         })?;
         last_ids::set(database, name, id);
         Some(id)
@@ -280,7 +301,7 @@ impl<G: Giver> Stream for Source<'_, G> {
 
     fn info(&mut self) -> Result<StreamInfo, Refusal> {
         let number = |n: i64| u64::try_from(n).unwrap_or(0);
-        let state = stream_state::state(self.ctx, self.stream);
+        let state = self.elsewhere(|source| stream_state::state(source.ctx, source.stream));
         let info = state.map(|state| {
             state.map_or_else(StreamInfo::default, |state| StreamInfo {
                 last: state.last,
@@ -316,33 +337,31 @@ impl<G: Giver> Stream for Source<'_, G> {
             }
             Place::Dead { dead, .. } => {
                 let name = keys::string(&self.dead.name);
-                let mut key = Key::read(self.ctx, &name);
-                let found = Self::show(&mut key, &mut self.giver, Some(dead), Some(dead), visit);
-                drop(key);
-                self.reopen();
-                found
+                self.elsewhere(|source| {
+                    let mut key = Key::read(source.ctx, &name);
+                    Self::show(&mut key, &mut source.giver, Some(dead), Some(dead), visit)
+                })
             }
         }
     }
 
     fn scan_dead(&mut self, visit: &mut dyn FnMut(&dyn DeadEntry) -> bool) {
         let name = keys::string(&self.dead.name);
-        let mut key = Key::read(self.ctx, &name);
-        let mut entries = key.entries(None, None, false);
-        while let Some(id) = entries.next_id() {
-            let fields = LazyFields::of(&mut entries);
-            let shown = Shown::new(id, &fields);
-            let entry = OfDead {
-                shown: &shown,
-                stream: self.stream,
-            };
-            if !visit(&entry) {
-                break;
+        self.elsewhere(|source| {
+            let mut key = Key::read(source.ctx, &name);
+            let mut entries = key.entries(None, None, false);
+            while let Some(id) = entries.next_id() {
+                let fields = LazyFields::of(&mut entries);
+                let shown = Shown::new(id, &fields);
+                let entry = OfDead {
+                    shown: &shown,
+                    stream: source.stream,
+                };
+                if !visit(&entry) {
+                    break;
+                }
             }
-        }
-        drop(entries);
-        drop(key);
-        self.reopen();
+        });
     }
 
     fn may_change_dead(&mut self) -> bool {
@@ -357,26 +376,17 @@ impl<G: Giver> Stream for Source<'_, G> {
 
     fn bury(&mut self, place: Place, death: &Death) -> Burial {
         let name = keys::string(&self.dead.name);
-        let mut dead_key = Key::write(self.ctx, &name);
-        self.reopen();
-        let mut words = Vec::new();
-        {
-            let (key, id) = match place {
-                Place::Stream(id) => (&mut self.key, id),
-                Place::Dead { dead, .. } => (&mut dead_key, dead),
-            };
-            let mut entries = key.entries(Some(id), Some(id), false);
-            if entries.next_id().is_none() {
-                return Burial::Gone;
-            }
-            let fields = LazyFields::of(&mut entries);
-            let (own, _) = dead::split(fields.fields());
-            for (field, value) in own {
-                words.extend([field.safe_clone(self.ctx), value.safe_clone(self.ctx)]);
-            }
-        }
+        let own = match place {
+            Place::Stream(id) => own_words(self.ctx, &mut self.key, id),
+            Place::Dead { dead, .. } => self
+                .elsewhere(|source| own_words(source.ctx, &mut Key::read(source.ctx, &name), dead)),
+        };
+        let Some(mut words) = own else {
+            return Burial::Gone;
+        };
         words.extend(dead::added(self.stream, death));
-        let Some(id) = self.append(&name, &mut dead_key, &words) else {
+        let added = self.elsewhere(|source| source.append(&name, &words));
+        let Some(id) = added else {
             log::warning(&format!(
                 "the event {} is not dead yet, since the stream {} took no entry",
                 death.id,
@@ -402,27 +412,25 @@ impl<G: Giver> Stream for Source<'_, G> {
         count: u32,
         wanted: &Wanted,
     ) -> Option<Snapshots> {
-        let read = self.read_page(declaration, place, count, wanted);
-        self.reopen();
+        let read = self.elsewhere(|source| source.read_page(declaration, place, count, wanted));
         read.map_err(|error| self.error = Some(error)).ok()
     }
 
     fn unbury(&mut self, dead: EventId) {
         let name = keys::string(&self.dead.name);
         let id = keys::string(dead.text().as_bytes());
-        match self.is_woken {
-            true => self.delete_dead(&name, dead, &id),
+        self.elsewhere(|source| match source.is_woken {
+            true => source.delete_dead(&name, dead, &id),
             false => {
-                if let Err(error) = call::effect(self.ctx, c"XDEL", &[&name, &id]) {
-                    let stream = Quoted::new(&self.dead.name);
+                if let Err(error) = call::effect(source.ctx, c"XDEL", &[&name, &id]) {
+                    let stream = Quoted::new(&source.dead.name);
                     log::warning(&format!(
                         "{} was not deleted from {stream}: {error}",
                         dead.text()
                     ));
                 }
             }
-        }
-        self.reopen();
+        });
     }
 }
 

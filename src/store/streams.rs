@@ -1,11 +1,11 @@
 //! Streams: looked at before anything is written, then appended to and trimmed.
 
-use super::stream_state;
 use super::last_ids::{self, Known};
+use super::stream_state;
 use super::{cluster, retention::Retention, writes::Writes};
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
-use crate::redis::{call, log};
+use crate::redis::{call, log, others};
 use dirty_streams_core::encoding::event::Entry;
 use dirty_streams_core::entity::declaration::Stream;
 use dirty_streams_core::entity::event_id::EventId;
@@ -114,8 +114,7 @@ pub struct After {
 
 /// A stream that is about to get events, found fit to take them.
 ///
-/// Its key is opened again for each write, unless it may stay open: opening others may expire them, and another module
-/// may answer that by deleting this one.
+/// Its key is opened again for each write, unless it stays open: while nobody else can have touched it.
 pub struct Publisher<'d, 'c> {
     stream: &'d Stream,
     name: RedisString,
@@ -132,26 +131,28 @@ pub struct Publisher<'d, 'c> {
 }
 
 impl<'d, 'c> Publisher<'d, 'c> {
-    /// Looks whether the stream can take this many events; changes nothing. It may stay open if nothing else is opened
-    /// or changed before its events are appended.
+    /// Looks whether the stream can take this many events; changes nothing. With `since` it stays open if no other module
+    /// has run since then. So do not open, until its events are appended, what was not there at that time.
     pub fn prepare(
         ctx: &'c Context,
         declared_at: &RedisString,
         stream: &'d Stream,
         now_ms: u64,
         events: usize,
-        may_stay_open: bool,
+        since: Option<others::Since>,
     ) -> Result<Self, Error> {
         let name = keys::name(&stream.key);
         let database = stream.database_from(keys::current_database(ctx));
         let mut retention = Retention::new(stream);
         let opened = keys::with_database(ctx, stream.database, || {
-            let key = Key::write(ctx, &name); // so that it expires now, if it must, and not later
+            let mut key = Key::write(ctx, &name); // so that it expires now, if it must, and not later
             let is_there = key.holds(&stream.key, Type::Stream, "a stream")?;
             let known = last_ids::known(database, &name).filter(|_| is_there);
             let last = match known.as_ref().and_then(Known::id) {
                 Some(last) => last,
-                None if is_there => last_ids::get(ctx, database, &name)?,
+                None if is_there => {
+                    key.closed_while(ctx, &name, || last_ids::get(ctx, database, &name))?
+                }
                 None => {
                     cluster::check_missing(ctx, declared_at, &name)?;
                     EventId::default()
@@ -163,9 +164,9 @@ impl<'d, 'c> Publisher<'d, 'c> {
                 let next = id.following(now_ms);
                 id = next.ok_or_else(|| Error::IdsExhausted(Quoted::new(&stream.key)))?;
             }
-            retention.check_room(ctx, &key, &name, events, id)?;
-            // Only the server has looked at it so far: nobody was asked or told anything.
-            let stays_open = may_stay_open && known.is_some() && !retention.may_ask();
+            retention.check_room(ctx, &mut key, &name, events, id)?;
+            let is_quiet = since.is_some_and(others::Since::is_quiet);
+            let stays_open = is_quiet && !retention.may_ask();
             Ok((last, known, stays_open.then_some(key)))
         });
         let (last, known, key) = opened
@@ -181,6 +182,11 @@ impl<'d, 'c> Publisher<'d, 'c> {
             events,
             retention,
         })
+    }
+
+    /// To be called before anything that may let other modules run.
+    pub fn close(&mut self) {
+        self.key = None;
     }
 
     /// The stream's key.
@@ -206,14 +212,16 @@ impl<'d, 'c> Publisher<'d, 'c> {
                 Some(key) => key,
                 None => reopened.insert(Key::write(ctx, &self.name)),
             };
-            let mut add = |last: EventId| {
+            let add = |key: &mut Key, last: EventId| {
                 let id = last.following(now_ms)?;
                 key.append(id, args).then_some(id)
             };
-            let id = add(self.last).or_else(|| {
+            let id = add(key, self.last).or_else(|| {
                 // Another module has added entries without telling anybody.
                 last_ids::forget(database, &self.name);
-                add(last_ids::get(ctx, database, &self.name).ok()?)
+                let ask = || last_ids::get(ctx, database, &self.name);
+                let last = key.closed_while(ctx, &self.name, ask).ok()?;
+                add(key, last)
             })?;
             let id_text = keys::string(id.text().as_bytes());
             writes.replicate(c"XADD", &self.name, std::iter::once(&id_text).chain(args));

@@ -98,6 +98,20 @@ pub enum Write<'a> {
     },
 }
 
+impl Write<'_> {
+    /// Whether only fields change, of a snapshot that is there.
+    pub fn is_of_fields(&self) -> bool {
+        match self {
+            Write::Delete | Write::Bury { .. } => false,
+            Write::Change {
+                replaces_tombstone,
+                persist,
+                ..
+            } => !replaces_tombstone && !persist,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

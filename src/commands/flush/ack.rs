@@ -51,7 +51,7 @@ fn begin<'s>(
     stream: &'s RedisString,
     may: May<'s>,
 ) -> Result<(Acted<'s>, (Wake, Option<u64>)), Error> {
-    let source = Source::open(call.ctx, stream, may, ())?;
+    let source = Source::new(call.ctx, stream, may, ());
     let (done, acted) = readers::begin(source, ack.group, call.ctx, |readers, now_ms, source| {
         readers.ack_all(ack.group, ack.consumer, &ack.ids, now_ms, source)
     })?;

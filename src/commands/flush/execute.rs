@@ -3,8 +3,8 @@
 use super::ack;
 use crate::redis::clock;
 use crate::redis::commands::Arguments;
-use crate::redis::keys;
 use crate::redis::reply::Reply;
+use crate::redis::{keys, others};
 use crate::server::command::{Call, Command};
 use crate::server::rights::Rights;
 use crate::server::{config, stats};
@@ -37,6 +37,8 @@ pub fn execute<'c, C: Command>(
 ) -> Result<(Writes<'c>, Vec<Vec<Outcome>>), Error> {
     let ctx = call.ctx;
     let origin = origin(call);
+    // To acknowledge opens other keys before the streams are written.
+    let since = ack.is_none().then(others::Since::now);
     let mut snapshots = SnapshotReader::new(ctx, &call.key, declaration);
     let plan = plan(
         declaration,
@@ -45,7 +47,7 @@ pub fn execute<'c, C: Command>(
         flushes,
         &mut snapshots,
     )?;
-    let publishers = prepare::<C>(call, declaration, &plan, origin, ack.is_some())?;
+    let publishers = prepare::<C>(call, declaration, &plan, origin, since)?;
     let keys = snapshots.into_keys();
     let (writes, outcomes) = ack::with(call, ack, || {
         apply(call, declaration, plan, keys, publishers, origin.now_ms)
@@ -69,7 +71,7 @@ pub fn dry_run<C: Command>(
         flushes,
         &mut snapshots,
     )?;
-    prepare::<C>(call, declaration, &plan, origin, false)?;
+    prepare::<C>(call, declaration, &plan, origin, None)?;
     let outcome = |step: Step| {
         let streams = step.publications.iter();
         let streams = streams.filter_map(|p| declaration.streams.get(p.stream));
@@ -97,7 +99,7 @@ fn prepare<'d, 'c, C: Command>(
     declaration: &'d Declaration,
     plan: &Plan,
     origin: Origin,
-    acknowledges: bool,
+    since: Option<others::Since>,
 ) -> Result<Vec<Option<Publisher<'d, 'c>>>, Error> {
     // How many events each is to take.
     let mut loads = vec![0usize; declaration.streams.len()];
@@ -106,8 +108,8 @@ fn prepare<'d, 'c, C: Command>(
             *load = load.saturating_add(1);
         }
     }
-    // Then the next thing that happens to any key is that the one stream gets its events.
-    let is_alone = declaration.streams.len() == 1 && declaration.stateless && !acknowledges;
+    // One of several could stay open while another is opened, which may have expired.
+    let since = since.filter(|_| declaration.streams.len() == 1);
     let streams = declaration.streams.iter().zip(loads);
     streams
         .map(|(stream, events)| match events {
@@ -118,14 +120,8 @@ fn prepare<'d, 'c, C: Command>(
                     let rights = Rights::of(call);
                     rights.check_database(C::NAME, &call.key, database, &stream.key)?;
                 }
-                let publisher = Publisher::prepare(
-                    call.ctx,
-                    &call.key,
-                    stream,
-                    origin.now_ms,
-                    events,
-                    is_alone,
-                )?;
+                let publisher =
+                    Publisher::prepare(call.ctx, &call.key, stream, origin.now_ms, events, since)?;
                 Ok(Some(publisher))
             }
         })
@@ -151,6 +147,10 @@ fn apply<'c, 'd>(
         let key = snapshot_keys.take(step.id);
         arguments.pass(step.id);
         if let Some(write) = &step.write {
+            if !write.is_of_fields() {
+                // A key that is made or deleted lets other modules run.
+                publishers.iter_mut().flatten().for_each(Publisher::close);
+            }
             // An entity that comes again was loaded once.
             let key = key.unwrap_or_else(|| keys::string(&declaration.snapshot_key(step.id)));
             snapshots::write(&mut writes, &key, write, &mut arguments, now_ms);

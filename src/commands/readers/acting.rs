@@ -5,7 +5,7 @@ use crate::server::command::{Call, Caller};
 use crate::server::rights::Rights;
 use crate::server::waiting;
 use crate::store::readers;
-use crate::store::source::{Giver, Source};
+use crate::store::source::{self, Giver, Source};
 use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use dirty_streams_core::reading::{Kind, Outcome, Readers, Refusal};
@@ -27,7 +27,7 @@ pub fn act_and_give<R, G: Giver>(
     run: impl FnOnce(&mut Readers, u64, &mut Source<'_, G>) -> Result<Outcome<R>, Refusal>,
 ) -> Result<(Outcome<R>, G), Error> {
     let may = |access, key: &[u8]| Rights::of(call).check_named(call, access, key);
-    let mut source = Source::open(call.ctx, &call.key, &may, giver)?;
+    let mut source = Source::new(call.ctx, &call.key, &may, giver);
     source.set_woken(matches!(call.caller, Caller::Waiting(_)));
     let done = readers::act(source, reader, call.ctx, run)?;
     waiting::wake(
@@ -43,7 +43,8 @@ pub fn act_and_give<R, G: Giver>(
 /// Refuses declarations whose snapshots cannot begin what the call's stream goes on with.
 pub fn check_snapshots(call: &Call, keys: &[&[u8]]) -> Result<(), Error> {
     let may = |access, key: &[u8]| Rights::of(call).check_named(call, access, key);
-    let source = Source::open(call.ctx, &call.key, &may, ())?;
+    source::check(call.ctx, &call.key)?;
+    let source = Source::new(call.ctx, &call.key, &may, ());
     let mut keys = keys.iter();
     keys.try_for_each(|key| source.check_snapshots(&keys::string(key)).map(drop))
 }
@@ -73,10 +74,12 @@ pub fn look<R>(
     run: impl FnOnce(&mut Readers, u64, &mut Source<'_, ()>) -> Result<R, Refusal>,
 ) -> Result<R, Error> {
     let may = |_, _: &[u8]| Ok(());
-    let mut source = Source::open(call.ctx, &call.key, &may, ())?;
+    let mut source = Source::new(call.ctx, &call.key, &may, ());
     let found = readers::look(call.ctx, &call.key, |readers, now_ms| {
-        run(readers, now_ms, &mut source)
+        source.open()?;
+        Ok(run(readers, now_ms, &mut source))
     })?;
+    let found = found.transpose()?;
     let found = found.unwrap_or_else(|| Err(Refusal::NoReader(kind, reader.to_vec())));
     found.map_err(|refusal| source.refused(refusal))
 }

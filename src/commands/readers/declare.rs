@@ -127,7 +127,8 @@ impl Command for Reader {
         let request = Request::parse(Args::new(call.args), &config::limits())?;
         if let Some(dead) = &request.settings.dead {
             let may = |access, key: &[u8]| Rights::of(call).check_named(call, access, key);
-            let mut source = Source::open(call.ctx, &call.key, &may, ())?;
+            let mut source = Source::new(call.ctx, &call.key, &may, ());
+            source.open()?;
             source.set_dead(Some(dead));
             source.check_dead()?;
         }

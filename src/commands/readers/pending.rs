@@ -56,7 +56,8 @@ impl Command for Pending {
             order: &settings.order,
             key: None,
         };
-        let mut source = Source::open(call.ctx, &call.key, &may, giver)?;
+        let mut source = Source::new(call.ctx, &call.key, &may, giver);
+        source.open()?;
         source.set_dead(settings.dead.as_deref());
         let reply = call.reply();
         reply.array(listed.len());

@@ -86,9 +86,10 @@ fn read<G: Giver>(
 ) -> Result<(Followed, Option<u64>, G), Error> {
     // It writes to no dead stream.
     let may = |_, _: &[u8]| Ok(());
-    let mut source = Source::open(call.ctx, &call.key, &may, giver)?;
+    let mut source = Source::new(call.ctx, &call.key, &may, giver);
+    source.open()?;
     if source.is_missing() {
-        cluster::check_missing(call.ctx, &call.key, &call.key)?;
+        source.elsewhere(|_| cluster::check_missing(call.ctx, &call.key, &call.key))?;
     }
     let read = reading::Read {
         from,

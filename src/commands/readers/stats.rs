@@ -39,13 +39,15 @@ impl Command for Stats {
         let stream = &call.key;
         let content = Content::of(call.ctx, stream)?;
         let max_queued = config::reading_limits().max_queued;
-        let mut source = Source::open(call.ctx, stream, &|_, _| Ok(()), ())?;
+        let mut source = Source::new(call.ctx, stream, &|_, _| Ok(()), ());
         let (own, is_other) = match readers::look(call.ctx, stream, |readers, now_ms| {
+            source.open()?;
             let is_other = readers.begin_again(now_ms, &mut source);
-            (readers.stats(max_queued, now_ms), is_other)
+            Ok((readers.stats(max_queued, now_ms), is_other))
         }) {
             Ok(None) => (Vec::new(), false),
-            Ok(Some((own, is_other))) => {
+            Ok(Some(looked)) => {
+                let (own, is_other) = looked?;
                 let is_other = is_other.map_err(|refusal| source.refused(refusal))?;
                 (own, is_other)
             }
