@@ -14,8 +14,9 @@ use std::ptr::null_mut;
 ///
 /// Opening an expired key deletes it, so look at nothing that was cached of a key before it is open.
 ///
-/// One thing the compiler cannot see: the server keeps an open key's value by its address. So while a key is open, do
-/// not run a command that deletes or replaces that very key, and do not open it a second time to change it.
+/// One thing the compiler cannot see: the server keeps an open key's value by its address, and looks at it also to close
+/// the key. So while a key is open, do not run a command that deletes or replaces that very key, or gives it a time to
+/// live, do not open it a second time to change it, and let no other module run ([`others`]), which may do so.
 pub struct Key<'c> {
     raw: *mut raw::RedisModuleKey,
     ctx: PhantomData<&'c Context>,

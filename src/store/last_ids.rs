@@ -86,15 +86,15 @@ fn lock() -> MutexGuard<'static, LastIds> {
     LAST_IDS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The last id of a stream, if it is known. With the stream's key open, as for `get`.
+/// The last id of a stream, if it is known. Open the stream's key before, as for `get`.
 pub fn known(database: c_int, stream: &[u8]) -> Option<Known> {
     let cache = lock();
     let streams = cache.by_database.get(&database)?;
     streams.get(stream).cloned()
 }
 
-/// The last id of a stream of this database, which must be selected; 0-0 for one that does not exist. Call it
-/// with the stream's key open: an expired one is gone then, and its id with it.
+/// The last id of a stream of this database, which must be selected; 0-0 for one that does not exist. Open
+/// the stream's key before: an expired one is gone then, and its id with it. And close it: the server is asked.
 ///
 /// The caller says which database it is: within MULTI Valkey 9.1 does not tell, once another was selected.
 pub fn get(ctx: &Context, database: c_int, stream: &RedisString) -> Result<EventId, Error> {

@@ -16,8 +16,8 @@ use redis_module::{Context, RedisString};
 /// it is done once for a hundred events. That is what a node holds, if nobody has set it otherwise.
 const APPROXIMATELY: u64 = 100;
 
-/// The retention of a stream that is about to get events. Its key is open in all that follows, and its
-/// database selected.
+/// The retention of a stream that is about to get events. Its key is open in all that follows, except while its readers
+/// are asked, and its database selected.
 pub struct Retention<'d> {
     stream: &'d Stream,
     /// Set once it was asked for. The events that a command adds do not move it.
@@ -153,7 +153,7 @@ impl<'d> Retention<'d> {
         else {
             return Ok(());
         };
-        let before = length(key);
+        let mut before = length(key);
         let excess = before.saturating_sub(limit);
         if excess == 0 {
             return Ok(());
@@ -171,6 +171,8 @@ impl<'d> Retention<'d> {
                 (OnFull::Keep | OnFull::Refuse, true) if excess < APPROXIMATELY => {}
                 (OnFull::Keep | OnFull::Refuse, _) => {
                     let floor = self.floor(ctx, key, name)?;
+                    before = length(key); // as another module may have left it
+                    let excess = before.saturating_sub(limit);
                     let gone = acknowledged(key, floor, excess);
                     debug_assert!(gone <= excess, "no more is counted");
                     if gone > 0 {

@@ -69,6 +69,9 @@ impl<'c> SnapshotReader<'c> {
                 false => Owner::Once,
             }));
         }
+        if !overlap::has_separator(id) {
+            return Ok(name);
+        }
         let owners = overlap::owners(&declaration.prefix, &name);
         let owners = owners.map_err(|too_many| Error::TooManySeparators {
             id: Quoted::new(id),

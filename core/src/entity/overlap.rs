@@ -63,6 +63,15 @@ pub fn is_of_stream(declaration: &Declaration, stream: &Stream, key: &[u8]) -> b
     OF_READERS.iter().any(|of| is_at_or_below(rest, of))
 }
 
+/// Whether an id leads to a key that something else could have: that takes a separator.
+pub fn has_separator(id: &[u8]) -> bool {
+    id.iter().any(is_separator)
+}
+
+fn is_separator(byte: &u8) -> bool {
+    matches!(byte, b':' | b'@')
+}
+
 /// Whether an id makes this key one that a declaration in front of its `@` would have for deferred flushes or the
 /// replies of ONCE. There need not be such a declaration yet: it would find what was written there before.
 pub fn is_reserved(prefix: &[u8], key: &[u8]) -> bool {
@@ -85,8 +94,7 @@ pub struct TooMany {
 /// snapshot's. Of an id without colons and `@` there are none.
 pub fn owners<'k>(prefix: &[u8], key: &'k [u8]) -> Result<Vec<&'k [u8]>, TooMany> {
     let id = key.get(prefix.len()..).unwrap_or_default();
-    let is_separator = |byte: &u8| matches!(byte, b':' | b'@');
-    if !id.iter().any(is_separator) {
+    if !has_separator(id) {
         return Ok(Vec::new());
     }
     for separator in [b':', b'@'] {
