@@ -36,7 +36,7 @@ pub fn decode(text: &[u8]) -> Result<Fields<'_>, Error> {
     };
     let names = fields.iter().map(|(field, _)| &**field);
     match repeated(names) {
-        Some(field) => Err(Error::RepeatedField {
+        Some((_, field)) => Err(Error::RepeatedField {
             format: FORMAT,
             field: Quoted::new(field),
         }),
