@@ -119,6 +119,26 @@ impl<'a> Args<'a> {
         })
     }
 
+    /// The next `count` groups of N arguments, which are these of the option `of`.
+    pub fn groups<const N: usize>(
+        &mut self,
+        count: usize,
+        of: &'static str,
+        whats: [&'static str; N],
+    ) -> Result<&'a [[&'a [u8]; N]], Error> {
+        match self.rest.split_at_checked(count.saturating_mul(N)) {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(taken.as_chunks().0)
+            }
+            None => {
+                let (_, of_last) = self.rest.as_chunks::<N>();
+                let what = whats.get(of_last.len()).copied().unwrap_or_default();
+                Err(Error::Missing { of, what })
+            }
+        }
+    }
+
     /// The `n` that precedes n arguments or groups of arguments.
     pub fn count(&mut self, of: &'static str) -> Result<usize, Error> {
         let arg = self.next(of, "a count")?;

@@ -68,16 +68,20 @@ impl List {
     };
 }
 
-/// Runs something on the list of blocks of this layout; `None` if there are no such blocks, or not on this thread.
+/// Runs something on the list of blocks of this layout and their size; `None` if there are no such blocks, or not on
+/// this thread.
 #[inline]
-fn with_list<T>(layout: Layout, run: impl FnOnce(&mut List) -> Option<T>) -> Option<T> {
+fn with_list<T>(layout: Layout, run: impl FnOnce(&mut List, usize) -> Option<T>) -> Option<T> {
     if !is_small(layout) || pthread_self() != KEEPER.load(Relaxed) {
         return None;
     }
     let index = layout.size().wrapping_sub(1) / STEP;
     // SAFETY: of this thread alone; what runs does not allocate, so it does not come here again.
     let free = unsafe { &mut *FREE.0.get() };
-    run(free.get_mut(index)?)
+    run(
+        free.get_mut(index)?,
+        STEP.wrapping_mul(index.wrapping_add(1)),
+    )
 }
 
 /// Of a size that is kept.
@@ -133,11 +137,11 @@ unsafe impl GlobalAlloc for Allocator {
             // SAFETY: as the caller promises.
             return unsafe { System.alloc(layout) };
         }
-        let kept = with_list(layout, |list| {
+        let kept = with_list(layout, |list, size| {
             let block = NonNull::new(list.first)?;
             // SAFETY: `dealloc` wrote the next one there.
             list.first = unsafe { block.cast().read() };
-            list.bytes = list.bytes.wrapping_sub(size(layout));
+            list.bytes = list.bytes.wrapping_sub(size);
             Some(block)
         });
         match kept {
@@ -152,8 +156,8 @@ unsafe impl GlobalAlloc for Allocator {
             return unsafe { System.dealloc(block, layout) };
         }
         let block = block.cast::<c_void>();
-        let kept = with_list(layout, |list| {
-            let bytes = list.bytes.wrapping_add(size(layout));
+        let kept = with_list(layout, |list, size| {
+            let bytes = list.bytes.wrapping_add(size);
             if bytes > KEPT {
                 return None;
             }

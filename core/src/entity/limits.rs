@@ -1,6 +1,6 @@
 //! These settings bound how long one command can block the server and how much memory it can use.
 
-use super::field::Fields;
+use super::field::Field;
 use crate::error::{Error, Quoted};
 
 /// The limits in force.
@@ -74,7 +74,7 @@ impl Limits {
     }
 
     /// Checks the id, and the names and values of fields, that an operation gives an entity.
-    pub fn check_texts(&self, id: &[u8], fields: &Fields) -> Result<(), Error> {
+    pub fn check_texts(&self, id: &[u8], fields: &[Field]) -> Result<(), Error> {
         self.check_name(id)?;
         for (field, given) in fields {
             self.check_name(field)?;

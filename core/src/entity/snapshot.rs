@@ -1,5 +1,6 @@
 //! The state of one entity: its fields that are not null.
 
+use super::bytes::is_equal;
 use super::event::Version;
 use super::field::Field;
 use super::value::InputValue;
@@ -71,10 +72,9 @@ impl<'g> Snapshot<'g> {
     }
 
     fn append(&mut self, text: &[u8]) -> Range<usize> {
-        if self.bytes.is_empty() {
+        if self.bytes.capacity() == 0 {
             // Enough for fields of ordinary size.
-            self.bytes
-                .reserve(self.fields.capacity().saturating_mul(32));
+            self.bytes = Vec::with_capacity(self.fields.capacity().saturating_mul(32));
         }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(text);
@@ -129,6 +129,7 @@ impl<'g> Snapshot<'g> {
     }
 
     /// The field at an index, and its value.
+    #[inline]
     pub fn at(&self, index: usize) -> Option<(&[u8], &[u8])> {
         Some(match self.fields.get(index)? {
             FieldBytes::Borrowed(field, value) => (field, value),
@@ -176,13 +177,13 @@ impl<'f, 'g> SnapshotBuilder<'f, 'g> {
     /// is compared with only one of theirs.
     pub fn push(&mut self, field: &[u8], value: &[u8]) {
         let next = self.given.as_slice().first();
-        let Some((name, given)) = next.filter(|(name, _)| **name == *field) else {
+        let Some((name, given)) = next.filter(|(name, _)| is_equal(name, field)) else {
             return self.snapshot.push(field, value);
         };
         self.given.next();
         let text = given.as_ref().and_then(InputValue::borrowed);
         match (name, text) {
-            (Cow::Borrowed(name), Some(text)) if text == value => {
+            (Cow::Borrowed(name), Some(text)) if is_equal(text, value) => {
                 self.snapshot.borrow(name, text);
             }
             _ => self.snapshot.push(field, value),
@@ -191,6 +192,7 @@ impl<'f, 'g> SnapshotBuilder<'f, 'g> {
 }
 
 /// Whether two texts are equal. Texts at the same address are not compared.
+#[inline]
 pub fn is_same(a: &[u8], b: &[u8]) -> bool {
     std::ptr::eq(a, b) || a == b
 }
@@ -220,24 +222,38 @@ impl<'s> Finder<'s> {
     }
 
     /// The index and the value of a field.
+    #[inline]
     pub fn find(&mut self, field: &[u8]) -> Option<(usize, &'s [u8])> {
-        let snapshot = self.snapshot;
-        let value_at = |index| match snapshot.at(index)? {
-            (name, value) if is_same(name, field) => Some((index, value)),
-            _ => None,
+        let found = match self.value_at(self.expected, field) {
+            Some(found) => found,
+            None if self.snapshot.fields.is_empty() => return None,
+            None => self.search(field)?,
         };
-        let found = value_at(self.expected).or_else(|| {
-            if !self.indexed {
-                return (0..snapshot.fields.len()).find_map(value_at);
-            }
-            let index = self.index.get_or_insert_with(|| {
-                let names = snapshot.iter().map(|(name, _)| name);
-                names.zip(0..).collect()
-            });
-            value_at(*index.get(field)?)
-        })?;
         self.expected = found.0.saturating_add(1);
         Some(found)
+    }
+
+    #[inline]
+    fn value_at(&self, index: usize, field: &[u8]) -> Option<(usize, &'s [u8])> {
+        match self.snapshot.at(index)? {
+            (name, value) if is_same(name, field) => Some((index, value)),
+            _ => None,
+        }
+    }
+
+    #[inline(never)]
+    fn search(&mut self, field: &[u8]) -> Option<(usize, &'s [u8])> {
+        let snapshot = self.snapshot;
+        if !self.indexed {
+            let mut indexes = 0..snapshot.fields.len();
+            return indexes.find_map(|index| self.value_at(index, field));
+        }
+        let index = self.index.get_or_insert_with(|| {
+            let names = snapshot.iter().map(|(name, _)| name);
+            names.zip(0..).collect()
+        });
+        let found = *index.get(field)?;
+        self.value_at(found, field)
     }
 }
 

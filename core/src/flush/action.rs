@@ -1,7 +1,7 @@
 //! The operations that a flush requests.
 
 use crate::entity::event::Pair;
-use crate::entity::field::Fields;
+use crate::entity::field::{Field, Fields};
 
 /// One flush: its operations, and the options that apply to all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,16 +61,15 @@ impl<'a> Action<'a> {
     }
 
     /// The fields that it gives the entity; a replacement has two lists, old and new.
-    pub fn fields(&self) -> impl Iterator<Item = &Fields<'a>> {
-        let (one, other) = match self {
+    pub fn fields(&self) -> [&[Field<'a>]; 2] {
+        match self {
             Action::Snapshot(fields)
             | Action::Insert(fields)
             | Action::Update(fields)
             | Action::Seed(fields)
-            | Action::Delete(Some(fields)) => (Some(fields), None),
-            Action::Replace { old, new } => (Some(old), Some(new)),
-            Action::Delete(None) | Action::Touch | Action::Newer => (None, None),
-        };
-        one.into_iter().chain(other)
+            | Action::Delete(Some(fields)) => [fields, &[]],
+            Action::Replace { old, new } => [old, new],
+            Action::Delete(None) | Action::Touch | Action::Newer => [&[], &[]],
+        }
     }
 }

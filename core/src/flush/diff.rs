@@ -7,8 +7,8 @@ use crate::entity::field::Fields;
 use crate::entity::snapshot::{Finder, MARKER, NOTHING, Snapshot, is_same};
 use crate::entity::value::{FieldType, InputValue};
 use crate::error::{Error, Quoted};
-use crate::unique::Seen;
-use std::collections::HashMap;
+use crate::unique::{Marks, Seen};
+use std::collections::BTreeMap;
 
 /// Whether the fields of a flush are all there are, or only those to change.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,12 +21,12 @@ pub enum Scope {
 pub struct Types<'d, 'a> {
     declaration: &'d Declaration,
     /// The types of undeclared fields, except strings.
-    given: HashMap<Bytes<'a>, FieldType>,
+    given: BTreeMap<Bytes<'a>, FieldType>,
 }
 
 impl<'d, 'a> Types<'d, 'a> {
     pub fn new(declaration: &'d Declaration, fields: &Fields<'a>) -> Self {
-        let mut given = HashMap::new();
+        let mut given = BTreeMap::new();
         for (field, value) in fields {
             match value {
                 None | Some(InputValue::Plain(_) | InputValue::Text(_)) => {}
@@ -43,7 +43,7 @@ impl<'d, 'a> Types<'d, 'a> {
     pub fn declared(declaration: &'d Declaration) -> Self {
         Types {
             declaration,
-            given: HashMap::new(),
+            given: BTreeMap::new(),
         }
     }
 
@@ -75,17 +75,21 @@ impl<'d, 'a> Types<'d, 'a> {
     }
 
     /// A given value, if it fits its field. Where no type is declared it is taken as it was written.
+    #[inline(always)]
     pub fn coerce(
         &self,
         field: &[u8],
         given: InputValue<'a>,
     ) -> Result<(FieldType, Bytes<'a>), Error> {
-        Ok(match self.declaration.declared_type(field) {
-            Some(declared) => (declared, declared.coerce(field, given)?),
-            None => (self.given(field), given.into_text()),
-        })
+        match self.declaration.declared_type(field) {
+            Some(declared) => Ok((declared, declared.coerce(field, given)?)),
+            None => Ok((self.given(field), given.into_text())),
+        }
     }
 }
+
+/// The changes for which there is room at once, when there is one.
+const FEW: usize = 4;
 
 /// The changes between a stored state and the fields of a flush.
 pub struct Diff<'s, 'a> {
@@ -107,7 +111,7 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
     pub fn new(
         types: &Types<'_, 'a>,
         state: Option<&'s Snapshot<'a>>,
-        fields: Fields<'a>,
+        mut fields: Fields<'a>,
         scope: Scope,
     ) -> Result<Self, Error> {
         let state = state.unwrap_or(&NOTHING);
@@ -126,40 +130,40 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
             added: 0,
             removed: 0,
         };
-        let mut named = vec![false; state.len()];
+        let mut named = Marks::new(state.len());
         let mut others = Seen::with_capacity(expected);
-        for (field, value) in fields {
-            if *field == *MARKER {
+        for (field, value) in &mut fields {
+            if **field == *MARKER {
                 return Err(Error::ReservedField);
             }
-            let stored = finder.find(&field);
-            let seen = stored.and_then(|(index, _)| named.get_mut(index));
-            let again = match seen {
-                Some(seen) => std::mem::replace(seen, true),
-                None => !others.insert(field.clone()),
+            let stored = finder.find(field);
+            let is_new = match stored {
+                Some((index, _)) => named.mark(index),
+                None => others.insert(field.clone()),
             };
-            if again {
-                return Err(Error::DuplicateField(Quoted::new(&field)));
+            if !is_new {
+                return Err(Error::DuplicateField(Quoted::new(field)));
             }
             let stored = stored.map(|(_, old)| old);
-            match value {
-                Some(given) if types.is_same(&field, &given, stored) => {}
-                Some(given) => {
+            if let Some(given) = value
+                && types.is_same(field, given, stored)
+            {
+                continue;
+            }
+            let field = std::mem::take(field);
+            match (value.take(), stored) {
+                (Some(given), _) => {
                     let new = types.coerce(&field, given)?;
                     diff.assign(types, field, new, stored);
                 }
-                None => match stored {
-                    Some(old) => diff.clear(types, field, old),
-                    None => diff.nulls.push(field),
-                },
+                (None, Some(old)) => diff.clear(types, field, old),
+                (None, None) => diff.nulls.push(field),
             }
         }
-        if scope == Scope::Whole {
-            let mut left_out: Vec<_> = state
-                .iter()
-                .zip(&named)
-                .filter_map(|(pair, named)| (!named).then_some(pair))
-                .collect();
+        if scope == Scope::Whole && !named.are_all() {
+            let stored = state.iter().enumerate();
+            let left_out = stored.filter(|(index, _)| !named.has(*index));
+            let mut left_out: Vec<_> = left_out.map(|(_, pair)| pair).collect();
             left_out.sort_unstable();
             for (field, old) in left_out {
                 diff.clear(types, field.into(), old);
@@ -190,8 +194,11 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
                 self.remaining = self.remaining.saturating_add(1);
             }
         }
+        if self.set.capacity() == 0 {
+            self.set = Vec::with_capacity(FEW);
+        }
         self.set.push((field.clone(), new.1.clone()));
-        self.changes.push(Change {
+        self.change(Change {
             field,
             old,
             new: Some(new),
@@ -206,11 +213,19 @@ impl<'s, 'a: 's> Diff<'s, 'a> {
             .saturating_add(field.len().saturating_add(old.len()));
         let old = types.value(&field, old);
         self.unset.push(field.clone());
-        self.changes.push(Change {
+        self.change(Change {
             field,
             old,
             new: None,
         });
+    }
+
+    #[inline(always)]
+    fn change(&mut self, change: Change<'s>) {
+        if self.changes.capacity() == 0 {
+            self.changes = Vec::with_capacity(FEW);
+        }
+        self.changes.push(change);
     }
 
     /// The number of fields that the entity has afterwards.

@@ -3,7 +3,7 @@
 use super::action::{Action, Flush};
 use crate::args::Args;
 use crate::encoding::input as encoded;
-use crate::entity::event::Pair;
+use crate::entity::event::{Bytes, Pair};
 use crate::entity::event_id::EventId;
 use crate::entity::field::Fields;
 use crate::entity::limits::Limits;
@@ -329,16 +329,13 @@ fn fields<'a>(args: &mut Args<'a>, of: &'static str) -> Result<Fields<'a>, Error
         return encoded::msgpack::decode(args.next("MSGPACK", "a map")?);
     }
     let count = args.count(of)?;
-    let mut fields = Vec::with_capacity(count.min(args.remaining()));
-    for _ in 0..count {
-        let field = args.next(of, "a field")?;
-        let value = InputValue::Plain(args.next(of, "a value")?);
-        fields.push((field.into(), Some(value)));
-    }
+    let pairs = args.groups(count, of, ["a field", "a value"])?.iter();
+    let pairs = pairs.map(|[field, value]| (Bytes::from(*field), Some(InputValue::Plain(value))));
+    let mut fields: Fields = pairs.collect();
     if args.keyword("NULL") {
-        for _ in 0..args.count("NULL")? {
-            fields.push((args.next("NULL", "a field")?.into(), None));
-        }
+        let count = args.count("NULL")?;
+        let nulls = args.groups(count, "NULL", ["a field"])?.iter();
+        fields.extend(nulls.map(|[field]| (Bytes::from(*field), None)));
     }
     Ok(fields)
 }
@@ -358,16 +355,14 @@ fn replace<'a>(args: &mut Args<'a>) -> Result<Action<'a>, Error> {
         });
     }
     let count = args.count("UPDATE")?;
-    let room = count.min(args.remaining() / 3);
-    let (mut old, mut new) = (Fields::with_capacity(room), Fields::with_capacity(room));
-    for _ in 0..count {
-        let field = args.next("UPDATE", "a field")?;
-        let before = InputValue::Plain(args.next("UPDATE", "an old value")?);
-        let after = InputValue::Plain(args.next("UPDATE", "a new value")?);
-        old.push((field.into(), Some(before)));
-        new.push((field.into(), Some(after)));
-    }
-    Ok(Action::Replace { old, new })
+    let groups = args.groups(count, "UPDATE", ["a field", "an old value", "a new value"])?;
+    let field = |field: &'a [u8], value| (Bytes::from(field), Some(InputValue::Plain(value)));
+    let old = groups.iter().map(|[name, old, _]| field(name, old));
+    let new = groups.iter().map(|[name, _, new]| field(name, new));
+    Ok(Action::Replace {
+        old: old.collect(),
+        new: new.collect(),
+    })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::entity::operation::Operation;
 use crate::entity::snapshot::Snapshot;
 use crate::error::{Error, Quoted};
 use crate::keyword::Keyword;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Plans the operations of these flushes in order. Each operation sees the effects of the earlier ones.
 pub fn plan<'a>(
@@ -28,51 +28,31 @@ pub fn plan<'a>(
     flushes: Vec<Flush<'a>>,
     stored: &mut impl Snapshots,
 ) -> Result<Plan<'a>, Error> {
-    let mut planner = Planner::new(declaration, origin, limits);
-    // New states are remembered only for entities with several operations.
-    let again = repeated(&flushes);
-    let mut states: HashMap<&[u8], EntityState<'a>> = HashMap::new();
+    let mut planner = Planner::new(declaration, origin, limits, flushes.len());
+    let mut again = Again {
+        ids: repeated(&flushes),
+        states: BTreeMap::new(),
+    };
     for flush in flushes {
         planner.meta = flush.meta;
         planner.with_events = flush.with_events;
         planner.force = flush.force;
         planner.repairs = flush.repairs;
         planner.limited = flush.token.is_none();
-        planner
-            .plan
-            .flushes
-            .push(Vec::with_capacity(flush.actions.len()));
+        let steps = Vec::with_capacity(flush.actions.len());
+        planner.plan.flushes.push(steps);
         for (id, action) in flush.actions {
-            let of_token = |error: Error| error.of_token(flush.token);
-            let known = match again.contains(id) {
-                true => states.remove(id),
-                false => None,
-            };
-            let state = match known {
-                Some(state) => state,
-                None if declaration.stateless || action == Action::Newer => EntityState::Nothing,
-                None => {
-                    let given = action.fields().next().map_or(&[][..], Vec::as_slice);
-                    let state = match planner.looks_at_given(&action) && !again.contains(id) {
-                        true => stored.load_given(id, given),
-                        false => stored.load(id, given),
-                    };
-                    let state = state.map_err(of_token)?;
-                    let fields = state.entity().map_or(0, Snapshot::len);
-                    planner.spend(fields).map_err(of_token)?;
-                    state
-                }
-            };
-            let step = planner.step(id, action, &state).map_err(of_token)?;
-            if again.contains(id) {
-                states.insert(id, state.after(step.write.as_ref()));
-            }
-            if let Some(steps) = planner.plan.flushes.last_mut() {
-                steps.push(step);
-            }
+            let planned = planner.operation(id, action, &mut again, stored);
+            planned.map_err(|error| error.of_token(flush.token))?;
         }
     }
     Ok(planner.plan)
+}
+
+/// The entities with several operations. Only their new states are remembered.
+struct Again<'a> {
+    ids: BTreeSet<&'a [u8]>,
+    states: BTreeMap<&'a [u8], EntityState<'a>>,
 }
 
 /// Refuses a flush that could not succeed whatever the state of its entities, before it waits for its COMMIT.
@@ -82,7 +62,7 @@ pub fn check(
     limits: Limits,
     flush: Flush,
 ) -> Result<(), Error> {
-    let mut planner = Planner::new(declaration, origin, limits);
+    let mut planner = Planner::new(declaration, origin, limits, 0);
     for (id, action) in flush.actions {
         match planner.step(id, action, &EntityState::Nothing) {
             Ok(_) | Err(Error::NoEntity(_)) => {}
@@ -93,17 +73,15 @@ pub fn check(
 }
 
 /// The ids that occur more than once.
-fn repeated<'a>(flushes: &[Flush<'a>]) -> HashSet<&'a [u8]> {
-    let ids = || flushes.iter().flat_map(|flush| &flush.actions);
-    let count = ids().count();
-    if count < 2 {
-        return HashSet::new();
+fn repeated<'a>(flushes: &[Flush<'a>]) -> BTreeSet<&'a [u8]> {
+    let actions = || flushes.iter().flat_map(|flush| &flush.actions);
+    // As those of a batch often are, and as one alone is.
+    if actions().is_sorted_by(|(a, _), (b, _)| a < b) {
+        return BTreeSet::new();
     }
-    let mut seen = HashSet::with_capacity(count);
-    ids()
-        .map(|(id, _)| *id)
-        .filter(|id| !seen.insert(*id))
-        .collect()
+    let mut seen = HashSet::with_capacity(actions().count());
+    let ids = actions().map(|(id, _)| *id);
+    ids.filter(|id| !seen.insert(*id)).collect()
 }
 
 /// Looking up fields in a stored entity of n fields costs n / 8 of the field budget.
@@ -130,6 +108,44 @@ impl<'d, 'a> Planner<'d, 'a> {
             && !self.wants_images(Operation::Update, false)
     }
 
+    /// Adds the step of an operation to the plan.
+    fn operation(
+        &mut self,
+        id: &'a [u8],
+        action: Action<'a>,
+        again: &mut Again<'a>,
+        stored: &mut impl Snapshots,
+    ) -> Result<(), Error> {
+        let comes_again = again.ids.contains(id);
+        let known = match comes_again {
+            true => again.states.remove(id),
+            false => None,
+        };
+        let state = match known {
+            Some(state) => state,
+            None if self.declaration.stateless || matches!(action, Action::Newer) => {
+                EntityState::Nothing
+            }
+            None => {
+                let [given, _] = action.fields();
+                let state = match self.looks_at_given(&action) && !comes_again {
+                    true => stored.load_given(id, given)?,
+                    false => stored.load(id, given)?,
+                };
+                self.spend(state.entity().map_or(0, Snapshot::len))?;
+                state
+            }
+        };
+        let step = self.step(id, action, &state)?;
+        if comes_again {
+            again.states.insert(id, state.after(step.write.as_ref()));
+        }
+        if let Some(steps) = self.plan.flushes.last_mut() {
+            steps.push(step);
+        }
+        Ok(())
+    }
+
     fn step(
         &mut self,
         id: &'a [u8],
@@ -137,8 +153,8 @@ impl<'d, 'a> Planner<'d, 'a> {
         stored: &EntityState<'a>,
     ) -> Result<Step<'a>, Error> {
         self.check_id(id)?;
-        let given = action.fields().map(Vec::len);
-        let given = given.fold(0, usize::saturating_add);
+        let given = action.fields().map(<[_]>::len);
+        let given = given.into_iter().fold(0, usize::saturating_add);
         let known = stored.entity().map_or(0, Snapshot::len);
         self.spend(given.saturating_add(known / LOOKUP_COST_DIVISOR))?;
         let mut step = self.decide(id, action, stored)?;
@@ -520,6 +536,7 @@ mod tests {
     use crate::entity::field::Field;
     use crate::entity::operation::Operations;
     use crate::entity::value::InputValue;
+    use std::collections::HashMap;
 
     /// Stored states by id; counts how often each is loaded.
     #[derive(Default)]

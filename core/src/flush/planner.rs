@@ -77,7 +77,13 @@ pub(super) struct Planner<'d, 'a> {
 const FIELD_BUDGET: usize = 10_000_000;
 
 impl<'d, 'a> Planner<'d, 'a> {
-    pub fn new(declaration: &'d Declaration, origin: Origin<'d>, limits: Limits) -> Self {
+    /// The plan of nothing yet, with room for this many flushes.
+    pub fn new(
+        declaration: &'d Declaration,
+        origin: Origin<'d>,
+        limits: Limits,
+        flushes: usize,
+    ) -> Self {
         let mut streams = declaration.streams.iter();
         Planner {
             declaration,
@@ -89,7 +95,10 @@ impl<'d, 'a> Planner<'d, 'a> {
             repairs: false,
             limited: true,
             numeric: streams.find(|stream| stream.format.has_numeric_ids()),
-            plan: Plan::default(),
+            plan: Plan {
+                flushes: Vec::with_capacity(flushes),
+                entries: Vec::new(),
+            },
             bytes: 0,
             fields_spent: 0,
         }

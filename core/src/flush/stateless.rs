@@ -11,7 +11,7 @@ use crate::entity::field::Fields;
 use crate::entity::operation::Operation;
 use crate::entity::snapshot::MARKER;
 use crate::error::{Error, Quoted};
-use crate::unique::Seen;
+use crate::unique::repeated;
 
 /// Fields and their values, sorted by name, without nulls.
 type SortedFields<'a> = Vec<(Bytes<'a>, Value<'a>)>;
@@ -80,13 +80,14 @@ impl<'a> Planner<'_, 'a> {
 
     fn sorted(&self, fields: Fields<'a>) -> Result<SortedFields<'a>, Error> {
         let types = Types::new(self.declaration, &fields);
-        let mut seen = Seen::with_capacity(fields.len());
+        let again = repeated(fields.iter().map(|(field, _)| &**field));
+        let again = again.map(|(index, _)| index);
         let mut sorted = SortedFields::with_capacity(fields.len());
-        for (field, value) in fields {
+        for (index, (field, value)) in fields.into_iter().enumerate() {
             if *field == *MARKER {
                 return Err(Error::ReservedField);
             }
-            if !seen.insert(field.clone()) {
+            if again == Some(index) {
                 return Err(Error::DuplicateField(Quoted::new(&field)));
             }
             if let Some(given) = value {
@@ -110,7 +111,7 @@ fn nulls<'a>(old: &Fields<'a>, new: &Fields<'a>) -> Vec<Bytes<'a>> {
 /// with stored snapshots.
 fn changes<'a>(old: &SortedFields<'a>, new: &SortedFields<'a>) -> Vec<Change<'a>> {
     let mut sides = [old, new].map(|fields| fields.iter().peekable());
-    let mut changes = Vec::new();
+    let mut changes = Vec::with_capacity(old.len().max(new.len()));
     loop {
         // Both are sorted, so the smaller of the two first names comes next.
         let next = sides.iter_mut().filter_map(|side| side.peek().copied());

@@ -160,7 +160,7 @@ mod tests {
                 Some(Same),
             ),
         ] {
-            let mut planner = Planner::new(&declaration, Origin::default(), Limits::NONE);
+            let mut planner = Planner::new(&declaration, Origin::default(), Limits::NONE, 0);
             let of = |planner: &Planner, is_same| planner.outdated(&state, Some(given), is_same);
             assert_eq!(of(&planner, true), same, "{state:?} {given}");
             assert_eq!(of(&planner, false), other, "{state:?} {given}");

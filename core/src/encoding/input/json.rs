@@ -36,7 +36,7 @@ pub fn decode(text: &[u8]) -> Result<Fields<'_>, Error> {
     };
     let names = fields.iter().map(|(field, _)| &**field);
     match repeated(names) {
-        Some(field) => Err(Error::RepeatedField {
+        Some((_, field)) => Err(Error::RepeatedField {
             format: FORMAT,
             field: Quoted::new(field),
         }),
@@ -564,6 +564,30 @@ mod tests {
             let read = flat_json::read(text).unwrap();
             assert_eq!(read.len(), fields);
             assert_eq!(Ok(read), parse(text));
+        }
+    }
+
+    #[test]
+    fn a_string_ends_at_its_quote_wherever_in_eight_bytes_that_is() {
+        for (length, at) in (0..20).flat_map(|length| (0..=length).map(move |at| (length, at))) {
+            for special in (0..=0x7f_u8)
+                .map(char::from)
+                .chain("\u{80}\u{a2}é😀".chars())
+            {
+                let mut string = "x".repeat(length);
+                string.insert(at, special);
+                for text in [
+                    format!("{{\"a\":\"{string}\"}}"),
+                    format!("{{\"{string}\":1}}"),
+                ] {
+                    let read = flat_json::read(&text);
+                    let is_plain = special >= ' ' && !matches!(special, '"' | '\\');
+                    assert_eq!(read.is_some(), is_plain, "{text:?}");
+                    if let Some(read) = read {
+                        assert_eq!(Ok(read), parse(&text), "{text:?}");
+                    }
+                }
+            }
         }
     }
 
