@@ -11,8 +11,10 @@ use std::marker::PhantomData;
 ///
 /// Opening an expired key deletes it, so look at nothing that was cached of a key before it is open.
 ///
-/// One thing the compiler cannot see: the server keeps an open key's value by its address. So while a key is open, do
-/// not run a command that deletes or replaces that very key, and do not open it a second time to change it.
+/// One thing the compiler cannot see: the server keeps an open key's value by its address, and looks at it also to close
+/// the key. So while a key is open, do not run a command that deletes or replaces that very key, or gives it a time to
+/// live, and do not open it a second time to change it. Nor let other modules run code, which may do so: they hear of
+/// keys that are missing, have expired, or are made, and of every command that is called.
 pub struct Key<'c> {
     raw: *mut raw::RedisModuleKey,
     ctx: PhantomData<&'c Context>,
@@ -54,6 +56,26 @@ impl<'c> Key<'c> {
             raw: key.cast(),
             ctx: PhantomData,
         }
+    }
+
+    /// Runs something that may let other code change this key, which is closed meanwhile and then opened for writing. It
+    /// may hold anything afterwards, or be missing.
+    pub fn while_closed<T>(
+        &mut self,
+        ctx: &'c Context,
+        name: &RedisString,
+        run: impl FnOnce() -> T,
+    ) -> T {
+        self.close();
+        let result = run();
+        *self = Self::write(ctx, name);
+        result
+    }
+
+    fn close(&mut self) {
+        let raw = std::mem::replace(&mut self.raw, std::ptr::null_mut());
+        // SAFETY: opened once, closed once; null is allowed.
+        unsafe { api!(RedisModule_CloseKey(raw)) }
     }
 
     /// Null for a missing key that was opened for reading; the API takes that everywhere it is used.
@@ -124,8 +146,7 @@ impl<'c> Key<'c> {
 
 impl Drop for Key<'_> {
     fn drop(&mut self) {
-        // SAFETY: opened once, closed once; null is allowed.
-        unsafe { api!(RedisModule_CloseKey(self.raw)) }
+        self.close();
     }
 }
 

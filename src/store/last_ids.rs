@@ -62,8 +62,8 @@ pub fn known(database: c_int, stream: &RedisString) -> Option<EventId> {
     streams.get(stream.as_slice()).copied()
 }
 
-/// The last id of a stream of this database, which must be selected; 0-0 for one that does not exist. Call it
-/// with the stream's key open: an expired one is gone then, and its id with it.
+/// The last id of a stream of this database, which must be selected; 0-0 for one that does not exist. Open
+/// the stream's key before: an expired one is gone then, and its id with it. Close it, too: the server is asked.
 ///
 /// The caller says which database it is: within MULTI Valkey 9.1 does not tell, once another was selected.
 pub fn get(ctx: &Context, database: c_int, stream: &RedisString) -> Result<EventId, Error> {

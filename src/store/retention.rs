@@ -16,8 +16,8 @@ use redis_module::{Context, RedisString};
 /// it is done once for a hundred events. That is what a node holds, if nobody has set it otherwise.
 const APPROXIMATELY: u64 = 100;
 
-/// The retention of a stream that is about to get events. Its key is open in all that follows, and its
-/// database selected.
+/// The retention of a stream that is about to get events. Its key is open in all that follows, except while its readers
+/// are asked, and its database selected.
 pub struct Retention<'d> {
     stream: &'d Stream,
     /// Set once it was asked for. The events that a command adds do not move it.
@@ -42,10 +42,10 @@ impl<'d> Retention<'d> {
     }
 
     /// REFUSE: whether there is room for `events` more, the last of them with this id.
-    pub fn check_room(
+    pub fn check_room<'c>(
         &mut self,
-        ctx: &Context,
-        key: &Key,
+        ctx: &'c Context,
+        key: &mut Key<'c>,
         name: &RedisString,
         events: usize,
         last: EventId,
@@ -79,18 +79,29 @@ impl<'d> Retention<'d> {
         };
         match has_room {
             true => Ok(()),
-            false => Err(Error::Full {
-                stream: Quoted::new(&self.stream.key),
-                database: None,
-                events,
-                count: limit,
-                behind: readers::furthest_behind(ctx, name, first(key).unwrap_or_default())?,
-            }),
+            false => {
+                let first = first(key).unwrap_or_default();
+                let behind =
+                    key.while_closed(ctx, name, || readers::furthest_behind(ctx, name, first))?;
+                Err(Error::Full {
+                    stream: Quoted::new(&self.stream.key),
+                    database: None,
+                    events,
+                    count: limit,
+                    behind,
+                })
+            }
         }
     }
 
     /// Trims what has become too old or too many.
-    pub fn trim(&mut self, key: &mut Key, name: &RedisString, writes: &mut Writes, now_ms: u64) {
+    pub fn trim<'c>(
+        &mut self,
+        key: &mut Key<'c>,
+        name: &RedisString,
+        writes: &mut Writes<'c>,
+        now_ms: u64,
+    ) {
         let trimmed = self
             .trim_old(key, name, writes, now_ms)
             .and_then(|()| self.trim_excess(key, name, writes));
@@ -103,11 +114,11 @@ impl<'d> Retention<'d> {
         }
     }
 
-    fn trim_old(
+    fn trim_old<'c>(
         &mut self,
-        key: &mut Key,
+        key: &mut Key<'c>,
         name: &RedisString,
-        writes: &mut Writes,
+        writes: &mut Writes<'c>,
         now_ms: u64,
     ) -> Result<(), Error> {
         let Some(max_age_ms) = self.stream.max_age_ms else {
@@ -129,11 +140,11 @@ impl<'d> Retention<'d> {
         })
     }
 
-    fn trim_excess(
+    fn trim_excess<'c>(
         &mut self,
-        key: &mut Key,
+        key: &mut Key<'c>,
         name: &RedisString,
-        writes: &mut Writes,
+        writes: &mut Writes<'c>,
     ) -> Result<(), Error> {
         let Some(MaxLen {
             count: limit,
@@ -143,7 +154,7 @@ impl<'d> Retention<'d> {
         else {
             return Ok(());
         };
-        let before = length(key);
+        let mut before = length(key);
         let excess = before.saturating_sub(limit);
         if excess == 0 {
             return Ok(());
@@ -161,6 +172,8 @@ impl<'d> Retention<'d> {
                 (OnFull::Keep | OnFull::Refuse, true) if excess < APPROXIMATELY => {}
                 (OnFull::Keep | OnFull::Refuse, _) => {
                     let floor = self.floor(ctx, key, name)?;
+                    before = length(key); // as another module may have left it
+                    let excess = before.saturating_sub(limit);
                     let gone = acknowledged(key, floor, excess);
                     debug_assert!(gone <= excess, "no more is counted");
                     if gone > 0 {
@@ -179,13 +192,21 @@ impl<'d> Retention<'d> {
         Ok(())
     }
 
-    fn floor(&mut self, ctx: &Context, key: &Key, name: &RedisString) -> Result<Floor, Error> {
+    fn floor<'c>(
+        &mut self,
+        ctx: &'c Context,
+        key: &mut Key<'c>,
+        name: &RedisString,
+    ) -> Result<Floor, Error> {
         if let Some(known) = self.floor {
             return Ok(known);
         }
         let keeps = |max_len: MaxLen| max_len.on_full != OnFull::Trim;
         let floor = match self.stream.max_len.is_some_and(keeps) {
-            true => readers::floor(ctx, name, first(key).unwrap_or_default())?,
+            true => {
+                let first = first(key).unwrap_or_default();
+                key.while_closed(ctx, name, || readers::floor(ctx, name, first))?
+            }
             false => None,
         };
         self.floor = Some(floor);

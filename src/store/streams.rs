@@ -143,12 +143,14 @@ impl<'d, 'c> Publisher<'d, 'c> {
         let database = stream.database_from(keys::current_database(ctx));
         let mut retention = Retention::new(stream);
         let opened = keys::with_database(ctx, stream.database, || {
-            let key = Key::write(ctx, &name); // so that it expires now, if it must, and not later
+            let mut key = Key::write(ctx, &name); // so that it expires now, if it must, and not later
             let is_there = key.holds(&stream.key, Type::Stream, "a stream")?;
             let known = last_ids::known(database, &name).filter(|_| is_there);
             let last = match known {
                 Some(last) => last,
-                None if is_there => last_ids::get(ctx, database, &name)?,
+                None if is_there => {
+                    key.while_closed(ctx, &name, || last_ids::get(ctx, database, &name))?
+                }
                 None => {
                     cluster::check_missing(ctx, declared_at, &name)?;
                     EventId::default()
@@ -160,7 +162,7 @@ impl<'d, 'c> Publisher<'d, 'c> {
                 let next = id.following(now_ms);
                 id = next.ok_or_else(|| Error::IdsExhausted(Quoted::new(&stream.key)))?;
             }
-            retention.check_room(ctx, &key, &name, events, id)?;
+            retention.check_room(ctx, &mut key, &name, events, id)?;
             // Only the server has looked at it so far: nobody was asked or told anything.
             let stays_open = may_stay_open && known.is_some() && !retention.may_ask();
             Ok((last, stays_open.then_some(key)))
@@ -202,14 +204,16 @@ impl<'d, 'c> Publisher<'d, 'c> {
                 Some(key) => key,
                 None => reopened.insert(Key::write(ctx, &self.name)),
             };
-            let mut add = |last: EventId| {
+            let add = |key: &mut Key, last: EventId| {
                 let id = last.following(now_ms)?;
                 key.append(id, args).then_some(id)
             };
-            let id = add(self.last).or_else(|| {
+            let id = add(key, self.last).or_else(|| {
                 // Another module has added entries without telling anybody.
                 last_ids::forget(database, &self.name);
-                add(last_ids::get(ctx, database, &self.name).ok()?)
+                let ask = || last_ids::get(ctx, database, &self.name);
+                let last = key.while_closed(ctx, &self.name, ask).ok()?;
+                add(key, last)
             })?;
             let id_text = keys::string(id.text().as_bytes());
             writes.replicate(c"XADD", &self.name, std::iter::once(&id_text).chain(args));
