@@ -204,10 +204,13 @@ fn events(redis: &mut Conn, case: &Case, notices: &mut HashSet<String>) -> Vec<S
     let mut events = meddler::heard(redis);
     events.retain(|event| {
         let name = event.split(' ').next().expect("a name");
-        let is_ours = name.starts_with("filter:dirty.") || name.starts_with("filter:meddle");
+        // Commands that were sent, by the replica too, or that the module calls at any time.
+        let others = ["dirty.", "meddle", "replconf", "config"];
+        let command = name.strip_prefix("filter:");
+        let is_outside = command.is_some_and(|name| others.iter().any(|one| name.starts_with(one)));
         let is_within = ["new", "keymiss", "expired"].contains(&name) || name.contains(':');
         let seen = if is_within { &mut known } else { &mut *notices };
-        !is_ours && seen.insert(event.clone())
+        !is_outside && seen.insert(event.clone())
     });
     events
 }
