@@ -35,6 +35,7 @@ mod latency;
 mod limits;
 mod listeners;
 mod mainflux;
+mod meddled;
 mod names;
 mod newer_servers;
 mod old_servers;

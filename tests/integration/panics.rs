@@ -342,6 +342,11 @@ const ELSEWHERE: &[(&str, usize, &str, &str)] = &[
         "[update]",
         "hset xadd",
     ),
+    // Its stream stays open from the look to the append.
+    ("DIRTY.FLUSH seen TOUCH 1", 0, INTERNAL, ""),
+    ("DIRTY.FLUSH seen TOUCH 1", 1, INTERNAL, ""),
+    ("DIRTY.FLUSH seen TOUCH 1", 2, "[touch]", ""),
+    ("DIRTY.FLUSH seen TOUCH 1", 3, "[touch]", "xadd"),
     ("DIRTY.COMMIT user t", 0, INTERNAL, ""),
     ("DIRTY.COMMIT user t", 1, INTERNAL, "hset"),
 ];
@@ -362,6 +367,7 @@ fn a_panic_in_another_database_leaves_the_client_in_its_own() {
                     "SELECT {own} => OK\n\
                      FLUSHALL => OK\n\
                      DIRTY.DECLARE user STREAM s DB 3 => OK\n\
+                     DIRTY.DECLARE seen STATELESS STREAM s DB 3 => OK\n\
                      DIRTY.FLUSH user SNAPSHOT 1 1 a 1 => [insert]\n\
                      DIRTY.FLUSH user DEFER t SNAPSHOT 1 1 a 2 => [deferred]"
                 ));
@@ -388,6 +394,13 @@ fn a_panic_in_another_database_leaves_the_client_in_its_own() {
                 let digest = client.digest();
                 assert_eq!(client.run("DEBUG LOADAOF"), "OK", "{case}");
                 assert_eq!(client.digest(), digest, "{case}");
+                let before = super::support::entries::sequence(&mut redis, "s").len();
+                client.expect("DIRTY.FLUSH seen TOUCH 2 => [touch]");
+                let after = super::support::entries::sequence(&mut redis, "s");
+                assert!(
+                    after.iter().copied().eq(1..=before + 1),
+                    "{case}: {after:?}"
+                );
             }
         }
     }

@@ -9,6 +9,7 @@ pub mod entities;
 pub mod entries;
 pub mod folding;
 pub mod manual;
+pub mod meddler;
 pub mod pipeline;
 pub mod readers;
 pub mod replication;
