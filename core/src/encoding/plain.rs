@@ -7,10 +7,22 @@ pub fn is_utf8(text: &[u8]) -> bool {
 
 /// Whether the text stands in JSON as it is, in quotation marks.
 pub fn is_plain(text: &[u8]) -> bool {
-    let stands_for_itself =
-        |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    text.iter().all(stands_for_itself)
+    let is_plain = |byte: &u8| PLAIN.get(usize::from(*byte)) == Some(&true);
+    text.iter().all(is_plain)
 }
+
+/// Of each byte whether it stands in JSON as it is. A look at a table takes half the instructions of comparisons.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut rest: &mut [bool] = &mut plain;
+    let mut byte = 0u8;
+    while let Some((first, others)) = rest.split_first_mut() {
+        *first = matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        rest = others;
+        byte = byte.wrapping_add(1);
+    }
+    plain
+};
 
 #[cfg(test)]
 mod tests {

@@ -47,6 +47,7 @@ impl<'d, 'a> Types<'d, 'a> {
         }
     }
 
+    #[inline]
     fn given(&self, field: &[u8]) -> FieldType {
         match self.given.is_empty() {
             true => FieldType::String,
@@ -56,6 +57,7 @@ impl<'d, 'a> Types<'d, 'a> {
 
     /// A stored text with its field's type. Without a declared type, different texts are different values: the
     /// text has the type that the flush gives the field only if it is in the canonical form of that type.
+    #[inline]
     pub fn value<'t>(&self, field: &[u8], text: &'t [u8]) -> Value<'t> {
         Some(match self.declaration.declared_type(field) {
             Some(declared) => declared.interpret(text),

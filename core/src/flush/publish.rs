@@ -8,9 +8,10 @@ use crate::entity::declaration::{Declaration, Format, Payload, Stream};
 use crate::entity::event::{Bytes, Change, Event, Image, Pair, Value, Version};
 use crate::entity::limits::{EVENT_BYTES, MAX_EVENT_BYTES};
 use crate::entity::operation::Operation;
-use crate::entity::snapshot::Snapshot;
+use crate::entity::snapshot::{NOTHING, Snapshot};
 use crate::error::Error;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 /// The overhead of an event in bytes: even the smallest one costs time and memory.
@@ -171,30 +172,34 @@ pub struct Images<'s> {
 impl<'s> Images<'s> {
     /// The images of a stored state before and after these changes.
     pub fn new(types: &Types, state: Option<&'s Snapshot>, changes: &[Change<'s>]) -> Self {
-        let pairs = state.into_iter().flat_map(Snapshot::iter);
-        let mut before: Vec<(Bytes, Value)> = pairs
-            .map(|(field, text)| (field.into(), types.value(field, text)))
-            .collect();
-        before.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let mut changes: Vec<&Change> = changes.iter().collect();
-        changes.sort_unstable_by(|a, b| a.field.cmp(&b.field));
+        let state = state.unwrap_or(&NOTHING);
+        let mut before: Vec<(Bytes, Value)> = Vec::with_capacity(state.len());
+        before.extend(
+            state
+                .iter()
+                .map(|(field, text)| (field.into(), types.value(field, text))),
+        );
+        before.sort_unstable_by(|(a, _), (b, _)| by_name(a, b));
+        let mut changes = Cow::Borrowed(changes);
+        if !changes.is_sorted_by_key(|change| &change.field) {
+            let changes = changes.to_mut();
+            changes.sort_unstable_by(|a, b| by_name(&a.field, &b.field));
+        }
         let mut after = Vec::with_capacity(before.len().saturating_add(changes.len()));
-        let mut changes = changes.into_iter().peekable();
-        let change = |after: &mut Vec<_>, change: &Change<'s>| {
-            if change.new.is_some() {
-                after.push((change.field.clone(), change.new.clone()));
-            }
-        };
-        for (field, value) in &before {
-            while let Some(new) = changes.next_if(|change| change.field < *field) {
-                change(&mut after, new);
-            }
-            match changes.next_if(|change| change.field == *field) {
-                Some(new) => change(&mut after, new),
-                None => after.push((field.clone(), value.clone())),
+        let mut rest = before.as_slice();
+        for Change { field, new, .. } in changes.iter() {
+            let index = rest.partition_point(|(name, _)| by_name(name, field).is_lt());
+            let (kept, others) = rest.split_at_checked(index).unwrap_or_default();
+            after.extend_from_slice(kept);
+            rest = match others.split_first() {
+                Some(((name, _), others)) if name == field => others,
+                _ => others,
+            };
+            if new.is_some() {
+                after.push((field.clone(), new.clone()));
             }
         }
-        changes.for_each(|new| change(&mut after, new));
+        after.extend_from_slice(rest);
         Images { before, after }
     }
 
@@ -214,6 +219,12 @@ impl<'s> Images<'s> {
             ..self
         }
     }
+}
+
+/// The order of names. Most are told apart by their first byte, which needs no call.
+fn by_name(a: &[u8], b: &[u8]) -> Ordering {
+    let firsts = a.first().cmp(&b.first());
+    firsts.then_with(|| a.cmp(b))
 }
 
 /// Those who are told of a mutation.
@@ -380,6 +391,11 @@ impl Planner<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entity::value::FieldType;
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use std::collections::BTreeMap;
 
     #[test]
     fn entries_are_found_by_kind_however_many_there_are() {
@@ -400,5 +416,56 @@ mod tests {
             assert_eq!(encoded.find(&kind(name)), Some(index));
         }
         assert!(encoded.few.len() <= Encoded::FEW);
+    }
+
+    /// Names with values, in any order.
+    fn fields() -> impl Strategy<Value = Vec<(&'static [u8], &'static [u8])>> {
+        let names: [&[u8]; 6] = [b"", b"a", b"ab", b"b", b"ba", b"\xff"];
+        let values: [&[u8]; 2] = [b"1", b"2"];
+        let fields = btree_map(select(names.to_vec()), select(values.to_vec()), 0..6);
+        let fields = fields.prop_map(|fields| fields.into_iter().collect::<Vec<_>>());
+        fields.prop_shuffle()
+    }
+
+    proptest! {
+        #[test]
+        fn images_are_the_fields_before_and_after_by_name(
+            stored in fields(),
+            given in fields(),
+            gone in select(vec![&b"1"[..], b"2", b""]),
+        ) {
+            let value = |text: &&'static [u8]| Some((FieldType::String, Bytes::from(*text)));
+            let changes = given.iter().map(|(field, new)| Change {
+                field: (*field).into(),
+                old: None, // which images do not look at
+                new: value(new).filter(|_| *new != gone),
+            });
+            let changes: Vec<_> = changes.collect();
+            let before: BTreeMap<_, _> = stored.iter().copied().collect();
+            let mut after = before.clone();
+            after.extend(given);
+            after.retain(|field, text| {
+                let is_given = changes.iter().any(|change| *change.field == **field);
+                !is_given || *text != gone
+            });
+            let state: Snapshot = stored.into_iter().collect();
+            let declaration = Declaration {
+                name: b"user".to_vec(),
+                prefix: b"user:".to_vec(),
+                revision: None,
+                stateless: false,
+                version: None,
+                soft_delete: None,
+                types: Default::default(),
+                streams: Vec::new(),
+            };
+            let images = Images::new(&Types::declared(&declaration), Some(&state), &changes);
+            let all = |image: BTreeMap<&'static [u8], &'static [u8]>| -> Vec<(Bytes, Value)> {
+                let fields = image.iter();
+                fields.map(|(field, text)| ((*field).into(), value(text))).collect()
+            };
+            prop_assert_eq!(images.before, all(before));
+            prop_assert_eq!(images.after, all(after));
+        }
     }
 }

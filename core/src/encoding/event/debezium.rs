@@ -34,7 +34,7 @@
 //! is treated as a missing one, the op `r` and a `u` with equal images as a TOUCH. The entity's version is not carried.
 
 use super::msgpack_io::{Pairs, Text, distinct};
-use super::written::Written;
+use super::written::{Field, Piece, Written};
 use super::{Entry, Origin};
 use crate::encoding::plain::{is_plain, is_utf8};
 use crate::entity::decimal;
@@ -78,77 +78,38 @@ pub struct Style<'s> {
 /// The largest integer up to which doubles hold all of them.
 const SAFE: u64 = 9_007_199_254_740_991;
 
-/// Encodes an event; `None` if a value would exceed `max` bytes. An unprintable byte takes six.
-pub fn encode(event: &Event, origin: Origin, max: usize) -> Option<Entry> {
+/// Encodes an event of this [`size`](Event::size); `None` if a value would exceed `max` bytes. An unprintable byte takes
+/// six.
+pub fn encode(event: &Event, size: usize, origin: Origin, max: usize) -> Option<Entry> {
     let (before, after) = match event.operation {
         Operation::Insert => (None, Some(&*event.after)),
         Operation::Update => (Some(&*event.before), Some(&*event.after)),
         Operation::Delete => (Some(&*event.before), None),
     };
-    let images = [before, after].into_iter().flatten();
-    // The field of IDFIELD is not written, whatever it holds: the id is there.
-    let is_id = |field: &&[u8]| origin.style.id_field == Some(*field);
-    let binary = images.flat_map(binary).filter(|field| !is_id(field));
-    let rows = Rows {
-        id: &event.id,
-        style: origin.style,
-        binary: binary.collect(),
+    let mut envelope = Envelope {
+        event,
+        origin,
+        before,
+        after,
+        binary: BTreeSet::new(),
     };
     // Names and values with their signs take about twice the size of their texts.
-    let size = event.size().saturating_mul(2);
-    let mut json = Json::new(size.saturating_add(320).min(max), max);
-    // Members in the order of Debezium's documentation.
-    json.raw("{\"before\":")?;
-    let written = rows.write(&mut json, before, after, Written::default())?;
-    json.raw(",\"after\":")?;
-    rows.write(&mut json, after, before, written)?;
-    json.raw(",\"source\":")?;
-    source(&mut json, event, origin, &rows.binary)?;
-    json.raw(match event.operation {
-        Operation::Insert => ",\"op\":\"c\",\"ts_ms\":",
-        // Also a TOUCH: who counts rows without a key would count an `r` once more.
-        Operation::Update => ",\"op\":\"u\",\"ts_ms\":",
-        Operation::Delete => ",\"op\":\"d\",\"ts_ms\":",
-    })?;
-    json.number(origin.now_ms)?;
-    json.raw("}")?;
-
+    let capacity = size.saturating_mul(2).saturating_add(320).min(max);
+    let mut json = Json::new(capacity, max);
+    if envelope.write(&mut json).is_none() {
+        // Few events have texts that are not UTF-8, so they are looked for only now.
+        envelope.binary = envelope.find_binary();
+        if envelope.binary.is_empty() {
+            return None;
+        }
+        json.bytes.clear();
+        envelope.write(&mut json)?;
+    }
     let mut key = Json::new(48, max);
     key.raw("{\"id\":")?;
-    rows.write_id(&mut key)?;
+    envelope.write_id(&mut key)?;
     key.raw("}")?;
     Some(vec![(KEY.into(), key.bytes), (VALUE.into(), json.bytes)])
-}
-
-/// Writes where an event comes from.
-fn source(json: &mut Json, event: &Event, origin: Origin, binary: &BTreeSet<&[u8]>) -> Option<()> {
-    json.raw(SOURCE)?;
-    json.name(origin.key)?;
-    json.raw(",\"ts_ms\":")?;
-    json.number(origin.now_ms)?;
-    json.raw(",\"db\":\"")?;
-    json.raw(&origin.database.to_string())?;
-    json.raw("\",\"table\":")?;
-    json.name(&event.entity)?;
-    if !event.meta.is_empty() {
-        json.raw(",\"meta\":{")?;
-        for (name, value) in event.meta.iter() {
-            json.comma()?;
-            json.name(name)?;
-            json.raw(":")?;
-            json.name(value)?;
-        }
-        json.raw("}")?;
-    }
-    if !binary.is_empty() {
-        json.raw(",\"binary\":[")?;
-        for field in binary {
-            json.comma()?;
-            json.name(field)?;
-        }
-        json.raw("]")?;
-    }
-    json.raw("}")
 }
 
 /// A JSON text of at most `max` bytes. `None` means that it would be longer.
@@ -174,28 +135,40 @@ impl Json {
         self.push(json.as_bytes())
     }
 
-    /// Before all but the first of something.
-    fn comma(&mut self) -> Option<()> {
-        match self.bytes.last() {
-            Some(b'{' | b'[') => Some(()),
-            _ => self.push(b","),
+    /// Ends what has a comma behind each element.
+    fn close(&mut self, end: u8) -> Option<()> {
+        match self.bytes.last_mut() {
+            Some(comma @ b',') => {
+                *comma = end;
+                Some(())
+            }
+            _ => self.push(&[end]),
         }
     }
 
-    /// Copies what was written before.
+    /// Copies elements that were written before. Where the last one stood, its comma may have become an end.
     fn copy(&mut self, place: Range<usize>) -> Option<()> {
         let length = self.bytes.len().saturating_add(place.len());
-        (length <= self.max).then(|| self.bytes.extend_from_within(place))
+        (length <= self.max).then(|| {
+            self.bytes.extend_from_within(place);
+            if let Some(comma) = self.bytes.last_mut() {
+                *comma = b',';
+            }
+        })
     }
 
     fn number(&mut self, number: u64) -> Option<()> {
         self.raw(itoa::Buffer::new().format(number))
     }
 
+    /// A string that stands for itself.
     fn plain(&mut self, text: &[u8]) -> Option<()> {
-        self.push(b"\"")?;
-        self.push(text)?;
-        self.push(b"\"")
+        let length = self.bytes.len().saturating_add(text.len());
+        (length.saturating_add(2) <= self.max).then(|| {
+            self.bytes.push(b'"');
+            self.bytes.extend_from_slice(text);
+            self.bytes.push(b'"');
+        })
     }
 
     fn string(&mut self, text: &str) -> Option<()> {
@@ -235,106 +208,194 @@ impl io::Write for Json {
     }
 }
 
-/// The fields whose texts are not UTF-8.
-fn binary<'i>(image: &'i [(Bytes, Value)]) -> impl Iterator<Item = &'i [u8]> {
-    image.iter().filter_map(|(field, value)| {
-        let (_, text) = value.as_ref()?;
-        (!is_utf8(text)).then_some(&**field)
-    })
-}
-
-/// How the images of an event are written.
-struct Rows<'e> {
-    id: &'e [u8],
-    style: Style<'e>,
+/// What is written of an event.
+struct Envelope<'e, 'a> {
+    event: &'e Event<'a>,
+    origin: Origin<'e>,
+    before: Option<&'e [Field<'a>]>,
+    after: Option<&'e [Field<'a>]>,
     /// The fields whose strings are base64.
     binary: BTreeSet<&'e [u8]>,
 }
 
-impl Rows<'_> {
-    /// Writes an image, or null. Fields that only the other image has are null, as in a table's row, which has all
-    /// columns.
-    fn write<'i>(
-        &self,
-        json: &mut Json,
-        image: Option<&'i [(Bytes<'i>, Value<'i>)]>,
-        other: Option<&[(Bytes, Value)]>,
-        mut other_written: Written,
-    ) -> Option<Written<'i>> {
-        let Some(image) = image else {
-            json.raw("null")?;
-            return Some(Written::default());
+impl<'e> Envelope<'e, '_> {
+    /// The fields that have a text that is not UTF-8.
+    fn find_binary(&self) -> BTreeSet<&'e [u8]> {
+        let images = [self.before, self.after].into_iter().flatten().flatten();
+        let binary = images.filter_map(|(field, value)| {
+            let (_, text) = value.as_ref()?;
+            (!self.is_id(field) && !is_utf8(text)).then_some(&**field)
+        });
+        binary.collect()
+    }
+
+    /// Whether it is the field of IDFIELD, which is not written, whatever it holds: the id is there.
+    fn is_id(&self, field: &[u8]) -> bool {
+        self.origin.style.id_field == Some(field)
+    }
+
+    /// Writes the envelope, members in the order of Debezium's documentation. `None` if it is too long, or a text that
+    /// is not UTF-8 is in none of the fields of `binary`.
+    fn write(&self, json: &mut Json) -> Option<()> {
+        let mut now = itoa::Buffer::new();
+        let now = now.format(self.origin.now_ms);
+        json.raw("{\"before\":")?;
+        self.write_images(json)?;
+        json.raw(",\"source\":")?;
+        self.write_source(json, now)?;
+        json.raw(match self.event.operation {
+            Operation::Insert => ",\"op\":\"c\",\"ts_ms\":",
+            // Also a TOUCH: who counts rows without a key would count an `r` once more.
+            Operation::Update => ",\"op\":\"u\",\"ts_ms\":",
+            Operation::Delete => ",\"op\":\"d\",\"ts_ms\":",
+        })?;
+        json.raw(now)?;
+        json.raw("}")
+    }
+
+    /// Writes both images, each an object or null.
+    fn write_images(&self, json: &mut Json) -> Option<()> {
+        let (before, after) = (
+            self.before.unwrap_or_default(),
+            self.after.unwrap_or_default(),
+        );
+        // Most changes leave the names of the fields as they are.
+        let is_same = |((a, _), (b, _)): (&Field, &Field)| is_same(a, b);
+        let has_same_names = before.len() == after.len() && before.iter().zip(after).all(is_same);
+        let nulls = |one, other| match has_same_names {
+            true => Vec::new(),
+            false => only_in(one, other),
         };
-        let mut written = Written::new(image);
-        let is_id = |field: &[u8]| self.style.id_field == Some(field);
+        let mut written = Written::default();
+        match self.before {
+            Some(image) => {
+                self.open(json)?;
+                written = Written::new(image, json.bytes.len());
+                for (field, value) in image {
+                    self.write_field(json, field, value)?;
+                    written.add(json.bytes.len());
+                }
+                self.close(json, nulls(after, before))?;
+            }
+            None => json.raw("null")?,
+        }
+        json.raw(",\"after\":")?;
+        match self.after {
+            Some(image) => {
+                self.open(json)?;
+                for piece in written.pieces(image) {
+                    match piece {
+                        Piece::Copy(place) => json.copy(place)?,
+                        Piece::Field(field, value) => self.write_field(json, field, value)?,
+                    }
+                }
+                self.close(json, nulls(before, after))
+            }
+            None => json.raw("null"),
+        }
+    }
+
+    /// Writes what an image begins with.
+    fn open(&self, json: &mut Json) -> Option<()> {
         json.raw("{")?;
-        if let Some(name) = self.style.id_field {
+        if let Some(name) = self.origin.style.id_field {
             json.name(name)?;
             json.raw(":")?;
             self.write_id(json)?;
+            json.raw(",")?;
         }
-        for (field, value) in image {
-            // The id takes its place, and has been written.
-            if is_id(field) {
-                let end = json.bytes.len();
-                written.add(end..end);
-                continue;
-            }
-            json.comma()?;
-            let start = json.bytes.len();
-            match other_written.find(field, value) {
-                Some(place) => json.copy(place)?,
-                None => self.cell(json, field, value)?,
-            }
-            written.add(start..json.bytes.len());
-        }
-        for field in only_in(other.unwrap_or_default(), image) {
-            if !is_id(field) {
-                json.comma()?;
-                self.cell(json, field, &None)?;
-            }
-        }
-        json.raw("}")?;
-        Some(written)
+        Some(())
     }
 
-    /// Writes a field and its value.
-    fn cell(&self, json: &mut Json, field: &[u8], value: &Value) -> Option<()> {
+    /// Writes what an image ends with. Fields that only the other image has are null, as in a table's row, which has
+    /// all columns.
+    fn close(&self, json: &mut Json, nulls: Vec<&[u8]>) -> Option<()> {
+        for field in nulls {
+            self.write_field(json, field, &None)?;
+        }
+        json.close(b'}')
+    }
+
+    /// Writes a field and its value with a comma, unless the id takes its place.
+    fn write_field(&self, json: &mut Json, field: &[u8], value: &Value) -> Option<()> {
+        if self.is_id(field) {
+            return Some(());
+        }
         json.name(field)?;
         json.raw(":")?;
-        let Some((field_type, text)) = value else {
-            return json.raw("null");
-        };
-        let is_safe = |literal: &str| !self.style.safe_numbers || is_safe(*field_type, literal);
-        if let Some(literal) = literal(*field_type, text).filter(|literal| is_safe(literal)) {
+        match value {
+            Some((field_type, text)) => self.write_value(json, field, *field_type, text)?,
+            None => json.raw("null")?,
+        }
+        json.raw(",")
+    }
+
+    fn write_value(
+        &self,
+        json: &mut Json,
+        field: &[u8],
+        field_type: FieldType,
+        text: &[u8],
+    ) -> Option<()> {
+        let is_safe =
+            |literal: &str| !self.origin.style.safe_numbers || is_safe(field_type, literal);
+        if let Some(literal) = literal(field_type, text).filter(|literal| is_safe(literal)) {
             return json.raw(&literal);
         }
-        if self.binary.contains(field) {
+        if !self.binary.is_empty() && self.binary.contains(field) {
             return json.base64("", text);
         }
         if is_plain(text) {
             return json.plain(text);
         }
-        match std::str::from_utf8(text) {
-            Ok(text) => json.string(text),
-            Err(_) => json.base64("", text),
-        }
+        json.string(std::str::from_utf8(text).ok()?)
     }
 
     /// Writes the entity's id.
     fn write_id(&self, json: &mut Json) -> Option<()> {
-        match decimal::parse(self.id) {
-            Some(number) if number <= SAFE || !self.style.safe_numbers => json.number(number),
-            _ => json.name(self.id),
+        match decimal::parse(&self.event.id) {
+            Some(number) if number <= SAFE || !self.origin.style.safe_numbers => {
+                json.number(number)
+            }
+            _ => json.name(&self.event.id),
         }
+    }
+
+    /// Writes where the event comes from.
+    fn write_source(&self, json: &mut Json, now: &str) -> Option<()> {
+        json.raw(SOURCE)?;
+        json.name(self.origin.key)?;
+        json.raw(",\"ts_ms\":")?;
+        json.raw(now)?;
+        json.raw(",\"db\":\"")?;
+        json.raw(itoa::Buffer::new().format(self.origin.database))?;
+        json.raw("\",\"table\":")?;
+        json.name(&self.event.entity)?;
+        if !self.event.meta.is_empty() {
+            json.raw(",\"meta\":{")?;
+            for (name, value) in self.event.meta.iter() {
+                json.name(name)?;
+                json.raw(":")?;
+                json.name(value)?;
+                json.raw(",")?;
+            }
+            json.close(b'}')?;
+        }
+        if !self.binary.is_empty() {
+            json.raw(",\"binary\":[")?;
+            for field in &self.binary {
+                json.name(field)?;
+                json.raw(",")?;
+            }
+            json.close(b']')?;
+        }
+        json.raw("}")
     }
 }
 
 /// The fields that one image has and another has not.
-fn only_in<'i>(one: &'i [(Bytes, Value)], other: &[(Bytes, Value)]) -> Vec<&'i [u8]> {
-    // Most changes leave the names of the fields as they are.
-    let is_same = |((a, _), (b, _)): (&(Bytes, Value), &(Bytes, Value))| is_same(a, b);
-    if one.len() == other.len() && one.iter().zip(other).all(is_same) {
+fn only_in<'i>(one: &'i [Field], other: &[Field]) -> Vec<&'i [u8]> {
+    if one.is_empty() {
         return Vec::new();
     }
     let known: BTreeSet<&[u8]> = other.iter().map(|(field, _)| &**field).collect();
@@ -514,10 +575,11 @@ mod tests {
     }
 
     fn encoded(event: &Event, origin: Origin) -> (String, String) {
-        let [key, value]: [(Cow<[u8]>, Vec<u8>); 2] = encode(event, origin, usize::MAX)
-            .unwrap()
-            .try_into()
-            .unwrap();
+        let [key, value]: [(Cow<[u8]>, Vec<u8>); 2] =
+            encode(event, event.size(), origin, usize::MAX)
+                .unwrap()
+                .try_into()
+                .unwrap();
         assert_eq!((&*key.0, &*value.0), (&b"key"[..], &b"value"[..]));
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (text(key.1), text(value.1))
@@ -564,6 +626,26 @@ mod tests {
             );
             assert_eq!(value, expected);
             assert_eq!(read(&key, &value), Some(event));
+        }
+    }
+
+    #[test]
+    fn an_entry_may_have_as_many_bytes_as_are_allowed() {
+        // As base64 the first one takes fewer bytes than with its escapes, but that is known only with the second.
+        let escaped = [b'\x01'; 100];
+        for text in [&b"plain"[..], b"\xff"] {
+            let before = [(b"a".into(), string(&escaped))];
+            let after = [(b"a".into(), string(text))];
+            let event = Event {
+                before: before.as_slice().into(),
+                after: after.as_slice().into(),
+                ..event(b"42")
+            };
+            let entry = |max| encode(&event, event.size(), ORIGIN, max);
+            let all = entry(usize::MAX).unwrap();
+            let size = all[1].1.len();
+            assert_eq!(entry(size), Some(all));
+            assert_eq!(entry(size - 1), None);
         }
     }
 

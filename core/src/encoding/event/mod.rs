@@ -30,16 +30,17 @@ pub struct Origin<'o> {
 
 /// Encodes an event; `None` if the entry would exceed `max` bytes, in most cases without encoding it.
 pub fn encode(format: Format, event: &Event, origin: Origin, max: usize) -> Option<Entry> {
+    let size_of_texts = event.size();
     // A format may leave out old values and shorten numbers, but it never shrinks an event to an eighth. Only FLAT
     // leaves out a whole image.
-    if format != Format::Flat && event.size() / 8 > max {
+    if format != Format::Flat && size_of_texts / 8 > max {
         return None;
     }
     let entry = match format {
-        Format::MsgPack => vec![(msgpack::FIELD.into(), msgpack::encode(event))],
+        Format::MsgPack => vec![(msgpack::FIELD.into(), msgpack::encode(event, size_of_texts))],
         Format::FluxaOrm2 => vec![(msgpack::FIELD.into(), fluxaorm2::encode(event))],
         Format::FluxaOrm1 => fluxaorm1::encode(event),
-        Format::Debezium => debezium::encode(event, origin, max)?,
+        Format::Debezium => debezium::encode(event, size_of_texts, origin, max)?,
         Format::Flat => flat::encode(event, origin.now_ms, max)?,
     };
     (size(&entry) <= max).then_some(entry)
@@ -577,7 +578,7 @@ mod tests {
 
     #[test]
     fn fields_that_no_format_has_are_none() {
-        let s = msgpack::encode(&event(b"42"));
+        let s = msgpack::encode(&event(b"42"), 0);
         for names in [
             "",
             "x",

@@ -144,12 +144,23 @@ impl<'e> Decoder<'e> {
 // Writing to memory cannot fail, so the results are ignored.
 
 /// A str of any bytes, as Go writes it; serde knows only those that are UTF-8.
+#[inline]
 pub fn write_text(out: &mut Vec<u8>, text: &[u8]) {
-    let _ = encode::write_str_len(out, length(text.len()));
+    match u8::try_from(text.len()) {
+        Ok(short @ ..32) => out.push(Marker::FixStr(short).to_u8()),
+        _ => write_long_header(out, text.len()),
+    }
     out.extend_from_slice(text);
 }
 
+#[cold]
+#[inline(never)]
+fn write_long_header(out: &mut Vec<u8>, text_length: usize) {
+    let _ = encode::write_str_len(out, length(text_length));
+}
+
 /// A str if the text is UTF-8, else a bin.
+#[inline]
 pub fn write_text_or_bin(out: &mut Vec<u8>, text: &[u8]) {
     if is_utf8(text) {
         return write_text(out, text);
