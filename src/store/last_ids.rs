@@ -9,7 +9,8 @@ use dirty_streams_core::entity::event_id::EventId;
 use dirty_streams_core::error::Error;
 use lazy_static::lazy_static;
 use redis_module::{Context, RedisString};
-use std::collections::{BTreeMap, HashMap};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,7 +43,8 @@ impl Known {
 
 #[derive(Default)]
 struct LastIds {
-    by_database: BTreeMap<c_int, HashMap<Vec<u8>, Known>>,
+    /// By name. The hash is a cheap one: who declares streams whose names collide gains nothing.
+    by_database: BTreeMap<c_int, FxHashMap<Vec<u8>, Known>>,
     streams: usize,
 }
 
@@ -71,7 +73,7 @@ impl LastIds {
     }
 
     fn clear(&mut self) {
-        let streams = self.by_database.values().flat_map(HashMap::values);
+        let streams = self.by_database.values().flat_map(FxHashMap::values);
         streams.for_each(|known| *known.lock() = None);
         *self = LastIds::default();
     }
