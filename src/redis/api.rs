@@ -142,7 +142,6 @@ needed! {
     RedisModule_ReplyWithSimpleString
     RedisModule_ReplyWithStringBuffer
     RedisModule_ScanCursorCreate
-    RedisModule_ScanCursorDestroy
     RedisModule_ScanCursorRestart
     RedisModule_ScanKey
     RedisModule_SelectDb

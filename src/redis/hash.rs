@@ -7,30 +7,20 @@ use dirty_streams_core::error::Error;
 use redis_module::{RedisString, raw};
 use std::ffi::{c_int, c_void};
 use std::ops::Deref;
-use std::ptr::{NonNull, null_mut};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
-/// Where a scan is; it serves one scan after the other. The server is asked for it by the first one.
-#[derive(Default)]
-pub struct ScanCursor {
-    raw: Option<NonNull<raw::RedisModuleScanCursor>>,
-}
-
-impl ScanCursor {
-    fn raw(&mut self) -> *mut raw::RedisModuleScanCursor {
-        // SAFETY: takes nothing; destroyed when this is dropped.
-        let create = || unsafe { api!(RedisModule_ScanCursorCreate()) };
-        self.raw = self.raw.or_else(|| NonNull::new(create()));
-        self.raw.map_or(null_mut(), NonNull::as_ptr)
+/// Where a scan is. One serves one scan after the other, since no scan begins within another; it stays until the server
+/// ends.
+fn cursor() -> *mut raw::RedisModuleScanCursor {
+    static CURSOR: AtomicPtr<raw::RedisModuleScanCursor> = AtomicPtr::new(null_mut());
+    let mut cursor = CURSOR.load(Relaxed);
+    if cursor.is_null() {
+        // SAFETY: takes nothing. Whoever scans holds the server's lock, so there is only one of them.
+        cursor = unsafe { api!(RedisModule_ScanCursorCreate()) };
+        CURSOR.store(cursor, Relaxed);
     }
-}
-
-impl Drop for ScanCursor {
-    fn drop(&mut self) {
-        if let Some(raw) = self.raw {
-            // SAFETY: created once, destroyed once.
-            unsafe { api!(RedisModule_ScanCursorDestroy(raw.as_ptr())) }
-        }
-    }
+    cursor
 }
 
 /// A scan that is under way.
@@ -44,17 +34,13 @@ struct Scan<F> {
 pub const AT_ONCE: usize = 4;
 
 impl Key<'_> {
-    /// Hands over every field and its value, in no order; an error if one was left out.
-    pub fn scan(
-        &self,
-        cursor: &mut ScanCursor,
-        each: impl FnMut(&[u8], &[u8]),
-    ) -> Result<(), Error> {
+    /// Hands over every field and its value, in no order; an error if one was left out. `each` scans nothing.
+    pub fn scan(&self, each: impl FnMut(&[u8], &[u8])) -> Result<(), Error> {
         let mut scan = Scan {
             each,
             is_whole: true,
         };
-        scan_with(self, cursor, &mut scan);
+        scan_with(self, &mut scan);
         match scan.is_whole {
             true => Ok(()),
             false => Err(Error::Internal),
@@ -151,10 +137,10 @@ impl Key<'_> {
     }
 }
 
-fn scan_with<F: FnMut(&[u8], &[u8])>(key: &Key, cursor: &mut ScanCursor, scan: &mut Scan<F>) {
+fn scan_with<F: FnMut(&[u8], &[u8])>(key: &Key, scan: &mut Scan<F>) {
     let scan: *mut Scan<F> = scan;
-    let cursor = cursor.raw();
-    // SAFETY: an open key or null, a cursor of ours, and a scan that outlives the calls.
+    let cursor = cursor();
+    // SAFETY: an open key or null, a cursor that stays, and a scan that outlives the calls.
     unsafe {
         api!(RedisModule_ScanCursorRestart(cursor));
         while api!(RedisModule_ScanKey(

@@ -2,7 +2,7 @@
 
 use super::{cluster, declarations, writes::Writes};
 use crate::redis::commands::{Arguments, Lent};
-use crate::redis::hash::{AT_ONCE as FOUND_AT_ONCE, ScanCursor};
+use crate::redis::hash::AT_ONCE as FOUND_AT_ONCE;
 use crate::redis::keys::{self, Key, Type};
 use crate::redis::keyspace::Class;
 use dirty_streams_core::entity::declaration::{Declaration, Stream};
@@ -25,7 +25,6 @@ pub struct SnapshotReader<'c> {
     declaration: &'c Declaration,
     /// Keys that are missing here do not exist elsewhere either.
     is_settled: bool,
-    cursor: ScanCursor,
     /// The keys of what was loaded, in that order.
     loaded: Vec<RedisString>,
 }
@@ -37,7 +36,6 @@ impl<'c> SnapshotReader<'c> {
             key,
             declaration,
             is_settled: false,
-            cursor: ScanCursor::default(),
             loaded: Vec::new(),
         }
     }
@@ -154,20 +152,18 @@ impl<'c> SnapshotReader<'c> {
         self.loaded.push(name);
         Ok(is_there.then_some(key))
     }
+}
 
-    fn collect<'g>(&mut self, key: &Key, given: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
-        let mut collected = Collected::new(key.length(), given);
-        key.scan(&mut self.cursor, |field, value| {
-            collected.take(field, value);
-        })?;
-        Ok(collected.into_state())
-    }
+fn collect<'g>(key: &Key, given: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
+    let mut collected = Collected::new(key.length(), given);
+    key.scan(|field, value| collected.take(field, value))?;
+    Ok(collected.into_state())
 }
 
 impl Snapshots for SnapshotReader<'_> {
     fn load<'g>(&mut self, id: &[u8], given: &[Field<'g>]) -> Result<EntityState<'g>, Error> {
         match self.open(id)? {
-            Some(key) => self.collect(&key, given),
+            Some(key) => collect(&key, given),
             None => Ok(EntityState::Nothing),
         }
     }
@@ -186,7 +182,7 @@ impl Snapshots for SnapshotReader<'_> {
                 return Ok(collected.into_state());
             }
         }
-        self.collect(&key, given)
+        collect(&key, given)
     }
 }
 
