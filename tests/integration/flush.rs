@@ -439,6 +439,26 @@ fn flushes_do_not_grow_the_memory() {
 }
 
 #[test]
+fn a_large_flush_leaves_little_memory_behind() {
+    let (server, mut redis) = declared("STREAM s");
+    let pairs: String = (0..10).map(|field| format!(" f{field} x")).collect();
+    let inserts: Vec<String> = (0..5_000)
+        .map(|id| format!("INSERT {id} 10{pairs}"))
+        .collect();
+    let large = format!("DIRTY.FLUSH user DRYRUN {}", inserts.join(" "));
+    redis.run("DIRTY.FLUSH user DRYRUN INSERT 1 0");
+    let before = redis.used_memory();
+    let reply = redis.run(&large);
+    assert!(reply.starts_with("[insert insert"), "{reply}");
+    // What a connection keeps for its next command goes with it.
+    redis = server.connect();
+    std::thread::sleep(Duration::from_millis(50));
+    let kept = redis.used_memory() - before;
+    // 16 KiB of each of 32 sizes of blocks, at most.
+    assert!(kept < 600 << 10, "{kept} bytes");
+}
+
+#[test]
 fn get_gives_the_typed_snapshots() {
     let (server, mut redis) =
         declared("TYPES 7 s string i int u uint f float b bool t time j json STREAM x");
