@@ -47,7 +47,6 @@ impl<'d, 'a> Types<'d, 'a> {
         }
     }
 
-    #[inline]
     fn given(&self, field: &[u8]) -> FieldType {
         match self.given.is_empty() {
             true => FieldType::String,
@@ -59,14 +58,23 @@ impl<'d, 'a> Types<'d, 'a> {
     /// text has the type that the flush gives the field only if it is in the canonical form of that type.
     #[inline]
     pub fn value<'t>(&self, field: &[u8], text: &'t [u8]) -> Value<'t> {
-        Some(match self.declaration.declared_type(field) {
+        // Most entities have strings only.
+        if self.declaration.types.is_empty() && self.given.is_empty() {
+            return Some((FieldType::String, text.into()));
+        }
+        Some(self.typed(field, text))
+    }
+
+    #[inline(never)]
+    fn typed<'t>(&self, field: &[u8], text: &'t [u8]) -> (FieldType, Bytes<'t>) {
+        match self.declaration.declared_type(field) {
             Some(declared) => declared.interpret(text),
             None => match self.given(field) {
                 FieldType::String => (FieldType::String, text.into()),
                 given if given.holds(text) => (given, text.into()),
                 _ => (FieldType::String, text.into()),
             },
-        })
+        }
     }
 
     /// Whether a value equals the stored text of a field without a declared type. This is the common case, so it

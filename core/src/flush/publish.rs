@@ -306,8 +306,7 @@ impl Planner<'_, '_> {
         let mut counted = self.bytes;
         let mut publications: Vec<Publication> = Vec::with_capacity(streams);
         // Streams of one payload, format and style share an entry.
-        let mut encoded = Encoded::default();
-        let is_shared = streams > 1;
+        let mut encoded = (streams > 1).then(Encoded::default);
         for (index, stream) in self.declaration.streams.iter().enumerate() {
             let Some(mutation) = audience.of(stream) else {
                 continue;
@@ -332,7 +331,8 @@ impl Planner<'_, '_> {
                 safe_numbers: stream.safe_numbers,
             };
             let kind = (stream.payload, stream.format, style);
-            let entry = match encoded.find(&kind) {
+            let known = encoded.as_ref().and_then(|encoded| encoded.find(&kind));
+            let entry = match known {
                 Some(entry) => entry,
                 None => {
                     let (before, mut after) = mutation.images(stream);
@@ -364,7 +364,7 @@ impl Planner<'_, '_> {
                     let entry = entry.ok_or_else(|| too_large(is_excused))?;
                     let index = self.plan.entries.len();
                     self.plan.entries.push(entry);
-                    if is_shared {
+                    if let Some(encoded) = &mut encoded {
                         encoded.add(kind, index);
                     }
                     index

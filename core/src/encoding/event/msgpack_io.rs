@@ -202,7 +202,17 @@ pub fn write_number(out: &mut Vec<u8>, number: i128) {
 }
 
 /// The header of a map.
+#[inline]
 pub fn write_map(out: &mut Vec<u8>, pairs: usize) {
+    match u8::try_from(pairs) {
+        Ok(few @ ..16) => out.push(Marker::FixMap(few).to_u8()),
+        _ => write_long_map(out, pairs),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn write_long_map(out: &mut Vec<u8>, pairs: usize) {
     let _ = encode::write_map_len(out, length(pairs));
 }
 
