@@ -2,13 +2,14 @@
 //! the keys that a declaration names, a key behind DEAD, and, once more, the rights of a client that has waited.
 
 use super::command::{Call, Caller, Command};
-use crate::redis::acl::{Reason, User, Verdict, limits_databases};
+use crate::redis::acl::{Reason, User, Verdict};
 use crate::redis::keys;
 use dirty_streams_core::acl::{self, Pattern};
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::Context;
 use std::ffi::{CStr, c_int};
 
+pub use crate::redis::acl::limits_databases;
 pub use dirty_streams_core::acl::Access;
 
 /// The rights of the user behind a call. Refusals appear in ACL LOG, like the server's own.
