@@ -84,8 +84,9 @@ impl<'c> Arguments<'c> {
     }
 
     fn find(&mut self, argument: &[u8], reach: usize) -> Option<usize> {
-        let mut left = self.args.get(self.next..)?.iter().take(reach);
-        let place = left.position(|arg| std::ptr::eq(*arg, argument))?;
+        let left = self.args.get(self.next..)?;
+        let left = left.get(..reach).unwrap_or(left);
+        let place = left.iter().position(|arg| std::ptr::eq(*arg, argument))?;
         let index = self.next.saturating_add(place);
         self.next = index.saturating_add(1);
         Some(index)
