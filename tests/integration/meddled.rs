@@ -314,3 +314,29 @@ fn whatever_another_module_does_within_a_flush_the_server_lives_and_replicas_hol
     assert!(count > 1_000, "only {count} cases");
     assert!(!server.log().contains("BUG REPORT"), "{}", server.log());
 }
+
+/// The numbers of the events that a flush publishes.
+fn numbers(redis: &mut Conn, operations: &str) -> Vec<u64> {
+    let reply = redis.run(&format!("DIRTY.FLUSH user WITHEVENTS {operations}"));
+    let words = reply.split(['[', ']', ' ']);
+    let ids = words.filter_map(|word| word.split_once('-'));
+    ids.map(|(_, number)| number.parse().expect("a number"))
+        .collect()
+}
+
+#[test]
+fn events_are_numbered_on_after_a_flush_in_which_another_module_added_an_entry() {
+    let server = Server::with(&["--loadmodule", meddler::module()]);
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user STREAM s");
+    let mut given = numbers(&mut redis, "INSERT 1 0 TOUCH 1");
+    meddler::arm(&mut redis, "new user:2", "0", "XADD s * f v");
+    given.extend(numbers(&mut redis, "INSERT 2 0 TOUCH 2 TOUCH 2"));
+    let heard = meddler::heard(&mut redis);
+    assert!(heard.iter().any(|one| one.starts_with("answered ")));
+    // A number that comes again in the same millisecond would be refused, and the right one asked for.
+    std::thread::sleep(Duration::from_millis(3));
+    given.extend(numbers(&mut redis, "TOUCH 2"));
+    assert_eq!(given.len(), 6);
+    assert!(given.is_sorted_by(|a, b| a < b), "{given:?}");
+}
