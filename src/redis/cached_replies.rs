@@ -95,17 +95,13 @@ pub fn kept(ctx: &Context, token: Token) -> Option<View<'static>> {
     kept.as_ref().map(|Kept(reply)| reply.view())
 }
 
-thread_local! {
-    static NAMES: Recurring<Reply> = const { Recurring::new() };
-}
+static NAMES: Recurring<Reply> = Recurring::new();
 
 /// The server's reply of a name that comes again and again.
 pub fn name(ctx: &Context, name: &[u8]) -> Option<View<'static>> {
-    let kept = NAMES.with(|names| {
-        names.get(name, || {
-            let reply = call::read(ctx, c"ECHO", &[&keys::string(name)]).ok()?;
-            (reply.view().text() == Some(name)).then_some(reply)
-        })
+    let kept = NAMES.get(name, || {
+        let reply = call::read(ctx, c"ECHO", &[&keys::string(name)]).ok()?;
+        (reply.view().text() == Some(name)).then_some(reply)
     });
     kept.map(Reply::view)
 }
