@@ -340,3 +340,18 @@ fn events_are_numbered_on_after_a_flush_in_which_another_module_added_an_entry()
     assert_eq!(given.len(), 6);
     assert!(given.is_sorted_by(|a, b| a < b), "{given:?}");
 }
+
+#[test]
+fn a_command_that_runs_while_the_server_is_asked_for_a_text_is_answered_too() {
+    let server = Server::with(&["--loadmodule", meddler::module()]);
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user STREAM s");
+    redis.run("DIRTY.FLUSH user INSERT 1 1 a b");
+    // The first reply that has such texts asks for them.
+    meddler::arm(&mut redis, "filter:echo ", "0", "DIRTY.READ s FROM 0");
+    let reply = redis.run("DIRTY.READ s FROM 0");
+    assert!(reply.contains("entity-id 1"), "{reply}");
+    let heard = meddler::heard(&mut redis);
+    let answer = heard.iter().find(|one| one.starts_with("answered "));
+    assert!(answer.is_some_and(|one| !one.contains('-')), "{heard:?}");
+}
