@@ -355,3 +355,22 @@ fn a_command_that_runs_while_the_server_is_asked_for_a_text_is_answered_too() {
     let answer = heard.iter().find(|one| one.starts_with("answered "));
     assert!(answer.is_some_and(|one| !one.contains('-')), "{heard:?}");
 }
+
+#[test]
+fn a_command_that_runs_while_a_cluster_is_asked_for_its_databases_is_answered_too() {
+    let server = Server::with(&[
+        "--cluster-enabled",
+        "yes",
+        "--loadmodule",
+        meddler::module(),
+    ]);
+    let mut redis = server.connect();
+    redis.ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    server.wait_for_line("CLUSTER INFO", "cluster_state:ok");
+    let declare = "DIRTY.DECLARE user{1} STREAM s{1} DB 3";
+    meddler::arm(&mut redis, "filter:config ", "0", declare);
+    let refused = "ERR this cluster has no other databases: DB and POOL are refused";
+    assert_eq!(redis.run(declare), refused);
+    let heard = meddler::heard(&mut redis);
+    assert!(heard.contains(&format!("answered -{refused}")), "{heard:?}");
+}
