@@ -87,25 +87,35 @@ static REPLIES: [OnceLock<Option<Kept>>; COUNT] = [const { OnceLock::new() }; CO
 /// The server's reply of this text.
 #[inline(always)]
 pub fn kept(ctx: &Context, token: Token) -> Option<View<'static>> {
-    let kept = REPLIES.get(token as usize)?.get_or_init(|| {
-        let bytes = token.text().as_bytes();
-        let reply = call::read(ctx, c"ECHO", &[&keys::string(bytes)]).ok()?;
-        (reply.view().text() == Some(bytes)).then_some(Kept(reply))
-    });
+    let place = REPLIES.get(token as usize)?;
+    let kept = match place.get() {
+        Some(kept) => kept,
+        None => keep(ctx, token, place),
+    };
     kept.as_ref().map(|Kept(reply)| reply.view())
 }
 
-thread_local! {
-    static NAMES: Recurring<Reply> = const { Recurring::new() };
+/// Asks before it takes the place: another module's command filter may come here while the server is asked.
+#[cold]
+#[inline(never)]
+fn keep(
+    ctx: &Context,
+    token: Token,
+    place: &'static OnceLock<Option<Kept>>,
+) -> &'static Option<Kept> {
+    let bytes = token.text().as_bytes();
+    let reply = call::read(ctx, c"ECHO", &[&keys::string(bytes)]).ok();
+    let kept = reply.filter(|reply| reply.view().text() == Some(bytes));
+    place.get_or_init(|| kept.map(Kept))
 }
+
+static NAMES: Recurring<Reply> = Recurring::new();
 
 /// The server's reply of a name that comes again and again.
 pub fn name(ctx: &Context, name: &[u8]) -> Option<View<'static>> {
-    let kept = NAMES.with(|names| {
-        names.get(name, || {
-            let reply = call::read(ctx, c"ECHO", &[&keys::string(name)]).ok()?;
-            (reply.view().text() == Some(name)).then_some(reply)
-        })
+    let kept = NAMES.get(name, || {
+        let reply = call::read(ctx, c"ECHO", &[&keys::string(name)]).ok()?;
+        (reply.view().text() == Some(name)).then_some(reply)
     });
     kept.map(Reply::view)
 }

@@ -180,10 +180,8 @@ pub fn string(bytes: &[u8]) -> RedisString {
 
 /// The same of a name that comes again and again, as those of streams and fields do: it is made once and shared then.
 pub fn name(bytes: &[u8]) -> RedisString {
-    thread_local! {
-        static NAMES: Recurring<RedisString> = const { Recurring::new() };
-    }
-    match NAMES.with(|names| names.get(bytes, || Some(string(bytes)))) {
+    static NAMES: Recurring<RedisString> = Recurring::new();
+    match NAMES.get(bytes, || Some(string(bytes))) {
         Some(kept) => RedisString::new(None, kept.inner),
         None => string(bytes),
     }

@@ -12,10 +12,13 @@ const LONGEST_NAME: usize = 64;
 /// name that came here.
 type Place<T> = Result<(&'static [u8], &'static T), u64>;
 
-/// Of one thread.
+/// One of the process: what each thread kept, a module that runs commands on new threads would lose with each of them.
 pub struct Recurring<T: 'static> {
     places: [Cell<Place<T>>; NAMES],
 }
+
+// SAFETY: whoever makes or sends names runs a command, so it holds the server's lock: one thread at a time.
+unsafe impl<T> Sync for Recurring<T> {}
 
 impl<T> Recurring<T> {
     pub const fn new() -> Self {

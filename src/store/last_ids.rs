@@ -35,9 +35,10 @@ impl Known {
         *self.lock()
     }
 
-    /// False if it has been dropped.
+    /// False if it has been dropped, which it stays: another one has its place.
     pub fn set(&self, id: EventId) -> bool {
-        self.lock().replace(id).is_some()
+        let mut known = self.lock();
+        known.as_mut().map(|known| *known = id).is_some()
     }
 }
 

@@ -314,3 +314,63 @@ fn whatever_another_module_does_within_a_flush_the_server_lives_and_replicas_hol
     assert!(count > 1_000, "only {count} cases");
     assert!(!server.log().contains("BUG REPORT"), "{}", server.log());
 }
+
+/// The numbers of the events that a flush publishes.
+fn numbers(redis: &mut Conn, operations: &str) -> Vec<u64> {
+    let reply = redis.run(&format!("DIRTY.FLUSH user WITHEVENTS {operations}"));
+    let words = reply.split(['[', ']', ' ']);
+    let ids = words.filter_map(|word| word.split_once('-'));
+    ids.map(|(_, number)| number.parse().expect("a number"))
+        .collect()
+}
+
+#[test]
+fn events_are_numbered_on_after_a_flush_in_which_another_module_added_an_entry() {
+    let server = Server::with(&["--loadmodule", meddler::module()]);
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user STREAM s");
+    let mut given = numbers(&mut redis, "INSERT 1 0 TOUCH 1");
+    meddler::arm(&mut redis, "new user:2", "0", "XADD s * f v");
+    given.extend(numbers(&mut redis, "INSERT 2 0 TOUCH 2 TOUCH 2"));
+    let heard = meddler::heard(&mut redis);
+    assert!(heard.iter().any(|one| one.starts_with("answered ")));
+    // A number that comes again in the same millisecond would be refused, and the right one asked for.
+    std::thread::sleep(Duration::from_millis(3));
+    given.extend(numbers(&mut redis, "TOUCH 2"));
+    assert_eq!(given.len(), 6);
+    assert!(given.is_sorted_by(|a, b| a < b), "{given:?}");
+}
+
+#[test]
+fn a_command_that_runs_while_the_server_is_asked_for_a_text_is_answered_too() {
+    let server = Server::with(&["--loadmodule", meddler::module()]);
+    let mut redis = server.connect();
+    redis.run("DIRTY.DECLARE user STREAM s");
+    redis.run("DIRTY.FLUSH user INSERT 1 1 a b");
+    // The first reply that has such texts asks for them.
+    meddler::arm(&mut redis, "filter:echo ", "0", "DIRTY.READ s FROM 0");
+    let reply = redis.run("DIRTY.READ s FROM 0");
+    assert!(reply.contains("entity-id 1"), "{reply}");
+    let heard = meddler::heard(&mut redis);
+    let answer = heard.iter().find(|one| one.starts_with("answered "));
+    assert!(answer.is_some_and(|one| !one.contains('-')), "{heard:?}");
+}
+
+#[test]
+fn a_command_that_runs_while_a_cluster_is_asked_for_its_databases_is_answered_too() {
+    let server = Server::with(&[
+        "--cluster-enabled",
+        "yes",
+        "--loadmodule",
+        meddler::module(),
+    ]);
+    let mut redis = server.connect();
+    redis.ok(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    server.wait_for_line("CLUSTER INFO", "cluster_state:ok");
+    let declare = "DIRTY.DECLARE user{1} STREAM s{1} DB 3";
+    meddler::arm(&mut redis, "filter:config ", "0", declare);
+    let refused = "ERR this cluster has no other databases: DB and POOL are refused";
+    assert_eq!(redis.run(declare), refused);
+    let heard = meddler::heard(&mut redis);
+    assert!(heard.contains(&format!("answered -{refused}")), "{heard:?}");
+}

@@ -55,13 +55,8 @@ impl Command for Stats {
             Err(Error::CrossSlot(_)) => (Vec::new(), false),
             Err(error) => return Err(error),
         };
-        let native = groups::all(call.ctx, stream)?;
-        let native: Result<Vec<NativeStats>, Error> = native
-            .into_iter()
-            .map(|group| NativeStats::of(call, group))
-            .collect();
-        let native = native?;
-        let dead = count_dead(call)?;
+        // Also opens the stream where it has no readers of its own.
+        let (native, dead) = source.elsewhere(|_| native_and_dead(call))?;
         let now_ms = clock::now_ms();
         let is_primary = flags::is_primary(call.ctx);
         let reply = call.reply();
@@ -97,6 +92,13 @@ impl Command for Stats {
         }
         Ok(())
     }
+}
+
+/// The native groups, and how many events are dead.
+fn native_and_dead(call: &Call) -> Result<(Vec<NativeStats>, u64), Error> {
+    let native = groups::all(call.ctx, &call.key)?.into_iter();
+    let native: Result<_, Error> = native.map(|group| NativeStats::of(call, group)).collect();
+    Ok((native?, count_dead(call)?))
 }
 
 fn count_dead(call: &Call) -> Result<u64, Error> {

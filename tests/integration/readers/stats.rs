@@ -138,6 +138,25 @@ wait 120 => -",
 }
 
 #[test]
+fn a_native_group_has_missed_what_is_gone_also_without_other_readers() {
+    let server = Server::start();
+    let mut redis = server.connect();
+    redis.expect(
+        "DIRTY.DECLARE user STREAM s => OK
+DIRTY.FLUSH user INSERT 1 0 INSERT 2 0 INSERT 3 0 => [insert insert insert]
+XGROUP CREATE s n 0 => OK
+XTRIM s MAXLEN 1 => (2)",
+    );
+    for other in ["", "DIRTY.READER s GROUP g FROM 0"] {
+        if !other.is_empty() {
+            redis.run(other);
+        }
+        assert_eq!(number(&mut redis, "n", "missed"), 2, "after {other:?}");
+        assert_eq!(number(&mut redis, "n", "lag"), 1, "after {other:?}");
+    }
+}
+
+#[test]
 fn of_a_stream_that_was_begun_again_nobody_knows_what_was_missed_and_all_is_unread() {
     let mut story = Story::with(&["1", "2", "3"]);
     story.expect(
