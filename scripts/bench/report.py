@@ -148,7 +148,7 @@ def verdict(path, figures):
     behind = path.behind(figures)
     if behind is None:
         return "NOT COUNTED"
-    if behind == 0:
+    if behind < 0.001:
         return "met"
     return f"MISSED by {100 * behind:.1f} %" + (", allowed" if behind <= SLACK else "")
 
