@@ -77,7 +77,10 @@ def main():
     if not MODULE.exists():
         sys.exit(f"no module at {MODULE}; build it first: make build")
     bench = Bench(smoke)
-    wanted = [name for name in os.environ.get("ONLY", "").split(",") if name] or list(GROUPS)
+    wanted = [name.strip() for name in os.environ.get("ONLY", "").split(",") if name.strip()] or list(GROUPS)
+    unknown = [name for name in wanted if name not in GROUPS]
+    if unknown:
+        sys.exit(f"ONLY: no group {', '.join(unknown)}; there are {', '.join(GROUPS)}")
     with Server(NONE) as server:
         bench.figures.about = bench.about(server)
     for bench.persistence in PERSISTENCE:

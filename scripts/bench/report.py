@@ -82,22 +82,23 @@ TABLE = [
     ("seed", "FLUSH SEED"),
     ("same", "FLUSH SNAPSHOT, nothing changed"),
     ("run", "the same in a run of DIRTY.RECONCILE"),
-    ("sweep", "DIRTY.RECONCILE SWEEP: of all rows; a tenth is missing and deleted"),
+    ("sweep", "DIRTY.RECONCILE SWEEP: over all rows, of which a tenth is missing and deleted"),
     ("scan native", "SCAN and HGETALL of each row"),
     ("scan", "DIRTY.SCAN"),
     ("snapshot", "DIRTY.CONSUME of a cursor FROM SNAPSHOT"),
 ]
 
 BY_SIZE = """\
-Rows a second by rows in a command, against 100: {by_size}."""
+Rows per second by the number of rows in a command, relative to those with 100 rows: {by_size}."""
 
 STALLS = """\
 ### How long others wait
 
-The longest PING of another client beside what goes through {entities} entities of ten fields, in ms, and how much of it the
-server's process was at work (the rest is the machine's). Flushes publish to four streams.
+The longest PING of another client, in ms, while a client goes through {entities} entities of ten fields, and the most CPU time
+that the server's process took during one PING: another one, perhaps, and with its background threads. Flushes publish to four
+streams.
 
-| beside | longest PING | at work |
+| meanwhile | longest PING | most CPU time |
 | --- | --- | --- |"""
 
 
@@ -120,7 +121,7 @@ IN_SHORT = [
         ("flush_many", "watch_many"),
     ),
     (
-        "| flush, one client that waits | {flush_one} µs | the same: {watch_one} µs |",
+        "| flush, one client that waits | {flush_one} µs | the same commands: {watch_one} µs |",
         ("flush_one", "watch_one"),
     ),
     (
