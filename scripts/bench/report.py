@@ -89,7 +89,8 @@ TABLE = [
 ]
 
 BY_SIZE = """\
-Rows per second by the number of rows in a command, relative to those with 100 rows: {by_size}."""
+Rows per second by the number of rows in a command, relative to those with 100 rows:
+{by_size}."""
 
 STALLS = """\
 ### How long others wait
