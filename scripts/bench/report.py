@@ -96,8 +96,8 @@ STALLS = """\
 ### How long others wait
 
 The longest PING of another client, in ms, while a client goes through {entities} entities of ten fields, and the most CPU time
-that the server's process took during one PING: another one, perhaps, and with its background threads. Flushes publish to four
-streams.
+that the server's process, with its background threads, took during one PING, which need not be the longest. Flushes publish to
+four streams. RUN is a FLUSH in a run of DIRTY.RECONCILE, whose subcommands are SWEEP and ABORT.
 
 | meanwhile | longest PING | most CPU time |
 | --- | --- | --- |"""
@@ -539,13 +539,16 @@ class Pictures:
         """By rows of a command; HSET has one."""
         (rows,) = self.figures.sizes(NONE, "seeding")
         sizes = [int(size) for size in self.figures.sizes(NONE, "rows a command")]
-        hset = self.get(NONE, "seeding", "hset", rows)
+        hset = []
+        for persistence in PERSISTENCE:
+            rate = self.get(persistence, "seeding", "hset", rows)
+            hset.append(("HSET, row by row", GREY, persistence, [(size, rate / 1000) for size in sizes] if rate else []))
         seed = self.lines("rows a command", [("seed", "FLUSH SEED", BLUE)], lambda rate, _: rate / 1000)
         curves(
             self.folder / "seeding.svg",
             "rows in one command",
             "thousand rows/s, one connection",
-            [*seed, ("HSET, row by row", GREY, NONE, [(size, hset / 1000) for size in sizes])],
+            [*seed, *hset],
         )
 
     def table(self):
@@ -559,7 +562,7 @@ class Pictures:
 
     def clients(self):
         """How many entities 50 clients save."""
-        ways = [("flush", "FLUSH", BLUE), ("lua", "a Lua function", GREY), ("watch", "WATCH … EXEC by themselves", GREY)]
+        ways = [("flush", "FLUSH", BLUE), ("lua", "a Lua function", GREY), ("watch", "WATCH, HGETALL … EXEC", GREY)]
         rates = {way: {p: self.get(p, "clients", way, "50 clients") for p in PERSISTENCE} for way, *_ in ways}
         entries = [(label, shade, {p: r and r / 1000 for p, r in rates[way].items()}) for way, label, shade in ways]
         bars(self.folder / "clients.svg", "thousand entities/s, 50 clients that wait", entries)
