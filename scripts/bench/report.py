@@ -27,7 +27,7 @@ INSTRUCTIONS_HEAD = """\
 ### Instructions
 
 Ten fields, of which one changes, and one stream, unless the path says otherwise. HSET of ten fields takes
-{hset}, XADD of the event {xadd}. The floor is what `scripts/bench/floor.c` takes for the same.
+{hset}, XADD of the event {xadd}. The floor is the count of `scripts/bench/floor.c`.
 
 | path | floor | takes | goal | |
 | --- | --- | --- | --- | --- |"""
@@ -39,14 +39,14 @@ RATIOS_HEAD = """\
 | --- | --- | --- | --- | --- |"""
 
 CALLS = """\
-Of the {flush:.1f} µs of the server's CPU time that a FLUSH takes, {floor:.1f} are what the module API and Redis's own share of
-a command cost at best ({batch:.1f} for each of 100 in one command). HSET and XADD take {raw:.1f} together."""
+A FLUSH takes {flush:.1f} µs of the server's CPU time. The floor, with only the module API and Redis's own share of a command, takes
+{floor:.1f} ({batch:.1f} for each of 100 in one command). HSET and XADD take {raw:.1f} together."""
 
 CLIENTS_HEAD = """\
 ### What clients do without the module
 
 Each client saves an entity and waits for the reply, without persistence. By itself it sends WATCH and HGETALL, compares, and
-sends MULTI, HSET of what changed, XADD and EXEC: two round trips. If another client was faster, it begins again.
+sends MULTI, HSET of the changed fields, XADD and EXEC: two round trips. If another client was faster, it begins again.
 
 | | FLUSH | a Lua function | by itself |
 | --- | --- | --- | --- |"""
