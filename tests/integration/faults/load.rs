@@ -114,7 +114,7 @@ impl Load {
                 // Valkey's WAIT speaks of what was written through this connection: a flush that was sent
                 // again may not have written.
                 connection.try_run(&["INCR", "sent"]).ok()?;
-                let replicas = connection.try_run(&["WAIT", "1", "200"]).ok()?;
+                let replicas = connection.try_run(&["WAIT", "1", "2000"]).ok()?;
                 if text(&replicas) == "(0)" {
                     return None;
                 }
