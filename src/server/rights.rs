@@ -2,37 +2,44 @@
 //! the keys that a declaration names, a key behind DEAD, and, once more, the rights of a client that has waited.
 
 use super::command::{Call, Caller, Command};
-use crate::redis::acl::{Reason, User, Verdict};
+use crate::redis::acl::{Reason, User, Verdict, limits_databases};
 use crate::redis::keys;
 use dirty_streams_core::acl::{self, Pattern};
 use dirty_streams_core::error::{Error, Quoted};
 use redis_module::Context;
+use std::cell::OnceCell;
 use std::ffi::{CStr, c_int};
 
-pub use crate::redis::acl::limits_databases;
 pub use dirty_streams_core::acl::Access;
 
 /// The rights of the user behind a call. Refusals appear in ACL LOG, like the server's own.
 pub struct Rights<'c> {
     ctx: &'c Context,
-    user: Option<User>,
+    caller: &'c Caller<'c>,
+    /// Looked up when it is first asked for, since that runs a command.
+    user: OnceCell<Option<User>>,
 }
 
 impl<'c> Rights<'c> {
     pub fn of(call: &'c Call) -> Self {
-        let user = match call.caller {
-            Caller::Client(_) => User::current(call.ctx),
-            Caller::Waiting(name) => name.map(User::named),
-        };
         Rights {
             ctx: call.ctx,
-            user,
+            caller: &call.caller,
+            user: OnceCell::new(),
         }
+    }
+
+    fn user(&self) -> Option<&User> {
+        let user = self.user.get_or_init(|| match self.caller {
+            Caller::Client(_) => User::current(self.ctx),
+            Caller::Waiting(name) => name.map(User::named),
+        });
+        user.as_ref()
     }
 
     /// Refuses unless this key may be read, or written.
     pub fn check(&self, access: Access, key: &[u8]) -> Result<(), Error> {
-        match &self.user {
+        match self.user() {
             Some(user) if !user.may(access, key) => Err(self.refuse(user, access, key)),
             _ => Ok(()),
         }
@@ -45,7 +52,7 @@ impl<'c> Rights<'c> {
         prefix: &[u8],
         database: c_int,
     ) -> Result<(), Error> {
-        let Some(user) = &self.user else {
+        let Some(user) = self.user() else {
             return Ok(());
         };
         if user.may(access, prefix) && may_all(self.ctx, user, access, prefix, database) {
@@ -77,7 +84,10 @@ impl<'c> Rights<'c> {
         database: c_int,
         stream: &[u8],
     ) -> Result<(), Error> {
-        let Some(user) = self.user.as_ref().filter(|_| limits_databases()) else {
+        if !limits_databases() {
+            return Ok(());
+        }
+        let Some(user) = self.user() else {
             return Ok(());
         };
         let reason = match user.may_send(command, &[key], database) {
@@ -111,7 +121,7 @@ impl<'c> Rights<'c> {
     /// Whether a command that has waited may still run. Its first words are enough for that: rights concern
     /// nothing behind them.
     pub fn may_still_run<C: Command>(&self, call: &Call) -> bool {
-        let Some(user) = &self.user else {
+        let Some(user) = self.user() else {
             return true;
         };
         let args = call.args.iter().take(C::ARITY.min()).copied();
@@ -125,11 +135,7 @@ impl<'c> Rights<'c> {
 
     /// Refuses a command that may not.
     pub fn check_still<C: Command>(&self, call: &Call) -> Result<(), Error> {
-        let Some(user) = self
-            .user
-            .as_ref()
-            .filter(|_| !self.may_still_run::<C>(call))
-        else {
+        let Some(user) = self.user().filter(|_| !self.may_still_run::<C>(call)) else {
             return Ok(());
         };
         let may_key = user.may(Access::Read, &call.key) && user.may(Access::Write, &call.key);

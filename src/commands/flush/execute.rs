@@ -6,7 +6,7 @@ use crate::redis::commands::Arguments;
 use crate::redis::reply::Reply;
 use crate::redis::{keys, others};
 use crate::server::command::{Call, Command};
-use crate::server::rights::{self, Rights};
+use crate::server::rights::Rights;
 use crate::server::{config, stats};
 use crate::store::snapshots::{self, SnapshotKeys, SnapshotReader};
 use crate::store::streams::{self, Publisher};
@@ -115,7 +115,7 @@ fn prepare<'d, 'c, C: Command>(
         .map(|(stream, events)| match events {
             0 => Ok(None),
             _ => {
-                if !stream.is_in(origin.database) && rights::limits_databases() {
+                if !stream.is_in(origin.database) {
                     let database = stream.database_from(origin.database);
                     let rights = Rights::of(call);
                     rights.check_database(C::NAME, &call.key, database, &stream.key)?;
