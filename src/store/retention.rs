@@ -200,8 +200,7 @@ impl<'d> Retention<'d> {
         if let Some(known) = self.floor {
             return Ok(known);
         }
-        let keeps = |max_len: MaxLen| max_len.on_full != OnFull::Trim;
-        let floor = match self.stream.max_len.is_some_and(keeps) {
+        let floor = match self.may_ask() {
             true => {
                 let first = first(key).unwrap_or_default();
                 key.closed_while(ctx, name, || readers::floor(ctx, name, first))?
