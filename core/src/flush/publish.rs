@@ -391,6 +391,8 @@ impl Planner<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Args;
+    use crate::encoding::declaration;
     use crate::entity::value::FieldType;
     use proptest::collection::btree_map;
     use proptest::prelude::*;
@@ -449,16 +451,8 @@ mod tests {
                 !is_given || *text != gone
             });
             let state: Snapshot = stored.into_iter().collect();
-            let declaration = Declaration {
-                name: b"user".to_vec(),
-                prefix: b"user:".to_vec(),
-                revision: None,
-                stateless: false,
-                version: None,
-                soft_delete: None,
-                types: Default::default(),
-                streams: Vec::new(),
-            };
+            let words: [&[u8]; 2] = [b"STREAM", b"s"];
+            let declaration = declaration::decode(b"user", Args::new(&words)).expect("a declaration");
             let images = Images::new(&Types::declared(&declaration), Some(&state), &changes);
             let all = |image: BTreeMap<&'static [u8], &'static [u8]>| -> Vec<(Bytes, Value)> {
                 let fields = image.iter();
